@@ -1,0 +1,1 @@
+"""Where data lives: the two engines, Delta tables, staging, publishing, releases, locks."""

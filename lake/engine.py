@@ -1,0 +1,251 @@
+"""The two engines behind one thin interface.
+
+``frame`` work is DataFrames in the PySpark API as far as Spark Connect has it; ``map`` runs pure Arrow tasks that
+write their own Parquet files and return descriptors. Embedded is Sail in this process and a pool of processes; Spark
+is delta-spark and ``mapInArrow``. The same code runs on both; ``tests/parity`` holds that it gives the same tables.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import psutil
+import pyarrow as pa
+
+import schemas.errors
+from lake.lake import Lake
+from schemas.arrow import ARROW, SPARK, arrow_schema
+from schemas.contracts import contract
+from schemas.errors import HuaxiangError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) after every finished task."""
+Kind = Literal["embedded", "spark"]
+PRELOADED = ["numpy", "pyarrow.compute", "pyarrow.parquet", "duckdb", "deltalake", "schemas.contracts"]
+
+
+class Engine:
+    """What both engines share: reading tables and files as frames, and writing frames as sorted, partitioned files."""
+
+    name: Kind
+    spark: SparkSession
+
+    def table(self, lake: Lake, table: str, version: int | None = None) -> DataFrame:
+        """A Delta table at a version (latest if absent); an empty frame with its schema where it holds nothing."""
+        files = lake.files(table, version)
+        if not files:
+            return self.empty(lake.schema(table, version))
+        # The version is pinned even for "latest": an engine may hold on to an older snapshot of the same path.
+        pinned = lake.version(table) if version is None else version
+        return self.spark.read.format("delta").option("versionAsOf", str(pinned)).load(str(lake.path(table)))
+
+    def empty(self, schema: pa.Schema) -> DataFrame:
+        return self.spark.createDataFrame([], _ddl(schema))
+
+    def parquet(self, files: Iterable[str], schema: pa.Schema) -> DataFrame:
+        """Plain files, read with an explicit schema; an empty frame if there are none."""
+        paths = list(files)
+        if not paths:
+            return self.empty(schema)
+        return self.spark.read.schema(_ddl(schema)).parquet(*paths)
+
+    def folder(self, folder: Path, schema: pa.Schema, partitions: Sequence[str] = ()) -> DataFrame:
+        """Every file below a folder written hive-style, partition columns included and typed."""
+        from pyspark.sql import functions as F
+
+        if not any(folder.rglob("*.parquet")):
+            return self.empty(schema)
+        # Sail reads partition columns of plain folders as text whatever the schema says: cast on both.
+        data = pa.schema([f for f in schema if f.name not in partitions])
+        keys = pa.schema([pa.field(f.name, pa.string()) for f in schema if f.name in partitions])
+        reader = self.spark.read.schema(_ddl(pa.schema([*data, *keys]))).option("basePath", str(folder))
+        found = reader.parquet(str(folder))
+        return found.select(*(F.col(f.name).cast(_spark_type(f.type)).alias(f.name) for f in schema))
+
+    def staged(self, lake: Lake, table: str, folder: Path) -> DataFrame:
+        """What was staged for a table, as the table would show it."""
+        c = contract(table)
+        schema = lake.schema(table) if c.open else arrow_schema(c)
+        return self.folder(folder, schema, c.partitions)
+
+    def write(self, df: DataFrame, folder: Path, partition_by: Sequence[str] = (), sort_by: Sequence[str] = ()) -> None:
+        """One sorted file per partition below ``folder``; partitions that the frame lacks get none."""
+        placed = df.repartition(*partition_by) if partition_by else df.coalesce(1)
+        if sort_by:
+            placed = placed.sortWithinPartitions(*partition_by, *sort_by)
+        writer = placed.write.mode("append")
+        (writer.partitionBy(*partition_by) if partition_by else writer).parquet(str(folder))
+
+    def map(self, task: str, items: Sequence[dict[str, Any]], progress: Progress | None = None) -> list[dict[str, Any]]:
+        """Run ``"module:function"`` on every item, side by side; results in the order of the items.
+
+        A HuaxiangError in a task is raised here as it was raised there; no further tasks are started.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class EmbeddedEngine(Engine):
+    """Sail and a process pool, both inside this machine."""
+
+    name: Kind = "embedded"
+
+    def __init__(self, cores: int, memory_bytes: int):
+        self.cores = cores
+        self.memory_bytes = memory_bytes
+        self._pool: ProcessPoolExecutor | None = None
+        self._spark: SparkSession | None = None
+        self._stop: Callable[[], None] | None = None
+
+    @property
+    def spark(self) -> SparkSession:  # type: ignore[override]
+        """Started on first use: many commands only map."""
+        if self._spark is None:
+            from lake.sail_session import sail_session
+
+            self._work = tempfile.TemporaryDirectory(prefix="huaxiang-")
+            self._spark, self._stop = sail_session(Path(self._work.name), self.cores, self.memory_bytes)
+        return self._spark
+
+    def map(self, task: str, items: Sequence[dict[str, Any]], progress: Progress | None = None) -> list[dict[str, Any]]:
+        if self._pool is None:
+            # Not fork: delta-rs and Sail hold threads, and a forked child of theirs panics.
+            context = get_context("forkserver")
+            context.set_forkserver_preload(PRELOADED)
+            self._pool = ProcessPoolExecutor(self.cores, mp_context=context)
+        return _collect(self._pool, task, items, progress)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+        if self._stop is not None:
+            self._stop()
+            self._work.cleanup()
+            self._spark = self._stop = None
+
+
+class SparkEngine(Engine):
+    """Apache Spark with Delta: local, submitted, or a Connect address."""
+
+    name: Kind = "spark"
+
+    def __init__(self, where: str, cores: int, memory_bytes: int):
+        from lake.spark_session import spark_session
+
+        self._work = tempfile.TemporaryDirectory(prefix="huaxiang-")
+        self.spark, self._stop = spark_session(where, Path(self._work.name), cores, memory_bytes)
+
+    def map(self, task: str, items: Sequence[dict[str, Any]], progress: Progress | None = None) -> list[dict[str, Any]]:
+        if not items:
+            return []
+        rows = [(i, json.dumps(item)) for i, item in enumerate(items)]
+        frame = self.spark.createDataFrame(rows, "position int, item string").repartition(len(items), "position")
+        schema = "position int, result string"
+        done: list[dict[str, Any]] = [{} for _ in items]
+        for row in frame.mapInArrow(_arrow_runner(task), schema).toLocalIterator():
+            done[row["position"]] = _unwrapped(row["result"])
+            if progress is not None:
+                progress(sum(1 for d in done if d), len(items))
+        return done
+
+    def close(self) -> None:
+        self._stop()
+        self._work.cleanup()
+
+
+def open_engine(
+    kind: Kind, *, where: str = "local", cores: int | None = None, memory_gb: float | None = None
+) -> Engine:
+    """The engine that the project or ``--engine`` names; ``where`` is Spark's: local, submit or a Connect address.
+
+    Absent, ``cores`` are those this process may use and ``memory_gb`` is half of the machine's.
+    """
+    usable = cores or len(os.sched_getaffinity(0))
+    memory_bytes = int(memory_gb * 2**30) if memory_gb else psutil.virtual_memory().total // 2
+    if kind == "embedded":
+        return EmbeddedEngine(usable, memory_bytes)
+    return SparkEngine(where, usable, memory_bytes)
+
+
+def run_task(task: str, item: str) -> str:
+    """One item through ``"module:function"``, errors of the user's making turned into a result."""
+    module, _, function = task.partition(":")
+    try:
+        return json.dumps(getattr(importlib.import_module(module), function)(json.loads(item)))
+    except HuaxiangError as e:
+        return json.dumps({"__error__": type(e).__name__, "message": str(e)})
+
+
+def _unwrapped(result: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(result)
+    if "__error__" in found:
+        raise getattr(schemas.errors, found["__error__"], HuaxiangError)(found["message"])
+    return found
+
+
+def _collect(
+    pool: ProcessPoolExecutor, task: str, items: Sequence[dict[str, Any]], progress: Progress | None
+) -> list[dict[str, Any]]:
+    futures = [pool.submit(run_task, task, json.dumps(item)) for item in items]
+    pending = set(futures)
+    try:
+        while pending:
+            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for f in finished:
+                _unwrapped(f.result())
+            if progress is not None:
+                progress(len(futures) - len(pending), len(futures))
+    except BrokenProcessPool:
+        raise HuaxiangError(
+            f"a worker process of {task} was killed, most likely for lack of memory; "
+            "give the machine more memory or set `cores: 1` in huaxiang.yaml, and run again"
+        ) from None
+    finally:
+        for f in pending:
+            f.cancel()
+    return [json.loads(f.result()) for f in futures]
+
+
+def _arrow_runner(task: str) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        from lake.engine import run_task as run_one
+
+        for batch in batches:
+            for position, item in zip(batch["position"].to_pylist(), batch["item"].to_pylist(), strict=True):
+                yield pa.RecordBatch.from_pydict(
+                    {"position": pa.array([position], pa.int32()), "result": pa.array([run_one(task, item)])}
+                )
+
+    return run
+
+
+def _spark_type(kind: pa.DataType) -> str:
+    for name, arrow in ARROW.items():
+        if arrow == kind:
+            return SPARK[name]
+    raise HuaxiangError(f"no Spark type for {kind}")
+
+
+def _ddl(schema: pa.Schema) -> str:
+    return ", ".join(f"`{f.name}` {_spark_type(f.type)}" for f in schema)

@@ -1,0 +1,194 @@
+"""The lake: Delta tables at ``LAKE/<layer>/<table>``, what is in them at a version, and where new files are staged."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+from deltalake import DeltaTable, Field
+from deltalake.exceptions import TableNotFoundError
+
+from lake import journal
+from schemas.arrow import arrow_schema
+from schemas.contracts import contract, contracts
+from schemas.errors import HuaxiangError
+
+LOG_RETENTION = "interval 800 days"
+"""How long Delta keeps the log of old versions: longer than any release, or its versions could not be read."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One Parquet file of a table: absolute path, typed partition values, rows."""
+
+    path: str
+    partition: dict[str, Any]
+    rows: int
+    bytes: int = 0
+
+
+def partition_path(values: Mapping[str, Any]) -> str:
+    """``as_of=2026-03-01/bucket=0``: how a data file's folder says its partition."""
+    return "/".join(f"{k}={quote(str(v), safe='-_.')}" for k, v in values.items())
+
+
+class Lake:
+    """A folder of Delta tables. ``zone`` is the business time zone in which days and months are cut."""
+
+    def __init__(self, root: Path, zone: str):
+        self.root = Path(root).absolute()
+        self.zone = zone
+
+    def path(self, table: str) -> Path:
+        layer, name = table.split(".")
+        return self.root / layer / name
+
+    def delta(self, table: str, version: int | None = None) -> DeltaTable | None:
+        """The Delta table at a version (latest if absent); None while it does not exist."""
+        path = self.path(table)
+        if not (path / "_delta_log").is_dir():
+            return None
+        try:
+            return DeltaTable(str(path), version=version)
+        except TableNotFoundError:
+            return None
+
+    def version(self, table: str) -> int | None:
+        found = self.delta(table)
+        return None if found is None else found.version()
+
+    def versions(self) -> dict[str, int]:
+        """The newest version of every table that exists, by ``layer.table``."""
+        return {name: v for name in contracts() if (v := self.version(name)) is not None}
+
+    def schema(self, table: str, version: int | None = None) -> pa.Schema:
+        """All columns, partitions included: the table's own, or the contract's while it does not exist."""
+        found = self.delta(table, version)
+        return arrow_schema(contract(table)) if found is None else pa.schema(found.schema().to_arrow())
+
+    def ensure(self, table: str, extra: pa.Schema | None = None) -> None:
+        """Create the table from its contract (plus ``extra`` columns of an open table), or add columns it lacks."""
+        c = contract(table)
+        wanted = arrow_schema(c)
+        if extra is not None:
+            if not c.open:
+                raise HuaxiangError(f"table {table} is closed: its columns are those of its contract")
+            wanted = pa.schema([*wanted, *extra])
+        found = self.delta(table)
+        if found is None:
+            DeltaTable.create(
+                str(self.path(table)),
+                schema=wanted,
+                mode="ignore",
+                partition_by=list(c.partitions) or None,
+                name=c.name,
+                description=c.description["en"],
+                configuration={"delta.logRetentionDuration": LOG_RETENTION},
+            )
+            return
+        have = pa.schema(found.schema().to_arrow())
+        missing = [f for f in wanted if f.name not in have.names]
+        changed = [f.name for f in wanted if f.name in have.names and have.field(f.name).type != f.type]
+        if changed:
+            raise HuaxiangError(
+                f"table {table}: the type of {', '.join(changed)} differs from what is stored "
+                f"({', '.join(str(have.field(n).type) for n in changed)}); give the changed column a new name"
+            )
+        if missing:
+            found.alter.add_columns([Field.from_arrow(f) for f in missing])
+
+    def files(
+        self, table: str, version: int | None = None, where: Mapping[str, Any] | None = None
+    ) -> list[DataFile]:
+        """The table's data files, those of the named partitions only: ``where={"as_of": day, "bucket": [0, 1]}``."""
+        found = self.delta(table, version)
+        return [] if found is None else _matching(_data_files(found, self.path(table)), where)
+
+    def added_since(self, table: str, version: int | None) -> list[DataFile]:
+        """Files of the current version that were not in ``version``; all files if that is None."""
+        now = self.files(table)
+        if version is None:
+            return now
+        before = {f.path for f in self.files(table, version)}
+        return [f for f in now if f.path not in before]
+
+    def stage(self, table: str, run_id: str) -> Path:
+        """A new folder at the table's final place; files below it belong to the table once they are published."""
+        folder = self.path(table) / f"d-{run_id}-{uuid.uuid4().hex[:8]}"
+        journal.note(self, run_id, {"table": table, "folder": str(folder.relative_to(self.root))})
+        folder.mkdir(parents=True)
+        return folder
+
+    def scratch(self, run_id: str) -> Path:
+        """The run's folder for files that no table will hold; gone when the run is finished or recovered."""
+        return journal.scratch(self, run_id)
+
+    def staged(self, table: str, folder: Path) -> list[DataFile]:
+        """What was written below a staging folder, partitions read from the folders' names."""
+        import pyarrow.parquet as pq
+
+        schema = arrow_schema(contract(table))
+        found = []
+        for path in sorted(folder.rglob("*.parquet")):
+            raw = dict(part.split("=", 1) for part in path.relative_to(folder).parts[:-1])
+            found.append(
+                DataFile(
+                    path=str(path),
+                    partition={k: typed(schema.field(k).type, unquote(v)) for k, v in raw.items()},
+                    rows=pq.read_metadata(path).num_rows,
+                    bytes=path.stat().st_size,
+                )
+            )
+        return found
+
+    def dataset(self, table: str, version: int | None = None) -> pads.Dataset:
+        """The table for DuckDB and pyarrow scanners, partition columns included; empty while it does not exist."""
+        found = self.delta(table, version)
+        if found is None or not found.file_uris():
+            return pads.dataset(self.schema(table).empty_table())
+        return found.to_pyarrow_dataset()
+
+    def metadata(self, table: str, key: str = "huaxiang") -> dict[str, Any]:
+        """What the newest publication of the table noted about itself (run, inputs); empty before the first."""
+        found = self.delta(table)
+        for commit in [] if found is None else found.history():
+            if key in commit:
+                noted: dict[str, Any] = json.loads(commit[key])
+                return noted
+        return {}
+
+
+def typed(kind: pa.DataType, text: str | None) -> Any:
+    """A partition value from its text."""
+    if text is None or text == "__HIVE_DEFAULT_PARTITION__":
+        return None
+    return pa.array([text]).cast(kind)[0].as_py()
+
+
+def _data_files(table: DeltaTable, root: Path) -> list[DataFile]:
+    actions = pa.table(table.get_add_actions())
+    partitions = actions["partition"].to_pylist() if "partition" in actions.column_names else [{}] * len(actions)
+    columns = zip(
+        actions["path"].to_pylist(),
+        partitions,
+        actions["num_records"].to_pylist(),
+        actions["size_bytes"].to_pylist(),
+        strict=True,
+    )
+    return [DataFile(str(root / unquote(path)), partition, rows, size) for path, partition, rows, size in columns]
+
+
+def _matching(files: Sequence[DataFile], where: Mapping[str, Any] | None) -> list[DataFile]:
+    if not where:
+        return list(files)
+    wanted = {k: set(v) if isinstance(v, (list, tuple, set, frozenset)) else {v} for k, v in where.items()}
+    return [f for f in files if all(f.partition.get(k) in v for k, v in wanted.items())]
+
+

@@ -1,0 +1,168 @@
+"""Publishing: one Delta transaction that adds staged files and removes the slices they replace.
+
+``create_write_transaction`` trusts its caller: it was seen to take missing files, files outside the slice, foreign
+schemas and the same transaction twice. So all that is checked here, from the files themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake.transaction import AddAction, RemoveAction
+
+from lake.lake import DataFile, Lake, _data_files
+from schemas.arrow import file_schema
+from schemas.contracts import contract
+from schemas.errors import HuaxiangError
+
+class PublishError(HuaxiangError):
+    """What was staged is not what the table may hold; nothing was published."""
+
+
+Slices = Sequence[Mapping[str, Any]] | Literal["all"] | None
+
+
+def publish(
+    lake: Lake,
+    table: str,
+    staged: Path | Iterable[DataFile],
+    *,
+    replace: Slices,
+    read_version: int | None,
+    run_id: str,
+    key: str,
+    metadata: Mapping[str, Any] | None = None,
+    appended: Path | None = None,
+) -> int:
+    """Make staged files part of the table in one transaction and return the table's version.
+
+    ``replace``: None appends; ``"all"`` replaces the table; a list of partition values replaces those slices, and every
+    staged file must lie in one of them; files ``appended`` in the same transaction need not. ``read_version`` is the version that the work was based on: PublishError if the
+    table moved since. ``key`` makes it idempotent: a key that was published before changes nothing.
+    """
+    delta = lake.delta(table)
+    if delta is None:
+        raise PublishError(f"{table} does not exist; `ensure` it first")
+    if delta.transaction_version(key) is not None:
+        return delta.version()
+    if read_version is not None and delta.version() != read_version:
+        raise PublishError(
+            f"{table} moved from version {read_version} to {delta.version()} while run {run_id} worked on it; "
+            "nothing was published, run it again"
+        )
+    files = lake.staged(table, staged) if isinstance(staged, Path) else list(staged)
+    root = lake.path(table)
+    schema = pa.schema(delta.schema().to_arrow())
+    partitions = contract(table).partitions
+    removes = _replaced(delta, root, replace)
+    _refuse_foreign(table, root, files, replace, partitions)
+    further = [] if appended is None else lake.staged(table, appended)
+    _refuse_foreign(table, root, further, None, partitions)
+    adds = [_add_action(table, root, f, schema, partitions) for f in [*files, *further]]
+    if not adds and not removes:
+        return delta.version()
+    delta.create_write_transaction(
+        [*adds, *removes],
+        mode="append",
+        schema=delta.schema(),
+        partition_by=list(partitions) or None,
+        commit_properties=CommitProperties(
+            custom_metadata={"huaxiang": json.dumps({"run_id": run_id, "key": key, **(metadata or {})})},
+            app_transactions=[Transaction(key, 1)],
+            max_commit_retries=0,
+        ),
+        post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+    )
+    published = lake.version(table)
+    assert published is not None
+    return published
+
+
+def _replaced(delta: DeltaTable, root: Path, replace: Slices) -> list[RemoveAction]:
+    if replace is None:
+        return []
+    found = _data_files(delta, root)
+    if replace != "all":
+        found = [f for f in found if any(_in_slice(f, s) for s in replace)]
+    return [
+        RemoveAction(
+            str(Path(f.path).relative_to(root)),
+            True,
+            0,
+            f.bytes,
+            {k: None if v is None else str(v) for k, v in f.partition.items()},
+        )
+        for f in found
+    ]
+
+
+def _in_slice(f: DataFile, s: Mapping[str, Any]) -> bool:
+    return all(f.partition.get(k) == v for k, v in s.items())
+
+
+def _refuse_foreign(
+    table: str, root: Path, files: Sequence[DataFile], replace: Slices, partitions: tuple[str, ...]
+) -> None:
+    if isinstance(replace, Sequence) and not isinstance(replace, str):
+        for s in replace:
+            if unknown := set(s) - set(partitions):
+                raise PublishError(f"{table} is not partitioned by {', '.join(sorted(unknown))}")
+    seen: set[str] = set()
+    for f in files:
+        if f.path in seen:
+            raise PublishError(f"{table}: {f.path} is staged twice")
+        seen.add(f.path)
+        if root not in Path(f.path).parents:
+            raise PublishError(f"{table}: {f.path} lies outside the table")
+        if set(f.partition) != set(partitions):
+            raise PublishError(f"{table}: {f.path} has partitions {sorted(f.partition)}, wanted {list(partitions)}")
+        if isinstance(replace, Sequence) and not isinstance(replace, str):
+            if not any(_in_slice(f, s) for s in replace):
+                raise PublishError(f"{table}: {f.path} ({f.partition}) lies outside the slices that are replaced")
+
+
+def _add_action(
+    table: str, root: Path, f: DataFile, schema: pa.Schema, partitions: tuple[str, ...]
+) -> AddAction:
+    path = Path(f.path)
+    if not path.is_file():
+        raise PublishError(f"{table}: staged file {path.name} is not there")
+    footer = pq.ParquetFile(path)
+    have = footer.schema_arrow
+    wanted = file_schema(schema, partitions)
+    for field in have:
+        if field.name not in wanted.names:
+            raise PublishError(f"{table}: {path.name} has column {field.name!r}, which the table has not")
+        if wanted.field(field.name).type != field.type:
+            raise PublishError(
+                f"{table}: {path.name} column {field.name!r} is {field.type}, wanted {wanted.field(field.name).type}"
+            )
+    statistics = _statistics(footer.metadata, have)
+    return AddAction(
+        path=str(path.relative_to(root)),
+        size=path.stat().st_size,
+        partition_values={k: None if v is None else str(v) for k, v in f.partition.items()},
+        modification_time=int(path.stat().st_mtime * 1000),
+        data_change=True,
+        stats=json.dumps(statistics),
+    )
+
+
+def _statistics(footer: pq.FileMetaData, schema: pa.Schema) -> dict[str, Any]:
+    """numRecords, and null counts where every row group has them.
+
+    No bounds: delta-rs turns the absent bound of one column into ``column >= null`` for every file as soon as another
+    column has bounds, and such a reader finds no rows (docs/decisions/statistics.md). Parquet footers have them.
+    """
+    nulls: dict[str, int] = {}
+    for i, field in enumerate(schema):
+        parts = [footer.row_group(g).column(i).statistics for g in range(footer.num_row_groups)]
+        if parts and all(p is not None and p.has_null_count for p in parts):
+            nulls[field.name] = sum(p.null_count for p in parts)
+    return {"numRecords": footer.num_rows, "nullCount": nulls}

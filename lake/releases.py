@@ -1,0 +1,156 @@
+"""Releases: which versions of all tables belong together.
+
+A release is one small file under ``LAKE/ops/releases``, written last and only if absent, that names the version of
+every table. Readers go through it, so they never see half of a run. ``latest`` is the release of the greatest
+``as_of``; a rollback is a further file that makes an older one the latest until a newer day is published.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from lake.lake import Lake
+from schemas.errors import NotThereError
+
+
+@dataclass(frozen=True)
+class Release:
+    """One publication of one ``as_of``: the table versions that belong together, and the configuration they used."""
+
+    number: int
+    as_of: date
+    run_id: str
+    created_at: datetime
+    tables: dict[str, int]
+    fingerprint: str = ""
+    rollback_to: int | None = None
+    by: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def _folder(lake: Lake) -> Path:
+    return lake.root / "ops" / "releases"
+
+
+def _read(path: Path) -> Release:
+    raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    raw["as_of"] = date.fromisoformat(raw["as_of"])
+    raw["created_at"] = datetime.fromisoformat(raw["created_at"])
+    return Release(**raw)
+
+
+def entries(lake: Lake) -> list[Release]:
+    """Every release and rollback in the order in which they were written."""
+    return [_read(p) for p in sorted(_folder(lake).glob("[0-9]*.json"))]
+
+
+def releases(lake: Lake) -> list[Release]:
+    """Every release, rollbacks left out."""
+    return [r for r in entries(lake) if r.rollback_to is None]
+
+
+def latest(lake: Lake) -> Release | None:
+    """What readers see: never moved back by re-running an older day, moved back by a rollback only."""
+    current: Release | None = None
+    by_number: dict[int, Release] = {}
+    for entry in entries(lake):
+        if entry.rollback_to is not None:
+            current = by_number[entry.rollback_to]
+            continue
+        by_number[entry.number] = entry
+        if current is None or entry.as_of >= current.as_of:
+            current = entry
+    return current
+
+
+def release(lake: Lake, which: int | str | None = None) -> Release:
+    """Release by number, by ``as_of`` (the newest of that day) or the latest; NotThereError lists what there is."""
+    found = releases(lake)
+    if which is None or which == "latest":
+        current = latest(lake)
+        if current is None:
+            raise NotThereError("nothing has been released yet; `huaxiang run --as-of DAY` makes the first release")
+        return current
+    for r in reversed(found):
+        if str(which) in (str(r.number), r.as_of.isoformat()):
+            return r
+    there = ", ".join(f"{r.number} ({r.as_of})" for r in found[-10:]) or "none"
+    raise NotThereError(f"no release {which!r}; the newest are {there}")
+
+
+def of_day(lake: Lake, as_of: date) -> Release | None:
+    """The newest release of that day."""
+    return next((r for r in reversed(releases(lake)) if r.as_of == as_of), None)
+
+
+def write_release(
+    lake: Lake,
+    as_of: date,
+    run_id: str,
+    tables: dict[str, int],
+    *,
+    fingerprint: str = "",
+    rollback_to: int | None = None,
+    by: str = "",
+    counts: dict[str, int] | None = None,
+) -> Release:
+    """Write the next release. The same run released before is returned as it is (a killed run that runs again)."""
+    for entry in entries(lake):
+        if entry.run_id == run_id:
+            return entry
+    folder = _folder(lake)
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        number = max((r.number for r in entries(lake)), default=0) + 1
+        made = Release(
+            number=number,
+            as_of=as_of,
+            run_id=run_id,
+            created_at=datetime.now(timezone.utc).replace(microsecond=0),
+            tables=dict(sorted(tables.items())),
+            fingerprint=fingerprint,
+            rollback_to=rollback_to,
+            by=by,
+            counts=counts or {},
+        )
+        if put_if_absent(folder / f"{number:010d}.json", json.dumps(_plain(made), ensure_ascii=False, indent=1)):
+            return made
+
+
+def _plain(r: Release) -> dict[str, Any]:
+    return asdict(r) | {"as_of": r.as_of.isoformat(), "created_at": r.created_at.isoformat()}
+
+
+def put_if_absent(path: Path, text: str) -> bool:
+    """Write a whole small file under its name, or not at all; False if the name is taken."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def rollback(lake: Lake, to: int | str | None, run_id: str, by: str) -> Release:
+    """Make ``to`` (default: the release of the day before the latest) what readers see; nothing is deleted."""
+    current = release(lake)
+    if to is None:
+        older = [r for r in releases(lake) if r.as_of < current.as_of]
+        if not older:
+            raise NotThereError(f"release {current.number} ({current.as_of}) is the oldest; there is none to go back to")
+        day = max(r.as_of for r in older)
+        target = max((r for r in older if r.as_of == day), key=lambda r: r.number)
+    else:
+        target = release(lake, to)
+    return write_release(lake, target.as_of, run_id, target.tables, rollback_to=target.number, by=by)

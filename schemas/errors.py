@@ -1,0 +1,42 @@
+"""Errors that a user can act on. Anything else that escapes is a defect of Huaxiang."""
+
+from __future__ import annotations
+
+
+class HuaxiangError(Exception):
+    """A mistake in configuration, input or use; the message names place, value, expectation and remedy.
+
+    ``exit_code`` is what the command line ends with (documented in ``huaxiang --help``).
+    """
+
+    exit_code = 1
+
+
+class ConfigurationError(HuaxiangError):
+    """The project folder says something that cannot be meant."""
+
+    exit_code = 3
+
+
+class InputError(HuaxiangError):
+    """A delivered file cannot be taken."""
+
+    exit_code = 4
+
+
+class AuditError(HuaxiangError):
+    """A check marked ``fail`` stopped a publication; what was published before stays readable."""
+
+    exit_code = 5
+
+
+class LockedError(HuaxiangError):
+    """Another run holds the table."""
+
+    exit_code = 6
+
+
+class NotThereError(HuaxiangError):
+    """What was asked for does not exist: a release, an audience, a tag, a user."""
+
+    exit_code = 7
