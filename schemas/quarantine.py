@@ -60,14 +60,16 @@ def _column_refusals(col: Column) -> list[Refusal]:
     if col.required:
         found.append(Refusal(col.name, f"{name} is null", "but a value is required", personal))
     if col.min is not None:
-        found.append(Refusal(col.name, f"{name} < {_bound(col, col.min)}", f"must be at least {_plain(col.min)}", personal))
-    if col.max is not None:
-        found.append(Refusal(col.name, f"{name} > {_bound(col, col.max)}", f"must be at most {_plain(col.max)}", personal))
-    if col.values:
-        listed = ", ".join(literal(v) for v in col.values)
         found.append(
-            Refusal(col.name, f"{name} not in ({listed})", f"must be one of {', '.join(col.values)}", personal)
+            Refusal(col.name, f"{name} < {_bound(col, col.min)}", f"must be at least {_plain(col.min)}", personal)
         )
+    if col.max is not None:
+        found.append(
+            Refusal(col.name, f"{name} > {_bound(col, col.max)}", f"must be at most {_plain(col.max)}", personal)
+        )
+    if col.values:
+        known = f"list_contains([{', '.join(literal(v) for v in col.values)}], {name})"
+        found.append(Refusal(col.name, f"not {known}", f"must be one of {', '.join(col.values)}", personal))
     return found
 
 

@@ -1,0 +1,516 @@
+"""Rows of text to typed rows of a feed: what a mapping and a contract say, as one SQL statement over a block.
+
+A block is an Arrow table of text columns ``c0``, ``c1``, ... in the file's order; the file's own column names appear
+in generated SQL as string literals only. Good rows are never touched one by one: DuckDB evaluates whole columns, and
+only the rows that a check refuses are looked at again to write down their reasons.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features import text_forms as forms
+from features.sources import Condition, FieldRule, Mapping
+from schemas.arrow import arrow_field
+from schemas.contracts import Column, Contract
+from schemas.quarantine import PERSON_MISSING, literal, quoted, refusals
+
+NO_MONTH = 197001
+"""Month of rows of which no event time is known: one fixed slice, so that a later delivery finds them again."""
+SEPARATOR = "chr(31)"
+MOST_SHOWN = 60
+_SQL_INTEGERS = {"int32": "integer", "int64": "bigint"}
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A block after cleaning; arrays run over the rows that ``where`` selects, in the block's order.
+
+    ``position`` is the row's place in the block. ``rows`` has the mapped fields typed, ``row_hash`` and, where the key
+    is made from the content, no key yet. ``refused`` marks rows for quarantine, of which ``reasons`` has one text each.
+    ``moved`` marks rows with a stamp in a daylight-saving gap or overlap. ``event_us`` is microseconds UTC, with
+    ``NO_TIME`` where no event time is known.
+    """
+
+    position: np.ndarray
+    raw: pa.ChunkedArray
+    rows: pa.Table
+    event_us: np.ndarray
+    month: np.ndarray
+    moved: np.ndarray
+    refused: np.ndarray
+    reasons: pa.ChunkedArray
+
+
+NO_TIME = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What decides the SQL of a block: columns, whether text needs escapes, which are not ASCII, which need trimming."""
+
+    columns: tuple[str, ...]
+    special: bool
+    wide: frozenset[int]
+    ragged: frozenset[int]
+    has_raw: bool
+
+
+class Cleaner:
+    """One mapping made ready to run over blocks. ``zone`` cuts business months; the mapping's own reads local stamps.
+
+    ``connection`` is a DuckDB connection to evaluate on; nothing is kept in it.
+    """
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        *,
+        zone: str,
+        currency: str,
+        guest_ids: Sequence[str],
+        connection: duckdb.DuckDBPyConnection,
+    ):
+        self.mapping = mapping
+        self.contract: Contract = mapping.contract
+        self.zone = zone
+        self.currency = currency
+        self.guest_ids = tuple(g.lower() for g in guest_ids)
+        self.connection = connection
+        self.fields = [c for c in self.contract.feed_columns if c.name in mapping.fields]
+        self._statements: dict[_Shape, tuple[str, str, str]] = {}
+
+    @cached_property
+    def stamps(self) -> list[Column]:
+        return [c for c in self.fields if c.field.type == "timestamp"]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Columns of ``Cleaned.rows``: the mapped fields in contract order, then ``row_hash``."""
+        return pa.schema([*(arrow_field(c.field) for c in self.fields), pa.field("row_hash", pa.string())])
+
+    def __call__(self, block: pa.Table, columns: Sequence[str]) -> Cleaned:
+        """``columns`` are the file's column names for ``c0``..; a ``raw`` column, where present, is kept as it is."""
+        block = block.combine_chunks().append_column("i", pa.array(np.arange(len(block), dtype=np.int64)))
+        times, typed, reasons = self._statements_for(block, tuple(columns))
+        moved = np.zeros(len(block), dtype=bool)
+        if self.stamps:
+            block = self._with_instants(block, times, moved)
+        found = self._run(typed, block)
+        position = found["i"].to_numpy()
+        refused = found["refused"].to_numpy(zero_copy_only=False)
+        rows = self._in_contract_types(found)
+        event_us = self._event_us(found)
+        said = pa.chunked_array([pa.array([], pa.string())])
+        if refused.any():
+            said = self._run(reasons, block.take(pa.array(position[refused])))["reasons"]
+        return Cleaned(
+            position=position,
+            raw=found["raw"],
+            rows=rows,
+            event_us=event_us,
+            month=business_months(event_us, self.zone),
+            moved=moved[position],
+            refused=refused,
+            reasons=said,
+        )
+
+    def _run(self, statement: str, block: pa.Table) -> pa.Table:
+        # The name is looked up by DuckDB among registered tables only.
+        self.connection.register("block", block)
+        try:
+            return self.connection.sql(statement).to_arrow_table()
+        finally:
+            self.connection.unregister("block")
+
+    def _with_instants(self, block: pa.Table, statement: str, moved: np.ndarray) -> pa.Table:
+        """The block with ``u<n>``, microseconds UTC of every mapped time; marks in ``moved`` what a clock change hit."""
+        found = self._run(statement, block)
+        for n, col in enumerate(self.stamps):
+            rule = self.mapping.fields[col.name]
+            zone = rule.time_zone or self.mapping.time_zone or self.zone
+            instants, hit = instants_of(found[f"n{n}"], zone)
+            moved |= hit
+            block = block.append_column(f"u{n}", pc.coalesce(instants, found[f"z{n}"]))
+        return block
+
+    def _in_contract_types(self, found: pa.Table) -> pa.Table:
+        arrays = []
+        for wanted in self.schema:
+            values = found[wanted.name]
+            arrays.append(values if values.type == wanted.type else values.cast(wanted.type))
+        return pa.table(arrays, schema=self.schema)
+
+    def _event_us(self, found: pa.Table) -> np.ndarray:
+        result = pa.chunked_array([pa.nulls(len(found), pa.int64())])
+        for name in self.contract.event_time:
+            if name in self.mapping.fields:
+                result = pc.coalesce(result, found[name])
+        return pc.fill_null(result, int(NO_TIME)).to_numpy()
+
+    # --- statements ---
+
+    def _statements_for(self, block: pa.Table, columns: tuple[str, ...]) -> tuple[str, str, str]:
+        shape = _look(block, columns)
+        if shape not in self._statements:
+            self._statements[shape] = self._compose(shape)
+        return self._statements[shape]
+
+    def _compose(self, shape: _Shape) -> tuple[str, str, str]:
+        """Three statements over ``block``: its times, its typed rows, and the reasons of rows that are refused."""
+        steps = forms.Steps()
+        text = _Texts(self.mapping, shape, steps)
+        chosen = [forms.local_and_zoned(steps, text.origin(c), self.mapping.fields[c.name].time) for c in self.stamps]
+        pairs = ", ".join(f"{local} as n{n}, {zoned} as z{n}" for n, (local, zoned) in enumerate(chosen)) or "i"
+        times = f"select {pairs} from ({steps.over('select * from block')})"
+
+        steps = forms.Steps()
+        text = _Texts(self.mapping, shape, steps)
+        fields = [self._parsed(c, text, steps) for c in self.fields]
+        raw = "raw" if shape.has_raw else _raw_json(shape)
+        where = " and ".join(text.condition(c) for c in self.mapping.where) or "true"
+        parsed = steps.over(f"select * from block where {where}")
+        values = ", ".join(f"{p.value} as {quoted(p.field)}, {p.failed} as {quoted(p.flag)}" for p in fields)
+        judged = self._judgements(fields)
+        refused = " or ".join(f"coalesce({condition}, false)" for condition, _ in judged) or "false"
+        names = ", ".join(quoted(c.name) for c in self.fields)
+        typed = (
+            f"select i, raw, {names}, {refused} as refused, {self._hash()} as row_hash "
+            f"from (select i, {raw} as raw, {values} from ({parsed}))"
+        )
+        said = ", ".join(f"case when {condition} then {sentence} end" for condition, sentence in judged) or "null"
+        reasons = f"select concat_ws(chr(10), {said}) as reasons from (select *, {values} from ({parsed}))"
+        return times, typed, reasons
+
+    def _parsed(self, col: Column, text: _Texts, steps: forms.Steps) -> _Parsed:
+        rule, kind = self.mapping.fields[col.name], col.field.type
+        if rule.is_arithmetic:
+            value, failed, shown, wanted = self._sum(col, text, steps)
+        else:
+            shown = text.origin(col)
+            value, wanted = self._value(col, shown, steps)
+            failed = "false" if value == shown else f"({value} is null and {shown} is not null)"
+            if rule.values and rule.otherwise is None:
+                given = text.column(rule.columns[0], plain=False)
+                failed = f"({failed} or ({value} is null and {_unmapped(given, rule)}))"
+                shown, wanted = given, "value of the map (values)"
+        is_id = col.field.personal in ("identifier", "contact")
+        named = " and ".join(rule.columns)
+        return _Parsed(
+            field=col.name,
+            flag=f"failed {col.name}",
+            value=value,
+            # An id on the guest list, a masked phone: known to be nobody's, so absent rather than wrong.
+            failed="false" if is_id and kind == "string" else failed,
+            wanted=wanted,
+            shown=shown,
+            origin=f" (column {named})" if named and named != col.name else "",
+            personal=col.field.is_personal,
+        )
+
+    def _value(self, col: Column, t: str, steps: forms.Steps) -> tuple[str, str]:
+        """The typed value of the text ``t``, and in words what was wanted."""
+        rule, kind = self.mapping.fields[col.name], col.field.type
+        if kind == "timestamp":
+            return f"u{self.stamps.index(col)}", f"time ({' or '.join(rule.time) or 'auto'})"
+        if kind == "date":
+            return forms.calendar_date(steps, t, rule.time), f"date ({' or '.join(rule.time) or 'auto'})"
+        if kind == "bool":
+            return steps.let(forms.yes_or_no(t), t), "yes or no"
+        if kind in ("int32", "int64", "float64"):
+            return self._number(col, t, steps)
+        if col.name == "currency":
+            return steps.let(
+                f"case when upper({t}) = 'RMB' or {t} = '人民币' then 'CNY' else upper({t}) end", t
+            ), "currency"
+        if col.field.personal in ("identifier", "contact"):
+            return forms.person_id(steps, t, col.name, self.guest_ids), "id"
+        return t, "text"
+
+    def _sum(self, col: Column, text: _Texts, steps: forms.Steps) -> tuple[str, str, str, str]:
+        """(value, failed, shown, wanted) of a sum, product or difference; blank terms count as 0 unless all are."""
+        rule = self.mapping.fields[col.name]
+        terms = [text.present(c, forms.ABSENT_VALUES) for c in rule.columns]
+        numbers = [steps.let(forms.number(t, self._symbols(col)), t) for t in terms]
+        failed = " or ".join(f"({n} is null and {t} is not null)" for n, t in zip(numbers, terms, strict=True))
+        plus = numbers[: 1 if rule.column is not None else len(rule.sum)]
+        minus = numbers[len(numbers) - len(rule.minus) :]
+        if rule.times is not None:
+            total = f"try({numbers[0]} * {numbers[1]})"
+        else:
+            total = " + ".join(f"coalesce({n}, 0)" for n in plus)
+            total = f"case when coalesce({', '.join(plus)}) is not null then {total} end"
+        for n in minus:
+            total = f"({total} - coalesce({n}, 0))"
+        total = f"(-{total})" if rule.negate else total
+        total = steps.let(f"try_cast(try({total}) as decimal(32,6))" if rule.times is None else total, *numbers)
+        value, wanted = self._in_units(col, total)
+        shown = steps.let(f"nullif(concat_ws(' | ', {', '.join(terms)}), '')", *terms)
+        overflow = f"({value} is null and {total} is not null)"
+        return value, f"({failed} or {overflow})", shown, wanted
+
+    def _symbols(self, col: Column) -> tuple[str, ...]:
+        return forms.SYMBOLS.get(self.currency, (self.currency,)) if col.field.unit == "minor" else ()
+
+    def _number(self, col: Column, t: str, steps: forms.Steps) -> tuple[str, str]:
+        symbols, wanted = self._symbols(col), self._wanted_number(col)
+        if self.mapping.fields[col.name].unit == "major":
+            return steps.let(forms.money(t, self._digits, symbols), t), wanted
+        if col.field.type == "float64":
+            return steps.let(f"({forms.number(t)})::double", t), wanted
+        return steps.let(forms.integer(t, _SQL_INTEGERS[col.field.type], symbols), t), wanted
+
+    def _in_units(self, col: Column, value: str) -> tuple[str, str]:
+        wanted = self._wanted_number(col)
+        if col.field.type == "float64":
+            return f"({value})::double", wanted
+        if self.mapping.fields[col.name].unit == "major":
+            return forms.minor_units(value, self._digits), wanted
+        return forms.whole(value, _SQL_INTEGERS[col.field.type]), wanted
+
+    def _wanted_number(self, col: Column) -> str:
+        if col.field.type == "float64":
+            return "number"
+        if self.mapping.fields[col.name].unit == "major":
+            return f"amount of money in {self.currency}"
+        return "whole number of minor units" if col.field.unit == "minor" else "whole number"
+
+    @property
+    def _digits(self) -> int:
+        return forms.MINOR_DIGITS.get(self.currency, 2)
+
+    def _judgements(self, fields: Sequence[_Parsed]) -> list[tuple[str, str]]:
+        """(condition, sentence) of everything that can send a row to quarantine."""
+        by_field = {p.field: p for p in fields}
+        found = [(quoted(p.flag), p.complaint(f"is no {p.wanted}")) for p in fields if p.failed != "false"]
+        for refusal in refusals(self.contract):
+            if p := by_field.get(refusal.field):
+                found.append((f"({refusal.condition}) and not {quoted(p.flag)}", p.complaint(refusal.expected)))
+        if p := by_field.get(self.contract.generated or ""):
+            found.append(
+                (f"{quoted(p.field)} is null and not {quoted(p.flag)}", p.complaint("but a value is required"))
+            )
+        if p := by_field.get("currency"):
+            complaint = p.complaint(f"is not the lake's currency, {self.currency}")
+            found.append((f"{quoted('currency')} <> {literal(self.currency)}", complaint))
+        if self.contract.needs_person:
+            ids = [n for n in self.contract.persons.values() if n in by_field]
+            condition = " and ".join(f"{quoted(n)} is null" for n in ids)
+            found.append((condition, literal(f"{PERSON_MISSING}: {', '.join(ids)} empty, or on the guest list")))
+        return found
+
+    def _hash(self) -> str:
+        """MD5 of the canonical content: every field of the feed in contract order, absent ones empty.
+
+        Fields that the mapping leaves out count as absent, so that the same row through two mappings is the same.
+        """
+        pieces = []
+        for c in self.contract.feed_columns:
+            if c.name != self.contract.generated or c.name in self.mapping.fields:
+                pieces += [quoted(c.name)] if c.name in self.mapping.fields else []
+                pieces.append(SEPARATOR)
+        return f"md5(concat({', '.join(pieces)}))"
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """One field as SQL: the typed value, whether text was there but could not be read, and what to say then."""
+
+    field: str
+    flag: str
+    value: str
+    failed: str
+    wanted: str
+    shown: str
+    origin: str
+    personal: bool
+
+    def complaint(self, what: str) -> str:
+        """SQL of one sentence: field, value (masked where personal), what was expected, column."""
+        shown = f"left({self.shown}, 1) || '***'" if self.personal else f"left({self.shown}, {MOST_SHOWN})"
+        quote = f"case when {self.shown} is null then 'empty' else '''' || {shown} || '''' end"
+        return f"{literal(self.field + ': ')} || {quote} || {literal(f' {what}{self.origin}')}"
+
+
+@dataclass
+class _Texts:
+    """The trimmed text of a mapping's columns for one shape of block, as named steps of one statement."""
+
+    mapping: Mapping
+    shape: _Shape
+    steps: forms.Steps
+    named: dict[tuple[str, bool], str] = field(default_factory=dict)
+
+    def column(self, name: str, *, plain: bool) -> str:
+        """Trimmed text of a column; ``plain`` turns full-width forms into half-width ones."""
+        if (name, plain) not in self.named:
+            self.named[name, plain] = self.steps.let(self.trimmed(name, plain=plain))
+        return self.named[name, plain]
+
+    def trimmed(self, name: str, *, plain: bool) -> str:
+        if name not in self.shape.columns:
+            return "null::varchar"
+        k = self.shape.columns.index(name)
+        text = f"replace(c{k}, {SEPARATOR}, ' ')" if self.shape.special else f"c{k}"
+        if plain and k in self.shape.wide:
+            text = forms.half_width(text)
+        if k not in self.shape.ragged:
+            return text
+        return forms.trimmed(text) if k in self.shape.wide else forms.trimmed(text, " \t\r\n")
+
+    def present(self, name: str, absent: Sequence[str]) -> str:
+        text = self.column(name, plain=True)
+        return self.steps.let(forms.present(text, absent), text)
+
+    def condition(self, c: Condition) -> str:
+        """One test of ``where``, over the columns of the block themselves."""
+        text = f"coalesce({self.trimmed(c.column, plain=False)}, '')"
+        if c.starts_with is not None:
+            return f"starts_with({text}, {literal(c.starts_with)})"
+        if c.not_starts_with is not None:
+            return f"not starts_with({text}, {literal(c.not_starts_with)})"
+        if c.is_empty is not None:
+            return f"{text} {'=' if c.is_empty else '<>'} ''"
+        listed = c.in_ if c.in_ is not None else c.not_in or ()
+        found = forms.one_of(text, listed) if listed else "false"
+        return found if c.in_ is not None else f"not {found}"
+
+    def origin(self, col: Column) -> str:
+        """Text that the value is read from: of the column or the constant, values mapped, words for nothing null."""
+        rule, kind = self.mapping.fields[col.name], col.field.type
+        if rule.constant is not None:
+            return self.steps.let(f"{literal(rule.constant)}::varchar")
+        assert rule.column is not None
+        is_id = col.field.personal in ("identifier", "contact")
+        text = self.column(rule.column, plain=kind != "string" or is_id)
+        if rule.values:
+            text = self.steps.let(_mapped(text, rule), text)
+        if is_id:
+            return text
+        if kind == "string":
+            return self.steps.let(forms.present(text, forms.ABSENT_TEXT, fold=False), text)
+        absent = forms.ABSENT_TIMES if kind in ("timestamp", "date") else forms.ABSENT_VALUES
+        return self.steps.let(forms.present(text, absent), text)
+
+
+def _mapped(text: str, rule: FieldRule) -> str:
+    whens = " ".join(f"when {literal(k.strip())} then {literal(v)}" for k, v in rule.values.items())
+    rest = "null" if rule.otherwise is None else f"case when {text} <> '' then {literal(rule.otherwise)} end"
+    return f"(case coalesce({text}, '') {whens} else {rest} end)"
+
+
+def _unmapped(text: str, rule: FieldRule) -> str:
+    known = forms.one_of(f"coalesce({text}, '')", ["", *(k.strip() for k in rule.values)])
+    return f"not {known}"
+
+
+def _raw_json(shape: _Shape) -> str:
+    """SQL of the row as received: a JSON object of texts. Plain text is put together without looking for escapes."""
+    names: list[str] = []
+    for name in shape.columns:
+        n, unique = 2, name
+        while unique in names:
+            n, unique = n + 1, f"{name}_{n}"
+        names.append(unique)
+    if shape.special:
+        return f"json_object({', '.join(f'{literal(name)}, c{k}' for k, name in enumerate(names))})::varchar"
+    pieces = []
+    for k, name in enumerate(names):
+        pieces += [literal(("{" if k == 0 else '",') + json.dumps(name, ensure_ascii=False) + ':"'), f"c{k}"]
+    pieces.append(literal('"}'))
+    return f"concat({', '.join(pieces)})"
+
+
+def _look(block: pa.Table, columns: Sequence[str]) -> _Shape:
+    """The block's shape, from its buffers: what the generated SQL may leave out."""
+    special, wide, ragged = False, set(), set()
+    for k in range(len(columns)):
+        for chunk in block[f"c{k}"].chunks:
+            text, ends = _bytes_of(chunk)
+            special = special or chunk.null_count > 0
+            special = special or bool(((text < 0x20) | (text == 0x22) | (text == 0x5C)).any())
+            high = bool((text >= 0x80).any())
+            if high:
+                wide.add(k)
+            if _has_ragged(text, ends, high):
+                ragged.add(k)
+    return _Shape(tuple(columns), special, frozenset(wide), frozenset(ragged), "raw" in block.column_names)
+
+
+def _has_ragged(text: np.ndarray, ends: np.ndarray, high: bool) -> bool:
+    """Does any value begin or end with white space? Trimming every value of a column costs more than looking."""
+    filled = ends[:-1] < ends[1:]
+    first, last = ends[:-1][filled], ends[1:][filled] - 1
+    if (text[first] <= 0x20).any() or (text[last] <= 0x20).any():
+        return True
+    if not high:
+        return False
+    # Bytes of neighbouring values may mix into these triples: that only trims where nothing needs it.
+    padded = np.concatenate([text[:2] * 0, text, text[:2] * 0]) if len(text) >= 2 else np.zeros(6, dtype=np.uint8)
+    return _is_wide_space(padded, first + 2) or _is_wide_space(padded, last)
+
+
+def _is_wide_space(text: np.ndarray, at: np.ndarray) -> bool:
+    """Is one of the spaces that take two or three bytes in the bytes from ``at`` on?"""
+    b0, b1, b2 = text[at], text[at + 1], text[at + 2]
+    three = ((b0 == 0xE3) & (b1 == 0x80) & (b2 == 0x80)) | ((b0 == 0xE2) & (b1 == 0x80) & (b2 == 0x8B))
+    three |= (b0 == 0xEF) & (b1 == 0xBB) & (b2 == 0xBF)
+    two = ((b0 == 0xC2) & (b1 == 0xA0)) | ((b1 == 0xC2) & (b2 == 0xA0))
+    return bool((three | two).any())
+
+
+def _bytes_of(chunk: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of a text array and where its values end in them, of the slice that it shows only."""
+    _, offsets, data = chunk.buffers()
+    if data is None or len(chunk) == 0:
+        return np.empty(0, dtype=np.uint8), np.zeros(1, dtype=np.int32)
+    ends = np.frombuffer(offsets, dtype=np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+    return np.frombuffer(data, dtype=np.uint8)[ends[0] : ends[-1]], ends - ends[0]
+
+
+def instants_of(local: pa.ChunkedArray, zone: str) -> tuple[pa.ChunkedArray, np.ndarray]:
+    """(microseconds UTC of local stamps, which of them fell into a daylight-saving gap or overlap).
+
+    A stamp in a gap moves forward to its end, one in an overlap is the first of the two (definitions.md section 0).
+    """
+    try:
+        exact = pc.assume_timezone(local, zone, ambiguous="raise", nonexistent="raise")
+        return exact.cast(pa.int64()), np.zeros(len(local), dtype=bool)
+    except pa.ArrowInvalid:
+        chosen = pc.assume_timezone(local, zone, ambiguous="earliest", nonexistent="latest").cast(pa.int64())
+        other = pc.assume_timezone(local, zone, ambiguous="latest", nonexistent="earliest").cast(pa.int64())
+        hit = pc.fill_null(pc.not_equal(chosen, other), False)
+        return chosen, hit.to_numpy()
+
+
+def business_months(event_us: np.ndarray, zone: str) -> np.ndarray:
+    """yyyymm of each instant in the business time zone; ``NO_MONTH`` where the instant is ``NO_TIME``."""
+    found = np.full(len(event_us), NO_MONTH, dtype=np.int32)
+    known = event_us != NO_TIME
+    if not known.any():
+        return found
+    at = event_us[known]
+    starts, months = _month_starts(int(at.min()), int(at.max()), ZoneInfo(zone))
+    found[known] = months[np.searchsorted(starts, at, side="right") - 1]
+    return found
+
+
+def _month_starts(first_us: int, last_us: int, zone: ZoneInfo) -> tuple[np.ndarray, np.ndarray]:
+    day = datetime.fromtimestamp(first_us // 1_000_000, zone)
+    year, month = day.year, day.month
+    starts, months = [], []
+    while not starts or starts[-1] <= last_us:
+        starts.append(int(datetime(year, month, 1, tzinfo=zone).timestamp()) * 1_000_000)
+        months.append(year * 100 + month)
+        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+    return np.array(starts, dtype=np.int64), np.array(months, dtype=np.int32)

@@ -1,0 +1,252 @@
+"""How text becomes values, as SQL expressions: times, amounts of money, numbers, yes and no, ids.
+
+Every function takes the name of a text column (trimmed, null where it is blank) and gives an expression that is null
+where the text has no such form. Steps in between are named through :class:`Steps`, so that nothing is computed twice.
+DuckDB evaluates them over whole columns; a slow path is inside a ``case``, so that only the rows that need it pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from schemas.quarantine import literal
+
+WHITE = " \t\r\n\x0b\x0c\u00a0\u3000\u200b\ufeff"
+FULL_WIDTH = "".join(chr(c) for c in range(0xFF01, 0xFF5F)) + "\u3000\uffe5"
+HALF_WIDTH = "".join(chr(c) for c in range(0x21, 0x7F)) + " \u00a5"
+ABSENT_TEXT = ("", r"\N", "NULL", "null")
+ABSENT_VALUES = ("", r"\n", "null", "none", "nan", "nat", "-", "--", "n/a", "#n/a")
+ABSENT_TIMES = (*ABSENT_VALUES, "0", "0000-00-00", "0000-00-00 00:00:00", "0000-00-00t00:00:00")
+YES = ("true", "t", "yes", "y", "1", "是", "真", "有", "已", "on")
+NO = ("false", "f", "no", "n", "0", "否", "假", "无", "未", "off")
+
+SYMBOLS: dict[str, tuple[str, ...]] = {
+    "CNY": ("¥", "￥", "rmb", "cny", "元", "圆", "块", "人民币"),
+    "JPY": ("¥", "￥", "jpy", "円"),
+    "USD": ("$", "us$", "usd"),
+    "EUR": ("€", "eur"),
+    "GBP": ("£", "gbp"),
+    "HKD": ("$", "hk$", "hkd"),
+    "TWD": ("$", "nt$", "twd", "元"),
+}
+MINOR_DIGITS: dict[str, int] = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "KWD": 3, "BHD": 3, "JOD": 3, "TND": 3}
+"""Decimals of a currency where they are not two (ISO 4217)."""
+
+FAST_TIMES = (
+    "%Y-%m-%d %H:%M:%S",
+    "%Y/%m/%d %H:%M:%S",
+    "%Y/%m/%d %H:%M",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+)
+_DATE = r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?"
+_HALF = r"(上午|下午|凌晨|早上|中午|晚上|[AaPp][Mm])?"
+_CLOCK = r"(\d{1,2})\s*[:时點点]\s*(?:(\d{1,2})\s*[:分]?\s*(?:(\d{1,2})\s*秒?(?:[.,](\d{1,9}))?)?)?"
+_ZONE = r"([Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?"
+TIME_PATTERN = rf"^{_DATE}(?:[\sTt]*(?:星期.|周.)?\s*{_HALF}\s*{_CLOCK}\s*{_HALF}\s*{_ZONE})?$"
+TIME_PARTS = ("y", "mo", "d", "half", "h", "mi", "s", "f", "half2", "z")
+EARLIEST, LATEST = "1900-01-01", "2200-01-01"
+"""Times outside are mistakes (a year of two digits, milliseconds read as seconds), not dates."""
+
+
+class Steps:
+    """An SQL projection in steps: each named expression may use the names given before it."""
+
+    def __init__(self) -> None:
+        self._level: dict[str, int] = {}
+        self._steps: list[list[str]] = []
+
+    def let(self, expression: str, *uses: str) -> str:
+        """Name ``expression``; ``uses`` are the names in it that came from here."""
+        level = max((self._level.get(u, 0) for u in uses), default=0)
+        name = f"v{len(self._level)}"
+        self._level[name] = level + 1
+        while len(self._steps) <= level:
+            self._steps.append([])
+        self._steps[level].append(f"{expression} as {name}")
+        return name
+
+    def over(self, base: str) -> str:
+        """The statement that adds every step to the rows of ``base``."""
+        for step in self._steps:
+            base = f"select *, {', '.join(step)} from ({base})"
+        return base
+
+
+def once(expression: str, name: str, result: str) -> str:
+    """``result`` with ``name`` standing for ``expression``: for slow paths, where a step would be made for every row."""
+    return f"list_transform([{expression}], lambda {name}: {result})[1]"
+
+
+def half_width(text: str) -> str:
+    """Full-width digits, letters and signs as their plain forms."""
+    return f"translate({text}, {literal(FULL_WIDTH)}, {literal(HALF_WIDTH)})"
+
+
+def trimmed(text: str, white: str = WHITE) -> str:
+    return f"trim({text}, {literal(white)})"
+
+
+def one_of(text: str, words: Iterable[str]) -> str:
+    """Is ``text`` one of ``words``? Not written as IN: DuckDB makes a hash join of that, which no case can skip."""
+    return f"list_contains([{', '.join(literal(w) for w in dict.fromkeys(words))}], {text})"
+
+
+def present(text: str, absent: Sequence[str], *, fold: bool = True) -> str:
+    """``text``, or null where it is one of ``absent`` (compared in lower case if ``fold``)."""
+    longest = max(len(a.encode()) for a in absent)
+    words = [a.lower() if fold else a for a in absent]
+    found = one_of(f"lower({text})" if fold else text, words)
+    return f"case when strlen({text}) <= {longest} and {found} then null else {text} end"
+
+
+def number(text: str, symbols: Sequence[str] = ()) -> str:
+    """DECIMAL(28,9): plain, with thousands separators, with 万, and with one of ``symbols`` before or after."""
+    signs = "|".join(sorted((s.replace("$", r"\$") for s in symbols), key=len, reverse=True))
+    mark = f"(?:{signs})?" if signs else ""
+    pattern = rf"^(?i)([+-]?)\s*{mark}\s*([+-]?)\s*(\d{{1,3}}(?:,\d{{3}})+|\d+)?(\.\d*)?\s*(万)?\s*{mark}$"
+    parts = f"regexp_extract({text}, {literal(pattern)}, ['sign', 'sign2', 'whole', 'rest', 'wan'])"
+    amount = "try_cast(p.sign || p.sign2 || replace(p.whole, ',', '') || p.rest as decimal(28,9))"
+    scaled = f"try_cast(try({amount} * case when p.wan = '' then 1 else 10000 end) as decimal(28,9))"
+    marked = once(parts, "p", f"case when strlen(p.sign) + strlen(p.sign2) < 2 then {scaled} end")
+    plain = f"regexp_full_match({text}, '[+-]?(\\d+\\.?\\d*|\\.\\d+)([eE][+-]?\\d+)?')"
+    return f"case when {plain} then try_cast({text} as decimal(28,9)) when {text} is not null then {marked} end"
+
+
+def integer(text: str, kind: str = "bigint", symbols: Sequence[str] = ()) -> str:
+    """A whole number from text; null where it has a fraction or does not fit."""
+    plain = f"strlen({text}) < 19 and regexp_full_match({text}, '-?\\d+')"
+    other = once(number(text, symbols), "n", whole("n", kind))
+    return f"case when {plain} then try_cast({text} as {kind}) when {text} is not null then {other} end"
+
+
+def money(text: str, digits: int, symbols: Sequence[str]) -> str:
+    """Minor units from text in major units, rounded once, halves away from zero."""
+    plain = f"regexp_full_match({text}, '-?\\d{{1,10}}(\\.\\d{{1,4}})?')"
+    # A product of at most 18 digits stays in 64 bits, which is several times faster than DECIMAL(28,9).
+    quick = f"round({text}::decimal(14,4) * {10**digits}::decimal({digits + 1},0), 0)::bigint"
+    other = once(number(text, symbols), "n", minor_units("n", digits))
+    return f"case when {plain} then {quick} when {text} is not null then {other} end"
+
+
+def whole(value: str, kind: str = "bigint") -> str:
+    """An integer from a decimal; null where the decimal has a fraction or does not fit."""
+    return f"case when {value} = trunc({value}) then try_cast({value} as {kind}) end"
+
+
+def minor_units(value: str, digits: int) -> str:
+    """Minor units from a decimal in major units, rounded once, halves away from zero."""
+    return f"try_cast(try(round({value} * {10**digits}, 0)) as bigint)"
+
+
+def yes_or_no(text: str) -> str:
+    return f"case when {one_of(f'lower({text})', YES)} then true when {one_of(f'lower({text})', NO)} then false end"
+
+
+def person_id(steps: Steps, text: str, name: str, guests: Sequence[str]) -> str:
+    """An id that tells persons apart, null where it is on the guest list.
+
+    ``17850.0`` is what a spreadsheet or data frame makes of 17850. Phones lose spaces, hyphens and China's prefix,
+    and a masked one (138****8000) is no id; addresses of e-mail are compared in lower case.
+    """
+    same = steps.let(
+        f"case when suffix({text}, '.0') and regexp_full_match({text}, '\\d+\\.0') then {text}[:-3] else {text} end",
+        text,
+    )
+    if name == "phone":
+        digits = f"regexp_replace({same}, '[\\s()-]', '', 'g')"
+        same = steps.let(f"regexp_replace({digits}, '^(\\+?86|0086)(1\\d{{10}})$', '\\2')", same)
+        same = steps.let(f"case when regexp_full_match({same}, '\\+?\\d{{5,15}}') then {same} end", same)
+    if name == "email":
+        same = steps.let(f"case when contains({same}, '@') then lower({same}) end", same)
+    return steps.let(present(same, ("", *guests)), same)
+
+
+def local_and_zoned(steps: Steps, text: str, forms: Sequence[str]) -> tuple[str, str]:
+    """Two names: the local stamp (TIMESTAMP without zone), and microseconds UTC where the text names its zone.
+
+    At most one of them is not null. ``auto`` reads what Chinese shops, spreadsheets and ISO 8601 write, and epochs of
+    10 (seconds) or 13 (milliseconds) digits; never day-month orders, which are ambiguous: those need a format.
+    """
+    local, zoned = [], []
+    for form in forms or ("auto",):
+        if form == "auto":
+            here, there = _auto(steps, text)
+            local.append(here)
+            zoned += there
+        elif form in ("epoch_seconds", "epoch_milliseconds"):
+            factor = 1_000_000 if form == "epoch_seconds" else 1_000
+            zoned.append(_epoch(text, factor, r"-?\d+(\.\d*)?"))
+        elif "%z" in form:
+            zoned.append(f"epoch_us(try_strptime({text}, {literal(form)}))")
+        else:
+            local.append(f"try_strptime({text}, {literal(form)})")
+    n = steps.let(f"coalesce({', '.join(local)})" if local else "null::timestamp", text, *local)
+    z = steps.let(f"coalesce({', '.join(zoned)})" if zoned else "null::bigint", text, *zoned)
+    return (
+        steps.let(f"case when {n} >= timestamp '{EARLIEST}' and {n} < timestamp '{LATEST}' then {n} end", n),
+        steps.let(f"case when {n} is null and {z} >= {_us(EARLIEST)} and {z} < {_us(LATEST)} then {z} end", n, z),
+    )
+
+
+def calendar_date(steps: Steps, text: str, forms: Sequence[str]) -> str:
+    """DATE; a year or a month alone stand for their first day. A stamp with a zone keeps the day that it writes."""
+    local, zoned = local_and_zoned(steps, text, forms)
+    found = [f"({local})::date", f"make_timestamp({zoned})::date"]
+    if not forms or "auto" in forms:
+        pattern = r"^(\d{4})\s*(?:[-/.年]\s*(\d{1,2})?\s*月?)?$"
+        parts = f"regexp_extract({text}, {literal(pattern)}, ['y', 'mo'])"
+        month = "case when p.mo = '' then '01' else lpad(p.mo, 2, '0') end"
+        known = f"p.y between '{EARLIEST[:4]}' and '{LATEST[:4]}'"
+        short = once(parts, "p", f"case when {known} then try_cast(p.y || '-' || {month} || '-01' as date) end")
+        found.append(f"case when strlen({text}) < 14 then {short} end")
+    return steps.let(f"coalesce({', '.join(found)})", local, zoned)
+
+
+def _us(day: str) -> int:
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def _epoch(text: str, factor: int, shape: str) -> str:
+    value = f"try_cast(try_cast({text} as decimal(22,6)) * {factor} as bigint)"
+    return f"case when regexp_full_match({text}, {literal(shape)}) then {value} end"
+
+
+def _auto(steps: Steps, text: str) -> tuple[str, list[str]]:
+    fast = steps.let(f"try_strptime({text}, [{', '.join(literal(f) for f in FAST_TIMES)}])", text)
+    rest = steps.let(f"case when {fast} is null then {text} end", text, fast)
+    names = ", ".join(literal(n) for n in TIME_PARTS)
+    parts = f"regexp_extract({rest}, {literal(TIME_PATTERN)}, [{names}])"
+    written = once(parts, "p", f"case when p.z = '' then {_stamp('p')} end")
+    compact = (
+        f"case when regexp_full_match({rest}, '\\d+') then case strlen({rest}) "
+        f"when 8 then try_strptime({rest}, '%Y%m%d') when 12 then try_strptime({rest}, '%Y%m%d%H%M') "
+        f"else try_strptime({rest}, '%Y%m%d%H%M%S') end end"
+    )
+    local = steps.let(f"case when {rest} is null then {fast} else coalesce({written}, {compact}) end", fast, rest)
+    minutes = (
+        "case when upper(p.z) = 'Z' or upper(p.z) = 'UTC' or upper(p.z) = 'GMT' then 0 else "
+        "(case when left(p.z, 1) = '-' then -1 else 1 end) * (substr(p.z, 2, 2)::int * 60 + "
+        "case when strlen(p.z) > 3 then right(p.z, 2)::int else 0 end) end"
+    )
+    zoned = once(parts, "p", f"case when p.z <> '' then epoch_us({_stamp('p')}) - ({minutes})::bigint * 60000000 end")
+    epochs = [_epoch(rest, factor, digits) for factor, digits in ((1_000_000, r"\d{10}"), (1_000, r"\d{13}"))]
+    there = f"case when {rest} is not null and {local} is null then coalesce({', '.join([zoned, *epochs])}) end"
+    return local, [steps.let(there, rest, local)]
+
+
+def _stamp(p: str) -> str:
+    """TIMESTAMP of the struct of time parts ``p``; a missing clock is midnight."""
+    half = f"lower({p}.half || {p}.half2)"
+    hour = (
+        f"case when {p}.h = '' then 0 when ({half} = '下午' or {half} = '晚上' or {half} = 'pm') and {p}.h::int < 12 then {p}.h::int + 12 "
+        f"when {half} = '中午' and {p}.h::int < 6 then {p}.h::int + 12 "
+        f"when ({half} = '上午' or {half} = '凌晨' or {half} = 'am') and {p}.h::int = 12 then 0 else {p}.h::int end"
+    )
+    pieces = [f"{p}.y || '-'", f"lpad({p}.mo, 2, '0') || '-'", f"lpad({p}.d, 2, '0') || ' '"]
+    pieces += [f"lpad(({hour})::varchar, 2, '0') || ':'", f"lpad({p}.mi, 2, '0') || ':'", f"lpad({p}.s, 2, '0')"]
+    fraction = f"case when {p}.f = '' then '' else '.' || left({p}.f, 6) end"
+    return f"case when {p}.y <> '' then try_cast({' || '.join(pieces)} || {fraction} as timestamp) end"

@@ -1,0 +1,376 @@
+"""``huaxiang ingest``: new files of the inbox into landing, bronze, quarantine and silver; nothing is taken twice.
+
+The files of a feed are one unit (``jobs.units``). Files that cannot be read are named and left out; the other files and
+feeds go on. A killed run is gone on with first: its files, its mappings and its time of receipt stand in its intent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from features.sources import Mapping
+from jobs.deliveries import Delivery, ManifestRow, land, manifest, matches, unmatched
+from jobs.units import Audit, Batch, Unit, UnitResult, execute, read_intents, write_intent
+from lake import journal
+from lake.engine import Engine
+from lake.lake import Lake
+from lake.locks import lock
+from schemas.configuration import nearest
+from schemas.errors import HuaxiangError, InputError, NotThereError
+from schemas.quarantine import literal
+
+if TYPE_CHECKING:
+    from jobs.project import Project
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class FileReport:
+    """What became of one file: ``taken``, ``known`` (before), or ``failed`` with the message that says what to do."""
+
+    feed: str
+    source: str
+    file: str
+    state: str
+    rows_read: int = 0
+    rows_silver: int = 0
+    rows_duplicate: int = 0
+    rows_quarantined: int = 0
+    rows_not_selected: int = 0
+    rows_late: int = 0
+    message: str | None = None
+
+
+@dataclass
+class IngestReport:
+    """Every file that was looked at. ``stopped`` names feeds of which nothing was published, with the reason."""
+
+    received_at: datetime
+    files: list[FileReport] = field(default_factory=list)
+    stopped: dict[str, str] = field(default_factory=dict)
+    unmatched: list[str] = field(default_factory=list)
+    recovered: list[str] = field(default_factory=list)
+
+    def of_state(self, state: str) -> list[FileReport]:
+        return [f for f in self.files if f.state == state]
+
+    @property
+    def taken(self) -> int:
+        return len(self.of_state("taken"))
+
+    @property
+    def known(self) -> int:
+        return len(self.of_state("known"))
+
+    @property
+    def failed(self) -> int:
+        """Files and feeds that failed; the command ends with an exit code when there are any."""
+        return len(self.of_state("failed")) + len(self.stopped)
+
+    def rows(self, name: str) -> int:
+        return sum(int(getattr(f, name)) for f in self.of_state("taken"))
+
+    def text(self) -> str:
+        lines = [f"{self.taken} files taken, {self.known} known before, {self.failed} failed"]
+        for feed in sorted({f.feed for f in self.of_state("taken")}):
+            mine = [f for f in self.of_state("taken") if f.feed == feed]
+            sums = {n: sum(int(getattr(f, n)) for f in mine) for n in _SHOWN}
+            shown = ", ".join(f"{sums[n]:,} {word}" for n, word in _SHOWN.items() if sums[n] or n in _ALWAYS)
+            lines.append(f"  {feed}: {len(mine)} files, {shown}")
+        lines += [f"  FAILED {f.message}" for f in self.of_state("failed")]
+        lines += [f"  STOPPED {feed}: {why}" for feed, why in self.stopped.items()]
+        if self.unmatched:
+            shown = ", ".join(self.unmatched[:5]) + (", ..." if len(self.unmatched) > 5 else "")
+            lines.append(
+                f"  {len(self.unmatched)} files that no mapping names: {shown} (try `huaxiang source draft FILE`)"
+            )
+        return "\n".join(lines)
+
+
+_SHOWN = {
+    "rows_read": "rows read",
+    "rows_silver": "to silver",
+    "rows_duplicate": "duplicates",
+    "rows_quarantined": "quarantined",
+    "rows_not_selected": "not selected",
+    "rows_late": "late",
+}
+_ALWAYS = ("rows_read", "rows_silver")
+
+
+def ingest(
+    project: Project,
+    engine: Engine,
+    *,
+    feeds: Sequence[str] | None = None,
+    received_at: datetime | None = None,
+    replace: bool = False,
+    append: bool = False,
+    progress: Progress | None = None,
+    audit_staged: Audit | None = None,
+) -> IngestReport:
+    """Take new files. ``received_at`` is when they were learned (a killed run keeps its own).
+
+    A file whose name was taken with other content is refused unless ``replace`` (its rows take the place of the older
+    file's) or ``append`` (they are further rows). ``audit_staged`` sees {table: staged folder} of a feed before it is
+    published and raises AuditError to stop it. LockedError if a feed is being written by another process.
+    """
+    if replace and append:
+        raise HuaxiangError("--replace and --append exclude each other; say one")
+    mappings = _chosen(project.sources, feeds)
+    received_at = _with_zone(received_at)
+    report = IngestReport(received_at)
+    lake, run_id = project.lake, f"ingest-{uuid.uuid4().hex[:12]}"
+    with _locked(lake, mappings):
+        _recover(lake, engine, mappings, run_id, report, audit_staged)
+        found = matches(project.inbox, mappings)
+        if feeds is None:
+            report.unmatched = unmatched(project.inbox, project.sources)
+        deliveries = []
+        for (mapping, path), landed in zip(found, land(lake, project.inbox, found), strict=True):
+            if isinstance(landed, InputError):
+                name = path.relative_to(project.inbox).as_posix()
+                report.files.append(FileReport(mapping.feed, mapping.name, name, "failed", message=str(landed)))
+            else:
+                deliveries.append(landed)
+        units = _units(project, mappings, deliveries, received_at, replace, append, report)
+        _do(lake, engine, units, run_id, report, progress, audit_staged)
+    journal.finish(lake, run_id)
+    return report
+
+
+def replay(
+    project: Project,
+    engine: Engine,
+    *,
+    feeds: Sequence[str] | None = None,
+    received_at: datetime | None = None,
+    progress: Progress | None = None,
+    audit_staged: Audit | None = None,
+) -> IngestReport:
+    """Take rows that wait in quarantine through the mappings as they are now; what still fails stays there.
+
+    Rows keep the file and row number that they came with; they are learned at ``received_at``. Rows that could not be
+    split into columns stay: mend their file and deliver it with ``--replace``.
+    """
+    mappings = _chosen(project.sources, feeds)
+    received_at = _with_zone(received_at)
+    report = IngestReport(received_at)
+    lake, run_id = project.lake, f"replay-{uuid.uuid4().hex[:12]}"
+    with _locked(lake, mappings):
+        _recover(lake, engine, mappings, run_id, report, audit_staged)
+        units = []
+        for feed in dict.fromkeys(m.feed for m in mappings):
+            batches = [b for m in mappings if m.feed == feed if (b := _replay_batch(lake, m, received_at))]
+            if batches:
+                units.append(_unit(project, feed, "replay", received_at, batches))
+        _do(lake, engine, units, run_id, report, progress, audit_staged)
+    journal.finish(lake, run_id)
+    return report
+
+
+def _with_zone(received_at: datetime | None) -> datetime:
+    found = received_at or datetime.now(UTC)
+    if found.tzinfo is None:
+        raise HuaxiangError(f"the time of receipt {found.isoformat()} has no zone; add one, such as +08:00")
+    return found.astimezone(UTC)
+
+
+def _chosen(mappings: Sequence[Mapping], feeds: Sequence[str] | None) -> list[Mapping]:
+    if feeds is None:
+        return list(mappings)
+    known = list(dict.fromkeys(m.feed for m in mappings))
+    for feed in feeds:
+        if feed not in known:
+            raise NotThereError(f"no mapping in sources/ is for feed {feed!r}; {nearest(feed, known)}")
+    return [m for m in mappings if m.feed in feeds]
+
+
+def _locked(lake: Lake, mappings: Iterable[Mapping]) -> ExitStack:
+    held = ExitStack()
+    for feed in sorted({m.feed for m in mappings}):
+        try:
+            held.enter_context(lock(lake, f"silver.{feed}"))
+        except HuaxiangError:
+            held.close()
+            raise
+    return held
+
+
+def _recover(
+    lake: Lake,
+    engine: Engine,
+    mappings: Sequence[Mapping],
+    run_id: str,
+    report: IngestReport,
+    audit_staged: Audit | None,
+) -> None:
+    """Go on with what a killed run began, then clear away what it left."""
+    left = read_intents(lake, sorted({m.feed for m in mappings}))
+    report.recovered = [u.feed for u in left]
+    _do(lake, engine, left, run_id, report, None, audit_staged)
+    journal.recover(lake)
+
+
+def _do(
+    lake: Lake,
+    engine: Engine,
+    units: Sequence[Unit],
+    run_id: str,
+    report: IngestReport,
+    progress: Progress | None,
+    audit_staged: Audit | None,
+) -> None:
+    if not units:
+        return
+    for result in execute(lake, engine, units, run_id, progress=progress, audit_staged=audit_staged):
+        _report(result, report)
+
+
+def _report(result: UnitResult, report: IngestReport) -> None:
+    feed = result.unit.feed
+    for row in result.rows:
+        report.files.append(FileReport(feed, row.source, row.file, "taken", **{n: getattr(row, n) for n in _SHOWN}))
+    for (source, name), message in result.errors.items():
+        report.files.append(FileReport(feed, source, name, "failed", message=message))
+    if result.stopped is not None:
+        report.stopped[feed] = result.stopped
+
+
+def _units(
+    project: Project,
+    mappings: Sequence[Mapping],
+    deliveries: Sequence[Delivery],
+    received_at: datetime,
+    replace: bool,
+    append: bool,
+    report: IngestReport,
+) -> list[Unit]:
+    """One unit a feed of what is new; its intent is written. Known and refused files go to the report."""
+    lake = project.lake
+    units = []
+    rows = manifest(lake, {m.feed for m in mappings})
+    for feed in dict.fromkeys(m.feed for m in mappings):
+        remove: list[list[str]] = []
+        batches = []
+        for mapping in (m for m in mappings if m.feed == feed):
+            mine = [r for r in rows if r.source == mapping.name and r.feed == feed]
+            files = []
+            for d in (d for d in deliveries if d.source == mapping.name and d.feed == feed):
+                older = _judge(d, mine, files, replace or append, report)
+                if older is None:
+                    continue
+                files.append({"name": d.name, "landing": d.landing, "checksum": d.checksum, "bytes": d.bytes})
+                remove += [[r.batch_id, r.file] for r in older] if replace else []
+            if files:
+                seed = json.dumps([mapping.name, len(mine), received_at.isoformat(), [f["checksum"] for f in files]])
+                batches.append(Batch(_digest(seed), mapping.name, _dumped(mapping), files))
+        if batches:
+            unit = _unit(project, feed, "ingest", received_at, batches)
+            unit.remove = [list(pair) for pair in dict.fromkeys((b, f) for b, f in remove)]
+            if unit.remove:
+                unit.again = _to_parse_again(mappings, rows, unit.remove, feed)
+            write_intent(lake, unit)
+            units.append(unit)
+    return units
+
+
+def _judge(
+    d: Delivery, rows: Sequence[ManifestRow], files: Sequence[dict[str, Any]], allowed: bool, report: IngestReport
+) -> list[ManifestRow] | None:
+    """Rows of the manifest that the file would replace (none for a new name); None if it is known or refused."""
+    taken = [r for r in rows if r.state == "taken"]
+    if any(r.checksum == d.checksum for r in taken) or any(f["checksum"] == d.checksum for f in files):
+        report.files.append(FileReport(d.feed, d.source, d.name, "known"))
+        return None
+    older = [r for r in taken if r.file == d.name]
+    if older and not allowed:
+        when = datetime.fromtimestamp(older[-1].ingested_us / 1e6, UTC)
+        message = (
+            f"{d.name}: a file of this name was taken on {when:%Y-%m-%d %H:%M} UTC with other content; "
+            f"run `huaxiang ingest {d.feed} --replace` if this one is right instead of it, or "
+            f"`huaxiang ingest {d.feed} --append` if it holds further rows"
+        )
+        report.files.append(FileReport(d.feed, d.source, d.name, "failed", message=message))
+        return None
+    return older
+
+
+def _to_parse_again(
+    mappings: Sequence[Mapping], rows: Sequence[ManifestRow], remove: Sequence[Sequence[str]], feed: str
+) -> list[Batch]:
+    """Files that stay and of which rows were dropped as duplicates, maybe of rows that are to go now."""
+    gone = {(b, f) for b, f in remove}
+    found: dict[tuple[str, int], Batch] = {}
+    by_name = {m.name: m for m in mappings}
+    for r in rows:
+        if r.feed != feed or r.state != "taken" or not r.rows_duplicate or (r.batch_id, r.file) in gone:
+            continue
+        if r.source in by_name:
+            key = (r.batch_id, r.ingested_us)
+            batch = found.setdefault(key, Batch(r.batch_id, r.source, _dumped(by_name[r.source]), []))
+            stamp = datetime.fromtimestamp(r.ingested_us / 1e6, UTC).isoformat()
+            batch.files.append({"name": r.file, "landing": r.path, "bytes": r.bytes, "received_at": stamp})
+    return list(found.values())
+
+
+def _unit(project: Project, feed: str, kind: Any, received_at: datetime, batches: list[Batch]) -> Unit:
+    return Unit(
+        feed=feed,
+        kind=kind,
+        received_at=received_at.isoformat(),
+        zone=project.zone,
+        currency=project.currency,
+        guest_ids=list(project.guest_ids),
+        batches=batches,
+    )
+
+
+def _replay_batch(lake: Lake, mapping: Mapping, received_at: datetime) -> Batch | None:
+    """The waiting rows of a mapping, by the batch and file that they came with."""
+    paths = [f.path for f in lake.files(f"quarantine.{mapping.feed}")]
+    if not paths:
+        return None
+    listed = ", ".join(literal(p) for p in paths)
+    with duckdb.connect(config={"threads": 1}) as con:
+        waiting = con.execute(
+            f"select distinct _batch_id, _file from read_parquet([{listed}], hive_partitioning = true, "
+            "hive_types = {'_batch_id': varchar}) where source = ? and replayed_batch_id is null order by all",
+            [mapping.name],
+        ).fetchall()
+    if not waiting:
+        return None
+    rows = {(r.batch_id, r.file): r for r in manifest(lake, [mapping.feed])}
+    files = []
+    for batch, name in waiting:
+        if row := rows.get((batch, name)):
+            files.append(
+                {
+                    "name": name,
+                    "origin": batch,
+                    "landing": row.path,
+                    "checksum": row.checksum,
+                    "bytes": row.bytes,
+                    "columns": row.columns,
+                }
+            )
+    seed = json.dumps(["replay", mapping.name, received_at.isoformat(), sorted(waiting), len(rows)])
+    return Batch(_digest(seed), mapping.name, _dumped(mapping), files) if files else None
+
+
+def _dumped(mapping: Mapping) -> dict[str, Any]:
+    return mapping.model_dump(mode="json", by_alias=True)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,454 @@
+"""Delivered files as blocks of text: CSV, JSON Lines and Parquet, each also gzipped (known by content, not by name).
+
+A block is an Arrow table of text columns ``c0``.. with ``row`` (data row within the file, from 1). What cannot be split
+into columns comes beside it with its raw text. A file that cannot be read at all raises InputError, which names the
+place and the remedy; memory is bounded by the size of a block.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from features.sources import Mapping
+from schemas.configuration import nearest
+from schemas.errors import InputError
+from schemas.quarantine import literal
+
+BLOCK_BYTES = 16 << 20
+GZIP, PARQUET, ZIP, EXCEL = b"\x1f\x8b", b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """``columns`` are the file's names of ``c0``..; ``torn`` are (row, raw text, reason) of rows without columns."""
+
+    columns: tuple[str, ...]
+    table: pa.Table
+    torn: list[tuple[int, str, str]]
+
+    @property
+    def rows(self) -> int:
+        return len(self.table) + len(self.torn)
+
+
+def read_blocks(path: Path, name: str, mapping: Mapping, connection: duckdb.DuckDBPyConnection) -> Iterator[Block]:
+    """The file's blocks in order. ``name`` is what errors call the file. ``connection`` evaluates JSON."""
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{name}: the file is empty (0 bytes); deliver it again")
+        with path.open("rb") as f:
+            start = f.read(4)
+        if mapping.format == "parquet":
+            yield from _parquet_blocks(path, name, mapping, start)
+            return
+        _refuse_other_formats(name, mapping, start)
+        if mapping.format == "csv":
+            yield from _csv_blocks(path, name, mapping, start)
+        else:
+            yield from _json_blocks(path, name, mapping, start, connection)
+    except OSError as e:
+        raise InputError(f"{name}: {_damage(e)}") from None
+
+
+def _damage(e: OSError) -> str:
+    text = str(e)
+    if "Truncated compressed stream" in text or "end-of-stream" in text:
+        return "the gzip stream ends too early: the file was cut off on its way; deliver it again"
+    if "zlib" in text or "inflate" in text or "gzip" in text:
+        return f"the gzip stream is damaged ({text}); deliver it again"
+    return f"cannot be read ({text})"
+
+
+def _refuse_other_formats(name: str, mapping: Mapping, start: bytes) -> None:
+    if start == PARQUET:
+        raise InputError(
+            f"{name}: is a Parquet file, not {mapping.format}; say `format: parquet` in {mapping.name}.yaml"
+        )
+    if start in (ZIP, EXCEL):
+        raise InputError(f"{name}: is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV UTF-8")
+    if start[:2] in UTF16:
+        raise InputError(f"{name}: is UTF-16; save it as UTF-8 (or GB18030)")
+
+
+# --- bytes ---
+
+
+class _Utf8(io.RawIOBase):
+    """A byte stream as UTF-8 without BOM, checked on the way; InputError names the first byte that is wrong.
+
+    Bytes are counted after unpacking, from 0, as an editor of the unpacked file counts them.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str, mapping: Mapping):
+        self.stream, self.name, self.mapping = stream, name, mapping
+        self.read_bytes = 0
+        self.decoder = codecs.getincrementaldecoder(mapping.encoding)()
+        self.rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        while not self.rest:
+            data = self.stream.read(max(len(view), 1 << 16))
+            text = self._decoded(data, final=not data)
+            if not data and not text:
+                return 0
+            self.rest = text
+        taken = self.rest[: len(view)]
+        self.rest = self.rest[len(view) :]
+        view[: len(taken)] = taken
+        return len(taken)
+
+    def _decoded(self, data: bytes, final: bool) -> bytes:
+        pending = len(self.decoder.getstate()[0])
+        try:
+            text = self.decoder.decode(data, final)
+        except UnicodeDecodeError as e:
+            at = self.read_bytes - pending + e.start
+            other = "gb18030" if self.mapping.encoding == "utf-8" else "utf-8"
+            raise InputError(
+                f"{self.name}: byte {at:,} (0x{e.object[e.start]:02X}) is not {self.mapping.encoding.upper()}; "
+                f"save the file as {self.mapping.encoding.upper()}, or say `encoding: {other}` in {self.mapping.name}.yaml"
+            ) from None
+        if self.read_bytes == 0 and text.startswith("\ufeff"):
+            text = text[1:]
+        self.read_bytes += len(data)
+        if "\x00" in text:
+            raise InputError(f"{self.name}: holds NUL characters near byte {self.read_bytes:,}; it is no text file")
+        return text.encode("utf-8")
+
+
+def _open_text(path: Path, start: bytes, name: str, mapping: Mapping) -> _Utf8:
+    raw: BinaryIO = pa.OSFile(str(path), "rb")  # type: ignore[assignment]
+    if start[:2] == GZIP:
+        raw = pa.CompressedInputStream(raw, "gzip")  # type: ignore[assignment]
+    return _Utf8(raw, name, mapping)
+
+
+# --- CSV ---
+
+
+def _csv_blocks(path: Path, name: str, mapping: Mapping, start: bytes) -> Iterator[Block]:
+    header, whole_text = _header(path, start, name, mapping)
+    columns = _checked_columns(header, name, mapping)
+    torn: list[tuple[int, str, str]] = []
+
+    def set_aside(row: pacsv.InvalidRow) -> str:
+        reason = f"{row.actual_columns} columns where the header has {row.expected_columns}"
+        torn.append((row.number - 1, row.text, reason))
+        return "skip"
+
+    stream = _open_text(path, start, name, mapping) if whole_text is None else io.BytesIO(whole_text)
+    names = [f"c{k}" for k in range(len(columns))]
+    try:
+        reader = pacsv.open_csv(
+            stream,
+            read_options=pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names),
+            parse_options=pacsv.ParseOptions(
+                delimiter=mapping.delimiter, newlines_in_values=True, invalid_row_handler=set_aside
+            ),
+            convert_options=pacsv.ConvertOptions(
+                check_utf8=False, strings_can_be_null=False, column_types={n: pa.string() for n in names}
+            ),
+        )
+        yield from _numbered(reader, columns, torn, name, mapping, path, start)
+    except pa.ArrowInvalid as e:
+        raise InputError(f"{name}: {_csv_complaint(str(e))}") from None
+
+
+def _csv_complaint(text: str) -> str:
+    if "straddling object" in text or "out of sync" in text:
+        return f'a value is longer than {BLOCK_BYTES >> 20} MiB: most likely a quote (") is opened and never closed'
+    return f"is no CSV ({text})"
+
+
+def _numbered(
+    reader: pacsv.CSVStreamingReader,
+    columns: tuple[str, ...],
+    torn: list[tuple[int, str, str]],
+    name: str,
+    mapping: Mapping,
+    path: Path,
+    start: bytes,
+) -> Iterator[Block]:
+    """Blocks with row numbers: the header is row 0, and rows that were set aside keep their number."""
+    given, good, bad, last = 0, 0, 0, None
+    for batch in reader:
+        table = pa.Table.from_batches([batch])
+        skip = 1 if given == 0 else 0
+        rows = _row_numbers(given, len(table), [number for number, _, _ in torn[bad:]])
+        fresh = [t for t in torn[bad:] if not len(rows) or t[0] <= rows[-1]]
+        if len(table):
+            given = int(rows[-1]) + 1
+            last = table.slice(len(table) - 1)
+        bad += len(fresh)
+        table, rows = table.slice(skip), rows[skip:]
+        good += len(table)
+        yield Block(columns, table.append_column("row", pa.array(rows)), fresh)
+    if len(torn) > bad:
+        yield Block(columns, _no_rows(columns), torn[bad:])
+    if good == 0 and len(torn) > 1:
+        raise InputError(
+            f"{name}: no row has the {len(columns)} columns of the header ({torn[0][2]}, row {torn[0][0]})"
+        )
+    if last is not None and any("\n" in str(v) for v in last.to_pylist()[0].values()):
+        _refuse_open_quote(path, start, name, mapping)
+
+
+def _row_numbers(first: int, count: int, skipped: Sequence[int]) -> np.ndarray:
+    """The numbers of the next ``count`` good rows from ``first`` on, leaving out those of rows set aside."""
+    rows = np.arange(first, first + count + len(skipped), dtype=np.int64)
+    return rows[~np.isin(rows, np.array(skipped, dtype=np.int64))][:count]
+
+
+def _no_rows(columns: Sequence[str]) -> pa.Table:
+    schema = pa.schema([*((f"c{k}", pa.string()) for k in range(len(columns))), ("row", pa.int64())])
+    return schema.empty_table()
+
+
+def _header(path: Path, start: bytes, name: str, mapping: Mapping) -> tuple[list[str], bytes | None]:
+    """The header's cells, and the whole text where it is so short that the reader would stumble over it."""
+    text = io.BufferedReader(_open_text(path, start, name, mapping), 1 << 16)
+    head = text.read(1 << 16)
+    if not head.strip():
+        raise InputError(f"{name}: the file is empty: not even a header; deliver it again")
+    rows = csv.reader(io.StringIO(head.decode("utf-8", "ignore"), newline=""), delimiter=mapping.delimiter)
+    cells = next(row for row in rows if row)
+    short = len(head) < (1 << 16) and not head.endswith((b"\n", b"\r"))
+    return [c.strip() for c in cells], head + b"\n" if short else None
+
+
+def _refuse_open_quote(path: Path, start: bytes, name: str, mapping: Mapping) -> None:
+    """The last row holds an end of line: is its quote closed? Asked of Python's reader, which is slow but strict."""
+    text = io.TextIOWrapper(io.BufferedReader(_open_text(path, start, name, mapping)), "utf-8", newline="")
+    rows = csv.reader(text, delimiter=mapping.delimiter, strict=True)
+    line = 1
+    try:
+        for _ in rows:
+            line = rows.line_num + 1
+    except csv.Error as e:
+        if "unexpected end of data" in str(e):
+            raise InputError(f'{name}: the quote (") opened on line {line} is never closed') from None
+
+
+# --- JSON Lines ---
+
+
+def _json_blocks(
+    path: Path, name: str, mapping: Mapping, start: bytes, connection: duckdb.DuckDBPyConnection
+) -> Iterator[Block]:
+    columns, row = mapping.columns, 0
+    seen = np.zeros(len(columns), dtype=bool)
+    keys: set[str] = set()
+    for raw in _lines(path, name, mapping, start):
+        numbers = np.arange(row + 1, row + 1 + len(raw), dtype=np.int64)
+        table, torn = json_columns(raw, numbers, columns, connection)
+        if row == 0:
+            keys = _json_keys(raw.slice(0, 1000), connection)
+        row += len(raw)
+        seen |= np.array([table[f"c{k}"].null_count < len(table) for k in range(len(columns))], dtype=bool)
+        yield Block(columns, table, torn)
+    if row == 0:
+        raise InputError(f"{name}: the file is empty: not one line; deliver it again")
+    if not keys:
+        raise InputError(f"{name}: not one of its first lines is a JSON object; is `format: jsonl` right?")
+    _refuse_renamed_keys(name, mapping, [c for c, s in zip(columns, seen, strict=True) if not s], keys)
+
+
+def _lines(path: Path, name: str, mapping: Mapping, start: bytes) -> Iterator[pa.Array]:
+    """The file's lines that are not blank, a block at a time."""
+    broken: list[str] = []
+
+    def joined(row: pacsv.InvalidRow) -> str:
+        broken.append(row.text)
+        return "skip"
+
+    try:
+        # A control character parts no columns of JSON: every line is one cell of a CSV without quotes.
+        reader = pacsv.open_csv(
+            _open_text(path, start, name, mapping),
+            read_options=pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=["line"]),
+            parse_options=pacsv.ParseOptions(delimiter="\x01", quote_char=False, invalid_row_handler=joined),
+            convert_options=pacsv.ConvertOptions(
+                check_utf8=False, strings_can_be_null=False, column_types={"line": pa.string()}
+            ),
+        )
+        for batch in reader:
+            lines = pa.concat_arrays([batch.column(0), pa.array(broken, pa.string())])
+            broken.clear()
+            yield lines
+    except pa.ArrowInvalid as e:
+        if "Empty CSV" in str(e):
+            return
+        raise InputError(f"{name}: a line is longer than {BLOCK_BYTES >> 20} MiB; is it JSON Lines?") from None
+
+
+def json_columns(
+    raw: pa.Array, rows: np.ndarray, columns: Sequence[str], connection: duckdb.DuckDBPyConnection
+) -> tuple[pa.Table, list[tuple[int, str, str]]]:
+    """Text columns ``c0``.., ``row`` and ``raw`` of JSON objects; what is no object comes apart.
+
+    A column is the key of that very name, or else a path of keys parted by dots.
+    """
+    # One call with a list of paths reads each line once; a call a column would read it as often as there are columns.
+    pointers = [p for name in columns for p in _pointers(name)]
+    listed = ", ".join(literal(p) for p in pointers)
+    found, at = [], 1
+    for k, name in enumerate(columns):
+        several = [f"v[{at + n}]" for n in range(len(_pointers(name)))]
+        found.append(f"coalesce({', '.join(several)}) as c{k}")
+        at += len(several)
+    connection.register("lines", pa.table({"raw": raw, "row": rows}))
+    try:
+        table = connection.sql(
+            f"select {', '.join(found)}, row, raw, good from (select row, raw, good, "
+            f"case when good then json_extract_string(raw, [{listed}]) end as v from "
+            "(select *, coalesce(try(json_type(raw)) = 'OBJECT', false) as good from lines))"
+        ).to_arrow_table()
+    finally:
+        connection.unregister("lines")
+    good = table["good"]
+    table = table.drop_columns(["good"])
+    if pc.all(good).as_py() is not False:
+        return table, []
+    torn = table.filter(pc.invert(good)).select(["row", "raw"]).to_pylist()
+    return table.filter(good), [(t["row"], t["raw"], "is no JSON object") for t in torn]
+
+
+def _pointers(name: str) -> list[str]:
+    """JSON pointers under which a column may stand: the key itself, then the path that its dots write."""
+    ways = [[name]] if "." not in name else [[name], name.split(".")]
+    return ["/" + "/".join(p.replace("~", "~0").replace("/", "~1") for p in way) for way in ways]
+
+
+def _json_keys(raw: pa.Array, connection: duckdb.DuckDBPyConnection) -> set[str]:
+    connection.register("lines", pa.table({"raw": raw}))
+    try:
+        found = connection.sql(
+            "select distinct unnest(json_keys(raw)) from lines where coalesce(try(json_type(raw)) = 'OBJECT', false)"
+        ).fetchall()
+    finally:
+        connection.unregister("lines")
+    return {key for (key,) in found}
+
+
+def _refuse_renamed_keys(name: str, mapping: Mapping, unseen: list[str], keys: set[str]) -> None:
+    """A key that no line has: wrong where a field needs it, and where a key of nearly that name is left over."""
+    needed = _needed_columns(mapping)
+    free = sorted(keys - set(mapping.columns))
+    for column in unseen:
+        close = nearest(column, free)
+        if column in needed or close.startswith("did you mean"):
+            raise InputError(f"{name}: no line has the key {column!r} ({_used_for(mapping, column)}); {close}")
+
+
+# --- Parquet ---
+
+
+def _parquet_blocks(path: Path, name: str, mapping: Mapping, start: bytes) -> Iterator[Block]:
+    if start != PARQUET:
+        what = "a gzip file" if start[:2] == GZIP else "no Parquet file"
+        if start[:2] == GZIP:
+            # A gzipped Parquet file is unusual but was asked for: unpacked in memory, for want of random access.
+            with pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "gzip") as f:
+                data = f.read()
+            if data[:4] == PARQUET:
+                yield from _blocks_of_parquet(pa.BufferReader(data), name, mapping)
+                return
+        raise InputError(f"{name}: is {what}; is `format: {mapping.format}` right in {mapping.name}.yaml?")
+    yield from _blocks_of_parquet(path, name, mapping)
+
+
+def _blocks_of_parquet(source: Path | pa.BufferReader, name: str, mapping: Mapping) -> Iterator[Block]:
+    try:
+        file = pq.ParquetFile(source)
+        columns = _checked_columns(file.schema_arrow.names, name, mapping)
+        row = 1
+        for batch in file.iter_batches(batch_size=1 << 17, use_threads=False):
+            arrays = [text_of(batch.column(k), columns[k], name) for k in range(len(columns))]
+            rows = pa.array(np.arange(row, row + len(batch), dtype=np.int64))
+            row += len(batch)
+            yield Block(columns, pa.table([*arrays, rows], names=[*(f"c{k}" for k in range(len(columns))), "row"]), [])
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
+        raise InputError(
+            f"{name}: the Parquet file is damaged ({str(e).splitlines()[0][:200]}); deliver it again"
+        ) from None
+
+
+def text_of(values: pa.Array, column: str, name: str) -> pa.Array:
+    """Typed values as the text that a person would write: ISO times, plain decimals, whole floats without ``.0``.
+
+    A stamp with a zone is written with its offset from UTC; NaN is absent; lists and structs are refused.
+    """
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        values, kind = values.dictionary_decode(), kind.value_type
+    if pa.types.is_string(kind):
+        return values
+    if pa.types.is_floating(kind):
+        values = pc.if_else(pc.is_nan(values), None, values)
+        text = values.cast(pa.string())
+        return pc.if_else(pc.ends_with(text, ".0"), pc.utf8_slice_codeunits(text, 0, -2), text)
+    if pa.types.is_timestamp(kind):
+        shown = pc.strftime(values.cast(pa.timestamp("us", kind.tz)), "%Y-%m-%d %H:%M:%S")
+        if kind.tz is None:
+            return shown
+        utc = pc.strftime(values.cast(pa.timestamp("us", "UTC")), "%Y-%m-%d %H:%M:%S")
+        return pc.binary_join_element_wise(utc, "+00:00", "")
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        raise InputError(f"{name}: column {column!r} is of type {kind}; deliver it as text, a number or a time")
+    return values.cast(pa.string())
+
+
+# --- columns ---
+
+
+def _checked_columns(names: Sequence[str], name: str, mapping: Mapping) -> tuple[str, ...]:
+    """The header, every column of the mapping found in it once; InputError suggests the nearest names."""
+    wrong = []
+    for column in mapping.columns:
+        count = list(names).count(column)
+        if count == 0:
+            free = [n for n in names if n not in mapping.columns]
+            wrong.append(f"column {column!r} ({_used_for(mapping, column)}) is not there; {nearest(column, free)}")
+        if count > 1:
+            wrong.append(f"column {column!r} stands {count} times in the header")
+    if wrong:
+        hint = _other_delimiter(names, mapping)
+        raise InputError(f"{name}: {'; '.join(w.rstrip('; ') for w in wrong)}{hint}")
+    return tuple(names)
+
+
+def _other_delimiter(names: Sequence[str], mapping: Mapping) -> str:
+    if mapping.format == "csv" and len(names) == 1 and len(mapping.columns) > 1:
+        for other in (",", ";", "\t", "|"):
+            if other != mapping.delimiter and other in names[0]:
+                return f"; the header is one column: is the delimiter {other!r}? Say so in {mapping.name}.yaml"
+    return ""
+
+
+def _needed_columns(mapping: Mapping) -> set[str]:
+    c = mapping.contract
+    required = [col.name for col in c.feed_columns if col.required]
+    return {n for f in required if f in mapping.fields for n in mapping.fields[f].columns}
+
+
+def _used_for(mapping: Mapping, column: str) -> str:
+    fields = [f for f, rule in mapping.fields.items() if column in rule.columns]
+    return f"for {', '.join(fields)}" if fields else "for where"
