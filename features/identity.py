@@ -1,0 +1,217 @@
+"""Who is who: links between ids made into persons, and rows of logs given their person (definitions.md section 13).
+
+Plain DataFrame functions; frames that are needed several times are handed to ``keep``. The work is a constant number of
+joins and aggregations over the links, linear in their number, save for the search among the few members that are linked
+to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from features.links import ID_KINDS, MEMBER, Keep, business_day, coded, coded_pair, rank_of
+from schemas.errors import HuaxiangError
+
+MOST_ROUNDS = 60
+"""Of the search among members. Labels jump, so chains of any length that a shop can have need far fewer."""
+_POINTERS_AT_MOST = 5
+"""From a cookie up to a phone: device, e-mail, openid, unionid, phone."""
+
+
+def persons_of(links: DataFrame, zone: str, keep: Keep) -> DataFrame:
+    """Every id's person and the days for which it is theirs: id, person, from_day, until_day, first_seen_at.
+
+    Grain: id x from_day, the intervals [from_day, until_day) of an id cover all days without overlap, null is open.
+    ``id`` and ``person`` are coded ids (``features.links``); a person is named by one of its ids: the smallest member,
+    the shared id itself, or the strongest id of an anonymous person. Names may change from run to run, uids do not.
+    ``links`` are all links, merged; they are read several times.
+    """
+    ids = links.where("a = b").select(F.col("a").alias("id"), F.col("at").alias("first_seen_at"))
+    pairs = links.where("a <> b").select("a", "b", business_day(F.col("at"), zone).alias("day"), "verified")
+    labels = member_labels(pairs, keep)
+    between = pairs.where((rank_of(F.col("a")) != MEMBER) & (rank_of(F.col("b")) != MEMBER)).select("a", "b", "day")
+
+    direct = keep(_direct_owners(pairs, labels), "direct")
+    owners = keep(_first_owner(direct).unionByName(_indirect_owners(between, direct)), "owners")
+    roots = _anonymous_roots(between, owners, keep)
+
+    nobody = F.lit(None).cast("date")
+    belongs = owners.unionByName(roots.select("id", "person", nobody.alias("shared_day"))).unionByName(
+        labels.select(F.col("member").alias("id"), F.col("label").alias("person"), nobody.alias("shared_day"))
+    )
+    placed = keep(
+        ids.join(belongs, "id", "left").select(
+            "id", F.coalesce("person", "id").alias("person"), "shared_day", "first_seen_at"
+        ),
+        "placed",
+    )
+    first = placed.select(
+        "id", "person", nobody.alias("from_day"), F.col("shared_day").alias("until_day"), "first_seen_at"
+    )
+    cut = F.col("shared_day").alias("from_day")
+    alone = placed.where("shared_day is not null").select(
+        "id", F.col("id").alias("person"), cut, nobody.alias("until_day"), "first_seen_at"
+    )
+    return first.unionByName(alone)
+
+
+def member_labels(pairs: DataFrame, keep: Keep) -> DataFrame:
+    """The smallest member of the person of every member that is linked to another: member, label.
+
+    Two members are one person by an explicit merge or by the same verified phone, also in several steps. Smallest
+    labels are passed along and jump (a label's own label is taken), so a chain of n members needs about log n rounds.
+    Raises HuaxiangError when ``MOST_ROUNDS`` do not settle it.
+    """
+    merged = pairs.where((rank_of(F.col("a")) == MEMBER) & (rank_of(F.col("b")) == MEMBER)).select("a", "b")
+    phones = pairs.where("verified").select(F.col("a").alias("member"), F.col("b").alias("phone"))
+    holder = phones.groupBy("phone").agg(F.min("member").alias("holder"))
+    by_phone = phones.join(holder, "phone").where("member <> holder")
+    edges = merged.unionByName(by_phone.select(F.col("holder").alias("a"), F.col("member").alias("b")))
+    both = keep(
+        edges.unionByName(edges.select(F.col("b").alias("a"), F.col("a").alias("b"))).distinct(), "member_edges"
+    )
+    state = both.groupBy("a").agg(F.min(F.least("a", "b")).alias("label")).select(F.col("a").alias("member"), "label")
+    if both.limit(1).count() == 0:
+        return state
+    state = keep(state, "member_labels_0")
+    for round_ in range(1, MOST_ROUNDS):
+        own = state.select("member", "label", F.col("label").alias("was"))
+        passed = both.join(state.withColumnRenamed("member", "b"), "b").select(
+            F.col("a").alias("member"), "label", F.lit(None).cast("string").alias("was")
+        )
+        best = own.unionByName(passed).groupBy("member").agg(F.min("label").alias("label"), F.max("was").alias("was"))
+        jump = state.select(F.col("member").alias("label"), F.col("label").alias("further"))
+        settled = keep(
+            best.join(jump, "label").select("member", F.least("label", "further").alias("label"), "was"),
+            f"member_labels_{round_}",
+        )
+        state = settled.select("member", "label")
+        if settled.where("label <> was").limit(1).count() == 0:
+            return state
+    raise HuaxiangError(
+        f"members are merged into each other in chains too long to settle in {MOST_ROUNDS} rounds; "
+        "look at merged_into_member_id and phone_verified of silver.members"
+    )
+
+
+def _direct_owners(pairs: DataFrame, labels: DataFrame) -> DataFrame:
+    """Members that an id is linked to, the first ``position`` 1: id, member, day, position, shared_day."""
+    linked = pairs.where((rank_of(F.col("a")) == MEMBER) & (rank_of(F.col("b")) != MEMBER))
+    direct = (
+        linked.join(labels.withColumnRenamed("member", "a"), "a", "left")
+        .select(F.col("b").alias("id"), F.coalesce("label", "a").alias("member"), "day")
+        .groupBy("id", "member")
+        .agg(F.min("day").alias("day"))
+    )
+    return _in_order(direct)
+
+
+def _in_order(candidates: DataFrame) -> DataFrame:
+    """Candidates of each id by day, ties by member; ``shared_day`` is the day of the second. Only the first is kept."""
+    order = Window.partitionBy("id").orderBy("day", "member")
+    return (
+        candidates.withColumn("position", F.row_number().over(order))
+        .where("position <= 2")
+        .groupBy("id")
+        .agg(
+            F.max(F.when(F.col("position") == 1, F.col("member"))).alias("member"),
+            F.max(F.when(F.col("position") == 1, F.col("day"))).alias("day"),
+            F.max(F.when(F.col("position") == 2, F.col("day"))).alias("shared_day"),
+        )
+    )
+
+
+def _first_owner(direct: DataFrame) -> DataFrame:
+    return direct.select("id", F.col("member").alias("person"), "shared_day")
+
+
+def _indirect_owners(between: DataFrame, direct: DataFrame) -> DataFrame:
+    """Ids without a member of their own that reach one through one other id: id, person, shared_day.
+
+    Ids with exactly one member count first. Only where all that an id reaches are shared, it follows the first member
+    of the earliest until that id is shared, so that a split does not take earlier days from who had them.
+    """
+    steps = between.select(F.col("a").alias("id"), F.col("b").alias("near"), "day").unionByName(
+        between.select(F.col("b").alias("id"), F.col("a").alias("near"), "day")
+    )
+    near = direct.select(
+        F.col("id").alias("near"), "member", F.col("day").alias("near_day"), F.col("shared_day").alias("near_shared")
+    )
+    reached = (
+        steps.join(near, "near")
+        .join(direct.select("id"), "id", "left_anti")
+        .select(
+            "id",
+            "member",
+            F.greatest("day", "near_day").alias("day"),
+            F.when(F.col("near_shared").isNotNull(), F.greatest("day", "near_shared")).alias("until_day"),
+            F.when(F.col("near_shared").isNull(), 1).otherwise(2).cast("int").alias("level"),
+        )
+    )
+    best = (
+        reached.withColumn("best", F.min("level").over(Window.partitionBy("id")))
+        .where("level = best")
+        .groupBy("id", "member")
+        .agg(F.min("day").alias("day"), F.min("until_day").alias("until_day"))
+    )
+    order = Window.partitionBy("id").orderBy("day", "member")
+    ranked = best.withColumn("position", F.row_number().over(order))
+    return (
+        ranked.groupBy("id")
+        .agg(
+            F.max(F.when(F.col("position") == 1, F.col("member"))).alias("person"),
+            F.max(F.when(F.col("position") == 2, F.col("day"))).alias("second_day"),
+            F.min("until_day").alias("until_day"),
+        )
+        .select("id", "person", F.least("second_day", "until_day").alias("shared_day"))
+    )
+
+
+def _anonymous_roots(between: DataFrame, owners: DataFrame, keep: Keep) -> DataFrame:
+    """The strongest id that an id without any member leads to: id, person. Ids that lead nowhere are left out."""
+    owned_a, owned_b = (owners.select(F.col("id").alias(side)) for side in ("a", "b"))
+    free = between.join(owned_a, "a", "left_anti").join(owned_b, "b", "left_anti")
+    order = Window.partitionBy("b").orderBy(rank_of(F.col("a")), "day", "a")
+    pointers = keep(
+        free.withColumn("position", F.row_number().over(order))
+        .where("position = 1")
+        .select(F.col("b").alias("id"), F.col("a").alias("person")),
+        "pointers",
+    )
+    roots = pointers
+    for _ in range(_POINTERS_AT_MOST - 1):
+        further = pointers.select(F.col("id").alias("person"), F.col("person").alias("further"))
+        roots = roots.join(further, "person", "left").select("id", F.coalesce("further", "person").alias("person"))
+    return roots
+
+
+def strongest(columns: Mapping[str, str]) -> Column:
+    """The coded id of highest priority that a row carries; ``columns`` is id kind -> column."""
+    return F.coalesce(*(coded(k, F.col(columns[k])) for k in ID_KINDS if k in columns))
+
+
+def resolve(
+    rows: DataFrame, identifiers: DataFrame, columns: Mapping[str, str], day: str, *, into: str = "uid"
+) -> DataFrame:
+    """``rows`` with the uid of the person they name in a new column ``into``: one join.
+
+    ``columns`` is id kind -> column: a contract's ``persons`` (with its ``guests`` under ``guest``, the weakest kind)
+    or its ``peers``. ``day`` is the column with the business day of the event. The id of highest priority decides, as
+    it was valid on that day. ``into`` is null where a row carries no id, or one not yet known.
+    """
+    known = identifiers.select(
+        coded_pair(F.col("id_kind"), F.col("id_value")).alias("_known_id"),
+        F.col("uid").alias(into),
+        F.col("from_day").alias("_known_from"),
+        F.col("until_day").alias("_known_until"),
+    )
+    valid = (
+        (F.col("_row_id") == F.col("_known_id"))
+        & (F.col("_known_from").isNull() | (F.col(day) >= F.col("_known_from")))
+        & (F.col("_known_until").isNull() | (F.col(day) < F.col("_known_until")))
+    )
+    joined = rows.withColumn("_row_id", strongest(columns)).join(known, valid, "left")
+    return joined.drop("_row_id", "_known_id", "_known_from", "_known_until")

@@ -1,0 +1,207 @@
+"""Step ``identity``: who is who, from the links that new silver rows show.
+
+Only silver files that came since the last run are read. Links are small beside the logs; persons are made from all of
+them, and uids from persons and the last run's ``identifiers``. Four tables are published one after the other, ``links``
+last: its note says which versions belong together, so what a killed run published is undone before the next begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+from features.identity import persons_of
+from features.links import Keep, links_for_table, links_from_table, links_of, merged_links
+from features.uids import Numbered, number_persons
+from lake.lake import DataFile, Lake
+from lake.locks import lock
+from lake.publish import publish
+from schemas.arrow import ARROW, SPARK, arrow_schema, file_schema
+from schemas.contracts import contract
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from jobs.project import Project
+    from lake.engine import Engine
+
+LINKS, USERS, IDENTIFIERS, MERGES = "identity.links", "identity.users", "identity.identifiers", "identity.merges"
+BEFORE_LINKS = (USERS, IDENTIFIERS, MERGES)
+SOURCES = ("members", "orders", "refunds", "browse", "shares", "coupons")
+_ARROW_OF = {SPARK[kind]: ARROW[kind] for kind in SPARK}
+
+
+@dataclass(frozen=True)
+class IdentityReport:
+    """What the step did: silver files read, uids in all and new, ids that changed their uid, the tables' versions."""
+
+    files_read: int
+    users: int
+    new_users: int
+    moves: int
+    versions: dict[str, int | None]
+
+
+def run_identity(
+    project: Project,
+    engine: Engine,
+    as_of: date,
+    run_id: str,
+    audit: Callable[[dict[str, Path]], None] | None = None,
+) -> IdentityReport:
+    """Bring the identity tables up to the newest silver; with nothing new nothing is written.
+
+    ``as_of`` dates what this run retires and moves. ``audit`` is called with the staged folder of each table before
+    anything is published, and stops the run by raising.
+    """
+    return update_identity(project.lake, engine, as_of, run_id, project.id_salt(), audit)
+
+
+def update_identity(
+    lake: Lake,
+    engine: Engine,
+    as_of: date,
+    run_id: str,
+    salt: str,
+    audit: Callable[[dict[str, Path]], None] | None = None,
+) -> IdentityReport:
+    """``run_identity`` without a project folder."""
+    with lock(lake, LINKS, *BEFORE_LINKS):
+        for table in (LINKS, *BEFORE_LINKS):
+            lake.ensure(table)
+        noted = lake.metadata(LINKS)
+        undo_half_published(lake, noted.get("tables", {}))
+        silver = {f"silver.{feed}": lake.version(f"silver.{feed}") for feed in SOURCES}
+        added = {t: lake.added_since(t, noted.get("silver", {}).get(t)) for t, v in silver.items() if v is not None}
+        files = sum(len(found) for found in added.values())
+        if not files:
+            return IdentityReport(0, noted.get("next_uid", 0), 0, 0, _versions(lake))
+        step = _Step(lake, engine, as_of, run_id, salt)
+        return step.run(added, silver, noted.get("next_uid", 0), files, audit)
+
+
+def undo_half_published(lake: Lake, together: dict[str, int]) -> None:
+    """Put back tables that a killed run published before it came to ``links``, which names the versions that count."""
+    for table in BEFORE_LINKS:
+        counts = together.get(table, 0)
+        if {f.path for f in lake.files(table)} != {f.path for f in lake.files(table, counts)}:
+            delta = lake.delta(table)
+            assert delta is not None
+            delta.restore(counts)
+            lake.ensure(table)
+
+
+class _Step:
+    """One run over fixed files."""
+
+    def __init__(self, lake: Lake, engine: Engine, as_of: date, run_id: str, salt: str):
+        self.lake, self.engine, self.as_of, self.run_id, self.salt = lake, engine, as_of, run_id, salt
+        self.read_versions = _versions(lake)
+        self.scratch = lake.scratch(run_id) / "identity"
+
+    def run(
+        self,
+        added: dict[str, list[DataFile]],
+        silver: dict[str, int | None],
+        next_uid: int,
+        files: int,
+        audit: Callable[[dict[str, Path]], None] | None,
+    ) -> IdentityReport:
+        first = next_uid == 0
+        keep = self._keep()
+        links = keep(self._links(added, keep), "links")
+        staged = {LINKS: self._stage(LINKS, links_for_table(links, self.lake.zone))}
+        numbered = number_persons(
+            keep(persons_of(links, self.lake.zone, keep), "persons"),
+            None if first else self._published(IDENTIFIERS),
+            None if first else self._published(USERS),
+            next_uid=next_uid,
+            as_of=self.as_of,
+            run_id=self.run_id,
+            salt=self.salt,
+            zone=self.lake.zone,
+            keep=keep,
+        )
+        staged[IDENTIFIERS] = self._stage(IDENTIFIERS, numbered.identifiers)
+        staged[MERGES] = self._stage(MERGES, numbered.moves)
+        users, buckets = self._changed_users(numbered, keep)
+        staged[USERS] = self._stage(USERS, users)
+        if audit is not None:
+            audit(staged)
+
+        after = self._next_uid(staged[USERS], next_uid)
+        self._publish(USERS, staged, [{"bucket": b} for b in buckets])
+        self._publish(IDENTIFIERS, staged, "all")
+        self._publish(MERGES, staged, None)
+        together = {table: self.lake.version(table) for table in BEFORE_LINKS}
+        self._publish(LINKS, staged, "all", {"silver": silver, "tables": together, "next_uid": after})
+        moves = sum(f.rows for f in self.lake.staged(MERGES, staged[MERGES]))
+        return IdentityReport(files, after, after - next_uid, moves, _versions(self.lake))
+
+    def _links(self, added: dict[str, list[DataFile]], keep: Keep) -> DataFrame:
+        parts = []
+        for table, files in added.items():
+            if files:
+                c = contract(table)
+                rows = self.engine.parquet([f.path for f in files], file_schema(arrow_schema(c), c.partitions))
+                parts.append(links_of(rows, c, keep))
+        return merged_links([*parts, links_from_table(self._published(LINKS))])
+
+    def _changed_users(self, numbered: Numbered, keep: Keep) -> tuple[DataFrame, list[int]]:
+        users = keep(numbered.users, "users")
+        buckets = sorted(r["bucket"] for r in users.where("changed").select("bucket").distinct().collect())
+        columns = contract(USERS).column_names
+        return users.where(F.col("bucket").isin(buckets) if buckets else F.lit(False)).select(*columns), buckets
+
+    def _next_uid(self, folder: Path, before: int) -> int:
+        found = self.engine.staged(self.lake, USERS, folder).agg(F.max("uid").alias("greatest")).collect()[0]
+        return before if found["greatest"] is None else max(before, found["greatest"] + 1)
+
+    def _published(self, table: str) -> DataFrame:
+        return self.engine.table(self.lake, table, self.read_versions[table])
+
+    def _stage(self, table: str, df: DataFrame | None) -> Path:
+        folder = self.lake.stage(table, self.run_id)
+        if df is None:
+            return folder
+        c = contract(table)
+        if c.partitions:
+            self.engine.write(df, folder, c.partitions, c.key)
+        else:
+            # As many files as there are tasks: these tables grow with the ids, not with a slice.
+            df.select(*c.column_names).write.mode("append").parquet(str(folder))
+        return folder
+
+    def _publish(self, table: str, staged: dict[str, Path], replace: Any, note: dict[str, Any] | None = None) -> None:
+        publish(
+            self.lake,
+            table,
+            [f for f in self.lake.staged(table, staged[table]) if f.rows],
+            replace=replace,
+            read_version=self.read_versions[table],
+            run_id=self.run_id,
+            # The version is part of the key: after an undone publication the same run must publish again.
+            key=f"identity-{self.run_id}-{self.read_versions[table]}",
+            metadata=note or {},
+        )
+
+    def _keep(self) -> Keep:
+        """Frames written once to the run's scratch folder and read from there."""
+
+        def keep(df: DataFrame, name: str) -> DataFrame:
+            folder = self.scratch / name
+            df.write.mode("overwrite").parquet(str(folder))
+            schema = pa.schema([(f.name, _ARROW_OF[f.dataType.simpleString()]) for f in df.schema.fields])
+            return self.engine.folder(folder, schema)
+
+        return keep
+
+
+def _versions(lake: Lake) -> dict[str, int | None]:
+    return {table: lake.version(table) for table in (LINKS, *BEFORE_LINKS)}
