@@ -1,0 +1,1 @@
+"""Side by side with peers, in one run: the same facts from each one's own best layout."""

@@ -1,0 +1,379 @@
+"""Silver logs as ``activity``: one row per behaviour, integer-coded, with the days between which it counts.
+
+Every function takes the latest version of silver rows with the acting person's ``uid`` attached and returns rows in
+the columns of ``activity.activity`` (definitions.md sections 0 and 14). Rows of nobody (no id at all) are left out:
+they stay in silver. A period is the business month of the silver row that a row comes from, so that a slice can be
+rebuilt from that month of silver alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, Window
+from pyspark.sql import functions as F
+
+from schemas.behaviours import BEHAVIOURS, DETAILS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+BUCKET_USERS = 100_000
+"""Users of one bucket; fixed when a lake is made."""
+
+COLUMNS: tuple[tuple[str, str], ...] = (
+    ("bucket", "int"),
+    ("period", "int"),
+    ("uid", "bigint"),
+    ("at", "timestamp"),
+    ("day", "date"),
+    ("behaviour_code", "int"),
+    ("sku_code", "int"),
+    ("seller_code", "int"),
+    ("channel_code", "int"),
+    ("order_key", "bigint"),
+    ("quantity", "bigint"),
+    ("list_amount_minor", "bigint"),
+    ("amount_minor", "bigint"),
+    ("on_promotion", "boolean"),
+    ("detail_code", "int"),
+    ("peer_uid", "bigint"),
+    ("valid_from_day", "date"),
+    ("void_day", "date"),
+    ("flagged_day", "date"),
+    ("known_day", "date"),
+)
+
+
+def business_day(stamp: Column, zone: str) -> Column:
+    """The business day of a UTC stamp: cut in the business zone, never in the session's."""
+    return F.to_date(F.from_utc_timestamp(stamp, zone))
+
+
+def bucket_of(uid: Column) -> Column:
+    return F.floor(uid / F.lit(BUCKET_USERS)).cast("int")
+
+
+def order_facts(orders: DataFrame, lines: DataFrame, refunds: DataFrame, paid_known: DataFrame, zone: str) -> DataFrame:
+    """Per order: when it was paid and from which day it counts no more.
+
+    An order is void from the day on which it was cancelled, or on which its refunds reached its net amount, or, when
+    its lines are worth nothing, from the start. ``paid_known`` has the ingest stamp at which the payment was learned.
+    """
+    worth = lines.groupBy("order_id").agg(F.sum("net_amount_minor").alias("order_net_minor"))
+    back = refunds.filter("order_id is not null").select("order_id", "refunded_at", "refund_id", "refund_amount_minor")
+    running = Window.partitionBy("order_id").orderBy("refunded_at", "refund_id").rowsBetween(
+        Window.unboundedPreceding, Window.currentRow
+    )
+    whole = (
+        back.withColumn("back_minor", F.sum("refund_amount_minor").over(running))
+        .join(worth, "order_id")
+        .filter("back_minor >= order_net_minor")
+        .groupBy("order_id")
+        .agg(F.min("refunded_at").alias("whole_refund_at"))
+    )
+    joined = (
+        orders.join(worth, "order_id", "left").join(whole, "order_id", "left").join(paid_known, "order_id", "left")
+    )
+    paid_day = business_day(F.col("paid_at"), zone)
+    worthless = F.when(F.coalesce(F.col("order_net_minor"), F.lit(0)) <= 0, paid_day)
+    return joined.select(
+        "order_id",
+        "uid",
+        "event_month",
+        "ordered_at",
+        "paid_at",
+        "seller_id",
+        "channel",
+        (F.col("promotion_id").isNotNull() | F.col("coupon_id").isNotNull()).alias("order_on_promotion"),
+        paid_day.alias("paid_day"),
+        F.least(
+            business_day(F.col("cancelled_at"), zone), business_day(F.col("whole_refund_at"), zone), worthless
+        ).alias("void_day"),
+        business_day(F.col("_ingested_at"), zone).alias("ordered_known_day"),
+        business_day(F.coalesce(F.col("paid_known_at"), F.col("_ingested_at")), zone).alias("paid_known_day"),
+    )
+
+
+def placed(facts: DataFrame, zone: str) -> DataFrame:
+    """One ``order`` row per order, paid or not, at the time it was placed."""
+    return _rows(
+        facts,
+        behaviour="order",
+        at="ordered_at",
+        zone=zone,
+        order_key=_key("order_id"),
+        on_promotion=F.col("order_on_promotion"),
+        void_day=F.col("void_day"),
+        known_day=F.col("ordered_known_day"),
+    )
+
+
+def paid(facts: DataFrame, lines: DataFrame, zone: str) -> DataFrame:
+    """One ``pay`` row per line of a paid order, at the time of payment, with the line's net and list money."""
+    columns = lines.select(
+        "order_id",
+        "sku_id",
+        "quantity",
+        "net_amount_minor",
+        F.col("promotion_id").alias("line_promotion_id"),
+        F.coalesce(F.col("discount_amount_minor"), F.lit(0)).alias("line_discount"),
+        F.coalesce(
+            F.col("list_amount_minor"),
+            F.col("net_amount_minor") + F.coalesce(F.col("discount_amount_minor"), F.lit(0)),
+        ).alias("line_list"),
+    )
+    joined = facts.filter("paid_at is not null").join(columns, "order_id")
+    return _rows(
+        joined,
+        behaviour="pay",
+        at="paid_at",
+        zone=zone,
+        sku=F.col("sku_id"),
+        order_key=_key("order_id"),
+        quantity=F.col("quantity"),
+        list_amount=F.greatest(F.col("line_list"), F.col("net_amount_minor")),
+        amount=F.col("net_amount_minor"),
+        on_promotion=F.col("order_on_promotion")
+        | F.col("line_promotion_id").isNotNull()
+        | (F.col("line_discount") > 0),
+        void_day=F.col("void_day"),
+        known_day=F.col("paid_known_day"),
+    )
+
+
+def refunded(refunds: DataFrame, zone: str) -> DataFrame:
+    """One ``refund`` row per refund on the day the money went back (cash view)."""
+    return _rows(
+        refunds.withColumn("seller_id", F.lit(None).cast("string")).withColumn("channel", F.lit(None).cast("string")),
+        behaviour="refund",
+        at="refunded_at",
+        zone=zone,
+        sku=F.col("sku_id"),
+        order_key=_key("order_id"),
+        quantity=F.col("quantity"),
+        amount=F.col("refund_amount_minor"),
+        known_day=business_day(F.col("_ingested_at"), zone),
+    )
+
+
+def refunds_of_orders(facts: DataFrame, refunds: DataFrame, zone: str) -> DataFrame:
+    """The same money on the day of its order (behaviour view); it counts from the day of the refund on."""
+    columns = refunds.filter("order_id is not null").select(
+        "order_id",
+        "sku_id",
+        "refund_amount_minor",
+        business_day(F.col("refunded_at"), zone).alias("refund_day"),
+        business_day(F.col("_ingested_at"), zone).alias("refund_known_day"),
+    )
+    joined = facts.filter("paid_at is not null").join(columns, "order_id")
+    return _rows(
+        joined,
+        behaviour="refund_of_order",
+        at="paid_at",
+        zone=zone,
+        sku=F.col("sku_id"),
+        order_key=_key("order_id"),
+        amount=F.col("refund_amount_minor"),
+        on_promotion=F.col("order_on_promotion"),
+        valid_from_day=F.greatest(F.col("paid_day"), F.col("refund_day")),
+        void_day=F.col("void_day"),
+        known_day=F.col("refund_known_day"),
+    )
+
+
+def browsed(browse: DataFrame, zone: str) -> DataFrame:
+    """On-site behaviours as they are; ``detail_code`` tells brand searches and kinds of review."""
+    review = F.when(F.col("review_kind").isNull(), F.lit(0))
+    for kind in ("positive", "append", "neutral", "negative"):
+        review = review.when(F.col("review_kind") == kind, F.lit(DETAILS[kind]))
+    detail = F.when(
+        (F.col("behaviour") == "search") & F.coalesce(F.col("is_brand_search"), F.lit(False)),
+        F.lit(DETAILS["brand_search"]),
+    ).when(F.col("behaviour") == "review", review.otherwise(F.lit(0)))
+    return _rows(
+        browse,
+        behaviour=None,
+        at="occurred_at",
+        zone=zone,
+        sku=F.col("sku_id"),
+        detail=detail.otherwise(F.lit(0)),
+        known_day=business_day(F.col("_ingested_at"), zone),
+    )
+
+
+def coupons_moved(coupons: DataFrame, zone: str) -> DataFrame:
+    """Coupons got and used; ``list_amount_minor`` is the face value."""
+    return _rows(
+        coupons.withColumn("seller_id", F.lit(None).cast("string")).withColumn("channel", F.lit(None).cast("string")),
+        behaviour=None,
+        at="occurred_at",
+        zone=zone,
+        sku=F.col("sku_id"),
+        order_key=_key("order_id"),
+        list_amount=F.coalesce(F.col("face_value_minor"), F.lit(0)),
+        known_day=business_day(F.col("_ingested_at"), zone),
+    )
+
+
+def shared(shares: DataFrame, zone: str) -> DataFrame:
+    """Shares, and what people did through one, by the person who acted.
+
+    An order through a share is the buyer's order already, so it gives no row here.
+    """
+    return _rows(
+        shares.filter("behaviour <> 'order'").withColumn("seller_id", F.lit(None).cast("string")),
+        behaviour=None,
+        at="occurred_at",
+        zone=zone,
+        sku=F.col("sku_id"),
+        peer=F.coalesce(F.col("peer_uid"), F.lit(-1)),
+        known_day=business_day(F.col("_ingested_at"), zone),
+    )
+
+
+CREDITED: Mapping[str, str] = {
+    "share_open": "share_opened",
+    "join_group": "brought_join",
+    "register": "brought_register",
+    "order": "brought_order",
+}
+
+
+def credited(shares: DataFrame, order_days: DataFrame, zone: str) -> DataFrame:
+    """The same events credited to the sharer; ``peer_uid`` is the person who acted. Self-invites are left out.
+
+    An order through a share counts from the day it is paid until it is void; one that is not known as paid does not.
+    """
+    days = order_days.select("order_id", "paid_day", F.col("void_day").alias("order_void_day"))
+    credited_to = shares.filter("peer_uid is not null and uid is not null and peer_uid <> uid and behaviour <> 'share'")
+    joined = credited_to.join(days, "order_id", "left").filter(
+        "behaviour <> 'order' or order_id is null or paid_day is not null"
+    )
+    code = F.lit(0)
+    for acted, mirrored in CREDITED.items():
+        code = F.when(F.col("behaviour") == acted, F.lit(BEHAVIOURS[mirrored])).otherwise(code)
+    swapped = (
+        joined.withColumn("actor_uid", F.col("uid"))
+        .withColumn("uid", F.col("peer_uid"))
+        .withColumn("seller_id", F.lit(None).cast("string"))
+    )
+    is_order = F.col("behaviour") == "order"
+    event_day = business_day(F.col("occurred_at"), zone)
+    return _rows(
+        swapped,
+        behaviour=None,
+        code=code,
+        at="occurred_at",
+        zone=zone,
+        sku=F.col("sku_id"),
+        order_key=F.when(is_order, _key("order_id")).otherwise(F.lit(0)),
+        peer=F.col("actor_uid"),
+        valid_from_day=F.when(is_order, F.greatest(event_day, F.col("paid_day"))).otherwise(event_day),
+        void_day=F.when(is_order, F.col("order_void_day")),
+        known_day=business_day(F.col("_ingested_at"), zone),
+    )
+
+
+def coded(rows: DataFrame, codes: DataFrame) -> DataFrame:
+    """Rows with sku, seller and channel as the numbers of ``activity.codes`` (0 without one), in table columns."""
+    out = rows
+    for kind in ("sku", "seller", "channel"):
+        of_kind = codes.filter(F.col("code_kind") == kind).select(
+            F.col("code").alias(f"{kind}_code"), F.col("code_value").alias(f"{kind}_value")
+        )
+        out = out.join(of_kind, f"{kind}_value", "left").withColumn(
+            f"{kind}_code", F.coalesce(F.col(f"{kind}_code"), F.lit(0))
+        )
+    return out.select(*(F.col(name).cast(kind).alias(name) for name, kind in COLUMNS))
+
+
+def new_codes(values: DataFrame, codes: DataFrame) -> DataFrame:
+    """Numbers for values (code_kind, code_value) that have none: after the greatest given, in order of the value."""
+    known = codes.select("code_kind", "code_value", F.col("code").alias("given"))
+    unknown = (
+        values.filter("code_value is not null")
+        .distinct()
+        .join(known, ["code_kind", "code_value"], "left")
+        .filter("given is null")
+        .select("code_kind", "code_value")
+    )
+    last = codes.groupBy("code_kind").agg(F.max("code").alias("last_code"))
+    order = Window.partitionBy("code_kind").orderBy("code_value")
+    return (
+        unknown.withColumn("n", F.row_number().over(order))
+        .join(last, "code_kind", "left")
+        .select(
+            "code_kind",
+            (F.col("n") + F.coalesce(F.col("last_code"), F.lit(0))).cast("int").alias("code"),
+            "code_value",
+        )
+    )
+
+
+def _key(column: str) -> Column:
+    return F.when(F.col(column).isNull(), F.lit(0).cast("bigint")).otherwise(F.xxhash64(F.col(column)))
+
+
+def _rows(
+    df: DataFrame,
+    *,
+    behaviour: str | None,
+    at: str,
+    zone: str,
+    known_day: Column,
+    code: Column | None = None,
+    sku: Column | None = None,
+    order_key: Column | None = None,
+    quantity: Column | None = None,
+    list_amount: Column | None = None,
+    amount: Column | None = None,
+    on_promotion: Column | None = None,
+    detail: Column | None = None,
+    peer: Column | None = None,
+    valid_from_day: Column | None = None,
+    void_day: Column | None = None,
+) -> DataFrame:
+    """Rows of one kind with sku, seller and channel still as text (``coded`` numbers them)."""
+    day = business_day(F.col(at), zone)
+    zero = F.lit(0).cast("bigint")
+    return df.filter("uid is not null").select(
+        bucket_of(F.col("uid")).alias("bucket"),
+        F.col("event_month").alias("period"),
+        F.col("uid").cast("bigint").alias("uid"),
+        F.col(at).alias("at"),
+        day.alias("day"),
+        (code if code is not None else _code(behaviour)).cast("int").alias("behaviour_code"),
+        (sku if sku is not None else F.lit(None)).cast("string").alias("sku_value"),
+        F.col("seller_id").alias("seller_value"),
+        F.col("channel").alias("channel_value"),
+        (order_key if order_key is not None else zero).cast("bigint").alias("order_key"),
+        F.greatest(F.coalesce(quantity, zero) if quantity is not None else zero, zero).cast("bigint").alias("quantity"),
+        (list_amount if list_amount is not None else zero).cast("bigint").alias("list_amount_minor"),
+        (amount if amount is not None else zero).cast("bigint").alias("amount_minor"),
+        (on_promotion if on_promotion is not None else F.lit(False)).cast("boolean").alias("on_promotion"),
+        (detail if detail is not None else F.lit(0)).cast("int").alias("detail_code"),
+        (peer if peer is not None else F.lit(-1)).cast("bigint").alias("peer_uid"),
+        F.greatest(day, valid_from_day if valid_from_day is not None else day).alias("valid_from_day"),
+        (void_day if void_day is not None else F.lit(None)).cast("date").alias("void_day"),
+        F.lit(None).cast("date").alias("flagged_day"),
+        known_day.alias("known_day"),
+    )
+
+
+def _code(behaviour: str | None) -> Column:
+    if behaviour is not None:
+        return F.lit(BEHAVIOURS[behaviour])
+    out = F.lit(0)
+    for name, number in BEHAVIOURS.items():
+        out = F.when(F.col("behaviour") == name, F.lit(number)).otherwise(out)
+    return out
+
+
+def union_all(frames: Sequence[DataFrame]) -> DataFrame:
+    """Frames of equal columns, one after the other."""
+    out = frames[0]
+    for f in frames[1:]:
+        out = out.unionByName(f)
+    return out

@@ -1,0 +1,12 @@
+"""Every windowed fact of a bucket of users in one pass over its rows (architecture.md section 4).
+
+``merge_files`` brings the bucket's files into one order, ``compute`` makes a column a fact. Only numpy: rows of one user
+lie together in time order, so a window is a pair of row numbers per user, an additive fact a difference of two prefix
+sums, and nothing needs a hash table.
+"""
+
+from features.kernel.compute import compute
+from features.kernel.products import Products
+from features.kernel.rows import Rows, merge_files
+
+__all__ = ["Products", "Rows", "compute", "merge_files"]

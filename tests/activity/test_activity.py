@@ -1,0 +1,196 @@
+"""``activity`` from hand-made silver rows: what each row of a log becomes, and which slices a new row touches."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.activity import run_activity
+from jobs.identity import update_identity
+from lake.engine import Engine
+from lake.lake import Lake
+from lake.sql import connect
+from schemas.behaviours import BEHAVIOURS
+from tests.silver import at, write_silver
+
+NAMES = {number: name for name, number in BEHAVIOURS.items()}
+
+
+class Shop:
+    """A lake and what a run of identity and activity makes of it."""
+
+    def __init__(self, folder: Path, engine: Engine):
+        self.lake = Lake(folder, "Asia/Shanghai")
+        self.zone = "Asia/Shanghai"
+        self.engine = engine
+        self.runs = 0
+
+    def write(self, feed: str, *rows: dict[str, Any], ingested: str = "2026-03-31 06:00") -> None:
+        write_silver(self.lake, feed, rows, ingested=ingested, batch=f"b{self.runs}")
+
+    def run(self, as_of: str = "2026-03-31") -> Any:
+        self.runs += 1
+        update_identity(self.lake, self.engine, date.fromisoformat(as_of), f"i{self.runs}", "salt")
+        return run_activity(self, self.engine, f"a{self.runs}")  # type: ignore[arg-type]
+
+    def rows(self, *behaviours: str) -> list[dict[str, Any]]:
+        with connect(self.lake, None) as con:
+            cursor = con.execute("select * from activity.activity order by uid, \"at\", behaviour_code, sku_code")
+            names = [d[0] for d in cursor.description]
+            found = [dict(zip(names, r, strict=True)) for r in cursor.fetchall()]
+        for r in found:
+            r["behaviour"] = NAMES[r["behaviour_code"]]
+        return [r for r in found if not behaviours or r["behaviour"] in behaviours]
+
+    def uid(self, kind: str, value: str) -> int:
+        with connect(self.lake, None) as con:
+            return con.execute(
+                "select max(uid) from identity.identifiers where id_kind = ? and id_value = ?", [kind, value]
+            ).fetchall()[0][0]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, embedded: Engine) -> Shop:
+    return Shop(tmp_path / "lake", embedded)
+
+
+def order(order_id: str = "o1", **more: Any) -> dict[str, Any]:
+    return {"order_id": order_id, "ordered_at": at("2026-03-05 23:50"), "member_id": "m1", **more}
+
+
+def line(order_id: str = "o1", line_id: str = "1", net: int = 100, **more: Any) -> dict[str, Any]:
+    row = {"order_id": order_id, "line_id": line_id, "ordered_at": at("2026-03-05 23:50"), "sku_id": "s1"}
+    return {**row, "quantity": 1, "net_amount_minor": net, **more}
+
+
+def test_a_paid_order_gives_a_pay_row_per_line_on_the_business_day_of_payment(shop: Shop) -> None:
+    shop.write("orders", order(paid_at=at("2026-03-06 00:05")))
+    shop.write("order_lines", line(net=100, list_amount_minor=120), line(line_id="2", net=50, sku_id="s2"))
+    shop.run()
+    paid = shop.rows("pay")
+    assert [(r["day"], r["amount_minor"], r["list_amount_minor"]) for r in paid] == [
+        (date(2026, 3, 6), 100, 120),
+        (date(2026, 3, 6), 50, 50),
+    ]
+    assert {r["order_key"] for r in paid} == {r["order_key"] for r in shop.rows("order")} != {0}
+    assert {r["period"] for r in paid} == {202603}
+
+
+def test_an_unpaid_order_gives_an_order_row_only(shop: Shop) -> None:
+    shop.write("orders", order())
+    shop.write("order_lines", line())
+    shop.run()
+    assert [r["behaviour"] for r in shop.rows()] == ["order"]
+
+
+def test_an_order_worth_nothing_is_void_from_its_payment_on(shop: Shop) -> None:
+    shop.write("orders", order(paid_at=at("2026-03-06 00:05")))
+    shop.write("order_lines", line(net=0))
+    shop.run()
+    assert [r["void_day"] for r in shop.rows("pay")] == [date(2026, 3, 6)]
+
+
+def test_a_whole_refund_voids_the_order_from_the_day_it_is_complete(shop: Shop) -> None:
+    shop.write("orders", order(paid_at=at("2026-03-05 23:55")))
+    shop.write("order_lines", line(net=100))
+    refund = {"order_id": "o1", "member_id": None}
+    shop.write(
+        "refunds",
+        {**refund, "refund_id": "r1", "refunded_at": at("2026-03-08 10:00"), "refund_amount_minor": 40},
+        {**refund, "refund_id": "r2", "refunded_at": at("2026-03-11 23:30"), "refund_amount_minor": 60},
+    )
+    shop.run()
+    assert {r["void_day"] for r in shop.rows("pay", "order", "refund_of_order")} == {date(2026, 3, 11)}
+    cash = shop.rows("refund")
+    assert [(r["day"], r["amount_minor"], r["void_day"]) for r in cash] == [
+        (date(2026, 3, 8), 40, None),
+        (date(2026, 3, 11), 60, None),
+    ]
+    assert [(r["day"], r["valid_from_day"]) for r in shop.rows("refund_of_order")] == [
+        (date(2026, 3, 5), date(2026, 3, 8)),
+        (date(2026, 3, 5), date(2026, 3, 11)),
+    ]
+    assert {r["uid"] for r in cash} == {shop.uid("member", "m1")}
+
+
+def test_a_guest_order_belongs_to_nobody_else(shop: Shop) -> None:
+    shop.write("orders", order("o1", member_id=None), order("o2", member_id=None), order("o3"))
+    shop.run()
+    assert len({r["uid"] for r in shop.rows("order")}) == 3
+
+
+def test_a_newer_version_of_an_order_takes_the_place_of_the_older(shop: Shop) -> None:
+    shop.write("orders", order())
+    shop.write("order_lines", line())
+    shop.run()
+    shop.write("orders", order(paid_at=at("2026-03-07 09:00")), ingested="2026-04-01 06:00")
+    report = shop.run("2026-04-01")
+    assert report.slices_rebuilt == 1
+    assert [r["behaviour"] for r in shop.rows()] == ["order", "pay"]
+
+
+def test_opening_a_share_is_the_openers_and_is_credited_to_the_sharer(shop: Shop) -> None:
+    share = {"occurred_at": at("2026-03-02 10:00"), "share_id": "c1"}
+    shop.write(
+        "shares",
+        {**share, "event_id": "e1", "behaviour": "share", "member_id": "m1"},
+        {**share, "event_id": "e2", "behaviour": "share_open", "openid": "w2", "sharer_member_id": "m1"},
+        {**share, "event_id": "e3", "behaviour": "share_open", "openid": "w3"},
+        {**share, "event_id": "e4", "behaviour": "share_open", "member_id": "m1", "sharer_member_id": "m1"},
+    )
+    shop.run()
+    sharer = shop.uid("member", "m1")
+    others = {shop.uid("openid", "w2"), shop.uid("openid", "w3")}
+    assert {r["peer_uid"] for r in shop.rows("share_opened")} == others
+    assert {r["uid"] for r in shop.rows("share_opened")} == {sharer}
+    assert {r["peer_uid"] for r in shop.rows("share_open") if r["uid"] in others} == {sharer}
+    assert [r["peer_uid"] for r in shop.rows("share")] == [-1]
+
+
+def test_an_order_through_a_share_is_credited_once_it_is_paid_and_until_it_is_void(shop: Shop) -> None:
+    shop.write("orders", order("o1", paid_at=at("2026-03-06 00:05")), order("o2"))
+    shop.write("order_lines", line("o1"), line("o2"))
+    event = {"occurred_at": at("2026-03-05 23:50"), "behaviour": "order", "member_id": "m1", "sharer_member_id": "m9"}
+    shop.write("shares", {**event, "event_id": "e1", "order_id": "o1"}, {**event, "event_id": "e2", "order_id": "o2"})
+    shop.run()
+    assert [(r["uid"], r["valid_from_day"]) for r in shop.rows("brought_order")] == [
+        (shop.uid("member", "m9"), date(2026, 3, 6))
+    ]
+    shop.write(
+        "refunds",
+        {"refund_id": "r", "order_id": "o1", "refunded_at": at("2026-04-02 09:00"), "refund_amount_minor": 100},
+        ingested="2026-04-03 06:00",
+    )
+    shop.run("2026-04-03")
+    assert [r["void_day"] for r in shop.rows("brought_order")] == [date(2026, 4, 2)]
+
+
+def test_only_the_slices_that_new_rows_touch_are_rewritten(shop: Shop) -> None:
+    view = {"behaviour": "view", "member_id": "m1"}
+    shop.write("browse", {**view, "event_id": "e1", "occurred_at": at("2026-02-03 10:00")})
+    shop.write("browse", {**view, "event_id": "e2", "occurred_at": at("2026-03-03 10:00")})
+    assert shop.run().slices_rebuilt == 2
+    before = {f.path for f in shop.lake.files("activity.activity", where={"period": 202602})}
+    shop.write("browse", {**view, "event_id": "e3", "occurred_at": at("2026-03-04 10:00")}, ingested="2026-04-01 06:00")
+    assert shop.run().slices_rebuilt == 1
+    assert {f.path for f in shop.lake.files("activity.activity", where={"period": 202602})} == before
+    assert len(shop.rows("view")) == 3
+    assert shop.run().slices_rebuilt == 0
+
+
+def test_merging_two_persons_appends_the_younger_ones_rows_to_the_elder(shop: Shop) -> None:
+    shop.write("browse", {"event_id": "e1", "behaviour": "view", "member_id": "m1", "occurred_at": at("2026-02-03 10:00")})
+    shop.write("browse", {"event_id": "e2", "behaviour": "view", "device_id": "d1", "occurred_at": at("2026-02-04 10:00")})
+    shop.run()
+    shop.write(
+        "browse",
+        {"event_id": "e3", "behaviour": "view", "member_id": "m1", "device_id": "d1", "occurred_at": at("2026-03-05 10:00")},
+        ingested="2026-03-06 06:00",
+    )
+    report = shop.run("2026-03-05")
+    elder = shop.uid("member", "m1")
+    assert report.slices_extended == 1
+    assert [r["day"] for r in shop.rows() if r["uid"] == elder] == [date(2026, 2, 3), date(2026, 2, 4), date(2026, 3, 5)]
