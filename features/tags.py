@@ -1,0 +1,324 @@
+"""What one file of ``tags/*.yaml`` may say (definitions.md section 1), checked entry by entry.
+
+What needs the other entries (columns of expressions, cycles, duplicate ids) is checked by ``features/catalogue.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from features.facts import Fact
+from schemas.configuration import Settings, nearest
+from schemas.contracts import FEEDS, Type
+
+UNKNOWN = "unknown"
+PATHS: dict[str, tuple[str, ...]] = {
+    "基本信息": ("人口信息", "社会学信息"),
+    "会员特征": ("会员类型", "会员寿命", "会员信息"),
+    "消费特征": ("消费总规模", "交叉消费", "消费能力和频次", "活动偏好"),
+    "活跃特征": ("线上活跃", "线下活跃"),
+    "社交特征": ("分享", "裂变", "社群角色"),
+    "临时标签": ("触达", "粘性", "转化"),
+}
+"""The two upper levels of every tag's path; the third is the leaf's own name."""
+
+FACT_UNITS: dict[str, str] = {
+    "orders": "orders",
+    "days": "days",
+    "visits": "visits",
+    "quantity": "units",
+    "amount": "minor",
+    "list_amount": "minor",
+    "discount": "minor",
+    "net_amount": "minor",
+    "sku": "products",
+    "brand": "brands",
+    "category": "categories",
+    "category_parent": "categories",
+    "seller": "sellers",
+    "channel": "channels",
+    "peer": "people",
+    "gap_days": "days",
+    "hour": "hour",
+}
+"""Unit of a fact's number by measure. Rows are counted in whatever the tag calls them."""
+
+NUMBERS = ("int32", "int64", "float64")
+_METHODS: dict[str, tuple[str, ...]] = {
+    "fact": ("fact", "attribute", "expression"),
+    "rule": ("rules", "expression"),
+    "model": ("model",),
+}
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=600, strip_whitespace=True)]
+Value = str | int | float | bool
+
+
+class Names(Settings):
+    """A text in both languages."""
+
+    zh: Text
+    en: Text
+
+
+class Range(Settings):
+    """Numbers that a tag can have; absent bounds are open."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class ValuesOf(Settings):
+    """A text tag whose values are those of a column of silver (cities, brands), and ``unknown``."""
+
+    column: str = Field(alias="from", pattern=r"^[a-z_]+\.[a-z_]+$")
+
+
+class Rule(Settings):
+    """One condition and the value that it gives; the first rule that matches wins."""
+
+    when: str
+    value: Value
+
+
+class Break(Settings):
+    """Global numbers over the base population, frozen per run: quantiles of ``of`` (type 7) or one statistic.
+
+    ``where`` narrows the population; users whose ``of`` is unknown are left out.
+    """
+
+    of: str
+    where: str | None = None
+    quantiles: tuple[float, ...] | None = None
+    statistic: Literal["mean", "median"] | None = None
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and (not value or list(value) != sorted(set(value)) or value[0] <= 0 or value[-1] >= 1):
+            raise ValueError("quantiles ascend strictly between 0 and 1")
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Break:
+        if (self.quantiles is None) == (self.statistic is None):
+            raise ValueError("exactly one of 'quantiles' and 'statistic' is expected")
+        return self
+
+
+class Model(Settings):
+    """A k-means clustering (definitions.md section 11): which numbers, of whom, and how it is chosen.
+
+    Labels are ``cluster_1`` ... in ascending order of the centres' first input. ``else`` is the value of users outside
+    ``where``. ``min_users``: below that nothing is fitted and the tag is unknown.
+    """
+
+    kind: Literal["kmeans"]
+    inputs: tuple[str, ...] = Field(min_length=1, max_length=20)
+    where: str
+    k: tuple[int, int] = (3, 8)
+    sample: int = Field(default=5_000, ge=100, le=50_000)
+    min_users: int = Field(default=200, ge=20)
+    bootstraps: int = Field(default=10, ge=2, le=100)
+    seed: int = 20_260_301
+
+    @field_validator("k")
+    @classmethod
+    def _bounds(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not 2 <= value[0] <= value[1] <= 20:
+            raise ValueError("k is [least, most] with 2 <= least <= most <= 20")
+        return value
+
+
+class Tag(Settings):
+    """One entry of the catalogue. Exactly one of ``fact``, ``attribute``, ``expression``, ``rules``, ``model``.
+
+    ``empty`` is what a user without a result has: ``unknown`` (null for numbers), ``keep_last`` (the value of the
+    snapshot before), or a value. ``log_bands``: the process of a number that changes by itself every day (ages, days
+    since) is kept by band, or every row would change every day. ``scale``: decimals that a float is rounded to.
+    ``labels``: what values are called.
+    """
+
+    id: Identifier
+    name: Names
+    description: Names
+    path: tuple[str, str, Text]
+    kind: Literal["static", "semi_dynamic", "dynamic"]
+    method: Literal["fact", "rule", "model"]
+    type: Type
+    unit: str | None = None
+    values: tuple[Value, ...] | Range | ValuesOf | None = None
+    labels: dict[str, Names] = Field(default_factory=dict)
+    sources: tuple[str, ...] = Field(min_length=1)
+    window: int | None = Field(default=None, ge=1)
+    empty: Value
+    owner: Text
+    refresh: Literal["daily", "weekly", "monthly"]
+    version: int = Field(ge=1)
+    scale: int | None = Field(default=None, ge=0, le=12)
+    log_bands: tuple[int, ...] | None = None
+    scheme: bool = False
+    fact: Fact | None = None
+    attribute: str | None = None
+    expression: str | None = None
+    rules: tuple[Rule, ...] | None = None
+    otherwise: Value | None = Field(default=None, alias="else")
+    model: str | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _known_path(cls, value: tuple[str, str, str]) -> tuple[str, str, str]:
+        if value[0] not in PATHS:
+            raise ValueError(f"unknown group {value[0]!r}; {nearest(value[0], list(PATHS))}")
+        if value[1] not in PATHS[value[0]]:
+            raise ValueError(f"{value[0]!r} has no leaf group {value[1]!r}; {nearest(value[1], list(PATHS[value[0]]))}")
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _known_sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in FEEDS:
+                raise ValueError(f"unknown source table {name!r}; {nearest(name, list(FEEDS))}")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Tag:
+        given = [n for n in ("fact", "attribute", "expression", "rules", "model") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "exactly one of 'fact', 'attribute', 'expression', 'rules' and 'model' is expected, "
+                + (", ".join(given) or "none")
+                + " given"
+            )
+        if given[0] not in _METHODS[self.method]:
+            raise ValueError(f"method {self.method!r} goes with {' or '.join(_METHODS[self.method])}, not {given[0]!r}")
+        self._check_rules()
+        self._check_values()
+        self._check_empty()
+        if self.fact is not None:
+            self._check_fact(self.fact)
+        if self.log_bands is not None:
+            if self.type not in ("int32", "int64") or self.kind != "dynamic":
+                raise ValueError("log_bands belong to dynamic tags of type int32 or int64")
+            if not self.log_bands or list(self.log_bands) != sorted(set(self.log_bands)):
+                raise ValueError("log_bands ascend strictly")
+        if self.scale is not None and self.type != "float64":
+            raise ValueError(f"scale belongs to type float64, this is {self.type}")
+        if self.scheme and (self.kind != "dynamic" or self.finite is None):
+            raise ValueError("a segmentation (scheme: true) is a dynamic text tag with a list of values")
+        return self
+
+    def _check_rules(self) -> None:
+        if self.rules is None:
+            if self.otherwise is not None and self.model is None:
+                raise ValueError("'else' belongs to rules and models")
+            return
+        if not self.rules:
+            raise ValueError("rules: at least one rule is expected")
+        if self.otherwise is None:
+            raise ValueError("rules without 'else': every user must get a value, name the last one")
+
+    def _check_values(self) -> None:
+        if self.type in NUMBERS:
+            if not self.unit:
+                raise ValueError("a number needs a unit (orders, days, minor, share, score ...)")
+            if self.values is None or isinstance(self.values, ValuesOf):
+                raise ValueError("a number needs values: a list, or bounds such as {min: 0}")
+        elif self.unit:
+            raise ValueError(f"type {self.type} has no unit")
+        if self.type in ("bool", "date") and self.values is not None:
+            raise ValueError(f"type {self.type} has no list of values")
+        if self.type == "string":
+            if self.values is None or isinstance(self.values, Range):
+                raise ValueError("a text needs its list of values with 'unknown' or another value for no evidence")
+            finite = self.finite
+            if finite is not None and len(set(finite)) != len(finite):
+                raise ValueError("a value stands twice in the list")
+        finite = self.finite
+        for value in [*(r.value for r in self.rules or ()), self.otherwise]:
+            if value is None:
+                continue
+            if not _is_of(value, self.type):
+                raise ValueError(f"value {value!r} is not of type {self.type}")
+            if finite is not None and value not in finite:
+                raise ValueError(f"value {value!r} is not in the tag's values; {nearest(str(value), list(finite))}")
+        for name in self.labels:
+            if finite is None or name not in finite:
+                raise ValueError(f"label of {name!r}, which is none of the tag's values")
+
+    def _check_empty(self) -> None:
+        if self.empty == "keep_last":
+            return
+        if self.empty == UNKNOWN:
+            if self.finite is not None and UNKNOWN not in self.finite:
+                raise ValueError("empty: unknown, but 'unknown' is not in the tag's values")
+            return
+        if not _is_of(self.empty, self.type):
+            raise ValueError(f"empty: {self.empty!r} is not of type {self.type}, nor unknown or keep_last")
+        if self.finite is not None and self.empty not in self.finite:
+            raise ValueError(f"empty: {self.empty!r} is not in the tag's values")
+
+    def _check_fact(self, fact: Fact) -> None:
+        if fact.id:
+            raise ValueError("a tag's fact has the tag's id; leave fact.id out")
+        if self.window != fact.window:
+            raise ValueError(f"window {self.window} is declared, but the fact's window is {fact.window}")
+        unit = FACT_UNITS.get(fact.measure)
+        counted = self.type in NUMBERS
+        if counted and unit is not None and self.unit != unit:
+            raise ValueError(f"unit mismatch: the tag says {self.unit!r}, measure {fact.measure!r} gives {unit!r}")
+
+    @property
+    def finite(self) -> tuple[str, ...] | None:
+        """The values of a text tag, in declared order; None where they are a column's or the tag is no text."""
+        if self.type != "string" or not isinstance(self.values, tuple):
+            return None
+        return tuple(str(v) for v in self.values)
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Least and greatest number, None where open."""
+        if isinstance(self.values, Range):
+            return self.values.min, self.values.max
+        numbers = [float(v) for v in self.values or () if isinstance(v, int | float)] if self.type in NUMBERS else []
+        return (min(numbers), max(numbers)) if numbers and isinstance(self.values, tuple) else (None, None)
+
+
+class TagFile(Settings):
+    """One file: tags, the facts and frozen numbers that they build on, and values that its tags have in common."""
+
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    facts: dict[Identifier, Fact] = Field(default_factory=dict)
+    breaks: dict[Identifier, Break] = Field(default_factory=dict)
+    models: dict[Identifier, Model] = Field(default_factory=dict)
+    tags: tuple[Tag, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, content: Any) -> Any:
+        """Keys of ``defaults`` are put into every tag that does not say them itself."""
+        if not isinstance(content, dict) or not isinstance(content.get("defaults"), dict):
+            return content
+        common = content["defaults"]
+        for name in common:
+            if name not in _COMMON:
+                raise ValueError(f"defaults: {name!r} cannot be common to tags; {nearest(name, list(_COMMON))}")
+        tags = content.get("tags")
+        if not isinstance(tags, list):
+            return content
+        return {**content, "tags": [{**common, **t} if isinstance(t, dict) else t for t in tags]}
+
+
+_COMMON = ("kind", "method", "sources", "owner", "refresh", "version", "empty", "type", "unit", "values", "window")
+
+
+def _is_of(value: Value, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "bool"
+    if isinstance(value, str):
+        return kind == "string"
+    return kind == "float64" or (isinstance(value, int) and kind in NUMBERS)

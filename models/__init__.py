@@ -1,0 +1,1 @@
+"""Statistics and machine learning on arrays and frames; nothing here reads a table or a clock."""

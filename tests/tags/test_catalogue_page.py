@@ -1,0 +1,37 @@
+"""The generated pages say what the YAML says, now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from features.catalogue import load_catalogue
+from jobs.catalogue_page import catalogue_page, dictionary_page
+from schemas.contracts import contracts
+
+ROOT = Path(__file__).parents[2]
+CATALOGUE = load_catalogue(sorted((ROOT / "conf" / "tags").glob("*.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("catalogue.md", catalogue_page(CATALOGUE)), ("dictionary.md", dictionary_page())]
+)
+def test_pages_are_not_stale(name: str, text: str) -> None:
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, "run `python -m jobs.catalogue_page`"
+
+
+def test_every_tag_is_documented_with_names_values_and_making() -> None:
+    page = catalogue_page(CATALOGUE)
+    for tag in CATALOGUE.tags.values():
+        assert f"### `{tag.id}` {tag.name.zh} · {tag.name.en}" in page
+        assert tag.description.zh in page and tag.description.en in page
+
+
+def test_every_field_of_every_table_is_in_the_dictionary() -> None:
+    page = dictionary_page()
+    for c in contracts().values():
+        if c.layer not in ("bronze", "quarantine"):
+            assert f"## {c.name}\n" in page
+            for column in c.columns:
+                assert f"| `{column.name}` | {column.field.type} |" in page
