@@ -1,0 +1,183 @@
+"""A delivery: one folder with a CSV file and its manifest, which appears whole or not at all.
+
+The CSV is safe to open in a spreadsheet. A text cell that a spreadsheet would run as a formula or turn into a number
+gets one apostrophe in front, and so does a text that begins with an apostrophe: taking one leading apostrophe off each
+text cell gives the values back.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import unicodedata
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.errors import HuaxiangError
+
+BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
+MARK = "'"
+MANIFEST = "manifest.json"
+_PARTIAL = ".partial-"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")
+_BECOMES_NUMBER = re.compile(r"\d{12,}|0\d+|\d+(\.\d*)?[eE][+-]?\d+")
+_E164 = re.compile(r"\+\d{7,15}", re.ASCII)
+_LONGEST_EXACT_INTEGER = 15
+
+
+class DeliveryExistsError(HuaxiangError):
+    """A delivery of that name is there already; nothing was written."""
+
+
+def starts_formula(text: str) -> bool:
+    """Whether a spreadsheet could run ``text``.
+
+    What comes before the first visible character is looked through (spaces, byte-order marks, zero-width characters),
+    and full-width forms count as what they stand for.
+    """
+    if text.startswith(_FORMULA):
+        return True
+    if text.isascii() and text[:1].isalnum():
+        return False
+    folded = unicodedata.normalize("NFKC", text)
+    seen = next((c for c in folded if unicodedata.category(c) not in _INVISIBLE), "")
+    return seen in _FORMULA
+
+
+def becomes_number(text: str) -> bool:
+    """Whether a spreadsheet would show other digits than these: long ids, leading zeros, ``12E5``."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return _BECOMES_NUMBER.fullmatch(text.strip()) is not None
+
+
+def cell(value: Any, excel: bool = True) -> str:
+    """One value as the text of a CSV cell; absent is empty.
+
+    Text that starts a formula or with an apostrophe is marked; for ``excel`` also text that would become a number, and
+    whole numbers of more than 15 digits, which would be rounded. Otherwise telephone numbers (+8613…) stay as they are.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        text = str(value)
+        return MARK + text if excel and len(text.lstrip("-")) > _LONGEST_EXACT_INTEGER else text
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, date):
+        return value.isoformat()
+    text = str(value)
+    if not excel and _E164.fullmatch(text):
+        return text
+    if text.startswith(MARK) or (excel and becomes_number(text)) or (text != "" and starts_formula(text)):
+        return MARK + text
+    return text
+
+
+def csv_bytes(table: pa.Table, excel: bool = True) -> bytes:
+    """The table as CSV: UTF-8, header of column names, CR LF, quotes where needed.
+
+    For ``excel`` with a byte-order mark, and with every cell marked that a spreadsheet would change (see ``cell``).
+    """
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow([cell(name) for name in table.column_names])
+    columns = [[cell(v, excel) for v in column.to_pylist()] for column in table.columns]
+    writer.writerows(zip(*columns, strict=True))
+    return ((BOM if excel else "") + out.getvalue()).encode()
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """Where a delivery lies, and the SHA-256 of its CSV."""
+
+    folder: Path
+    file: Path
+    manifest: Path
+    checksum: str
+
+
+def deliver(folder: Path, file_name: str, content: bytes, manifest: Mapping[str, Any]) -> Delivered:
+    """Write ``content`` and its manifest as a new folder: both files or none, whatever happens in between.
+
+    The files are written and synced in a hidden folder beside, which then takes its name in one rename. The manifest
+    gets the file's name, size and SHA-256. DeliveryExistsError if the name is taken: nothing is ever overwritten.
+    Only the owner may read what was written: it may hold contacts.
+    """
+    if folder.exists():
+        raise DeliveryExistsError(f"{folder} is there already; deliveries are never overwritten")
+    checksum = hashlib.sha256(content).hexdigest()
+    whole = {**manifest, "file": file_name, "bytes": len(content), "checksum": f"sha256:{checksum}"}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.parent / f"{_PARTIAL}{folder.name}-{uuid.uuid4().hex}"
+    partial.mkdir(mode=0o700)
+    try:
+        _write_synced(partial / file_name, content)
+        _write_synced(partial / MANIFEST, (json.dumps(whole, ensure_ascii=False, indent=2) + "\n").encode())
+        _sync_folder(partial)
+        try:
+            partial.rename(folder)
+        except OSError:
+            raise DeliveryExistsError(f"{folder} appeared meanwhile; deliveries are never overwritten") from None
+        _sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Delivered(folder, folder / file_name, folder / MANIFEST, checksum)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a delivery; HuaxiangError if the file beside it is not the one that it describes."""
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    content = (folder / manifest["file"]).read_bytes()
+    if f"sha256:{hashlib.sha256(content).hexdigest()}" != manifest["checksum"]:
+        raise HuaxiangError(f"{folder / manifest['file']} was changed after it was delivered; export it again")
+    return manifest
+
+
+def clear_partials(parent: Path) -> int:
+    """Remove what killed deliveries left in ``parent``; call it only while no other delivery there is running."""
+    found = [p for p in parent.glob(f"{_PARTIAL}*") if p.is_dir()] if parent.is_dir() else []
+    for p in found:
+        shutil.rmtree(p, ignore_errors=True)
+    return len(found)
+
+
+def described_columns(names: Sequence[str], described: Mapping[str, Mapping[str, str]]) -> list[dict[str, str]]:
+    """The manifest's entry of each column: name and descriptions, in the order of the file."""
+    return [{"name": n, **described.get(n, {})} for n in names]
+
+
+def unmarked(rows: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Cells as they were before marking: one leading apostrophe taken off each."""
+    return [[c[1:] if c.startswith(MARK) else c for c in row] for row in rows]
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
+        f.write(content)
+        f.flush()
+        os.fsync(f.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

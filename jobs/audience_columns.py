@@ -1,0 +1,236 @@
+"""What a plan is judged on: profile columns and event facts of one bucket at a release, in the order of the profile.
+
+Inputs of a bucket are plain data (``bucket_inputs``), so that an engine's tasks can read them anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from audiences.compiler import Attribute
+from audiences.language import Words
+from audiences.plan import Plan
+from features.catalogue import Catalogue
+from features.facts import PRODUCT_KEYS, Fact, needs
+from features.kernel import Products, Rows, compute, merge_files
+from features.kernel.rows import USERS_PER_BUCKET
+from jobs.project import Project
+from lake.lake import Lake
+from lake.releases import Release
+from schemas.arrow import ARROW
+from schemas.behaviours import BEHAVIOURS
+from schemas.configuration import nearest
+from schemas.contracts import contract
+from schemas.errors import NotThereError
+
+PROFILE = "profile.profile"
+ACTIVITY = "activity.activity"
+CODES = "activity.codes"
+PRODUCTS = "silver.products"
+Inputs = dict[str, Any]
+
+
+def attributes(catalogue: Catalogue) -> dict[str, Attribute]:
+    """The tag catalogue as the compiler of audiences wants it."""
+    found = {}
+    for tag in catalogue.tags.values():
+        low, high = tag.bounds
+        found[tag.id] = Attribute(
+            id=tag.id,
+            type=tag.type,
+            name=Words(zh=tag.name.zh, en=tag.name.en),
+            description=Words(zh=tag.description.zh, en=tag.description.en),
+            values=tag.finite or (),
+            minimum=low,
+            maximum=high,
+            unit=tag.unit,
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Inputs of every bucket of a release for one plan, and names in the plan that never occur there."""
+
+    release: Release
+    buckets: dict[int, Inputs]
+    warnings: tuple[str, ...]
+
+
+def facts_of(plan: Plan) -> list[Fact]:
+    """The plan's event conditions as facts of the kernel, under their ids."""
+    return [Fact.model_validate({**fact, "id": name}) for name, fact in plan.facts.items()]
+
+
+def prepared(project: Project, release: Release, plan: Plan, scratch: Path, further: Sequence[str] = ()) -> Prepared:
+    """Where each bucket's profile and activity lie at the release, and what codes and products meant on its day.
+
+    ``further`` are profile columns wanted beside the plan's. Small files that tasks share are written to ``scratch``.
+    NotThereError if a tag is newer than the release.
+    """
+    lake = project.lake
+    columns = list(dict.fromkeys(["uid", "user_id", "is_member", *plan.columns, *further]))
+    wanted_columns = [c for c in columns if c not in ("as_of", "bucket")]
+    profiles: dict[int, list[str]] = {}
+    for f in lake.files(PROFILE, release.tables.get(PROFILE), where={"as_of": release.as_of}):
+        profiles.setdefault(int(f.partition["bucket"]), []).append(f.path)
+    refuse_missing(release, [p for paths in profiles.values() for p in paths], wanted_columns)
+    facts = facts_of(plan)
+    shared: Inputs = {
+        "as_of": release.as_of.isoformat(),
+        "columns": wanted_columns,
+        "facts": [f.model_dump(mode="json", by_alias=True, exclude_none=True) for f in facts],
+        "codes": {},
+        "products": None,
+        "zone": lake.zone,
+    }
+    warnings: tuple[str, ...] = ()
+    activity: dict[int, list[str]] = {}
+    if facts:
+        shared["codes"], shared["products"], warnings = _meanings(lake, release, facts, scratch)
+        for f in lake.files(ACTIVITY, release.tables.get(ACTIVITY)):
+            activity.setdefault(int(f.partition["bucket"]), []).append(f.path)
+    buckets = {
+        b: {**shared, "bucket": b, "profile": sorted(paths), "activity": sorted(activity.get(b, []))}
+        for b, paths in sorted(profiles.items())
+    }
+    return Prepared(release, buckets, warnings)
+
+
+def refuse_missing(release: Release, files: Sequence[str], columns: Sequence[str]) -> None:
+    """NotThereError if the day's profile lacks a column: the tag is newer than the release."""
+    have = pq.read_schema(files[0]).names if files else columns
+    missing = [c for c in columns if c not in have]
+    if missing:
+        raise NotThereError(
+            f"tag {missing[0]!r} is not in release {release.number} ({release.as_of}), which is older than the tag; "
+            f"run that day again: `huaxiang run --as-of {release.as_of}`"
+        )
+
+
+def _meanings(
+    lake: Lake, release: Release, facts: Sequence[Fact], scratch: Path
+) -> tuple[dict[str, dict[str, int]], str | None, tuple[str, ...]]:
+    """Numbers of the names in conditions, the file of products as of the day, and warnings of names that never occur."""
+    named: dict[str, set[str]] = {}
+    for fact in facts:
+        for key, value in fact.where.conditions().items():
+            if isinstance(value, tuple) and key != "detail":
+                named.setdefault(key, set()).update(value)
+    wanted = needs(facts)
+    codes: dict[str, dict[str, int]] = {}
+    warnings = []
+    if set(named) & {"sku", "seller", "channel"}:
+        table = lake.dataset(CODES, release.tables.get(CODES))
+        for kind in ("sku", "seller", "channel"):
+            if kind in named:
+                codes[kind] = _numbers(table, kind, named[kind])
+                warnings += [f"{kind} {n!r} never occurs" for n in sorted(named[kind]) if n not in codes[kind]]
+    if not wanted.products:
+        return codes, None, tuple(warnings)
+    products = products_as_of(lake, release)
+    for key in PRODUCT_KEYS:
+        there = [t for t in pc.unique(products[key]).to_pylist() if t]
+        for name in sorted(named.get(key, ())):
+            if name not in there:
+                warnings.append(f"{key} {name!r} is of no product on {release.as_of}; {nearest(name, there)}")
+    scratch.mkdir(parents=True, exist_ok=True)
+    path = scratch / f"products-{release.number}.parquet"
+    pq.write_table(products, path)
+    return codes, str(path), tuple(warnings)
+
+
+def _numbers(table: pads.Dataset, kind: str, names: set[str]) -> dict[str, int]:
+    import duckdb
+
+    with duckdb.connect() as db:
+        db.register("codes", table)
+        rows = db.execute(
+            "select code_value, code from codes where code_kind = ? and list_contains(?, code_value)",
+            [kind, sorted(names)],
+        ).fetchall()
+    return {value: int(code) for value, code in rows}
+
+
+def end_of_day(as_of: date, zone: Any) -> datetime:
+    """The first moment after the business day, in UTC."""
+    return datetime.combine(as_of + timedelta(days=1), time(), zone).astimezone(UTC)
+
+
+def products_as_of(lake: Lake, release: Release) -> pa.Table:
+    """``sku_code`` with brand, category and the category above it, by the last version of the day.
+
+    A version without ``source_time`` counts from when it was ingested, as ``features/versions.py`` has it.
+    """
+    from zoneinfo import ZoneInfo
+
+    import duckdb
+
+    key = contract(PRODUCTS).key[0]
+    with duckdb.connect() as db:
+        db.register("codes", lake.dataset(CODES, release.tables.get(CODES)))
+        db.register("products", lake.dataset(PRODUCTS, release.tables.get(PRODUCTS)))
+        return db.sql(
+            f"""
+            select c.code as sku_code, p.brand, p.category, p.category_parent
+            from codes c left join (
+                select {key}, brand, category, category_parent from products
+                where coalesce(source_time, _ingested_at) < ?
+                qualify row_number() over (
+                    partition by {key} order by source_time desc nulls last, _ingested_at desc, _file desc, _row desc) = 1
+            ) p on p.{key} = c.code_value
+            where c.code_kind = 'sku' order by c.code
+            """,
+            params=[end_of_day(release.as_of, ZoneInfo(lake.zone))],
+        ).to_arrow_table()
+
+
+def bucket_columns(item: Inputs, uid: int | None = None) -> pa.Table:
+    """Profile columns and facts of one bucket (or of one user), a row per user of the profile in order of uid."""
+    only = None if uid is None else pads.field("uid") == uid
+    parts = [pads.dataset(p).to_table(columns=item["columns"], filter=only) for p in item["profile"]]
+    profile = pa.concat_tables(parts).sort_by("uid").combine_chunks()
+    as_of = date.fromisoformat(item["as_of"])
+    profile = profile.append_column("as_of", pa.array([as_of] * len(profile), pa.date32()))
+    facts = [Fact.model_validate(f) for f in item["facts"]]
+    if not facts:
+        return profile
+    counted = _facts(item, facts, as_of, uid)
+    # The kernel answers for every place of the bucket: a user's row is the uid less the bucket's first.
+    rows = pc.subtract(profile["uid"], item["bucket"] * USERS_PER_BUCKET)
+    for fact in facts:
+        profile = profile.append_column(fact.column, counted[fact.column].take(rows))
+    return profile
+
+
+def _facts(item: Inputs, facts: Sequence[Fact], as_of: date, uid: int | None) -> pa.Table:
+    wanted = needs(facts)
+    codes = {kind: dict(numbers) for kind, numbers in item["codes"].items()}
+    products = None
+    if item["products"] is not None:
+        products, texts = Products.from_texts(pq.read_table(item["products"]))
+        codes |= {key: {text: i for i, text in enumerate(texts[key]) if text} for key in texts}
+    filters = _relevant(facts, as_of, uid)
+    files = [pads.dataset(p).to_table(columns=list(wanted.columns), filter=filters) for p in item["activity"]]
+    rows: Rows = merge_files(files, wanted.columns, base=item["bucket"] * USERS_PER_BUCKET)
+    return compute(rows, facts, as_of, products=products, codes=codes, zone=item["zone"])
+
+
+def _relevant(facts: Sequence[Fact], as_of: date, uid: int | None) -> pads.Expression:
+    """Rows that can count at all: of the facts' behaviours and windows; files outside are not read."""
+    numbers = sorted({BEHAVIOURS[b] for fact in facts for b in fact.reads})
+    wanted = pads.field("behaviour_code").isin(numbers) & (pads.field("day") <= pa.scalar(as_of, ARROW["date"]))
+    windows = [f.window for f in facts]
+    if None not in windows:
+        first = as_of - timedelta(days=max(w for w in windows if w is not None) - 1)
+        wanted &= pads.field("day") >= pa.scalar(first, ARROW["date"])
+    return wanted if uid is None else wanted & (pads.field("uid") == uid)

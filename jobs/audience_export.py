@@ -1,0 +1,303 @@
+"""Step ``audience export``: a built audience as a CSV file with its manifest, contacts joined at the last moment.
+
+Profile columns are those of the release that the audience was built from. Contacts, consent and who merged into whom
+are read as they are now: a consent withdrawn after the build is respected.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from audiences import delivery
+from audiences.compiler import Attribute, fixed_attributes
+from audiences.contacts import contact
+from audiences.language import Audience
+from audiences.plan import Plan
+from jobs.audience import MEMBERSHIP, Built, build, builds, plan_of
+from jobs.audience_columns import PROFILE, attributes, refuse_missing
+from jobs.project import Project
+from lake import journal
+from lake.engine import Engine, Progress
+from lake.lake import DataFile, Lake
+from lake.locks import lock
+from lake.publish import publish
+from lake.releases import Release, release
+from schemas.arrow import arrow_schema
+from schemas.contracts import contract, fields
+from schemas.errors import HuaxiangError
+
+DELIVERIES = "exports.deliveries"
+MEMBERS = "silver.members"
+IDENTIFIERS = "identity.identifiers"
+USERS = "identity.users"
+
+CONTACTS = """
+with latest as (
+    select * from members
+    qualify row_number() over (
+        partition by member_id order by source_time desc nulls last, _ingested_at desc, _file desc, _row desc) = 1
+), persons as (
+    -- A person may hold several member records: the newest contact counts, and one refusal is a refusal.
+    select a.uid, m.*
+    from asked a
+    left join users u on u.uid = a.uid
+    join identifiers i on i.uid = coalesce(u.merged_into_uid, a.uid) and i.id_kind = 'member' and i.until_day is null
+    join latest m on m.member_id = i.id_value
+)
+select uid, bool_and(coalesce(marketing_consent, false)) as agreed, {columns}
+from persons group by uid
+"""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One delivery. ``left_out`` counts members of the audience that are not in the file, by reason."""
+
+    delivery_id: str
+    audience: str
+    release: int
+    as_of: date
+    folder: Path
+    file: Path
+    manifest: Path
+    rows: int
+    left_out: dict[str, int]
+    checksum: str
+    already_delivered: bool
+    built: Built
+
+
+def export(
+    project: Project,
+    name: str,
+    *,
+    requested_by: str,
+    which: int | str | None = None,
+    folder: Path | None = None,
+    again: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Deliver an audience (built first if need be) and note the delivery in ``exports.deliveries``.
+
+    The same audience, definition and release delivered before is not written a second time: what lies there is
+    checked and named, unless ``again`` asks for a fresh one (contacts or consents may have changed since).
+    """
+    audience, plan = plan_of(project, name)
+    built = build(project, name, which=which, engine=engine, progress=progress)
+    at = release(project.lake, built.release)
+    home = (folder or project.exports).absolute() / audience.id
+    with lock(project.lake, DELIVERIES, wait_seconds=60):
+        journal.recover(project.lake)
+        delivery.clear_partials(home)
+        label = f"{at.as_of}-r{at.number}-{plan.definition_hash[:8]}"
+        place = _place(home, label, again)
+        if place.exists():
+            manifest = delivery.read_manifest(place)
+            _note(project.lake, manifest, place)
+            return _known(manifest, place, built)
+        table, left_out = rows_of(project, audience, at)
+        manifest = _manifest(project, audience, plan, at, built, table, left_out, requested_by)
+        excel = audience.definition.export.format == "excel"
+        file_name = f"{audience.id}-{at.as_of}.csv"
+        done = delivery.deliver(place, file_name, delivery.csv_bytes(table, excel), manifest)
+        manifest = delivery.read_manifest(done.folder)
+        _note(project.lake, manifest, done.folder)
+        return _known(manifest, done.folder, built, already=False)
+
+
+def _place(home: Path, label: str, again: bool) -> Path:
+    """The delivery's folder; with ``again`` the first that is free."""
+    place, number = home / label, 1
+    while again and place.exists():
+        number += 1
+        place = home / f"{label}-{number}"
+    return place
+
+
+def _known(manifest: Mapping[str, Any], place: Path, built: Built, already: bool = True) -> Exported:
+    return Exported(
+        delivery_id=manifest["delivery_id"],
+        audience=manifest["audience"],
+        release=manifest["release"],
+        as_of=date.fromisoformat(manifest["as_of"]),
+        folder=place,
+        file=place / manifest["file"],
+        manifest=place / delivery.MANIFEST,
+        rows=manifest["rows"],
+        left_out=manifest["left_out"],
+        checksum=manifest["checksum"],
+        already_delivered=already,
+        built=built,
+    )
+
+
+def rows_of(project: Project, audience: Audience, at: Release) -> tuple[pa.Table, dict[str, int]]:
+    """What the file holds, in order of uid, and how many members of the audience are left out, by reason.
+
+    With contacts: who is no member, gave no consent (unless consent is ignored) or has no valid contact is left out.
+    """
+    wanted = audience.definition.export
+    uids = _members(project.lake, audience.id, at)
+    table = _profile(project.lake, at, uids, list(dict.fromkeys([*wanted.columns, "uid"])))
+    left_out = {"left the base": len(uids) - len(table)}
+    if not wanted.contacts:
+        return table.select(list(wanted.columns)), left_out
+    found = _contacts(project.lake, table["uid"], list(wanted.contacts))
+    place = pc.index_in(table["uid"], found["uid"])
+    left_out["no member"] = place.null_count
+    table, found = table.filter(pc.is_valid(place)), found.take(pc.drop_null(place))
+    if audience.definition.consent == "required":
+        agreed = found["agreed"]
+        left_out["no marketing consent"] = len(found) - (pc.sum(agreed).as_py() or 0)
+        table, found = table.filter(agreed), found.filter(agreed)
+    for kind, how in wanted.contacts.items():
+        made = [contact(kind, v, how, wanted.region, wanted.phone_form) for v in found[kind].to_pylist()]
+        table = table.append_column(kind, pa.array(made, pa.string()))
+    reachable = pa.array([False] * len(table), pa.bool_())
+    for kind in wanted.contacts:
+        reachable = pc.or_(reachable, pc.is_valid(table[kind]))
+    left_out["no valid contact"] = len(table) - (pc.sum(reachable).as_py() or 0)
+    return table.filter(reachable).select([*wanted.columns, *wanted.contacts]), left_out
+
+
+def _members(lake: Lake, audience: str, at: Release) -> pa.Array:
+    """uids in order; HuaxiangError if the audience was built from another release meanwhile."""
+    files = lake.files(MEMBERSHIP, where={"audience": audience})
+    uids = pa.concat_arrays([*_column(files, "uid"), pa.array([], pa.int64())])
+    if builds(lake, audience)[-1]["release"] != at.number:
+        raise HuaxiangError(f"audience {audience!r} was built anew while it was exported; export it again")
+    return uids.take(pc.sort_indices(uids))
+
+
+def _column(files: list[DataFile], name: str) -> list[pa.Array]:
+    return [pq.ParquetFile(f.path).read(columns=[name])[name].combine_chunks() for f in files]
+
+
+def _profile(lake: Lake, at: Release, uids: pa.Array, columns: list[str]) -> pa.Table:
+    files = lake.files(PROFILE, at.tables.get(PROFILE), where={"as_of": at.as_of})
+    stored = [c for c in columns if c != "as_of"]
+    refuse_missing(at, [f.path for f in files], stored)
+    parts = [pads.dataset(f.path).to_table(columns=stored, filter=pads.field("uid").isin(uids)) for f in files]
+    if not parts:
+        parts = [pa.table({c: pa.array([], pa.int64() if c == "uid" else pa.null()) for c in stored})]
+    table = pa.concat_tables(parts).sort_by("uid").combine_chunks()
+    if "as_of" in columns:
+        table = table.append_column("as_of", pa.array([at.as_of] * len(table), pa.date32()))
+    return table
+
+
+def _contacts(lake: Lake, uids: pa.ChunkedArray, kinds: list[str]) -> pa.Table:
+    """Per uid that is a member now: whether all its records agree to marketing, and the newest contacts."""
+    import duckdb
+
+    newest = ", ".join(
+        f"arg_max({k}, row(coalesce(source_time, _ingested_at), member_id)) filter ({k} is not null) as {k}" for k in kinds
+    )
+    with duckdb.connect() as db:
+        db.register("asked", pa.table({"uid": uids}))
+        for name, table in (("members", MEMBERS), ("identifiers", IDENTIFIERS), ("users", USERS)):
+            db.register(name, lake.dataset(table))
+        return db.sql(CONTACTS.format(columns=newest)).to_arrow_table()
+
+
+def _manifest(
+    project: Project,
+    audience: Audience,
+    plan: Plan,
+    at: Release,
+    built: Built,
+    table: pa.Table,
+    left_out: dict[str, int],
+    requested_by: str,
+) -> dict[str, Any]:
+    wanted = audience.definition.export
+    return {
+        "delivery_id": uuid.uuid4().hex,
+        "audience": audience.id,
+        "name": audience.content["name"],
+        "description": audience.content["description"],
+        "owner": audience.definition.owner,
+        "release": at.number,
+        "as_of": at.as_of.isoformat(),
+        "definition_hash": plan.definition_hash,
+        "definition": audience.content,
+        "refers_to": {n: project.audiences[n].content for n in audience.mentions() if n in project.audiences},
+        "audience_users": built.users,
+        "rows": len(table),
+        "left_out": {reason: n for reason, n in left_out.items() if n},
+        "columns": [_described(n, project, wanted.contacts) for n in table.column_names],
+        "format": {
+            "encoding": "UTF-8 with byte-order mark" if wanted.format == "excel" else "UTF-8",
+            "delimiter": ",",
+            "line_end": "CR LF",
+            "absent": "",
+            "text_mark": "one leading apostrophe keeps a cell text; take it off to get the value",
+        },
+        "consent": audience.definition.consent,
+        **({"consent_reason": r} if (r := audience.definition.consent_reason) else {}),
+        "requested_by": requested_by,
+        "created_at": datetime.now(UTC).replace(microsecond=0).isoformat(),
+    }
+
+
+def _described(name: str, project: Project, contacts: Mapping[str, str]) -> dict[str, Any]:
+    if name in contacts:
+        entry = fields()[name]
+        return {"name": name, "zh": entry.zh, "en": entry.en, "form": contacts[name], "personal": entry.personal}
+    known: Attribute = {**fixed_attributes(), **attributes(project.catalogue)}[name]
+    described = {
+        "name": name,
+        "zh": known.name.zh,
+        "en": known.name.en,
+        "description": {"zh": known.description.zh, "en": known.description.en},
+        "type": known.type,
+    }
+    return described | ({"unit": known.unit} if known.unit else {})
+
+
+def _note(lake: Lake, manifest: Mapping[str, Any], place: Path) -> None:
+    """The delivery's row; one that is there already is left as it is (a run that was killed between file and row)."""
+    if any(row["delivery_id"] == manifest["delivery_id"] for row in deliveries(lake)):
+        return
+    lake.ensure(DELIVERIES)
+    inside = place.is_relative_to(lake.root)
+    path = place.relative_to(lake.root) if inside else place
+    row = {
+        "delivery_id": manifest["delivery_id"],
+        "audience": manifest["audience"],
+        "as_of": date.fromisoformat(manifest["as_of"]),
+        "release": manifest["release"],
+        "definition_hash": manifest["definition_hash"],
+        "path": f"{path}/{manifest['file']}",
+        "columns": json.dumps([c["name"] for c in manifest["columns"]]),
+        "rows": manifest["rows"],
+        "checksum": manifest["checksum"].removeprefix("sha256:"),
+        "requested_by": manifest["requested_by"],
+        "created_at": datetime.fromisoformat(manifest["created_at"]),
+    }
+    run_id = f"export-{manifest['delivery_id'][:12]}-{uuid.uuid4().hex[:6]}"
+    try:
+        folder = lake.stage(DELIVERIES, run_id)
+        pq.write_table(pa.Table.from_pylist([row], arrow_schema(contract(DELIVERIES))), folder / "delivery.parquet")
+        publish(lake, DELIVERIES, folder, replace=None, read_version=None, run_id=run_id, key=f"delivery-{run_id}")
+    finally:
+        journal.finish(lake, run_id)
+
+
+def deliveries(lake: Lake, audience: str | None = None) -> list[dict[str, Any]]:
+    """Rows of ``exports.deliveries``, newest first."""
+    rows = [row for f in lake.files(DELIVERIES) for row in pq.ParquetFile(f.path).read().to_pylist()]
+    found = [r for r in rows if audience is None or r["audience"] == audience]
+    return sorted(found, key=lambda r: r["created_at"], reverse=True)

@@ -1,0 +1,47 @@
+"""The example shop's audiences hold against the example shop's catalogue, in both languages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from audiences.compiler import compile_audience
+from audiences.language import read_folder
+from features.catalogue import load_catalogue
+from jobs.audience_columns import attributes, facts_of
+
+CONF = Path(__file__).parents[2] / "conf"
+AUDIENCES = read_folder(CONF / "audiences")
+CATALOGUE = attributes(load_catalogue(sorted((CONF / "tags").glob("*.yaml"))))
+
+
+def test_there_are_three() -> None:
+    assert list(AUDIENCES) == ["beijing_lapsed_shiseido", "sharers_without_purchase", "super_users_going_dormant"]
+
+
+@pytest.mark.parametrize("name", AUDIENCES)
+def test_an_example_compiles_and_its_events_are_facts_of_the_kernel(name: str) -> None:
+    plan = compile_audience(AUDIENCES[name], AUDIENCES, CATALOGUE)
+    assert {f.id for f in facts_of(plan)} == set(plan.facts)
+
+
+@pytest.mark.parametrize("name", AUDIENCES)
+def test_an_example_speaks_both_languages(name: str) -> None:
+    d = AUDIENCES[name].definition
+    for words in (d.name, d.description):
+        assert re.search("[\u4e00-\u9fff]", words.zh)
+        assert re.search("[a-z]{3}", words.en)
+
+
+def test_the_compilers_measures_are_those_of_the_kernel() -> None:
+    from audiences.compiler import MEASURES
+    from features.catalogue import fact_type
+    from features.facts import Fact
+
+    for measure, aggregates in MEASURES.items():
+        behaviour = "view" if measure == "visits" else "pay"
+        for agg, kind in aggregates.items():
+            fact = Fact.model_validate({"from": [behaviour], "measure": measure, "agg": agg})
+            assert fact_type(fact) == kind, (measure, agg)

@@ -1,0 +1,218 @@
+"""What a definition may say, and what one is told who says it wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from audiences.compiler import compile_audience
+from audiences.language import definition_hash, named, read, read_folder
+from audiences.plan import Plan, walk
+from schemas.behaviours import BROWSE
+from schemas.errors import ConfigurationError, NotThereError
+from tests.audiences.shop import CATALOGUE, HEAD, write
+
+
+def compiled(folder: Path, body: str, **others: str) -> Plan:
+    for name, text in others.items():
+        write(folder, name, text)
+    audience = read(write(folder, "trial", body))
+    return compile_audience(audience, read_folder(folder), CATALOGUE)
+
+
+def refused(folder: Path, body: str, **others: str) -> str:
+    with pytest.raises(ConfigurationError) as e:
+        compiled(folder, body, **others)
+    return str(e.value)
+
+
+def test_the_example_of_the_source_material_compiles_to_one_tag_and_three_facts(tmp_path: Path) -> None:
+    plan = compiled(
+        tmp_path,
+        """\
+include:
+  all:
+    - {tag: register_city, is: 北京}
+    - {event: browse, measure: visits, within_days: 90, at_least: 3}
+    - {event: pay}
+    - {event: pay, did: false, within_days: 7, where: {brand: 资生堂}}
+""",
+    )
+    assert plan.columns == ("register_city",)
+    assert list(plan.facts.values()) == [
+        {"from": list(BROWSE), "measure": "visits", "agg": "count", "window": 90},
+        {"from": ["pay"], "measure": "rows", "agg": "count"},
+        {"from": ["pay"], "measure": "rows", "agg": "count", "window": 7, "where": {"brand": ["资生堂"]}},
+    ]
+
+
+def test_a_plan_travels_as_json_and_comes_back_equal(tmp_path: Path) -> None:
+    plan = compiled(
+        tmp_path,
+        """\
+include:
+  any:
+    - {tag: last_purchase_day, between: [2026-01-01, 2026-02-01]}
+    - not: {tag: mean_gap, above: 2.0}
+    - {tag: is_follower, is: true}
+exclude: {users: ["member:1"]}
+""",
+    )
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_equal_event_conditions_share_one_fact(tmp_path: Path) -> None:
+    plan = compiled(
+        tmp_path, "include: {all: [{event: view, at_least: 3}, {event: [view], below: 9}, {event: view, did: false}]}\n"
+    )
+    assert len(plan.facts) == 1
+
+
+def test_unknown_keys_name_the_line_and_the_nearest_key(tmp_path: Path) -> None:
+    message = refused(tmp_path, "include:\n  all:\n    - tag: gender\n      iss: [male]\n")
+    assert "trial.yaml:7: unknown key 'include.all.0.iss'; did you mean 'is'?" in message
+
+
+def test_an_unknown_tag_suggests_the_nearest(tmp_path: Path) -> None:
+    message = refused(tmp_path, "include: {tag: registr_city, is: 北京}\n")
+    assert "trial.yaml:4: include.tag: no tag 'registr_city'; did you mean 'register_city'?" in message
+
+
+def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
+    message = refused(
+        tmp_path,
+        """\
+include:
+  any:
+    - {tag: gander, is: male}
+    - {tag: gender, is: mail}
+    - {event: view, measure: visit}
+export: {columns: [user_id, citty]}
+""",
+    )
+    assert [line.split(": ")[0].rsplit(":", 1)[1] for line in message.splitlines()] == ["6", "7", "8", "9"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("{tag: gender, at_least: 3}", "'gender' is text; it can be compared with is and is_not, not with at_least"),
+        ("{tag: gender, is: femal}", "never takes the value 'femal'; did you mean 'female'?"),
+        ("{tag: gender, is: no}", "'gender' is text, given False; write it in quotes"),
+        ("{tag: register_city, is: 2024}", "write it in quotes"),
+        ("{tag: orders_ever, is: many}", "'orders_ever' is a number, given 'many'"),
+        ("{tag: orders_ever, is: true}", "is a number, given True"),
+        ("{tag: orders_ever, is: 1.5}", "is a whole number, given 1.5"),
+        ("{tag: orders_ever, is: -1}", "takes values from 0, given -1"),
+        ("{tag: orders_ever, below: 0}", "can never match: 'orders_ever' takes values from 0"),
+        ("{tag: orders_ever, above: 3, below: 3}", "can never match"),
+        ("{tag: orders_ever, between: [5, 2]}", "between goes from the smaller to the greater"),
+        ("{tag: mean_gap, above: .nan}", "is a number, given nan"),
+        ("{tag: is_follower, is: 1}", "'is_follower' is true or false, given 1"),
+        ("{tag: is_follower, above: 0}", "is true or false; it can be compared with is"),
+        ("{tag: last_purchase_day, above: soon}", "is a date such as 2026-03-01, given 'soon'"),
+        ("{tag: gender}", "is compared with nothing"),
+        ("{event: buy}", "no behaviour 'buy'"),
+        ("{event: view, measure: visitz}", "did you mean 'visits'?"),
+        ("{event: view, measure: rows, agg: mean}", "measure rows has no agg 'mean'; known are count"),
+        ("{event: pay, measure: visits}", "visits are made of on-site behaviours; 'pay' is none"),
+        ("{event: view, measure: amount, at_least: 1}", "'view' carries no amount"),
+        ("{event: pay, measure: amount}", "measure amount is compared with nothing"),
+        ("{event: [pay, refund], measure: net_amount, at_least: 1}", "it needs event: pay"),
+        ("{event: pay, within_days: 0}", "greater than or equal to 1"),
+        ("{event: view, where: {brnd: x}}", "did you mean 'brand'?"),
+        ("{event: review, where: {detail: positiv}}", "did you mean 'positive'?"),
+        ("{event: view, at_least: -2, at_most: -1}", "can never match"),
+        ("{all: []}", "the list is empty"),
+        ("{users: []}", "the list is empty"),
+        ("{tag: gender, is: []}", "the list is empty"),
+        ("{event: pay, where: {brand: []}}", "the list is empty"),
+        ("{audience: other}", "no audience 'other'"),
+        ("{colour: red}", "not a condition; it needs one of tag, event"),
+        ("[{tag: gender, is: male}]", "not a condition"),
+        ("{not: {colour: red}}", "not a condition"),
+    ],
+)
+def test_a_condition_that_cannot_be_meant_is_refused(tmp_path: Path, condition: str, expected: str) -> None:
+    message = refused(tmp_path, f"include: {condition}\n")
+    assert expected in message
+    assert "trial.yaml:4" in message
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        ("consent: ignore\n", "needs a consent_reason"),
+        ("consent_reason: recall\n", "consent is not ignored"),
+        ("export: {contacts: {fax: clear}}\n", "no contact 'fax'"),
+        ("export: {contacts: {phone: sha512}}\n", "'clear', 'sha256' or 'md5'"),
+        ("export: {columns: [user_id, user_id]}\n", "column 'user_id' stands twice"),
+        ("export: {columns: []}\n", "the list is empty"),
+        ("owner: me\n", "key 'owner' stands twice"),
+    ],
+)
+def test_an_export_that_cannot_be_meant_is_refused(tmp_path: Path, tail: str, expected: str) -> None:
+    assert expected in refused(tmp_path, "include: {tag: gender, is: male}\n" + tail)
+
+
+def test_circles_are_refused_and_named(tmp_path: Path) -> None:
+    message = refused(
+        tmp_path,
+        "include: {audience: second}\n",
+        second="include: {not: {audience: third}}\n",
+        third="include: {tag: gender, is: male}\nexclude: {audience: trial}\n",
+    )
+    assert "in a circle: trial -> second -> third -> trial" in message
+    assert "third.yaml:5" in message
+
+
+def test_an_audience_that_refers_to_itself_is_refused(tmp_path: Path) -> None:
+    assert "in a circle: trial -> trial" in refused(tmp_path, "include: {audience: trial}\n")
+
+
+def test_one_audience_may_be_named_twice(tmp_path: Path) -> None:
+    plan = compiled(
+        tmp_path,
+        "include: {any: [{audience: men}, {not: {audience: men}}]}\n",
+        men="include: {tag: gender, is: male}\n",
+    )
+    numbers = [node.number for _, node in walk(plan.root)]
+    assert len(numbers) == len(set(numbers)) == 7
+
+
+def test_conditions_nest_to_any_depth(tmp_path: Path) -> None:
+    plan = compiled(tmp_path, "include: " + "{not: " * 60 + "{tag: gender, is: male}" + "}" * 60 + "\n")
+    assert max(depth for depth, _ in walk(plan.root)) == 61
+
+
+def test_the_hash_ignores_how_it_is_written_and_sees_what_it_refers_to(tmp_path: Path) -> None:
+    def of(body: str, other: str) -> str:
+        write(tmp_path, "other", other)
+        trial = read(write(tmp_path, "trial", body))
+        return definition_hash(trial, read_folder(tmp_path))
+
+    short = of("include: {all: [{audience: other}, {tag: gender, is: male}]}\n", "include: {event: pay}\n")
+    long = "include:\n  all:\n    - audience: other\n    - {is: [male], tag: gender}\n"
+    assert of(long, "include: {event: [pay]}\n") == short
+    assert of(long, "include: {event: view}\n") != short
+
+
+def test_a_file_name_must_be_an_id(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="small letters"):
+        read(write(tmp_path, "North-China", "include: {tag: gender, is: male}\n"))
+
+
+def test_the_mistakes_of_all_files_are_reported_together(tmp_path: Path) -> None:
+    write(tmp_path, "one", "includes: {}\n")
+    (tmp_path / "two.yaml").write_text(HEAD.replace("owner: crm", "owner: ''") + "include: {event: pay}\n")
+    with pytest.raises(ConfigurationError) as e:
+        read_folder(tmp_path)
+    assert "one.yaml:4: unknown key 'includes'; did you mean 'include'?" in str(e.value)
+    assert "two.yaml:3: owner" in str(e.value)
+
+
+def test_an_unknown_audience_suggests_the_nearest(tmp_path: Path) -> None:
+    write(tmp_path, "lapsed", "include: {event: pay}\n")
+    with pytest.raises(NotThereError, match="did you mean 'lapsed'"):
+        named(read_folder(tmp_path), "lapse")

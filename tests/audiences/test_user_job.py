@@ -1,0 +1,112 @@
+"""One person's card: tags by group with labels, personal data masked, every look at it logged first."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audiences.contacts import masked
+from jobs.user import Card, card, find_uid
+from lake.releases import release
+from schemas.errors import NotThereError
+from tests.audiences.lake_shop import D, Shop, beijing_shop, people
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return beijing_shop(tmp_path_factory.mktemp("template") / "shop").folder
+
+
+@pytest.fixture
+def shop(template: Path, tmp_path: Path) -> Shop:
+    shutil.copytree(template, tmp_path / "shop")
+    return Shop.at(tmp_path / "shop")
+
+
+def reveals(shop: Shop) -> list[dict[str, Any]]:
+    path = shop.lake.root / "ops" / "reveals.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def test_a_card_shows_tags_by_group_with_labels_and_money(shop: Shop) -> None:
+    found = card(shop.project, 1)
+    assert (found.user_id, found.is_member, found.as_of) == ("m000001", True, D)
+    assert [g.path for g in found.groups] == [("基本信息", "人口信息"), ("消费特征", "消费能力和频次")]
+    tags = {t.id: t for g in found.groups for t in g.tags}
+    assert (tags["gender"].value_zh, tags["gender"].value_en) == ("女", "Female")
+    assert (tags["paid_amount_90d"].value, tags["paid_amount_90d"].value_zh) == (10000, "100.00 CNY")
+    assert tags["register_city"].value_en == "北京"
+
+
+def test_an_absent_value_stays_absent(shop: Shop) -> None:
+    tags = {t.id: t for g in card(shop.project, 7).groups for t in g.tags}
+    assert (tags["register_city"].value, tags["register_city"].value_zh) == (None, None)
+
+
+def in_clear(found: Card) -> bool:
+    return "M1" in str(found.identifiers) or "13800130001" in str(found.contacts)
+
+
+def test_personal_data_is_masked_and_no_look_is_logged(shop: Shop) -> None:
+    found = card(shop.project, 1)
+    assert not in_clear(found)
+    assert found.contacts[0]["phone"] == "138******01"
+    assert reveals(shop) == []
+
+
+def test_a_look_at_personal_data_is_logged_with_who_and_why(shop: Shop) -> None:
+    found = card(shop.project, 1, reveal=True, requested_by="li", purpose="complaint 17")
+    assert in_clear(found)
+    (line,) = reveals(shop)
+    assert (line["by"], line["uid"], line["purpose"], line["what"]) == ("li", 1, "complaint 17", "ids and contacts")
+    assert (shop.lake.root / "ops" / "reveals.jsonl").stat().st_mode & 0o077 == 0
+
+
+def test_nothing_is_shown_that_could_not_be_logged(shop: Shop) -> None:
+    (shop.lake.root / "ops" / "reveals.jsonl").mkdir()
+    with pytest.raises(OSError):
+        card(shop.project, 1, reveal=True, requested_by="li")
+
+
+def test_a_person_is_found_by_user_id_uid_and_member_id(shop: Shop) -> None:
+    at = release(shop.lake)
+    assert find_uid(shop.project, "m100001", at) == 100_001
+    assert find_uid(shop.project, "3", at) == 3
+    assert reveals(shop) == []
+    assert find_uid(shop.project, "M100001", at, by_member_id=True, requested_by="li") == 100_001
+    assert reveals(shop)[0]["what"] == "search by member id M1****1"
+
+
+def test_a_member_id_without_saying_so_is_not_searched(shop: Shop) -> None:
+    with pytest.raises(NotThereError, match="a member id with --member"):
+        find_uid(shop.project, "M1", release(shop.lake))
+
+
+def test_a_member_that_is_not_there_is_not_repeated_in_the_error(shop: Shop) -> None:
+    with pytest.raises(NotThereError) as e:
+        find_uid(shop.project, "M404404", release(shop.lake), by_member_id=True)
+    assert "M404404" not in str(e.value)
+
+
+def test_who_has_no_row_is_told_why(shop: Shop) -> None:
+    day = D + timedelta(days=1)
+    users = [
+        {"uid": 2, "bucket": 0, "user_id": "m000002", "person_kind": "member", "merged_into_uid": 1, "retired_day": day}
+    ]
+    users.append({"uid": 50, "bucket": 0, "user_id": "m000050", "person_kind": "member"})
+    shop.put("identity.users", users)
+    shop.release(day, [p for p in people() if p["uid"] != 2])
+    for uid, expected in ((2, "merged into uid 1 on 2026-03-11"), (50, "became known later"), (51, "never given")):
+        with pytest.raises(NotThereError, match=expected):
+            card(shop.project, uid)
+
+
+def test_a_mask_leaves_too_little_to_call_anybody() -> None:
+    assert [masked(t) for t in ("13800138000", "zhang@x.cn", "M1", "", None, "o" * 40)] == [
+        "138******00", "z***@x.cn", "**", "", None, "ooo********oo",
+    ]  # fmt: skip
