@@ -88,6 +88,12 @@ class Engine:
         writer = placed.write.mode("append")
         (writer.partitionBy(*partition_by) if partition_by else writer).parquet(str(folder))
 
+    def kept(self, df: DataFrame, folder: Path) -> DataFrame:
+        """The frame's rows, computed once and read back from ``folder``: the embedded engine caches nothing."""
+        df.write.mode("overwrite").parquet(str(folder))
+        arrow = {ddl: ARROW[name] for name, ddl in SPARK.items()}
+        return self.folder(folder, pa.schema([(f.name, arrow[f.dataType.simpleString()]) for f in df.schema.fields]))
+
     def map(self, task: str, items: Sequence[dict[str, Any]], progress: Progress | None = None) -> list[dict[str, Any]]:
         """Run ``"module:function"`` on every item, side by side; results in the order of the items.
 

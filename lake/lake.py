@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,24 +46,35 @@ class Lake:
     def __init__(self, root: Path, zone: str):
         self.root = Path(root).absolute()
         self.zone = zone
+        self._opened: dict[str, DeltaTable] = {}
 
     def path(self, table: str) -> Path:
         layer, name = table.split(".")
         return self.root / layer / name
 
     def delta(self, table: str, version: int | None = None) -> DeltaTable | None:
-        """The Delta table at a version (latest if absent); None while it does not exist."""
+        """The Delta table at a version (latest if absent); None while it does not exist.
+
+        Opening a table reads its whole log: one that did not move since it was opened is handed out again.
+        """
         path = self.path(table)
-        if not (path / "_delta_log").is_dir():
+        newest = _newest_version(path)
+        if newest is None:
             return None
+        wanted = newest if version is None else version
+        opened = self._opened.get(table)
+        if opened is not None and opened.version() == wanted:
+            return opened
         try:
-            return DeltaTable(str(path), version=version)
+            found = DeltaTable(str(path), version=version)
         except TableNotFoundError:
             return None
+        if version is None:
+            self._opened[table] = found
+        return found
 
     def version(self, table: str) -> int | None:
-        found = self.delta(table)
-        return None if found is None else found.version()
+        return _newest_version(self.path(table))
 
     def versions(self) -> dict[str, int]:
         """The newest version of every table that exists, by ``layer.table``."""
@@ -170,6 +182,15 @@ def typed(kind: pa.DataType, text: str | None) -> Any:
     if text is None or text == "__HIVE_DEFAULT_PARTITION__":
         return None
     return pa.array([text]).cast(kind)[0].as_py()
+
+
+def _newest_version(path: Path) -> int | None:
+    """The greatest version in a table's log, from the names of its files; None where there is no log."""
+    try:
+        names = os.listdir(path / "_delta_log")
+    except FileNotFoundError:
+        return None
+    return max((int(n[:20]) for n in names if n.endswith(".json") and n[:20].isdigit()), default=None)
 
 
 def _data_files(table: DeltaTable, root: Path) -> list[DataFile]:

@@ -1,0 +1,73 @@
+# Two commands to know: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PINS := setup.cfg pyproject.toml constraints.txt
+# A Spark start in a test is over before optimised code pays.
+TEST_JAVA := JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1"
+QUICK := not spark and not airflow and not slow
+
+.PHONY: help demo test check bench setup setup-dev setup-spark setup-airflow format clean
+
+help: ## list what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@echo "PYTHON=/path/to/python3.12 chooses another Python; ARGS='...' is handed on by demo, test and bench"
+
+demo: $(VENV)/.base ## a shop from raw logs to audience files, in its own folder (no Java)
+	@$(BIN)/huaxiang demo $(ARGS)
+
+test: $(VENV)/.dev $(VENV)/.airflow ## every test: Spark, Airflow and Great Expectations included
+	@$(MAKE) --no-print-directory setup-spark || [ "$$CI" != true ]
+	@$(TEST_JAVA) $(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types and the quick tests; under two minutes
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --config-file setup.cfg
+	@$(BIN)/python -m pytest --quiet -m "$(QUICK)" $(ARGS)
+
+bench: $(VENV)/.dev ## ours against DuckDB and Polars on 1 M users, in one run
+	@$(MAKE) --no-print-directory setup-spark || true
+	@$(BIN)/python -m benchmarks.profile $(ARGS)
+
+setup: $(VENV)/.base ## the command huaxiang in .venv, nothing else
+
+setup-dev: $(VENV)/.dev ## what make check needs
+
+setup-spark: $(VENV)/.spark ## Java, Delta's jars (checksums in lake/spark_jars.txt) and shared classes
+	@.ci/java.sh
+	@$(BIN)/python -m lake.spark_jars
+	@$(BIN)/python -m lake.spark_session
+
+setup-airflow: $(VENV)/.airflow ## Airflow beside the rest
+
+format: $(VENV)/.dev ## format and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## remove everything that make made in this folder
+	rm -rf $(VENV) demo *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.base: $(PINS)
+	@echo "setting up $(VENV) (once)"
+	@.ci/environment.sh $(PYTHON)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	@echo "setting up the tools and what the quick tests need (once)"
+	@$(PIP) --editable '.[dev,completejourney]'
+	@touch $@
+
+$(VENV)/.spark: $(VENV)/.dev
+	@echo "setting up Spark (once)"
+	@$(PIP) --editable '.[spark]'
+	@touch $@
+
+$(VENV)/.airflow: $(VENV)/.spark
+	@echo "setting up Airflow (once)"
+	@$(PIP) --editable '.[airflow]'
+	@touch $@

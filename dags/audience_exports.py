@@ -1,0 +1,36 @@
+"""Airflow DAG: audience files of a day, one task an audience."""
+
+from __future__ import annotations
+
+import json
+
+from airflow.providers.standard.operators.bash import BashOperator
+from shop import COMMAND, DAY, PROFILE, after, verb
+
+NAME = "AUDIENCE"
+
+
+def one_environment_each(listed: str) -> list[dict[str, str]]:
+    """What ``audience list --json`` prints, as one environment a mapped task."""
+    return [{NAME: a["audience"]} for a in json.loads(listed)]
+
+
+with after(
+    "audience_exports",
+    """### Audiences
+    Builds and exports every audience of the project at the release of the day; an audience that fails stops no other.
+    An audience that was delivered for the release is not delivered twice.
+    """,
+    assets=PROFILE,
+    tags=["audiences"],
+):
+    # A task hands on the last line that it prints: the list has to be one line.
+    names = verb(
+        "list_audiences", "audience list --json > list.json && tr -d '\\n' < list.json", output_processor=one_environment_each
+    )
+    BashOperator.partial(
+        task_id="export",
+        bash_command=f'{COMMAND} audience export "${NAME}" --release {DAY}',
+        append_env=True,
+        map_index_template=f"{{{{ task.env['{NAME}'] }}}}",
+    ).expand(env=names.output)

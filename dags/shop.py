@@ -1,0 +1,66 @@
+"""What the DAGs of a shop share: the day, the assets, who owns them, how often a task is tried.
+
+Airflow says what runs when, nothing else: every task is one ``huaxiang`` verb and can be run by hand the same way.
+The project folder is ``HUAXIANG_PROJECT`` of the worker's environment, as on the command line; ``HUAXIANG_COMMAND``
+names the command where it is not on the path.
+
+The **partition key** of a run is the business day, ``2026-03-31``. It goes with the assets from ingest to export, so a
+back-fill or a re-run of an old day touches that day only.
+
+Airflow reads only those files of this folder in which both words, airflow and dag, stand.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, Asset, CronPartitionTimetable, PartitionedAssetTimetable
+from airflow.sdk.definitions.asset import BaseAsset
+
+COMMAND = os.environ.get("HUAXIANG_COMMAND", "huaxiang")
+DAY = "{{ partition_key }}"
+ZONE = os.environ.get("HUAXIANG_TIME_ZONE", "Asia/Shanghai")
+
+ORDERS = Asset(name="orders", uri="huaxiang://silver/orders")
+BROWSE = Asset(name="browse", uri="huaxiang://silver/browse")
+SHARES = Asset(name="shares", uri="huaxiang://silver/shares")
+REFERENCE = Asset(name="reference", uri="huaxiang://silver/members")
+PROFILE = Asset(name="profile", uri="huaxiang://profile/profile")
+
+OF_EVERY_TASK: dict[str, Any] = {
+    "owner": "data-engineering",
+    # Exit code 6 is another run holding a table: later it is free.
+    "retries": 3,
+    "retry_delay": timedelta(minutes=2),
+    "retry_exponential_backoff": True,
+    "execution_timeout": timedelta(hours=2),
+}
+_OF_EVERY_DAG: dict[str, Any] = {
+    "default_args": OF_EVERY_TASK,
+    "catchup": False,
+    "max_active_runs": 1,
+    "dagrun_timeout": timedelta(hours=8),
+}
+
+
+def early_every_day(dag_id: str, doc: str, *, at: str, tags: list[str]) -> DAG:
+    """A DAG that runs every morning at ``at`` (``HH:MM`` of the shop's zone) for the day before."""
+    hour, minute = at.split(":")
+    # One tick back: what is run on the morning after is yesterday's business day.
+    timetable = CronPartitionTimetable(
+        f"{int(minute)} {int(hour)} * * *", timezone=ZONE, run_offset=-1, key_format="%Y-%m-%d"
+    )
+    return DAG(dag_id, schedule=timetable, doc_md=doc, tags=tags, **_OF_EVERY_DAG)
+
+
+def after(dag_id: str, doc: str, *, assets: BaseAsset, tags: list[str]) -> DAG:
+    """A DAG that runs for a day when all of ``assets`` have been made for that day."""
+    return DAG(dag_id, schedule=PartitionedAssetTimetable(assets=assets), doc_md=doc, tags=tags, **_OF_EVERY_DAG)
+
+
+def verb(task_id: str, arguments: str, **more: Any) -> BashOperator:
+    """A task that is one verb of the command line."""
+    return BashOperator(task_id=task_id, bash_command=f"{COMMAND} {arguments}", **more)

@@ -1,0 +1,51 @@
+"""The command ``huaxiang``: the table of its verbs."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("RUST_LOG", "error")
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+import typer
+
+EXIT_CODES = """
+Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 configuration, 4 some input was not taken,
+5 an audit stopped the publication, 6 another run holds the table, 7 not there, 70 a defect of Huaxiang, 130 stopped.
+"""
+
+app = typer.Typer(
+    name="huaxiang",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Order, browse and share logs -> user profiles -> audience files.",
+    epilog=EXIT_CODES,
+)
+
+
+def _register() -> None:
+    from jobs.verbs import audience, project, release, run, tag
+
+    for function in (project.init, project.check, project.demo):
+        app.command()(function)
+    for function in (run.ingest, run.run, run.backfill, run.status, run.sql):
+        app.command()(function)
+    app.command()(audience.user)
+    for name, group in (
+        ("source", project.source),
+        ("release", release.release),
+        ("audience", audience.audience),
+        ("tag", tag.tag),
+    ):
+        app.add_typer(group, name=name)
+
+
+def main() -> None:
+    """Entry point of the distribution."""
+    _register()
+    app()
+
+
+if __name__ == "__main__":
+    main()

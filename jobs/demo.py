@@ -1,0 +1,197 @@
+"""``huaxiang demo``: from raw logs to audience files, on a simulated shop or a real data set, in one go.
+
+What it does is what any shop does: files arrive day by day, are ingested through ``sources/*.yaml``, the day is run and
+released, audiences are built and exported. Run again, it goes on where it stopped and says what was done already.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from datetime import time as clock
+from pathlib import Path
+from typing import Any
+
+from jobs import setup
+from jobs.activity import Audit
+from jobs.audience_export import export
+from jobs.ingest import ingest
+from jobs.pipeline import run
+from jobs.progress import Steps
+from jobs.project import SETTINGS_FILE, Project
+from lake import releases
+from lake.engine import Engine, Kind
+from lake.releases import put_if_absent
+from schemas.errors import HuaxiangError, InputError
+
+NOTE = "demo.json"
+WEEK = 7
+DELIVERED_AT = clock(6, 0)
+"""Local time at which a day's files arrive, the morning after."""
+
+
+@dataclass
+class DemoReport:
+    """What the demo made and where, how long each part took, and what was there already."""
+
+    project: Path
+    data: str
+    days: list[date] = field(default_factory=list)
+    days_done_before: int = 0
+    files_taken: int = 0
+    users: int = 0
+    audiences: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    total_seconds: float = 0.0
+
+    def text(self) -> str:
+        """The closing words, with what to try next."""
+        p = self.project
+        done = f", {self.days_done_before} of them done already" if self.days_done_before else ""
+        spent = ", ".join(f"{name} {s:.1f} s" for name, s in self.seconds.items())
+        lines = [
+            f"{self.data}: {self.files_taken} new files taken, {len(self.days)} days run{done}, {self.users:,} users profiled.",
+            f"Lake (Delta tables): {p / 'lake'}",
+            *(f"Audience {a['name']}: {a['rows']:,} rows -> {a['file']}" for a in self.audiences),
+            f"Took {self.total_seconds:.1f} s: {spent}",
+            "",
+            "Try next / 接下来可以试:",
+            f"  huaxiang status -p {p}",
+            f"  huaxiang sql -p {p} \"select scheme, segment, count(*) as users from segments.segments group by all order by all\"",
+            f"  huaxiang tag list -p {p}",
+        ]
+        if self.audiences:
+            name = self.audiences[0]["name"]
+            lines += [
+                f"  huaxiang audience preview {name} -p {p}",
+                f"  huaxiang audience why {name} 0 -p {p}",
+            ]
+        lines += [f"  huaxiang release list -p {p}", f"  huaxiang user 0 -p {p}"]
+        return "\n".join(lines)
+
+
+def demo(
+    folder: Path,
+    *,
+    data: str = "simulator",
+    files: list[Path] | None = None,
+    users: int = 20_000,
+    days: int = 180,
+    seed: int = 7,
+    engine: str | None = None,
+    quiet: bool = False,
+) -> DemoReport:
+    """Make or go on with a demo project in ``folder``; NotThereError or InputError where data is missing."""
+    started = time.perf_counter()
+    steps = Steps(quiet=quiet)
+    report = DemoReport(project=folder, data=data)
+    parameters = {"data": data, "files": [str(f.absolute()) for f in files or []]}
+    if data == "simulator":
+        parameters |= {"users": users, "days": days, "seed": seed}
+    _settle(folder, parameters, data)
+    project = Project.load(folder)
+    with steps.shown():
+        with steps.step("data"):
+            plan, deliver = _arrivals(project, data, files or [], users, days, seed)
+        steps.plan = 4 * len(plan) + 2
+        kind: Kind | None = engine  # type: ignore[assignment]
+        with project.open_engine(kind) as e, project.audited(e) as audit:
+            for day in plan:
+                _one_day(project, e, day, deliver, steps, report, audit)
+            _audiences(project, e, steps, report)
+    current = releases.release(project.lake)
+    report.users = current.counts.get("users", 0)
+    report.seconds = _by_part(steps)
+    report.total_seconds = time.perf_counter() - started
+    return report
+
+
+def _settle(folder: Path, parameters: dict[str, Any], data: str) -> None:
+    """Make the project folder, or see that it is this demo's."""
+    note = folder / NOTE
+    if (folder / SETTINGS_FILE).exists():
+        if not note.exists():
+            raise HuaxiangError(f"{folder} is a project of yours, not a demo; name another folder with --dir")
+        if json.loads(note.read_text(encoding="utf-8")) != parameters:
+            raise HuaxiangError(
+                f"{folder} holds a demo made with other options ({note.read_text(encoding='utf-8')}); "
+                "name another folder with --dir, or remove it"
+            )
+        return
+    setup.init(folder, None if data == "simulator" else data)
+    put_if_absent(note, json.dumps(parameters))
+
+
+Arrivals = tuple[list[date], Callable[[date], None]]
+
+
+def _arrivals(project: Project, data: str, files: list[Path], users: int, days: int, seed: int) -> Arrivals:
+    """The days to run, and what puts into the inbox the files that have arrived by the morning after a day."""
+    if data == "simulator":
+        return _simulated(project, users, days, seed)
+    from jobs import datasets
+
+    if data not in datasets.DATASETS:
+        raise InputError(f"--data is simulator, {', '.join(datasets.DATASETS)}, not {data!r}")
+    last = datasets.unpack(data, files, project.inbox)
+    return [last - timedelta(days=i) for i in reversed(range(WEEK))], lambda day: None
+
+
+def _simulated(project: Project, users: int, days: int, seed: int) -> Arrivals:
+    from simulator import shop as sim
+
+    last = sim.LAST_DAY
+    week = [last - timedelta(days=i) for i in reversed(range(WEEK))]
+    made = project.folder / "truth" / "made"
+    if made.exists():
+        return week, lambda day: None
+    shop = sim.simulate(users=users, days=days, seed=seed)
+    arrival_days = sim.delivery_days(shop)
+
+    def deliver(day: date) -> None:
+        for arrival in arrival_days:
+            if arrival == day or (day == week[0] and arrival < day):
+                sim.write_delivery(shop, project.inbox, arrival)
+        if day == week[-1]:
+            sim.write_truth(shop, project.folder / "truth")
+            made.touch()
+
+    return week, deliver
+
+
+def _one_day(
+    project: Project,
+    engine: Engine,
+    day: date,
+    deliver: Callable[[date], None],
+    steps: Steps,
+    report: DemoReport,
+    audit: Audit,
+) -> None:
+    deliver(day)
+    received = datetime.combine(day + timedelta(days=1), DELIVERED_AT, project.zone_info)
+    with steps.step(f"{day} ingest") as advance:
+        taken = ingest(project, engine, received_at=received, progress=advance, audit_staged=audit)
+    report.files_taken += taken.taken
+    done = run(project, engine, day, steps=steps, audit=audit)
+    report.days.append(day)
+    report.days_done_before += done.already_done
+
+
+def _audiences(project: Project, engine: Engine, steps: Steps, report: DemoReport) -> None:
+    for name in project.audiences:
+        with steps.step(f"audience {name}"):
+            made = export(project, name, requested_by="demo", engine=engine)
+        report.audiences.append({"name": name, "rows": made.rows, "file": made.file})
+
+
+def _by_part(steps: Steps) -> dict[str, float]:
+    """Seconds by part, days added up."""
+    found: dict[str, float] = {}
+    for t in steps.times:
+        part = t.name.split(" ", 1)[1] if t.name[:4].isdigit() else t.name.split(" ", 1)[0]
+        found[part] = found.get(part, 0.0) + t.seconds
+    return found

@@ -1,0 +1,156 @@
+"""``huaxiang run``: identity, activity, profile, release, in this order; and ``backfill``, the same for every day of a span.
+
+A run has one ``as_of``. What it would do is fingerprinted (inputs, catalogue, settings): a day that was released from
+the same fingerprint is done already. A killed run leaves what it published and nothing else; run again, it goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import jobs
+from jobs.activity import Audit, run_activity
+from jobs.identity import run_identity
+from jobs.profile import run_profile
+from jobs.progress import Steps
+from jobs.project import Project
+from lake import journal, releases
+from lake.engine import Engine
+from lake.lake import Lake
+from lake.locks import lock
+from lake.publish import publish
+from schemas.arrow import arrow_schema
+from schemas.contracts import contract
+from schemas.errors import HuaxiangError
+
+RUNS = "ops.runs"
+RELEASED_LAYERS = ("silver", "identity", "activity", "profile", "segments")
+"""Layers that a release pins; the others are written outside a run."""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run made: its release, whether it was there already, users and seconds by step."""
+
+    as_of: date
+    release: releases.Release
+    already_done: bool
+    steps: dict[str, float] = field(default_factory=dict)
+
+
+def new_run_id(verb: str, day: date | None = None) -> str:
+    return f"{verb}-{day.isoformat() if day else 'now'}-{uuid.uuid4().hex[:10]}"
+
+
+def run(
+    project: Project,
+    engine: Engine,
+    as_of: date,
+    *,
+    known_at: datetime | None = None,
+    steps: Steps | None = None,
+    force: bool = False,
+    audit: Audit | None = None,
+) -> RunReport:
+    """Bring the lake to ``as_of`` and release it. ``known_at`` uses only rows ingested by then; ``force`` repeats a day.
+
+    ``audit`` judges what each step staged before it is published, and stops the run by raising.
+    """
+    lake, steps = project.lake, steps or Steps(quiet=True)
+    if lake.version("silver.orders") is None and lake.version("silver.browse") is None:
+        raise HuaxiangError("nothing has been ingested yet; put files into the inbox and run `huaxiang ingest`")
+    with lock(lake, "run"):
+        journal.recover(lake)
+        wanted = fingerprint(project, as_of, known_at)
+        done = releases.of_day(lake, as_of)
+        if done is not None and done.fingerprint == wanted and not force:
+            return RunReport(as_of, done, already_done=True)
+        run_id = new_run_id("run", as_of)
+        first = len(steps.times)
+        with steps.step(f"{as_of} identity"):
+            identity = run_identity(project, engine, as_of, run_id, audit)
+        with steps.step(f"{as_of} activity"):
+            activity = run_activity(project, engine, run_id, audit)
+        with steps.step(f"{as_of} profile") as advance:
+            profile = run_profile(
+                project, engine, as_of, known_at=known_at, run_id=run_id, progress=advance, audit=audit
+            )
+        tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in RELEASED_LAYERS}
+        made = releases.write_release(lake, as_of, run_id, tables, fingerprint=wanted, counts=dict(profile.counts))
+        rows = {"identity": identity.users, "activity": activity.rows, "profile": profile.users}
+        _note_steps(lake, engine, run_id, as_of, steps, first, rows, tables)
+        journal.finish(lake, run_id)
+    taken = {t.name.removeprefix(f"{as_of} "): t.seconds for t in steps.times[first:]}
+    return RunReport(as_of, made, already_done=False, steps=taken)
+
+
+def backfill(
+    project: Project,
+    engine: Engine,
+    first: date,
+    last: date,
+    *,
+    steps: Steps | None = None,
+    audit: Audit | None = None,
+) -> list[RunReport]:
+    """Run every day from ``first`` to ``last``, oldest first; days that are done already are skipped."""
+    if last < first:
+        raise HuaxiangError(f"a back-fill goes from the older day to the newer one, not from {first} to {last}")
+    days = [first + timedelta(days=i) for i in range((last - first).days + 1)]
+    return [run(project, engine, day, steps=steps, audit=audit) for day in days]
+
+
+def fingerprint(project: Project, as_of: date, known_at: datetime | None) -> str:
+    """What the result of a run depends on: silver versions, configuration files, the day, and this code's version."""
+    lake = project.lake
+    seen: dict[str, Any] = {
+        "as_of": as_of.isoformat(),
+        "known_at": known_at.isoformat() if known_at else None,
+        "silver": {n: v for n, v in lake.versions().items() if n.startswith("silver.")},
+        "settings": project.settings.model_dump(mode="json", include={"time_zone", "currency", "guest_ids", "keep_days"}),
+        "tags": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in project.files("tags")},
+        "version": jobs.__version__,
+    }
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
+def _note_steps(
+    lake: Lake,
+    engine: Engine,
+    run_id: str,
+    as_of: date,
+    steps: Steps,
+    first: int,
+    rows: dict[str, int],
+    tables: dict[str, int],
+) -> None:
+    """One row a step into ``ops.runs``."""
+    now = datetime.now(timezone.utc)
+    noted = [
+        {
+            "run_id": run_id,
+            "step": (name := t.name.removeprefix(f"{as_of} ")),
+            "as_of": as_of,
+            "engine": engine.name,
+            "state": "done",
+            "inputs": json.dumps(tables),
+            "rows_out": rows.get(name),
+            "seconds": round(t.seconds, 3),
+            "peak_memory_mb": round(t.peak_memory_mb, 1),
+            "created_at": now,
+        }
+        for t in steps.times[first:]
+    ]
+    with lock(lake, RUNS, wait_seconds=30):
+        lake.ensure(RUNS)
+        folder = lake.stage(RUNS, run_id)
+        pq.write_table(pa.Table.from_pylist(noted, arrow_schema(contract(RUNS))), folder / "steps.parquet")
+        publish(lake, RUNS, folder, replace=None, read_version=None, run_id=run_id, key=f"runs-{run_id}")

@@ -1,0 +1,161 @@
+"""The project folder: what a shop configures, read and validated once."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, field_validator
+
+from lake.audit import Auditor
+from lake.engine import Engine, Kind, open_engine
+from lake.lake import Lake
+from lake.releases import put_if_absent
+from schemas.configuration import Settings, load, nearest
+from schemas.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from audiences.language import Audience
+    from features.catalogue import Catalogue
+    from features.sources import Mapping
+
+SETTINGS_FILE = "huaxiang.yaml"
+
+
+class Names(Settings):
+    """A name in both languages."""
+
+    zh: str
+    en: str
+
+
+class Secrets(Settings):
+    """Names of the environment variables that hold secrets."""
+
+    id_salt: str = "HUAXIANG_ID_SALT"
+
+
+class ProjectSettings(Settings):
+    """``huaxiang.yaml``. Paths are relative to the project folder."""
+
+    name: Names = Names(zh="未命名", en="Unnamed")
+    lake: Path = Path("lake")
+    inbox: Path = Path("inbox")
+    exports: Path = Path("exports")
+    engine: Kind = "embedded"
+    spark: str = "local"
+    cores: int | None = Field(default=None, ge=1)
+    memory_gb: float | None = Field(default=None, gt=0)
+    time_zone: str = "Asia/Shanghai"
+    currency: str = Field(default="CNY", pattern="^[A-Z]{3}$")
+    guest_ids: tuple[str, ...] = ("", "0", "null", "none", "nan", "-", "test", "unknown", "undefined")
+    secrets: Secrets = Secrets()
+    keep_days: int = Field(default=35, ge=2)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError(f"unknown time zone {zone!r}; {nearest(zone, sorted(available_timezones()))}")
+        return zone
+
+
+@dataclass(frozen=True)
+class Project:
+    """A loaded project folder. Sources, tags and audiences are read when they are first asked for."""
+
+    folder: Path
+    settings: ProjectSettings
+
+    @classmethod
+    def load(cls, folder: Path) -> Project:
+        """ConfigurationError names file and line of every mistake."""
+        path = folder / SETTINGS_FILE
+        if not path.is_file():
+            raise ConfigurationError(
+                f"{folder} is no project folder: {SETTINGS_FILE} is not there; "
+                f"make one with `huaxiang init {folder}` or name yours with --project"
+            )
+        return cls(folder.absolute(), load(path, ProjectSettings))
+
+    @property
+    def zone(self) -> str:
+        return self.settings.time_zone
+
+    @property
+    def currency(self) -> str:
+        return self.settings.currency
+
+    @property
+    def guest_ids(self) -> tuple[str, ...]:
+        return self.settings.guest_ids
+
+    @cached_property
+    def lake(self) -> Lake:
+        return Lake(self.folder / self.settings.lake, self.zone)
+
+    @property
+    def inbox(self) -> Path:
+        return self.folder / self.settings.inbox
+
+    @property
+    def exports(self) -> Path:
+        return self.folder / self.settings.exports
+
+    @property
+    def zone_info(self) -> ZoneInfo:
+        return ZoneInfo(self.zone)
+
+    def files(self, kind: str) -> list[Path]:
+        """The YAML files of one kind: ``sources``, ``tags`` or ``audiences``, in order of name."""
+        return sorted((self.folder / kind).glob("*.yaml"))
+
+    @cached_property
+    def sources(self) -> list[Mapping]:
+        from features.sources import load_mappings
+
+        return load_mappings(self.files("sources"))
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        from features.catalogue import load_catalogue
+
+        return load_catalogue(self.files("tags"))
+
+    @cached_property
+    def audiences(self) -> dict[str, Audience]:
+        from audiences.language import read_folder
+
+        return read_folder(self.folder / "audiences")
+
+    def open_engine(self, kind: Kind | None = None) -> Engine:
+        s = self.settings
+        return open_engine(kind or s.engine, where=s.spark, cores=s.cores, memory_gb=s.memory_gb)
+
+    @contextmanager
+    def audited(self, engine: Engine) -> Iterator[Auditor]:
+        """The auditor of one process; its Data Docs are written when the block ends, also after a failure."""
+        auditor = Auditor(engine, self.lake, self.lake.root / "ops" / "audits")
+        auditor.warm()
+        try:
+            yield auditor
+        finally:
+            auditor.write_docs()
+
+    def id_salt(self) -> str:
+        """What salts ``user_id``: the secret named in the settings, or one made once for this lake."""
+        if given := os.environ.get(self.settings.secrets.id_salt):
+            return given
+        path = self.lake.root / "identity" / "_salt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            put_if_absent(path, secrets.token_hex(32))
+            path.chmod(0o600)
+        return path.read_text(encoding="ascii")

@@ -1,0 +1,71 @@
+"""``huaxiang init`` and ``huaxiang check``: a new project folder, and whether a folder says what can be meant."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.project import SETTINGS_FILE, Project
+from schemas.errors import ConfigurationError
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "conf"
+"""The example shop's project folder, copied by ``init``."""
+DATASETS = EXAMPLE / "datasets"
+PARTS = ("sources", "tags", "audiences")
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a project folder holds, and every mistake found in it."""
+
+    settings: dict[str, Any]
+    sources: int
+    tags: int
+    audiences: int
+    mistakes: tuple[str, ...]
+
+
+def init(folder: Path, dataset: str | None = None) -> list[Path]:
+    """Make a project folder from the example; ``dataset`` takes its mappings. Nothing that exists is overwritten."""
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigurationError(f"{folder} is not empty; name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(EXAMPLE / SETTINGS_FILE, folder / SETTINGS_FILE)
+    for part in PARTS:
+        shutil.copytree(EXAMPLE / part, folder / part)
+    if dataset is not None:
+        shutil.rmtree(folder / "sources")
+        shutil.copytree(DATASETS / dataset, folder, dirs_exist_ok=True)
+    (folder / "inbox").mkdir(exist_ok=True)
+    (folder / ".gitignore").write_text("lake/\ninbox/\nexports/\n", encoding="utf-8")
+    return sorted(p for p in folder.rglob("*") if p.is_file())
+
+
+def check(folder: Path) -> CheckReport:
+    """Load everything; mistakes are collected part by part, so that one run shows all there are."""
+    project = Project.load(folder)
+    mistakes: list[str] = []
+
+    def count(load: Callable[[], Any]) -> int:
+        try:
+            found = load()
+            return len(found.tags if hasattr(found, "tags") else found)
+        except ConfigurationError as e:
+            mistakes.extend(str(e).splitlines())
+            return 0
+
+    sources = count(lambda: project.sources)
+    tags = count(lambda: project.catalogue)
+    audiences = count(lambda: project.audiences)
+    if tags and audiences:
+        count(lambda: _compiled(project))
+    return CheckReport(project.settings.model_dump(mode="json"), sources, tags, audiences, tuple(mistakes))
+
+
+def _compiled(project: Project) -> list[Any]:
+    from jobs.audience import plan_of
+
+    return [plan_of(project, name) for name in project.audiences]

@@ -1,0 +1,58 @@
+"""``huaxiang status``: what was taken, how late it came, what was set aside, what was released, how long it took."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from jobs.project import Project
+from lake import releases
+from lake.sql import connect
+
+FEEDS = """
+select feed, count(*) as files, sum(rows_read)::bigint as rows_read, sum(rows_silver)::bigint as silver,
+       sum(rows_duplicate)::bigint as duplicates, sum(rows_quarantined)::bigint as quarantined,
+       sum(rows_not_selected)::bigint as not_selected,
+       sum(rows_read - rows_silver - rows_duplicate - rows_quarantined - rows_not_selected)::bigint as lost,
+       sum(rows_late)::bigint as late, max(late_days_p95) as late_days_p95, max(late_days_max) as late_days_max,
+       sum(dst_moved)::bigint as dst_moved, max(event_last_at) as last_event, max(_ingested_at) as last_ingest
+from landing.manifest where state = 'taken' group by feed order by feed
+"""
+WAITING = "select source, count(*) as waiting from quarantine.{feed} where replayed_batch_id is null group by source"
+RUNS = """
+select as_of, step, engine, seconds, rows_out, peak_memory_mb, created_at from ops.runs
+order by created_at desc, step limit 12
+"""
+
+
+def status(project: Project) -> dict[str, Any]:
+    """Feeds with conservation and lateness, rows waiting in quarantine, releases and the last steps, as plain values."""
+    lake = project.lake
+    found: dict[str, Any] = {"project": str(project.folder), "lake": str(lake.root), "feeds": [], "quarantine": []}
+    with connect(lake, None) as con:
+        if lake.version("landing.manifest") is not None:
+            found["feeds"] = _rows(con, FEEDS)
+            for feed in (f["feed"] for f in found["feeds"]):
+                if lake.version(f"quarantine.{feed}") is not None:
+                    found["quarantine"] += [{"feed": feed, **r} for r in _rows(con, WAITING.format(feed=feed))]
+        found["runs"] = _rows(con, RUNS) if lake.version("ops.runs") is not None else []
+    every = releases.releases(lake)
+    current = releases.latest(lake)
+    found["releases"] = len(every)
+    found["latest"] = None if current is None else {"number": current.number, "as_of": current.as_of, **current.counts}
+    found["gaps"] = _gaps([r.as_of for r in every])
+    return found
+
+
+def _rows(con: Any, sql: str) -> list[dict[str, Any]]:
+    cursor = con.execute(sql)
+    names = [d[0] for d in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _gaps(days: list[Any]) -> list[Any]:
+    """Days between the first and the last release that were never released."""
+    if not days:
+        return []
+    have, first, last = set(days), min(days), max(days)
+    return [d for i in range((last - first).days) if (d := first + timedelta(days=i)) not in have]

@@ -1,0 +1,210 @@
+"""``huaxiang audience list | preview | why | build | export`` and ``huaxiang user``."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs import audience as step
+from jobs import user as person
+from jobs.audience_export import export as export_step
+from jobs.verbs.session import (
+    HERE,
+    EngineOption,
+    JsonOption,
+    ProjectOption,
+    engine_of,
+    open_project,
+    show_json,
+    show_table,
+    verb,
+)
+from lake import releases
+from schemas.errors import HuaxiangError
+
+audience = typer.Typer(no_args_is_help=True, help="Audiences: who is in, why, and the file.")
+
+NameArgument = Annotated[str, typer.Argument(help="Audience, by the name of its file.")]
+ReleaseOption = Annotated[str | None, typer.Option("--release", help="Release number or day; default: the latest.")]
+WhoOption = Annotated[str | None, typer.Option("--by", help="Who asks; default: the user of this machine.")]
+SIGNS = {"true": "✓", "false": "✗", "unknown": "?"}
+
+
+def _asker(by: str | None) -> str:
+    return by or os.environ.get("HUAXIANG_USER") or getpass.getuser()
+
+
+@audience.command("list")
+@verb
+def list_audiences(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
+    """Every audience with its last build."""
+    found = step.list_audiences(open_project(project))
+    if as_json:
+        return show_json(found)
+    rows = [
+        {
+            "audience": a.audience,
+            "zh": a.zh,
+            "en": a.en,
+            "owner": a.owner,
+            "users": a.users,
+            "built": a.built_as_of,
+            "current": a.is_current,
+        }
+        for a in found
+    ]
+    if rows:
+        show_table("Audiences", rows)
+    else:
+        print("There are no audiences yet: write one into audiences/NAME.yaml.")
+    return None
+
+
+@audience.command("preview")
+@verb
+def preview(
+    name: NameArgument,
+    release: ReleaseOption = None,
+    sample: Annotated[int, typer.Option(min=0, max=100, help="Rows to show.")] = 10,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How many people it would hold, condition by condition, and some of them. Writes nothing."""
+    p = open_project(project)
+    with engine_of(p, engine) as e:
+        found = step.preview(p, name, which=release, sample=sample, engine=e)
+    if as_json:
+        return show_json(found)
+    share = found.users / found.base_users if found.base_users else 0.0
+    print(
+        f"{found.audience} at {found.as_of} (release {found.release}): {found.users:,} of {found.base_users:,} users "
+        f"({share:.2%}); {found.members:,} members, {found.anonymous:,} visitors"
+    )
+    for warning in found.warnings:
+        print(f"Note: {warning}")
+    rows = [
+        {"condition": "  " * s.depth + f"{s.zh} | {s.en}", "yes": s.true, "unknown": s.unknown, "left": s.remaining}
+        for s in found.steps
+    ]
+    show_table("Condition by condition", rows)
+    if found.sample:
+        show_table("Some of them", found.sample)
+    return None
+
+
+@audience.command("why")
+@verb
+def why(
+    name: NameArgument,
+    who: Annotated[str, typer.Argument(help="user_id or uid; with --member a member's own id.")],
+    by_member_id: Annotated[bool, typer.Option("--member", help="WHO is a member id (restricted, logged).")] = False,
+    purpose: Annotated[str, typer.Option(help="Why a member is looked up.")] = "",
+    release: ReleaseOption = None,
+    by: WhoOption = None,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Which condition decided for one person."""
+    p = open_project(project)
+    at = releases.release(p.lake, release)
+    uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=_asker(by), purpose=purpose)
+    found = step.why(p, name, uid, which=release)
+    if as_json:
+        return show_json(found)
+    verdict = "is in" if found.is_in else "is not in"
+    print(f"{found.user_id} {verdict} {found.audience} at {found.as_of} (release {found.release})")
+    print(f"Decided by: {found.decided}")
+    for f in found.findings:
+        mark = "  <- decided" if f.decided else ""
+        value = "" if f.value is None else f" (value: {f.value})"
+        print(f"  {SIGNS[f.truth]} {'  ' * f.depth}{f.zh} | {f.en}{value}{mark}")
+    return None
+
+
+@audience.command("build")
+@verb
+def build(
+    names: Annotated[list[str] | None, typer.Argument(help="Audiences; default: all.")] = None,
+    release: ReleaseOption = None,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish the members at a release, and who entered and left since the last build."""
+    p = open_project(project)
+    with engine_of(p, engine) as e:
+        found = [step.build(p, name, which=release, engine=e) for name in names or p.audiences]
+    if as_json:
+        return show_json(found)
+    for b in found:
+        what = "built already" if b.already_built else f"{b.enters:,} entered, {b.exits:,} left"
+        print(f"{b.audience} at {b.as_of} (release {b.release}): {b.users:,} users; {what}")
+    return None
+
+
+@audience.command("export")
+@verb
+def export(
+    names: Annotated[list[str] | None, typer.Argument(help="Audiences; default: all.")] = None,
+    release: ReleaseOption = None,
+    to: Annotated[Path | None, typer.Option(help="Folder; default: the project's exports folder.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Deliver anew although this was delivered before.")] = False,
+    by: WhoOption = None,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the audience file with its manifest (builds the audience first if need be)."""
+    p = open_project(project)
+    with engine_of(p, engine) as e:
+        found = [
+            export_step(p, name, requested_by=_asker(by), which=release, folder=to, again=again, engine=e)
+            for name in names or p.audiences
+        ]
+    if as_json:
+        return show_json(found)
+    for x in found:
+        state = "delivered before" if x.already_delivered else "delivered"
+        left_out = "".join(f", {n:,} left out: {why_}" for why_, n in x.left_out.items() if n)
+        print(f"{x.audience} at {x.as_of}: {x.rows:,} rows {state}{left_out}\n  {x.file}\n  {x.manifest}")
+    return None
+
+
+@verb
+def user(
+    who: Annotated[str, typer.Argument(help="user_id or uid; with --member a member's own id.")],
+    by_member_id: Annotated[bool, typer.Option("--member", help="WHO is a member id (restricted, logged).")] = False,
+    reveal: Annotated[bool, typer.Option("--reveal", help="Show ids and contacts in clear (logged).")] = False,
+    purpose: Annotated[str, typer.Option(help="Why personal data is looked at; needed with --reveal.")] = "",
+    release: ReleaseOption = None,
+    by: WhoOption = None,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """One person's card: tags by group, ids masked."""
+    if reveal and not purpose:
+        raise HuaxiangError("--reveal needs --purpose: what the personal data is looked at for; it is logged")
+    p = open_project(project)
+    at = releases.release(p.lake, release)
+    uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=_asker(by), purpose=purpose)
+    card = person.card(p, uid, which=release, reveal=reveal, requested_by=_asker(by), purpose=purpose)
+    if as_json:
+        return show_json(card)
+    kind = "member" if card.is_member else "visitor"
+    print(f"{card.user_id} (uid {card.uid}), {kind}, at {card.as_of} (release {card.release})")
+    for group in card.groups:
+        rows: list[dict[str, Any]] = [
+            {"tag": t.id, "zh": t.zh, "值": t.value_zh, "en": t.en, "value": t.value_en} for t in group.tags
+        ]
+        show_table(" / ".join(group.path), rows)
+    show_table(
+        "Ids", [{"kind": i.kind, "value": i.value, "from": i.from_day, "until": i.until_day} for i in card.identifiers]
+    )
+    for contact in card.contacts:
+        print(", ".join(f"{k}: {v}" for k, v in contact.items() if v is not None))
+    return None

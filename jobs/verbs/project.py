@@ -1,0 +1,88 @@
+"""``huaxiang init | check | demo | source draft``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs import setup
+from jobs.verbs.session import HERE, EngineOption, JsonOption, ProjectOption, show_json, verb
+
+source = typer.Typer(no_args_is_help=True, help="Mappings of files to feeds.")
+
+
+@verb
+def init(folder: Annotated[Path, typer.Argument(help="New folder.")], as_json: JsonOption = False) -> None:
+    """Make a project folder from the example shop."""
+    made = setup.init(folder)
+    if as_json:
+        return show_json({"folder": folder, "files": made})
+    print(
+        f"{folder} is ready ({len(made)} files). Next:\n"
+        f"  huaxiang source draft FILE            propose a mapping for a file of yours (goes to {folder}/sources/)\n"
+        f"  put files into {folder}/inbox, then\n"
+        f"  huaxiang ingest -p {folder}\n"
+        f"  huaxiang run --as-of DAY -p {folder}"
+    )
+
+
+@verb
+def check(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
+    """Validate the project folder and print what is in force."""
+    report = setup.check(project)
+    if as_json:
+        show_json(report)
+    else:
+        for key, value in report.settings.items():
+            print(f"{key}: {value}")
+        print(f"{report.sources} sources, {report.tags} tags, {report.audiences} audiences")
+        for m in report.mistakes:
+            print(m)
+        print("No mistakes found." if not report.mistakes else f"{len(report.mistakes)} mistakes.")
+    if report.mistakes:
+        raise typer.Exit(3)
+
+
+@verb
+def demo(
+    data: Annotated[
+        str, typer.Option(help="simulator, completejourney, online-retail or beibei.")
+    ] = "simulator",
+    file: Annotated[list[Path] | None, typer.Option(help="The data file, for online-retail and beibei.")] = None,
+    users: Annotated[int, typer.Option(min=50, help="Users of the simulated shop.")] = 20_000,
+    days: Annotated[int, typer.Option(min=30, help="Days that the simulated shop has existed.")] = 180,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated shop.")] = 7,
+    folder: Annotated[Path, typer.Option("--dir", help="Project folder to make or go on with.")] = Path("demo"),
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """From raw logs to audience files: a simulated shop, or a real data set."""
+    from jobs import demo as steps
+
+    report = steps.demo(
+        folder, data=data, files=file or [], users=users, days=days, seed=seed, engine=engine, quiet=as_json
+    )
+    if as_json:
+        show_json(report)
+    else:
+        print(report.text())
+
+
+@source.command("draft")
+@verb
+def draft(
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet file, gzipped or not.")],
+    feed: Annotated[str | None, typer.Option(help="The feed that it belongs to; default: guessed.")] = None,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose a mapping for a file and preview its rows (personal values masked). Nothing is written."""
+    from jobs.drafting import draft as propose
+
+    found = propose(file, feed=feed)
+    if as_json:
+        show_json(found)
+    else:
+        print(found.text())

@@ -1,0 +1,216 @@
+"""``huaxiang ingest | run | backfill | status | sql``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date, datetime, timezone
+from typing import Annotated
+
+import typer
+
+from jobs.ingest import ingest as ingest_step
+from jobs.ingest import replay as replay_step
+from jobs.pipeline import RunReport
+from jobs.pipeline import backfill as backfill_step
+from jobs.pipeline import run as run_step
+from jobs.status import status as status_step
+from jobs.verbs.session import (
+    HERE,
+    AsOfOption,
+    EngineOption,
+    JsonOption,
+    ProjectOption,
+    engine_of,
+    open_project,
+    plain,
+    show_json,
+    show_table,
+    steps_for,
+    verb,
+)
+from lake.releases import release
+from lake.sql import connect
+from schemas.errors import HuaxiangError
+
+DayOption = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"])]
+
+
+@verb
+def ingest(
+    feeds: Annotated[list[str] | None, typer.Argument(help="Feeds to take; default: all that have a mapping.")] = None,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    received_at: Annotated[
+        str | None, typer.Option(help="When the files were received, ISO 8601 with zone; default: now.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="A changed file of a known name replaces the older.")] = False,
+    append: Annotated[bool, typer.Option("--append", help="A changed file of a known name adds to the older.")] = False,
+    replay: Annotated[bool, typer.Option("--replay", help="Take quarantined rows again, after a fix.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take new files from the inbox into the lake. Files that were taken before are skipped."""
+    p = open_project(project)
+    stamp = _stamp(received_at)
+    steps = steps_for(as_json)
+    with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit, steps.step("ingest") as advance:
+        if replay:
+            report = replay_step(p, e, feeds=feeds, received_at=stamp, progress=advance, audit_staged=audit)
+        else:
+            report = ingest_step(
+                p,
+                e,
+                feeds=feeds,
+                received_at=stamp,
+                replace=replace,
+                append=append,
+                progress=advance,
+                audit_staged=audit,
+            )
+    if as_json:
+        show_json(report)
+    else:
+        print(report.text())
+    if report.failed:
+        raise typer.Exit(4)
+
+
+def _stamp(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(timezone.utc)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise HuaxiangError(f"--received-at {text!r} is no ISO 8601 stamp with a zone, such as 2026-03-31T06:00:00+08:00")
+    return found.astimezone(timezone.utc)
+
+
+@verb
+def run(
+    as_of: Annotated[datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Last whole business day counted.")],
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    known_at: Annotated[str | None, typer.Option(help="Use only rows ingested by then (ISO 8601 with zone).")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Repeat a day that is done already.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Identity, activity, profile, segments, and a release, for one business day."""
+    p = open_project(project)
+    if dry_run:
+        return _dry_run(p, as_of.date(), as_json)
+    steps = steps_for(as_json, plan=3)
+    known = _stamp(known_at) if known_at else None
+    with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit:
+        report = run_step(p, e, as_of.date(), known_at=known, steps=steps, force=force, audit=audit)
+    _show_runs([report], as_json)
+
+
+def _dry_run(p, as_of: date, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+    from jobs.pipeline import fingerprint
+    from lake.releases import of_day
+
+    done = of_day(p.lake, as_of)
+    same = done is not None and done.fingerprint == fingerprint(p, as_of, None)
+    answer = {"as_of": as_of, "released": done.number if done else None, "would_run": not same}
+    if as_json:
+        show_json(answer)
+    else:
+        print(f"{as_of}: " + ("done already, nothing would run" if same else "would run and be released"))
+
+
+@verb
+def backfill(
+    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
+    last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")],
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run every day of a span, oldest first; days that are done are skipped."""
+    p = open_project(project)
+    steps = steps_for(as_json, plan=3 * ((last - first).days + 1))
+    with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit:
+        reports = backfill_step(p, e, first.date(), last.date(), steps=steps, audit=audit)
+    _show_runs(reports, as_json)
+
+
+def _show_runs(reports: list[RunReport], as_json: bool) -> None:
+    if as_json:
+        show_json(reports if len(reports) != 1 else reports[0])
+        return
+    for r in reports:
+        if r.already_done:
+            print(f"{r.as_of}: done already (release {r.release.number}); --force repeats it")
+        else:
+            counts = ", ".join(f"{n:,} {name}" for name, n in r.release.counts.items())
+            taken = ", ".join(f"{name} {s:.1f} s" for name, s in r.steps.items())
+            print(f"{r.as_of}: release {r.release.number}: {counts} ({taken})")
+
+
+@verb
+def status(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
+    """Feeds with lateness and conservation, quarantine, releases, last steps."""
+    found = status_step(open_project(project))
+    if as_json:
+        return show_json(found)
+    if found["feeds"]:
+        show_table("Feeds (rows read = silver + duplicates + quarantined + not selected)", found["feeds"])
+    else:
+        print("Nothing has been taken yet: put files into the inbox and run `huaxiang ingest`.")
+    for q in found["quarantine"]:
+        print(
+            f"{q['waiting']:,} rows of {q['feed']} wait in quarantine: "
+            f"`huaxiang sql \"select reasons, count(*) from quarantine.{q['feed']} group by 1\"`, "
+            f"mend sources/{q['source']}.yaml, then `huaxiang ingest {q['feed']} --replay`"
+        )
+    if found["latest"] is not None:
+        print(f"Releases: {found['releases']}, latest {plain(found['latest'])}")
+    if found["gaps"]:
+        days = ", ".join(str(d) for d in found["gaps"][:10])
+        print(f"Days never released: {days} (`huaxiang backfill --from DAY --to DAY`)")
+    if found["runs"]:
+        show_table("Last steps", found["runs"])
+
+
+@verb
+def sql(
+    statement: Annotated[str | None, typer.Argument(help="One statement; without it a prompt opens.")] = None,
+    at: Annotated[str | None, typer.Option("--release", help="Release number or day; default: the latest.")] = None,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Run SQL (DuckDB) over the lake at a release: every table is a view layer.table."""
+    p = open_project(project)
+    with connect(p.lake, release(p.lake, at)) as con:
+        if statement is not None:
+            return _answer(con, statement, as_json)
+        print("Tables: select * from information_schema.tables. Leave with Ctrl-D.")
+        while True:
+            try:
+                line = input("huaxiang> ").strip()
+            except EOFError:
+                return None
+            if line:
+                try:
+                    _answer(con, line, as_json)
+                except HuaxiangError as e:
+                    print(e, file=sys.stderr)
+
+
+def _answer(con, statement: str, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+    import duckdb
+
+    try:
+        cursor = con.execute(statement)
+        names = [d[0] for d in cursor.description or []]
+        rows = cursor.fetchmany(10_001)
+        cursor.fetchall() if len(rows) < 10_001 else con.interrupt()
+    except duckdb.Error as e:
+        raise HuaxiangError(str(e)) from None
+    found = [dict(zip(names, row, strict=True)) for row in rows[:10_000]]
+    if as_json:
+        show_json(found)
+    else:
+        show_table(f"{len(found):,} rows" + (" (first 10,000)" if len(rows) > 10_000 else ""), found, names)

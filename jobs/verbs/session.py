@@ -1,0 +1,141 @@
+"""What every verb shares: options, output for people and for machines, and how errors end."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from jobs.progress import Steps
+from jobs.project import Project
+from lake.engine import Engine, Kind
+from schemas.errors import HuaxiangError
+
+ProjectOption = Annotated[
+    Path, typer.Option("--project", "-p", envvar="HUAXIANG_PROJECT", help="Project folder.", show_default="this folder")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+EngineOption = Annotated[str | None, typer.Option("--engine", help="embedded or spark; default: huaxiang.yaml.")]
+AsOfOption = Annotated[
+    datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Last whole business day counted.")
+]
+HERE = Path()
+DEFECT = 70
+"""Exit code of what should not happen; everything a user can cause has a code of its own."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def verb(function: F) -> F:
+    """Errors of the user's making end in one message and their exit code; defects in a short report, never silence."""
+
+    @wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        as_json = bool(kwargs.get("as_json"))
+        try:
+            return function(*args, **kwargs)
+        except HuaxiangError as e:
+            fail(str(e), type(e).__name__, e.exit_code, as_json)
+        except (typer.Exit, typer.Abort, click.ClickException):
+            raise
+        except KeyboardInterrupt:
+            fail("stopped; run the same command again to go on", "Interrupted", 130, as_json)
+        except Exception as e:
+            if "--debug" in sys.argv:
+                traceback.print_exc()
+            fail(
+                f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else 'no message'}\n"
+                "This is a defect of Huaxiang, not of your input; --debug after the verb shows where it happened.",
+                "Defect",
+                DEFECT,
+                as_json,
+            )
+
+    return guarded  # type: ignore[return-value]
+
+
+def fail(message: str, kind: str, code: int, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": kind, "message": message}, ensure_ascii=False))
+    else:
+        print(f"huaxiang: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def plain(value: Any) -> Any:
+    """Any result as JSON values: dataclasses as objects, days and stamps in ISO form."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {k: plain(v) for k, v in asdict(value).items()}
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(v) for v in value]
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def show_json(value: Any) -> None:
+    print(json.dumps(plain(value), ensure_ascii=False, indent=1))
+
+
+def show_table(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Rows as a table on a terminal that is as wide as it needs to be."""
+    names = list(columns or (rows[0] if rows else []))
+    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+    for name in names:
+        numeric = bool(rows) and all(isinstance(r.get(name), (int, float, type(None))) for r in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for r in rows:
+        table.add_row(*(_cell(r.get(name)) for name in names))
+    console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.2f}".rstrip("0").rstrip(".")
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M")
+    return str(value)
+
+
+def console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160, markup=False)
+
+
+def open_project(folder: Path) -> Project:
+    return Project.load(folder)
+
+
+@contextmanager
+def engine_of(project: Project, kind: str | None) -> Iterator[Engine]:
+    """The project's engine, or the one asked for; closed at the end."""
+    if kind not in (None, "embedded", "spark"):
+        raise HuaxiangError(f"--engine is embedded or spark, not {kind!r}")
+    chosen: Kind | None = kind  # type: ignore[assignment]
+    with project.open_engine(chosen) as engine:
+        yield engine
+
+
+def steps_for(as_json: bool, plan: int = 0) -> Steps:
+    return Steps(quiet=as_json, plan=plan)

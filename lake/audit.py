@@ -1,0 +1,211 @@
+"""Great Expectations judges what is staged, on either engine, before it is published; and writes Data Docs.
+
+Rows that break a rule were set aside at ingest by our own filter; the audit judges the staged table as a whole, so
+that a defect of ours, or of a file written by somebody else, stops here. One process imports Great Expectations once
+(5 to 10 seconds: ``Auditor.warm`` does it beside other work) and writes its Data Docs once, at the end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from lake.engine import Engine
+from lake.lake import Lake
+from schemas.contracts import Contract, Level, contract
+from schemas.errors import AuditError
+from schemas.suite import Expectation, suite
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+SAMPLES = 3
+SITE = "audits"
+INDEX = "index.html"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An expectation that does not hold: where, what was expected, what was seen instead."""
+
+    table: str
+    level: Level
+    expected: str
+    observed: str
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.expected}: {self.observed}"
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What was judged: expectations by table, and the warnings. A failure is an AuditError, never a report."""
+
+    expectations: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[Finding, ...] = ()
+
+
+class Auditor:
+    """Audits of one process. ``docs`` is the folder that Data Docs are written to; absent, none are written."""
+
+    def __init__(self, engine: Engine, lake: Lake, docs: Path | None = None, as_of: date | None = None):
+        self.engine, self.lake, self.docs, self.as_of = engine, lake, docs, as_of
+        self.warnings: list[Finding] = []
+        self._results: list[tuple[str, Any]] = []
+        self._batches: Any = None
+        self._context: Any = None
+
+    def warm(self) -> None:
+        """Start the import beside other work."""
+        Thread(target=_great_expectations, daemon=True).start()
+
+    def __call__(self, staged: Mapping[str, Path]) -> AuditReport:
+        """Judge staged folders by table, as they would be published."""
+        return self.judge({table: self.engine.staged(self.lake, table, folder) for table, folder in staged.items()})
+
+    def judge(self, staged: Mapping[str, DataFrame], rows: Mapping[str, int] | None = None) -> AuditReport:
+        """Judge frames by table; ``rows`` are the numbers of rows that must be there.
+
+        AuditError names table, expectation and what was seen for every ``fail`` that fails; warnings are returned
+        and kept. Values of personal fields are not shown.
+        """
+        judged: dict[str, int] = {}
+        found: list[Finding] = []
+        for table, frame in staged.items():
+            expectations = suite(contract(table), as_of=self.as_of, rows=(rows or {}).get(table))
+            judged[table] = len(expectations)
+            found += self._judge(contract(table), frame, expectations)
+        warnings = tuple(f for f in found if f.level == "warn")
+        self.warnings += warnings
+        if failures := [f for f in found if f.level == "fail"]:
+            self.write_docs()
+            lines = "\n".join(f"  {f}" for f in failures)
+            where = f"; see {self.docs / INDEX}" if self.docs else ""
+            raise AuditError(f"the audit stopped the publication, what was published before stays{where}\n{lines}")
+        return AuditReport(judged, warnings)
+
+    def _judge(self, c: Contract, frame: DataFrame, expectations: list[Expectation]) -> list[Finding]:
+        """Findings of one table: all expectations at once, then those that fail again, for what was seen."""
+        gx = _great_expectations()
+        batch = self._batch(frame)
+        result = batch.validate(_gx_suite(gx, c, expectations), result_format="BOOLEAN_ONLY")
+        found = []
+        for i, one in enumerate(result.results):
+            expectation = expectations[one.expectation_config.meta["position"]]
+            if not one.success and not one.exception_info.get("raised_exception"):
+                # Only now, and without values of personal fields: a summary costs a query per expectation.
+                samples = 0 if _is_personal(c, expectation) else SAMPLES
+                wanted = {"result_format": "SUMMARY", "partial_unexpected_count": samples}
+                one = batch.validate(_gx_suite(gx, c, [expectation]), result_format=wanted).results[0]  # noqa: PLW2901
+                result.results[i] = one
+            if not one.success:
+                found.append(Finding(c.name, expectation.level, expectation.says, _observed(one)))
+        self._results.append((c.name, result))
+        return found
+
+    def _batch(self, frame: DataFrame) -> Any:
+        if self._batches is None:
+            self._context = _great_expectations().get_context(mode="ephemeral")
+            self._context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+            source = self._context.data_sources.add_spark("staged", persist=False)
+            # Or it would take whichever session was made last, which in tests may be the other engine's.
+            source.get_execution_engine().spark = self.engine.spark
+            asset = source.add_dataframe_asset("staged")
+            self._batches = asset.add_batch_definition_whole_dataframe("staged")
+        return self._batches.get_batch(batch_parameters={"dataframe": frame})
+
+    def write_docs(self) -> Path | None:
+        """Data Docs of every table judged so far; the index page, or None where nothing was judged or no folder given."""
+        if self.docs is None or not self._results:
+            return None
+        from great_expectations.core.run_identifier import RunIdentifier
+        from great_expectations.data_context.types.resource_identifiers import (
+            ExpectationSuiteIdentifier,
+            ValidationResultIdentifier,
+        )
+
+        context = self._context
+        self.docs.mkdir(parents=True, exist_ok=True)
+        for table, result in self._results:
+            key = ValidationResultIdentifier(
+                expectation_suite_identifier=ExpectationSuiteIdentifier(table),
+                run_id=RunIdentifier(run_name=str(self.as_of or "audit"), run_time=datetime.now(UTC)),
+                batch_identifier=table,
+            )
+            context.validation_results_store.set(key, result)
+        self._results = []
+        if SITE not in context.list_data_docs_sites():
+            context.add_data_docs_site(SITE, _site(self.docs))
+        context.build_data_docs(site_names=[SITE])
+        return self.docs / INDEX
+
+
+def audit(
+    engine: Engine,
+    lake: Lake,
+    staged: Mapping[str, Path],
+    docs: Path | None = None,
+    as_of: date | None = None,
+) -> AuditReport:
+    """One audit of staged folders by table, with its Data Docs; AuditError where a ``fail`` fails."""
+    auditor = Auditor(engine, lake, docs, as_of)
+    report = auditor(staged)
+    auditor.write_docs()
+    return report
+
+
+def _great_expectations() -> Any:
+    # It reports its use to its makers unless this is set before the import.
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations
+
+    return great_expectations
+
+
+def _gx_suite(gx: Any, c: Contract, expectations: list[Expectation]) -> Any:
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    made = gx.ExpectationSuite(name=c.name)
+    for position, e in enumerate(expectations):
+        made.expectations.append(
+            ExpectationConfiguration(
+                type=e.type,
+                kwargs=e.kwargs,
+                severity="critical" if e.level == "fail" else "warning",
+                description=e.says,
+                meta={"position": position, "level": e.level},
+            ).to_domain_obj()
+        )
+    return made
+
+
+def _is_personal(c: Contract, e: Expectation) -> bool:
+    return any(c.column(name).field.is_personal for name in e.columns)
+
+
+def _observed(result: Any) -> str:
+    """What was seen instead, in words."""
+    if result.exception_info.get("raised_exception"):
+        return f"could not be judged: {result.exception_info['exception_message']}"
+    seen = result.result
+    if "unexpected_count" in seen:
+        text = f"{seen['unexpected_count']:,} of {seen['element_count']:,} rows break it"
+        samples = [str(v) for v in seen.get("partial_unexpected_list", ())]
+        return text + (f" ({', '.join(samples)})" if samples else "")
+    if "details" in seen and "mismatched" in seen["details"]:
+        return "; ".join(f"{k} {', '.join(v)}" for k, v in seen["details"]["mismatched"].items())
+    return f"{seen.get('observed_value')} seen"
+
+
+def _site(folder: Path) -> dict[str, Any]:
+    return {
+        "class_name": "SiteBuilder",
+        "show_how_to_buttons": False,
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }

@@ -1,0 +1,157 @@
+"""A contract as the expectations that an audit puts to a staged table. Great Expectations itself is not needed here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+from schemas.contracts import Check, Column, Contract, Level
+
+BATCH = "{batch}"
+"""What Great Expectations puts the audited table's name in place of."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One expectation: its type and arguments as Great Expectations names them, and whether it stops a publication.
+
+    ``columns`` are those it judges; ``violation`` is SQL that holds for a row that breaks it, where rows can.
+    """
+
+    type: str
+    level: Level
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    violation: str | None = None
+    says: str = ""
+
+
+def suite(c: Contract, *, as_of: date | None = None, rows: int | None = None) -> list[Expectation]:
+    """Every expectation on rows staged for a table.
+
+    ``as_of`` is the day that a table partitioned by ``as_of`` may hold, ``rows`` the number of rows there must be;
+    absent, neither is judged. Columns that come from the tag catalogue (``open`` tables) are not judged here.
+    """
+    found = [_columns(c)]
+    if rows is not None:
+        found.append(
+            Expectation("expect_table_row_count_to_equal", "fail", {"value": rows}, says=f"there are {rows} rows")
+        )
+    for column in c.columns:
+        found += _of_column(column)
+    if as_of is not None and "as_of" in c.partitions:
+        found.append(_in_set("as_of", [as_of], "fail"))
+    found += [_of_check(check) for check in c.checks]
+    if key := unique_key(c):
+        found.append(_unique(key))
+    return found
+
+
+def unique_key(c: Contract) -> tuple[str, ...]:
+    """What may stand on one staged row only: the key, and in silver, which keeps versions, the row's content as well."""
+    return (*c.key, "row_hash") if c.layer == "silver" else c.key
+
+
+def _columns(c: Contract) -> Expectation:
+    kwargs = {"column_set": sorted(c.column_names), "exact_match": not c.open}
+    says = "the columns are those of the contract" + (" and the catalogue" if c.open else "")
+    return Expectation("expect_table_columns_to_match_set", "fail", kwargs, says=says)
+
+
+def _of_column(column: Column) -> list[Expectation]:
+    name, kind = column.name, column.field.type
+    found = []
+    if column.required:
+        found.append(
+            Expectation(
+                "expect_column_values_to_not_be_null",
+                "fail",
+                {"column": name},
+                (name,),
+                f"{name} is null",
+                f"{name} is present",
+            )
+        )
+    low, high = (_bound(v, kind) for v in (column.min, column.max))
+    if low is not None or high is not None:
+        kwargs = {"column": name} | {k: v for k, v in (("min_value", low), ("max_value", high)) if v is not None}
+        sides = [f"{name} {sign} {_literal(v)}" for sign, v in (("<", low), (">", high)) if v is not None]
+        bounds = [f"{word} {v}" for word, v in (("at least", low), ("at most", high)) if v is not None]
+        says = f"{name} is {' and '.join(bounds)}"
+        found.append(
+            Expectation(
+                "expect_column_values_to_be_between", column.level, kwargs, (name,), " or ".join(sides), says
+            )
+        )
+    if column.values:
+        found.append(_in_set(name, list(column.values), column.level))
+    return found
+
+
+def _bound(value: float | str | None, kind: str) -> Any:
+    """A contract's bound as a value of the column's type."""
+    if value is None:
+        return None
+    if kind == "date":
+        return date.fromisoformat(str(value))
+    if kind == "timestamp":
+        return datetime.fromisoformat(str(value)).replace(tzinfo=UTC)
+    return float(value) if kind == "float64" else int(value)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"timestamp '{value:%Y-%m-%d %H:%M:%S}'"
+    if isinstance(value, date):
+        return f"date '{value}'"
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def _in_set(name: str, values: list[Any], level: Level) -> Expectation:
+    listed = ", ".join(_literal(v) for v in values)
+    return Expectation(
+        "expect_column_values_to_be_in_set",
+        level,
+        {"column": name, "value_set": values},
+        (name,),
+        f"{name} not in ({listed})",
+        f"{name} is one of {', '.join(str(v) for v in values)}",
+    )
+
+
+def _of_check(check: Check) -> Expectation:
+    if check.at_least is not None:
+        return Expectation(
+            "expect_column_pair_values_a_to_be_greater_than_b",
+            check.level,
+            {
+                "column_A": check.left,
+                "column_B": check.at_least,
+                "or_equal": True,
+                "ignore_row_if": "either_value_is_missing",
+            },
+            (check.left, check.at_least),
+            f"{check.left} < {check.at_least}",
+            f"{check.name}: {check.left} is at least {check.at_least}",
+        )
+    violation = f"{check.left} <> {' + '.join(check.equals)}"
+    return _no_rows(
+        f"SELECT {', '.join((check.left, *check.equals))} FROM {BATCH} WHERE {violation}",
+        check.level,
+        (check.left, *check.equals),
+        violation,
+        f"{check.name}: {check.left} is {' + '.join(check.equals)}",
+    )
+
+
+def _unique(key: tuple[str, ...]) -> Expectation:
+    """By grouping, not by Great Expectations' window over the key: 0.3 s against 1.1 s on a million rows."""
+    names = ", ".join(key)
+    query = f"SELECT {names} FROM {BATCH} GROUP BY {names} HAVING count(*) > 1"
+    return _no_rows(query, "fail", key, None, f"no {' x '.join(key)} stands on two rows")
+
+
+def _no_rows(query: str, level: Level, columns: tuple[str, ...], violation: str | None, says: str) -> Expectation:
+    kwargs = {"unexpected_rows_query": query, "description": says}
+    return Expectation("unexpected_rows_expectation", level, kwargs, columns, violation, says)

@@ -1,0 +1,109 @@
+"""The DAGs in a real Airflow: two days of a small shop, then the first day again."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import setup
+from simulator import shop as sim
+from tests.airflow.standalone import ROOT, Airflow
+from tests.conftest import missing
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+INGESTS = ("ingest_orders", "ingest_browse", "ingest_shares", "ingest_reference")
+DAYS = [str(sim.LAST_DAY - timedelta(days=1)), str(sim.LAST_DAY)]
+
+
+def huaxiang(project: Path, *arguments: str) -> Any:
+    """What a verb answers, as JSON."""
+    command = [sys.executable, "-m", "jobs.cli", *arguments, "--json"]
+    environment = {**os.environ, "HUAXIANG_PROJECT": str(project)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def deliver(project: Path, shop: Any, first: bool, day: str) -> None:
+    """Puts a day's files into the inbox; on the first day all that came before as well."""
+    for arrival in sim.delivery_days(shop):
+        if str(arrival) == day or (first and str(arrival) < day):
+            sim.write_delivery(shop, project / "inbox", arrival)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shop") / "project"
+    setup.init(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[Airflow]:
+    if importlib.util.find_spec("airflow") is None:
+        missing("the extra airflow is not installed: make setup-airflow")
+    environment = {
+        "HUAXIANG_COMMAND": f"{sys.executable} -m jobs.cli",
+        "HUAXIANG_PROJECT": str(project),
+        "PYTHONPATH": str(ROOT),
+        "RUST_LOG": "error",
+    }
+    with Airflow(tmp_path_factory.mktemp("airflow"), environment) as started:
+        started.ready(dags=6)
+        yield started
+
+
+def one_day(airflow: Airflow, day: str, times: int) -> None:
+    """The morning's four DAGs for a day; the rest must follow by itself, ``times`` in all so far."""
+    for dag in INGESTS:
+        airflow.trigger(dag, day)
+    for dag in (*INGESTS, "profile_daily", "audience_exports"):
+        runs = airflow.wait(dag, day, times)
+        states = [r["state"] for r in runs]
+        assert states == ["success"] * times, f"{dag} for {day}: {states}\n{airflow.logs()}"
+
+
+def rows(project: Path) -> dict[str, int]:
+    """How much every table that a run writes holds."""
+    tables = ("silver.orders", "silver.browse", "silver.shares", "silver.members", "profile.profile", "activity.activity")
+    return {t: huaxiang(project, "sql", f"select count(*) as n from {t}")[0]["n"] for t in tables}
+
+
+def test_two_days_and_the_first_again(airflow: Airflow, project: Path) -> None:
+    shop = sim.simulate(users=200, days=40, seed=11)
+    for i, day in enumerate(DAYS):
+        deliver(project, shop, i == 0, day)
+        one_day(airflow, day, times=1)
+    audiences = {a["audience"] for a in huaxiang(project, "audience", "list")}
+    exports = airflow.runs("audience_exports", DAYS[1])[0]
+    tasks = airflow.tasks("audience_exports", exports["dag_run_id"])
+    assert {t["rendered_map_index"] for t in tasks if t["task_id"] == "export"} == audiences
+
+    released = [r["as_of"] for r in huaxiang(project, "release", "list")]
+    assert sorted(set(released)) == DAYS
+    before = rows(project)
+    assert before["profile.profile"] > 0
+
+    one_day(airflow, DAYS[0], times=2)
+    assert rows(project) == before
+    newest = huaxiang(project, "sql", "select max(as_of) as day from profile.profile")[0]["day"]
+    assert newest == DAYS[1]
+
+
+def test_every_dag_says_what_it_does_and_every_task_has_an_owner_retries_and_a_limit(airflow: Airflow) -> None:
+    for dag in airflow.call("GET", "/api/v2/dags")["dags"]:
+        details = airflow.call("GET", f"/api/v2/dags/{dag['dag_id']}/details")
+        assert details["doc_md"].startswith("###")
+        for task in airflow.call("GET", f"/api/v2/dags/{dag['dag_id']}/tasks")["tasks"]:
+            assert task["owner"] == "data-engineering"
+            assert task["retries"] == 3
+            assert task["execution_timeout"] is not None

@@ -1,0 +1,125 @@
+"""Great Expectations on staged frames of either engine."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lake.audit import Auditor, audit
+from lake.engine import Engine
+from lake.lake import Lake
+from schemas.arrow import arrow_schema, file_schema
+from schemas.contracts import contract
+from schemas.errors import AuditError
+
+AT = datetime(2026, 3, 1, 2, tzinfo=UTC)
+LINEAGE = {"_batch_id": "b1", "_file": "f.csv", "_ingested_at": AT, "event_month": 202603}
+
+
+def line(n: int, **changed: Any) -> dict[str, Any]:
+    made = {"order_id": f"o{n}", "line_id": "1", "ordered_at": AT, "quantity": 1, "net_amount_minor": 100}
+    return {**made, "list_amount_minor": 120, **LINEAGE, "_row": n, "row_hash": f"h{n}", **changed}
+
+
+def member(n: int, **changed: Any) -> dict[str, Any]:
+    return {"member_id": f"m{n}", "phone": "13800000000", **LINEAGE, "_row": n, "row_hash": f"h{n}", **changed}
+
+
+def staged(lake: Lake, table: str, *rows: dict[str, Any]) -> dict[str, Path]:
+    """Rows of one month staged as ingest stages them."""
+    c = contract(table)
+    folder = lake.path(table) / uuid.uuid4().hex
+    (folder / "event_month=202603").mkdir(parents=True)
+    schema = file_schema(arrow_schema(c), c.partitions)
+    plain = [{k: v for k, v in r.items() if k not in c.partitions} for r in rows]
+    pq.write_table(pa.Table.from_pylist(plain, schema), folder / "event_month=202603" / "part.parquet")
+    return {table: folder}
+
+
+def test_good_rows_pass_and_the_report_says_how_much_was_judged(engine: Engine, lake: Lake) -> None:
+    report = audit(engine, lake, staged(lake, "silver.order_lines", line(1), line(2)))
+    assert report.warnings == ()
+    assert report.expectations["silver.order_lines"] > 10
+
+
+def test_a_fail_names_table_expectation_and_what_was_seen(engine: Engine, lake: Lake) -> None:
+    folder = staged(lake, "silver.order_lines", line(1), line(2, net_amount_minor=-5), line(3, quantity=None))
+    with pytest.raises(AuditError) as stopped:
+        audit(engine, lake, folder)
+    told = str(stopped.value)
+    assert "silver.order_lines: net_amount_minor is at least 0: 1 of 3 rows break it (-5)" in told
+    assert "silver.order_lines: quantity is present: 1 of 3 rows break it" in told
+
+
+def test_a_repeated_key_stops_the_publication(engine: Engine, lake: Lake) -> None:
+    with pytest.raises(AuditError, match=r"no order_id x line_id x row_hash stands on two rows: 1 seen"):
+        audit(engine, lake, staged(lake, "silver.order_lines", line(1), line(1), line(2)))
+
+
+def test_a_later_version_of_a_row_is_no_repeated_key(embedded: Engine, lake: Lake) -> None:
+    audit(embedded, lake, staged(lake, "silver.order_lines", line(1), line(1, row_hash="later")))
+
+
+def test_a_warning_is_returned_and_stops_nothing(engine: Engine, lake: Lake) -> None:
+    report = audit(engine, lake, staged(lake, "silver.order_lines", line(1, list_amount_minor=50), line(2)))
+    (warning,) = report.warnings
+    assert str(warning).startswith("silver.order_lines: list_not_below_net: list_amount_minor is at least")
+
+
+def test_values_of_personal_fields_are_not_shown(embedded: Engine, lake: Lake, tmp_path: Path) -> None:
+    rows = [member(1, gender="secret-value"), member(2, row_hash=None)]
+    with pytest.raises(AuditError) as stopped:
+        audit(embedded, lake, staged(lake, "silver.members", *rows), tmp_path / "docs")
+    pages = [p.read_text(encoding="utf-8") for p in (tmp_path / "docs").rglob("*.html")]
+    assert pages
+    for text in (str(stopped.value), *pages):
+        assert "secret-value" not in text
+        assert "13800000000" not in text
+
+
+def test_only_the_day_of_the_run_may_be_in_a_slice(embedded: Engine, lake: Lake) -> None:
+    schema = arrow_schema(contract("profile.breaks"))
+    rows = [{"as_of": date(2026, 3, d), "name": "rfm", "position": 1, "number": 2.0} for d in (1, 2)]
+    folder = tmp = lake.path("profile.breaks") / "staged"
+    tmp.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema), tmp / "part.parquet")
+    frame = embedded.parquet([str(folder / "part.parquet")], schema)
+    with pytest.raises(AuditError, match=r"profile.breaks: as_of is one of 2026-03-02: 1 of 2 rows break it"):
+        Auditor(embedded, lake, as_of=date(2026, 3, 2)).judge({"profile.breaks": frame})
+
+
+def test_a_number_of_rows_that_is_not_the_expected_one_stops_the_publication(embedded: Engine, lake: Lake) -> None:
+    auditor = Auditor(embedded, lake)
+    (folder,) = staged(lake, "silver.order_lines", line(1), line(2)).values()
+    frame = embedded.staged(lake, "silver.order_lines", folder)
+    with pytest.raises(AuditError, match="there are 3 rows: 2 seen"):
+        auditor.judge({"silver.order_lines": frame}, rows={"silver.order_lines": 3})
+
+
+def test_a_missing_column_is_named(embedded: Engine, lake: Lake) -> None:
+    (folder,) = staged(lake, "silver.order_lines", line(1)).values()
+    frame = embedded.staged(lake, "silver.order_lines", folder).drop("sku_id")
+    with pytest.raises(AuditError, match="the columns are those of the contract: missing sku_id"):
+        Auditor(embedded, lake).judge({"silver.order_lines": frame})
+
+
+def test_data_docs_have_a_page_for_every_table_judged(embedded: Engine, lake: Lake, tmp_path: Path) -> None:
+    auditor = Auditor(embedded, lake, tmp_path / "docs")
+    auditor(staged(lake, "silver.order_lines", line(1)) | staged(lake, "silver.members", member(1)))
+    index = auditor.write_docs()
+    assert index is not None
+    listed = index.read_text(encoding="utf-8")
+    assert "silver.order_lines" in listed
+    assert "silver.members" in listed
+
+
+def test_without_a_folder_no_docs_are_written(embedded: Engine, lake: Lake) -> None:
+    auditor = Auditor(embedded, lake)
+    auditor(staged(lake, "silver.order_lines", line(1)))
+    assert auditor.write_docs() is None

@@ -1,0 +1,82 @@
+"""Engines, lakes and projects for every test, and what happens where a part that a test needs is missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("RUST_LOG", "error")
+os.environ["GX_ANALYTICS_ENABLED"] = "false"
+
+from lake.engine import Engine, open_engine
+from lake.lake import Lake
+from lake.spark_jars import jars, java
+from schemas.errors import HuaxiangError
+
+ZONE = "Asia/Shanghai"
+IN_CI = os.environ.get("CI", "").lower() == "true"
+
+# Slow machines are no failures, and a failure must be the same on every machine.
+settings.register_profile(
+    "huaxiang", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=50
+)
+settings.load_profile("huaxiang")
+
+
+def missing(what: str) -> None:
+    """Skip, saying what to do; under CI=true fail, so that nothing is left out unseen."""
+    if IN_CI:
+        pytest.fail(f"CI=true and {what}", pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def spark_parts() -> None:
+    """Spark, Java and Delta's jars are there."""
+    try:
+        import pyspark.core.context  # noqa: F401
+    except ImportError:
+        missing("the extra spark is not installed: make setup-spark")
+    try:
+        java()
+        jars()
+    except HuaxiangError as e:
+        missing(str(e))
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[Engine]:
+    """The embedded engine, one for all tests."""
+    with open_engine("embedded", memory_gb=2) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def spark(spark_parts: None) -> Iterator[Engine]:
+    """Local Spark with Delta, one for all tests. Tests that take it are marked ``spark``."""
+    with open_engine("spark", memory_gb=2) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session", params=["embedded", pytest.param("spark", marks=pytest.mark.spark)])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Either engine: a test that takes it runs on both."""
+    found: Engine = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """An empty lake in the shop's zone."""
+    return Lake(tmp_path / "lake", ZONE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that takes ``spark`` is marked so, or the quick lane would start a JVM."""
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()) and item.get_closest_marker("spark") is None:
+            item.add_marker("spark")

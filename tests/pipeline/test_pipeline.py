@@ -1,0 +1,152 @@
+"""From files to a release: what holds over the whole way."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.audience import build
+from jobs.ingest import ingest
+from jobs.pipeline import run
+from jobs.project import Project
+from jobs.release import difference
+from jobs.status import status
+from lake import releases
+from lake.engine import Engine
+from lake.sql import connect
+from schemas.errors import AuditError
+from tests.pipeline import shop
+
+LAST = shop.LAST
+
+
+def one(project: Project, sql: str) -> tuple[Any, ...]:
+    with connect(project.lake, releases.latest(project.lake)) as con:
+        return tuple(con.execute(sql).fetchall()[0])
+
+
+def test_every_input_row_is_in_silver_a_duplicate_or_in_quarantine(three_days: Project) -> None:
+    feeds = status(three_days)["feeds"]
+    assert len(feeds) == 8
+    assert all(f["lost"] == 0 for f in feeds)
+    for f in feeds:
+        silver, waiting = one(
+            three_days, f"select (select count(*) from silver.{f['feed']}), (select count(*) from quarantine.{f['feed']})"
+        ) if f["quarantined"] else (*one(three_days, f"select count(*) from silver.{f['feed']}"), 0)
+        assert (silver, waiting) == (f["silver"], f["quarantined"])
+
+
+def test_silver_money_is_profile_money(three_days: Project) -> None:
+    """Gross cash of all users is what all paid lines are worth; nobody is counted twice and nobody is lost."""
+    paid, lines = one(
+        three_days,
+        f"""
+        with latest as (select * from silver.orders qualify row_number() over (
+            partition by order_id order by source_time desc nulls last, _ingested_at desc, _file desc, _row desc) = 1),
+        lines as (select * from silver.order_lines qualify row_number() over (
+            partition by order_id, line_id order by source_time desc nulls last, _ingested_at desc, _file desc, _row desc) = 1)
+        select (select sum(amount_minor) from activity.activity where behaviour_code = 15 and day <= '{LAST}'),
+               (select sum(net_amount_minor) from lines join latest using (order_id)
+                where paid_at is not null and timezone('Asia/Shanghai', paid_at)::date <= '{LAST}')
+        """,
+    )
+    assert paid == lines > 0
+
+
+def test_every_base_user_has_one_value_in_every_segmentation(three_days: Project) -> None:
+    rows = one(
+        three_days,
+        f"""select count(*), count(distinct uid), count(distinct scheme), count(*) filter (segment is null)
+            from segments.segments where as_of = '{LAST}'""",
+    )
+    users = one(three_days, f"select count(*) from profile.profile where as_of = '{LAST}'")[0]
+    assert rows == (users * rows[2], users, rows[2], 0)
+    assert rows[2] >= 8
+
+
+def test_flows_conserve_users(three_days: Project) -> None:
+    before, after = LAST - timedelta(days=1), LAST
+    with connect(three_days.lake, None) as con:
+        bad = con.execute(
+            f"""
+            with moved as (select scheme, from_segment, to_segment, sum(users) as users from segments.segment_flows
+                           where as_of = '{after}' and from_as_of = '{before}' group by all),
+            left_side as (select scheme, from_segment as segment, sum(users) as users from moved
+                          where from_segment <> 'NEW' group by all),
+            right_side as (select scheme, to_segment as segment, sum(users) as users from moved
+                           where to_segment <> 'LOST' group by all),
+            was as (select scheme, segment, count(*) as users from segments.segments where as_of = '{before}' group by all),
+            is_now as (select scheme, segment, count(*) as users from segments.segments where as_of = '{after}' group by all)
+            (from left_side except from was) union all (from was except from left_side)
+            union all (from right_side except from is_now) union all (from is_now except from right_side)
+            """
+        ).fetchall()
+    assert bad == []
+
+
+def test_a_day_that_is_done_is_not_run_again(three_days: Project, embedded: Engine) -> None:
+    before = releases.releases(three_days.lake)
+    assert run(three_days, embedded, LAST).already_done
+    assert releases.releases(three_days.lake) == before
+
+
+def test_a_release_difference_counts_users(three_days: Project) -> None:
+    found = difference(three_days, str(LAST - timedelta(days=1)), str(LAST))
+    users = one(three_days, f"select count(*) from profile.profile where as_of = '{LAST}'")[0]
+    assert found.kept_users + found.new_users == users
+    assert any(t.changed_users for t in found.tags)
+
+
+def test_an_audience_is_built_from_the_release_that_readers_see(three_days: Project, embedded: Engine) -> None:
+    name = next(iter(three_days.audiences))
+    built = build(three_days, name, engine=embedded)
+    assert built.release == releases.release(three_days.lake).number
+    assert build(three_days, name, engine=embedded).already_built
+
+
+@pytest.mark.slow
+def test_running_an_older_day_again_never_moves_the_latest_back(tmp_path: Path, embedded: Engine) -> None:
+    project = shop.new_project(tmp_path / "project")
+    days = shop.last_days(2)
+    for day in days:
+        shop.one_day(project, embedded, day)
+    again = run(project, embedded, days[0], force=True)
+    assert not again.already_done
+    assert releases.release(project.lake).as_of == days[1]
+
+
+@pytest.mark.slow
+def test_one_delivery_at_once_and_day_by_day_give_the_same_last_day(
+    three_days: Project, tmp_path: Path, embedded: Engine
+) -> None:
+    """Uids may be given in another order; what is said of every person (by public id) is the same."""
+    project = shop.new_project(tmp_path / "project")
+    shop.deliver(project, LAST)
+    ingest(project, embedded, received_at=shop.received(project, LAST))
+    run(project, embedded, LAST)
+    sums = f"""select count(*), count(*) filter (is_member), sum(purchase_days_365d), sum(active_days_30d)
+               from profile.profile where as_of = '{LAST}'"""
+    assert one(project, sums) == one(three_days, sums)
+
+
+def test_a_failing_audit_stops_the_publication_and_yesterday_stays(
+    tmp_path: Path, embedded: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = shop.new_project(tmp_path / "project")
+    day, following = shop.last_days(2)
+    shop.one_day(project, embedded, day)
+
+    def audit(staged: dict[str, Path]) -> None:
+        if "profile.profile" in staged:
+            raise AuditError("the audit says no")
+
+    shop.deliver(project, following)
+    ingest(project, embedded, received_at=shop.received(project, following))
+    with pytest.raises(AuditError):
+        run(project, embedded, following, audit=audit)
+    assert releases.release(project.lake).as_of == day
+    assert one(project, "select max(as_of) from profile.profile")[0] == day
+    assert run(project, embedded, following).release.as_of == following

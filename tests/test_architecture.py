@@ -1,0 +1,120 @@
+"""Rules of the house that hold for every file: which way imports point, and what no file may name."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "schemas": {"schemas"},
+    "lake": {"lake", "schemas"},
+    "features": {"features", "schemas"},
+    "models": {"models", "schemas"},
+    "audiences": {"audiences", "schemas"},
+    "simulator": {"simulator", "schemas"},
+    "jobs": {"jobs", "audiences", "models", "features", "lake", "schemas", "simulator"},
+    # Commands only.
+    "dags": {"dags"},
+}
+OURS = set(MAY_IMPORT) | {"portal", "benchmarks", "tests"}
+VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "process", "handle"}
+TEXT = {".py", ".yaml", ".yml", ".md", ".cfg", ".toml", ".txt", ".sh", ".xml", ".json", ".html", ""}
+
+
+def files() -> list[Path]:
+    """Every file of the project that git has or would take."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        skipped = {".git", "__pycache__", "demo", "build"}
+        return [
+            p
+            for p in ROOT.rglob("*")
+            if p.is_file() and not any(part in skipped or part.startswith(".venv") for part in p.relative_to(ROOT).parts)
+        ]
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted(p for p in (ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> list[tuple[int, str]]:
+    """Top-level packages that a module imports, wherever in it, with the line."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, a.name.split(".")[0]) for a in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.append((node.lineno, node.module.split(".")[0]))
+    return found
+
+
+@pytest.mark.parametrize("folder", sorted(MAY_IMPORT))
+def test_imports_point_one_way(folder: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in modules(folder)
+        for line, name in imported(path)
+        if name in OURS and name not in MAY_IMPORT[folder]
+    ]
+    assert not wrong
+
+
+def test_features_and_models_are_pure() -> None:
+    """No session, path, clock or environment in the middle of the pipeline."""
+    impure = re.compile(r"\b(os\.environ|datetime\.now\(|date\.today\(|time\.time\(|SparkSession\.builder|open_engine)")
+    wrong = [
+        f"{path.relative_to(ROOT)}:{i}"
+        for folder in ("features", "models")
+        for path in modules(folder)
+        for i, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if impure.search(line)
+    ]
+    assert not wrong
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    wrong = [str(p.relative_to(ROOT)) for folder in MAY_IMPORT for p in modules(folder) if p.stem in VAGUE]
+    assert not wrong
+
+
+def test_no_file_names_a_machine_or_a_package_host() -> None:
+    """Hosts come from the reader's own settings of pip, Java and apt; paths from the reader's own machine."""
+    hosts = ("pypi" + ".org", "pythonhosted" + ".org", "maven" + ".org", "repo1" + ".", "deb.debian" + ".org")
+    paths = (r"/ro" + r"ot/", r"/ho" + r"me/", r"/Us" + r"ers/", r"/wo" + r"rk/", r"file:" + r"//")
+    forbidden = re.compile("|".join([re.escape(h) for h in hosts] + list(paths)))
+    wrong = []
+    for path in files():
+        if path.suffix not in TEXT or path.name == "LICENSE":
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        wrong += [
+            f"{path.relative_to(ROOT)}:{i}: {line.strip()[:80]}"
+            for i, line in enumerate(text.splitlines(), 1)
+            if forbidden.search(line)
+        ]
+    assert not wrong
+
+
+def test_no_file_is_large() -> None:
+    assert not [f"{p.relative_to(ROOT)}" for p in files() if p.stat().st_size > 1_000_000]
+
+
+def test_every_direct_dependency_is_pinned_and_has_its_reason() -> None:
+    import configparser
+
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = config["options"]["install_requires"] + "".join(config["options.extras_require"].values())
+    direct = {re.split(r"[\s<>=!\[]", line)[0] for line in listed.splitlines() if line and not line.startswith("#")}
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").lower().replace("_", "-")
+    reasons = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8").lower().replace("_", "-")
+    for name in (d.lower().replace("_", "-") for d in direct if d):
+        assert f"\n{name}==" in pins, f"{name} is not in constraints.txt"
+        assert f"| {name} |" in reasons, f"{name} is not in docs/dependencies.md"
