@@ -25,6 +25,7 @@ from audiences.language import (
     definition_hash,
 )
 from audiences.plan import AllOf, AnyOf, Leaf, Member, Node, Not, Operand, Plan, Test
+from audiences.wording import compared, measured, negated
 from schemas.behaviours import BROWSE
 from schemas.configuration import nearest
 from schemas.contracts import Type, fields
@@ -173,16 +174,16 @@ class _Compiler:
             tests = (*tests, Test(op="known", values=(condition.known,)))
         return Leaf(
             **common,
-            text=_worded(known.name, tests, known.unit),
+            text=compared(known.name, tests, known.unit),
             column=self.need(known.id),
             type=known.type,
             tests=tests,
         )
 
     def event(self, condition: EventCondition, common: dict[str, Any]) -> Leaf:
-        measured = _measured(condition)
-        fact = _fact(condition, measured.description.en)
-        tests = _tests(condition, measured)
+        found = _measured(condition)
+        fact = _fact(condition, found.description.en)
+        tests = _tests(condition, found)
         if not tests:
             if condition.measure not in COUNTS:
                 raise _MistakeError(
@@ -192,10 +193,10 @@ class _Compiler:
         plain = json.dumps(fact, sort_keys=True, ensure_ascii=False)
         name = f"event_{hashlib.sha256(plain.encode()).hexdigest()[:12]}"
         self.facts[name] = fact
-        text = _worded(measured.name, tests, measured.unit)
+        text = compared(found.name, tests, found.unit)
         if not condition.did:
-            text = Words(zh=f"不满足：{text.zh}", en=f"not: {text.en}")
-        return Leaf(**common, text=text, column=name, type=measured.type, tests=tests, negated=not condition.did)
+            text = negated(text)
+        return Leaf(**common, text=text, column=name, type=found.type, tests=tests, negated=not condition.did)
 
 
 def compile_audience(audience: Audience, audiences: Mapping[str, Audience], catalogue: Mapping[str, Attribute]) -> Plan:
@@ -247,15 +248,10 @@ def _measured(condition: EventCondition) -> Attribute:
         )
     if condition.measure == "net_amount" and condition.event != ("pay",):
         raise _MistakeError("net_amount is money paid less refunds; it needs event: pay", "measure")
-    days = "ever" if condition.within_days is None else f"within {condition.within_days} days"
-    tage = "历史上" if condition.within_days is None else f"近{condition.within_days}天"
-    where = "".join(f", {k} {_joined(v)}" for k, v in condition.where.given.items())
-    events = "/".join(condition.event) if condition.event != BROWSE else "browse"
-    what = condition.measure if agg in ("count", "sum") else f"{agg} {condition.measure}"
     return Attribute(
         "event",
         aggregates[agg],
-        Words(zh=f"{tage} {events} {what}{where}", en=f"{what} of {events} {days}{where}"),
+        measured(condition, agg),
         Words(zh=agg, en=agg),
         minimum=None if aggregates[agg] == "date" or condition.measure in ("discount", "net_amount") else 0,
         unit="minor" if condition.measure in MONEY[1:] else None,
@@ -361,43 +357,3 @@ def _day(value: Any, known: Attribute, key: str) -> str:
         return date.fromisoformat(value).isoformat()
     except (TypeError, ValueError):
         raise _MistakeError(f"{known.id!r} is a date such as 2026-03-01, given {value!r}", key) from None
-
-
-WORDS = {
-    "is": ("为", "is"),
-    "is_not": ("不为", "is not"),
-    "at_least": ("≥", "at least"),
-    "at_most": ("≤", "at most"),
-    "above": (">", "above"),
-    "below": ("<", "below"),
-    "between": ("介于", "between"),
-}
-
-
-def _joined(value: Any, unit: str | None = None) -> str:
-    values = value if isinstance(value, (list, tuple)) else [value]
-    return "/".join(_shown(v, unit) for v in values)
-
-
-def _shown(value: Any, unit: str | None) -> str:
-    if unit == "minor" and not isinstance(value, str):
-        return f"{value / 100:,.2f}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _worded(name: Words, tests: tuple[Test, ...], unit: str | None) -> Words:
-    zh, en = [], []
-    for t in tests:
-        if t.op == "known":
-            zh.append("有值" if t.values[0] else "无值")
-            en.append("is known" if t.values[0] else "is not known")
-            continue
-        operands = _joined(t.values, unit)
-        if t.op == "between":
-            low, high = (_shown(v, unit) for v in t.values)
-            zh.append(f"介于 {low} 和 {high}")
-            en.append(f"between {low} and {high}")
-            continue
-        zh.append(f"{WORDS[t.op][0]} {operands}")
-        en.append(f"{WORDS[t.op][1]} {operands}")
-    return Words(zh=f"{name.zh} {'且'.join(zh)}", en=f"{name.en} {' and '.join(en)}")

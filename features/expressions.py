@@ -1,7 +1,7 @@
 """Tag expressions: SQL of a small allow-list, checked, and rendered anew for DuckDB.
 
 An expression is one SQL scalar over columns (facts, attributes, tags, ``as_of``). sqlglot parses it; every node must be
-on the list below, every column known, every type and unit fit. What DuckDB is given is written here from the checked
+in ``features/allow_list.py``, every column known, every type and unit fit. What DuckDB is given is written here from the checked
 tree: no text of the author reaches the engine save quoted literals.
 
 Logic is three-valued as in SQL. A condition is used as ``case when``, so unknown counts as false at the top
@@ -18,57 +18,17 @@ Beyond SQL there are
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from features import rfm
-from schemas.configuration import nearest
+from features.allow_list import DUCKDB, ExpressionError, Scope, Use, render
 from schemas.contracts import Type
 
 MAX_CHARACTERS = 4000
-MAX_DEPTH = 60
-MAX_INT32 = 2**31 - 1
-MAX_INT64 = 2**63 - 1
-DUCKDB: dict[str, str] = {
-    "string": "VARCHAR",
-    "int32": "INTEGER",
-    "int64": "BIGINT",
-    "float64": "DOUBLE",
-    "bool": "BOOLEAN",
-    "date": "DATE",
-}
-_LADDER = ("int32", "int64", "float64")
-
-
-class ExpressionError(ValueError):
-    """What is wrong with an expression, in one sentence; the catalogue adds file, line and tag."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the checker knows of a column: its type, unit, values, and how it is written in the query."""
-
-    type: str
-    sql: str
-    unit: str | None = None
-    values: tuple[str, ...] | None = None
-    min: float | None = None
-    max: float | None = None
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Columns by name, and the frozen numbers: names of ``breaks`` (ascending lists) and ``statistics`` (one number)."""
-
-    columns: Mapping[str, Known]
-    breaks: frozenset[str] = frozenset()
-    statistics: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -76,49 +36,18 @@ class Expression:
     """A checked expression: what it gives and what it needs."""
 
     text: str
-    tree: exp.Expression
+    tree: exp.Expr
     type: str
     unit: str | None
     columns: frozenset[str]
     frozen: frozenset[str]
 
 
-@dataclass(frozen=True)
-class _Part:
-    sql: str
-    type: str
-    unit: str | None = None
-    constant: bool = False
-
-
-@dataclass
-class _Use:
-    scope: Scope
-    numbers: Mapping[str, Sequence[float]] | None
-    columns: set[str] = field(default_factory=set)
-    frozen: set[str] = field(default_factory=set)
-
-
-def quoted(name: str) -> str:
-    """An identifier for DuckDB."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def text_literal(value: str) -> str:
-    """A string literal for DuckDB."""
-    return "'" + value.replace("'", "''") + "'"
-
-
-def number_literal(value: float) -> str:
-    """A float64 literal for DuckDB that keeps every bit (``0.1`` alone would be a decimal)."""
-    return f"CAST('{float(value)!r}' AS DOUBLE)"
-
-
 def parse(text: str, scope: Scope) -> Expression:
     """The checked expression; ExpressionError says what is wrong and, for a name, which known one is nearest."""
     tree = _tree(text)
-    use = _Use(scope, None)
-    part = _render(tree, use, 0)
+    use = Use(scope, None)
+    part = render(tree, use, 0)
     return Expression(text, tree, part.type, part.unit, frozenset(use.columns), frozenset(use.frozen))
 
 
@@ -127,14 +56,7 @@ def compiled(expression: Expression, scope: Scope, numbers: Mapping[str, Sequenc
 
     A name absent from ``numbers`` or without values (nobody in its population) makes what uses it unknown.
     """
-    return _render(expression.tree, _Use(scope, numbers), 0).sql
-
-
-def fits(given: str, declared: Type | str) -> bool:
-    """Whether a value of type ``given`` can be stored as ``declared`` without loss of kind."""
-    if given in (declared, "null"):
-        return True
-    return given in _LADDER and declared in _LADDER and _LADDER.index(given) <= _LADDER.index(declared)
+    return render(expression.tree, Use(scope, numbers), 0).sql
 
 
 def stored(sql: str, declared: Type | str, scale: int | None = None) -> str:
@@ -145,7 +67,7 @@ def stored(sql: str, declared: Type | str, scale: int | None = None) -> str:
     return f"CASE WHEN isfinite({value}) THEN round({value}, {6 if scale is None else scale}) END"
 
 
-def _tree(text: str) -> exp.Expression:
+def _tree(text: str) -> exp.Expr:
     if len(text) > MAX_CHARACTERS:
         raise ExpressionError(f"{len(text):,} characters; at most {MAX_CHARACTERS:,} are allowed")
     try:
@@ -165,452 +87,3 @@ def _first_error(e: Exception) -> str:
         first = details[0]
         return f"{first.get('description')} at character {first.get('col')}, near {first.get('highlight')!r}"
     return str(e).splitlines()[0]
-
-
-# --- checking and rendering: one visitor, so that what is checked is what is run ---
-
-
-def _render(node: exp.Expression, use: _Use, depth: int) -> _Part:
-    if depth > MAX_DEPTH:
-        raise ExpressionError(f"nested more than {MAX_DEPTH} deep")
-    visit = _NODES.get(type(node))
-    if visit is None:
-        raise ExpressionError(_refusal(node))
-    function, arguments = visit
-    for key, value in node.args.items():
-        if key not in arguments and key not in _HARMLESS and value:
-            raise ExpressionError(f"{_name_of(node)} with {key!r} is not allowed in tag expressions")
-    return function(node, use, depth + 1)
-
-
-def _name_of(node: exp.Expression) -> str:
-    if isinstance(node, exp.Anonymous):
-        return str(node.name).lower()
-    if isinstance(node, exp.Func):
-        return node.sql_name().lower()
-    return type(node).__name__.lower()
-
-
-def _refusal(node: exp.Expression) -> str:
-    name = _name_of(node)
-    if isinstance(node, exp.Func):
-        return f"function {name!r} is not allowed; {nearest(name, sorted(FUNCTIONS))}"
-    if isinstance(node, exp.Query | exp.Subquery):
-        return "a query is not allowed in a tag expression"
-    return f"{name!r} is not allowed in a tag expression"
-
-
-def _all(nodes: Sequence[exp.Expression], use: _Use, depth: int) -> list[_Part]:
-    return [_render(n, use, depth) for n in nodes]
-
-
-def _is_number(p: _Part) -> bool:
-    return p.type in (*_LADDER, "null")
-
-
-def _unit(parts: Sequence[_Part], what: str) -> str | None:
-    units = {p.unit for p in parts if p.unit}
-    if len(units) > 1:
-        raise ExpressionError(f"{what} mixes units: {', '.join(sorted(units))}")
-    return units.pop() if units else None
-
-
-def _joined_type(parts: Sequence[_Part], what: str) -> str:
-    kinds = {p.type for p in parts} - {"null"}
-    if not kinds:
-        return "null"
-    if kinds <= set(_LADDER):
-        return max(kinds, key=_LADDER.index)
-    if len(kinds) > 1:
-        hint = "; write a day as date '2026-03-01'" if kinds == {"date", "string"} else ""
-        raise ExpressionError(f"{what} mixes types: {', '.join(sorted(kinds))}{hint}")
-    return kinds.pop()
-
-
-def _column(node: exp.Column, use: _Use, depth: int) -> _Part:
-    name = node.name
-    known = use.scope.columns.get(name)
-    if known is None:
-        raise ExpressionError(f"unknown column {name!r}; {nearest(name, sorted(use.scope.columns))}")
-    use.columns.add(name)
-    return _Part(known.sql, known.type, known.unit)
-
-
-def _literal(node: exp.Literal, use: _Use, depth: int) -> _Part:
-    if node.is_string:
-        return _Part(text_literal(str(node.this)), "string", constant=True)
-    text = str(node.this)
-    if text.isdigit():
-        number = int(text)
-        if number > MAX_INT64:
-            raise ExpressionError(f"{text} is too large for int64")
-        return _Part(str(number), "int32" if number <= MAX_INT32 else "int64", constant=True)
-    try:
-        value = float(text)
-    except ValueError:
-        raise ExpressionError(f"{text} is not a number") from None
-    if value in (float("inf"), float("-inf")):
-        raise ExpressionError(f"{text} is too large")
-    return _Part(number_literal(value), "float64", constant=True)
-
-
-def _boolean(node: exp.Boolean, use: _Use, depth: int) -> _Part:
-    return _Part("TRUE" if node.this else "FALSE", "bool", constant=True)
-
-
-def _null(node: exp.Null, use: _Use, depth: int) -> _Part:
-    return _Part("NULL", "null", constant=True)
-
-
-def _paren(node: exp.Paren, use: _Use, depth: int) -> _Part:
-    inner = _render(node.this, use, depth)
-    return _Part(f"({inner.sql})", inner.type, inner.unit, inner.constant)
-
-
-def _negative(node: exp.Neg, use: _Use, depth: int) -> _Part:
-    inner = _render(node.this, use, depth)
-    if not _is_number(inner):
-        raise ExpressionError(f"minus before {inner.type} {node.this.sql()!r}; a number is expected")
-    return _Part(f"(-{inner.sql})", inner.type, inner.unit, inner.constant)
-
-
-def _truth(part: _Part, node: exp.Expression) -> str:
-    if part.type not in ("bool", "null"):
-        raise ExpressionError(f"{node.sql()!r} is {part.type}; a condition is expected")
-    return part.sql
-
-
-def _not(node: exp.Not, use: _Use, depth: int) -> _Part:
-    return _Part(f"(NOT {_truth(_render(node.this, use, depth), node.this)})", "bool")
-
-
-def _connector(word: str) -> Callable[[Any, _Use, int], _Part]:
-    def visit(node: exp.Connector, use: _Use, depth: int) -> _Part:
-        # a long chain of `and` is a deep left-leaning tree, so it is flattened here
-        members = [_truth(_render(n, use, depth), n) for n in node.flatten(unnest=False)]
-        return _Part("(" + f" {word} ".join(members) + ")", "bool")
-
-    return visit
-
-
-def _check_value(node: exp.Expression, other: exp.Expression, use: _Use) -> None:
-    """A text compared with a column of finite values must be one of them: a misspelt value would match nobody."""
-    if not (isinstance(node, exp.Column) and isinstance(other, exp.Literal) and other.is_string):
-        return
-    values = use.scope.columns[node.name].values
-    if values is not None and other.this not in values:
-        raise ExpressionError(f"{other.this!r} is not a value of {node.name!r}; {nearest(other.this, list(values))}")
-
-
-def _comparison(sign: str) -> Callable[[Any, _Use, int], _Part]:
-    def visit(node: exp.Binary, use: _Use, depth: int) -> _Part:
-        parts = _all([node.this, node.expression], use, depth)
-        what = repr(node.sql())
-        if _joined_type(parts, what) == "bool" and sign not in ("=", "<>"):
-            raise ExpressionError(f"{what} orders booleans")
-        if any(isinstance(n, exp.Null) for n in (node.this, node.expression)):
-            raise ExpressionError(f"{what} is always unknown; write 'is null' or 'is not null'")
-        _unit(parts, what)
-        if sign in ("=", "<>"):
-            _check_value(node.this, node.expression, use)
-            _check_value(node.expression, node.this, use)
-        return _Part(f"({parts[0].sql} {sign} {parts[1].sql})", "bool")
-
-    return visit
-
-
-def _in(node: exp.In, use: _Use, depth: int) -> _Part:
-    if not node.expressions:
-        raise ExpressionError(f"{node.sql()!r}: a list of values is expected after 'in'")
-    parts = _all([node.this, *node.expressions], use, depth)
-    for n, p in zip(node.expressions, parts[1:], strict=True):
-        if not p.constant or p.type == "null":
-            raise ExpressionError(f"{n.sql()!r} in a list after 'in'; a constant is expected")
-        _check_value(node.this, n, use)
-    _joined_type(parts, repr(node.sql()))
-    return _Part(f"({parts[0].sql} IN ({', '.join(p.sql for p in parts[1:])}))", "bool")
-
-
-def _between(node: exp.Between, use: _Use, depth: int) -> _Part:
-    parts = _all([node.this, node.args["low"], node.args["high"]], use, depth)
-    _joined_type(parts, repr(node.sql()))
-    _unit(parts, repr(node.sql()))
-    return _Part(f"({parts[0].sql} BETWEEN {parts[1].sql} AND {parts[2].sql})", "bool")
-
-
-def _is(node: exp.Is, use: _Use, depth: int) -> _Part:
-    part = _render(node.this, use, depth)
-    if isinstance(node.expression, exp.Null):
-        return _Part(f"({part.sql} IS NULL)", "bool")
-    if isinstance(node.expression, exp.Boolean):
-        return _Part(f"({_truth(part, node.this)} IS {'TRUE' if node.expression.this else 'FALSE'})", "bool")
-    raise ExpressionError(f"{node.sql()!r}: only 'is null', 'is true' and 'is false' are allowed")
-
-
-def _case(node: exp.Case, use: _Use, depth: int) -> _Part:
-    conditions, values = [], []
-    for branch in node.args["ifs"]:
-        conditions.append(_truth(_render(branch.this, use, depth), branch.this))
-        values.append(_render(branch.args["true"], use, depth))
-    default = node.args.get("default")
-    values.append(_render(default, use, depth) if default is not None else _Part("NULL", "null", constant=True))
-    kind, unit = _joined_type(values, "case"), _unit(values, "case")
-    arms = " ".join(f"WHEN {c} THEN {v.sql}" for c, v in zip(conditions, values, strict=False))
-    return _Part(f"(CASE {arms} ELSE {values[-1].sql} END)", kind, unit)
-
-
-def _additive(sign: str) -> Callable[[Any, _Use, int], _Part]:
-    def visit(node: exp.Binary, use: _Use, depth: int) -> _Part:
-        left, right = _all([node.this, node.expression], use, depth)
-        what = repr(node.sql())
-        if left.type == "date" and right.type == "date" and sign == "-":
-            return _Part(f"({left.sql} - {right.sql})", "int64", "days")
-        if left.type == "date" and right.type in ("int32", "int64"):
-            return _Part(f"({left.sql} {sign} CAST({right.sql} AS INTEGER))", "date")
-        if not (_is_number(left) and _is_number(right)):
-            raise ExpressionError(f"{what}: {left.type} {sign} {right.type} has no meaning")
-        return _arithmetic(sign, left, right, _unit([left, right], what))
-
-    return visit
-
-
-def _arithmetic(sign: str, left: _Part, right: _Part, unit: str | None) -> _Part:
-    kind = "float64" if "float64" in (left.type, right.type) else "int64"
-    a, b = (f"CAST({p.sql} AS {DUCKDB[kind]})" for p in (left, right))
-    return _Part(f"({a} {sign} {b})", kind, unit, left.constant and right.constant)
-
-
-def _multiply(node: exp.Mul, use: _Use, depth: int) -> _Part:
-    left, right = _numbers([node.this, node.expression], use, depth, repr(node.sql()))
-    # a constant factor may well change the unit (minor to major), so the product has none
-    return _arithmetic("*", left, right, None)
-
-
-def _divide(node: exp.Div, use: _Use, depth: int) -> _Part:
-    left, right = _numbers([node.this, node.expression], use, depth, repr(node.sql()))
-    return _Part(f"(CAST({left.sql} AS DOUBLE) / NULLIF(CAST({right.sql} AS DOUBLE), 0))", "float64")
-
-
-def _numbers(nodes: Sequence[exp.Expression], use: _Use, depth: int, what: str) -> list[_Part]:
-    parts = _all(nodes, use, depth)
-    for p in parts:
-        if not _is_number(p):
-            raise ExpressionError(f"{what} takes numbers, {p.type} given")
-    return parts
-
-
-def _of_alike(word: str) -> Callable[[Any, _Use, int], _Part]:
-    def visit(node: exp.Func, use: _Use, depth: int) -> _Part:
-        parts = _all([node.this, *node.expressions], use, depth)
-        if len(parts) < 2:
-            raise ExpressionError(f"{word.lower()} takes two or more arguments")
-        kind, unit = _joined_type(parts, word.lower()), _unit(parts, word.lower())
-        return _Part(f"{word}({', '.join(p.sql for p in parts)})", kind, unit)
-
-    return visit
-
-
-def _nullif(node: exp.Nullif, use: _Use, depth: int) -> _Part:
-    parts = _all([node.this, node.expression], use, depth)
-    _joined_type(parts, "nullif")
-    return _Part(f"NULLIF({parts[0].sql}, {parts[1].sql})", parts[0].type, parts[0].unit)
-
-
-def _abs(node: exp.Abs, use: _Use, depth: int) -> _Part:
-    (p,) = _numbers([node.this], use, depth, "abs")
-    return _Part(f"abs({p.sql})", p.type, p.unit)
-
-
-def _whole(word: str) -> Callable[[Any, _Use, int], _Part]:
-    def visit(node: exp.Func, use: _Use, depth: int) -> _Part:
-        (p,) = _numbers([node.this], use, depth, word)
-        return _Part(f"CAST({word}({p.sql}) AS BIGINT)", "int64", p.unit)
-
-    return visit
-
-
-def _round(node: exp.Round, use: _Use, depth: int) -> _Part:
-    (p,) = _numbers([node.this], use, depth, "round")
-    digits = node.args.get("decimals")
-    if digits is None:
-        return _Part(f"CAST(round({p.sql}) AS BIGINT)", "int64", p.unit)
-    if not (isinstance(digits, exp.Literal) and str(digits.this).isdigit() and int(digits.this) <= 12):
-        raise ExpressionError("round takes a number of digits between 0 and 12")
-    return _Part(f"round(CAST({p.sql} AS DOUBLE), {int(digits.this)})", "float64", p.unit)
-
-
-def _ln(node: exp.Ln, use: _Use, depth: int) -> _Part:
-    (p,) = _numbers([node.this], use, depth, "ln")
-    return _Part(f"(CASE WHEN {p.sql} > 0 THEN ln(CAST({p.sql} AS DOUBLE)) END)", "float64")
-
-
-def _concat(node: exp.Concat, use: _Use, depth: int) -> _Part:
-    parts = _all(node.expressions, use, depth)
-    for n, p in zip(node.expressions, parts, strict=True):
-        if p.type not in ("string", "int32", "int64", "null"):
-            raise ExpressionError(f"concat takes texts and whole numbers, {n.sql()!r} is {p.type}")
-    # `||` gives unknown for an unknown part, concat() would leave it out in silence
-    return _Part("(" + " || ".join(f"CAST({p.sql} AS VARCHAR)" for p in parts) + ")", "string")
-
-
-def _date(node: exp.Cast, use: _Use, depth: int) -> _Part:
-    text = node.this
-    if not (node.to.is_type("date") and isinstance(text, exp.Literal) and text.is_string):
-        raise ExpressionError("the only cast allowed is a day, written date '2026-03-01'")
-    try:
-        day = dt.date.fromisoformat(str(text.this))
-    except ValueError:
-        raise ExpressionError(f"{text.this!r} is not a day; write date '2026-03-01'") from None
-    return _Part(f"DATE '{day.isoformat()}'", "date", constant=True)
-
-
-def _part_of_day(word: str) -> Callable[[Any, _Use, int], _Part]:
-    def visit(node: exp.Func, use: _Use, depth: int) -> _Part:
-        part = _render(node.this, use, depth)
-        if part.type not in ("date", "null"):
-            raise ExpressionError(f"{word} takes a day, {node.this.sql()!r} is {part.type}")
-        return _Part(f"{word}({part.sql})", "int64")
-
-    return visit
-
-
-def _call(node: exp.Anonymous, use: _Use, depth: int) -> _Part:
-    name = str(node.name).lower()
-    if name not in _CALLS:
-        raise ExpressionError(_refusal(node))
-    return _CALLS[name](name, list(node.expressions), use, depth)
-
-
-def _frozen_name(name: str, node: exp.Expression, known: frozenset[str], use: _Use) -> str:
-    if not (isinstance(node, exp.Literal) and node.is_string):
-        raise ExpressionError(f"{name} takes the name of a break in quotes")
-    if node.this not in known:
-        raise ExpressionError(f"{name}: unknown break {node.this!r}; {nearest(node.this, sorted(known))}")
-    use.frozen.add(node.this)
-    return str(node.this)
-
-
-def _breaks_below(name: str, given: list[exp.Expression], use: _Use, depth: int) -> _Part:
-    _count(name, given, 2)
-    (x,) = _numbers(given[:1], use, depth, name)
-    which = _frozen_name(name, given[1], use.scope.breaks, use)
-    numbers = (use.numbers or {}).get(which, ())
-    if not numbers:
-        return _Part("CAST(NULL AS BIGINT)", "int64")
-    below = " + ".join(f"CAST({x.sql} > {number_literal(b)} AS BIGINT)" for b in numbers)
-    return _Part(f"({below})", "int64")
-
-
-def _statistic(name: str, given: list[exp.Expression], use: _Use, depth: int) -> _Part:
-    _count(name, given, 1)
-    which = _frozen_name(name, given[0], use.scope.statistics, use)
-    numbers = (use.numbers or {}).get(which, ())
-    return _Part(number_literal(numbers[0]) if numbers else "CAST(NULL AS DOUBLE)", "float64")
-
-
-def _days(*kinds: str) -> Callable[[str, list[exp.Expression], _Use, int], list[_Part]]:
-    def check(name: str, given: list[exp.Expression], use: _Use, depth: int) -> list[_Part]:
-        _count(name, given, len(kinds))
-        parts = _all(given, use, depth)
-        for n, p, kind in zip(given, parts, kinds, strict=True):
-            if not fits(p.type, kind):
-                raise ExpressionError(f"{name} takes {kind} here, {n.sql()!r} is {p.type}")
-        return parts
-
-    return check
-
-
-def _days_between(name: str, given: list[exp.Expression], use: _Use, depth: int) -> _Part:
-    start, end = _days("date", "date")(name, given, use, depth)
-    return _Part(f"({end.sql} - {start.sql})", "int64", "days")
-
-
-def _years_between(name: str, given: list[exp.Expression], use: _Use, depth: int) -> _Part:
-    start, end = _days("date", "date")(name, given, use, depth)
-    # whole years lived: a birthday on 29 February is reached on 1 March of other years
-    passed = f"(month({end.sql}) * 100 + day({end.sql}) < month({start.sql}) * 100 + day({start.sql}))"
-    return _Part(f"(year({end.sql}) - year({start.sql}) - CAST({passed} AS BIGINT))", "int64", "years")
-
-
-def _add_days(name: str, given: list[exp.Expression], use: _Use, depth: int) -> _Part:
-    day, n = _days("date", "int64")(name, given, use, depth)
-    return _Part(f"({day.sql} + CAST({n.sql} AS INTEGER))", "date")
-
-
-def _rfm_eleven(name: str, given: list[exp.Expression], use: _Use, depth: int) -> _Part:
-    _count(name, given, 3)
-    r, f, m = _numbers(given, use, depth, name)
-    code = f"(CAST({r.sql} AS BIGINT) * 100 + CAST({f.sql} AS BIGINT) * 10 + CAST({m.sql} AS BIGINT))"
-    arms = " ".join(f"WHEN {code} IN ({', '.join(map(str, c))}) THEN '{s}'" for s, c in rfm.ELEVEN.items())
-    return _Part(f"(CASE {arms} END)", "string")
-
-
-def _rfm_eight(name: str, given: list[exp.Expression], use: _Use, depth: int) -> _Part:
-    _count(name, given, 3)
-    flags = [_truth(p, n) for p, n in zip(_all(given, use, depth), given, strict=True)]
-    arms = []
-    for high, segment in rfm.EIGHT.items():
-        test = " AND ".join(f"{s} IS {'TRUE' if h else 'FALSE'}" for s, h in zip(flags, high, strict=True))
-        arms.append(f"WHEN {test} THEN '{segment}'")
-    return _Part(f"(CASE {' '.join(arms)} END)", "string")
-
-
-def _count(name: str, given: Sequence[exp.Expression], expected: int) -> None:
-    if len(given) != expected:
-        raise ExpressionError(f"{name} takes {expected} argument{'s' * (expected > 1)}, {len(given)} given")
-
-
-_CALLS: dict[str, Callable[[str, list[exp.Expression], _Use, int], _Part]] = {
-    "breaks_below": _breaks_below,
-    "statistic": _statistic,
-    "days_between": _days_between,
-    "years_between": _years_between,
-    "add_days": _add_days,
-    "rfm_eleven": _rfm_eleven,
-    "rfm_eight": _rfm_eight,
-}
-_BINARY = ("this", "expression")
-_HARMLESS = ("ignore_nulls", "safe", "coalesce", "typed", "quoted", "_type")
-_NODES: dict[type[exp.Expression], tuple[Callable[[Any, _Use, int], _Part], tuple[str, ...]]] = {
-    exp.Column: (_column, ("this",)),
-    exp.Literal: (_literal, ("this", "is_string")),
-    exp.Boolean: (_boolean, ("this",)),
-    exp.Null: (_null, ()),
-    exp.Paren: (_paren, ("this",)),
-    exp.Neg: (_negative, ("this",)),
-    exp.Not: (_not, ("this",)),
-    exp.And: (_connector("AND"), _BINARY),
-    exp.Or: (_connector("OR"), _BINARY),
-    exp.EQ: (_comparison("="), _BINARY),
-    exp.NEQ: (_comparison("<>"), _BINARY),
-    exp.GT: (_comparison(">"), _BINARY),
-    exp.GTE: (_comparison(">="), _BINARY),
-    exp.LT: (_comparison("<"), _BINARY),
-    exp.LTE: (_comparison("<="), _BINARY),
-    exp.In: (_in, ("this", "expressions")),
-    exp.Between: (_between, ("this", "low", "high")),
-    exp.Is: (_is, _BINARY),
-    exp.Case: (_case, ("ifs", "default")),
-    exp.Add: (_additive("+"), _BINARY),
-    exp.Sub: (_additive("-"), _BINARY),
-    exp.Mul: (_multiply, _BINARY),
-    exp.Div: (_divide, _BINARY),
-    exp.Coalesce: (_of_alike("COALESCE"), ("this", "expressions")),
-    exp.Least: (_of_alike("LEAST"), ("this", "expressions")),
-    exp.Greatest: (_of_alike("GREATEST"), ("this", "expressions")),
-    exp.Nullif: (_nullif, _BINARY),
-    exp.Abs: (_abs, ("this",)),
-    exp.Floor: (_whole("floor"), ("this",)),
-    exp.Ceil: (_whole("ceil"), ("this",)),
-    exp.Round: (_round, ("this", "decimals")),
-    exp.Ln: (_ln, ("this",)),
-    exp.Concat: (_concat, ("expressions",)),
-    exp.Cast: (_date, ("this", "to")),
-    exp.Year: (_part_of_day("year"), ("this",)),
-    exp.Month: (_part_of_day("month"), ("this",)),
-    exp.Anonymous: (_call, ("this", "expressions")),
-}
-FUNCTIONS: tuple[str, ...] = (
-    *("coalesce", "least", "greatest", "nullif", "abs", "floor", "ceil", "round", "ln", "concat", "year", "month"),
-    *_CALLS,
-)

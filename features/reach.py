@@ -18,11 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlglot import exp
 
-from features.expressions import Known, Scope
+from features.allow_list import Known, Scope
 
 MAX_CELLS = 400_000
 TRUE, UNKNOWN, FALSE = 2, 1, 0
-_MIRROR = {exp.GT: exp.LT, exp.GTE: exp.LTE, exp.LT: exp.GT, exp.LTE: exp.GTE, exp.EQ: exp.EQ, exp.NEQ: exp.NEQ}
+_MIRROR: dict[type[exp.Expr], type[exp.Expr]] = {
+    exp.GT: exp.LT,
+    exp.GTE: exp.LTE,
+    exp.LT: exp.GT,
+    exp.LTE: exp.GTE,
+    exp.EQ: exp.EQ,
+    exp.NEQ: exp.NEQ,
+}
 _OTHER = "\0any other value"
 
 Truth = NDArray[np.int8]
@@ -36,7 +43,7 @@ class _Atoms:
     free: set[str] = field(default_factory=set)
 
 
-def never_first(conditions: Sequence[exp.Expression], scope: Scope) -> dict[int, str]:
+def never_first(conditions: Sequence[exp.Expr], scope: Scope) -> dict[int, str]:
     """Positions (from 0) of conditions that can never be the first to hold, with the reason."""
     found: dict[int, str] = {}
     for i, condition in enumerate(conditions):
@@ -55,7 +62,7 @@ def never_first(conditions: Sequence[exp.Expression], scope: Scope) -> dict[int,
     return found
 
 
-def _pairwise(conditions: Sequence[exp.Expression], scope: Scope, found: dict[int, str]) -> None:
+def _pairwise(conditions: Sequence[exp.Expr], scope: Scope, found: dict[int, str]) -> None:
     for i in range(1, len(conditions)):
         for j in range(i):
             pair = None if i in found else _matches([conditions[j], conditions[i]], scope)
@@ -63,7 +70,7 @@ def _pairwise(conditions: Sequence[exp.Expression], scope: Scope, found: dict[in
                 found[i] = f"rule {j + 1} before it takes every case that it describes"
 
 
-def _matches(conditions: Sequence[exp.Expression], scope: Scope) -> list[NDArray[np.bool_]] | None:
+def _matches(conditions: Sequence[exp.Expr], scope: Scope) -> list[NDArray[np.bool_]] | None:
     """Where each condition is true over all combinations of cells; None if there are too many to judge."""
     atoms = _Atoms()
     for c in conditions:
@@ -74,17 +81,14 @@ def _matches(conditions: Sequence[exp.Expression], scope: Scope) -> list[NDArray
     if math.prod(sizes) > MAX_CELLS:
         return None
     axes = {name: i for i, name in enumerate(domains)}
-    return [
-        np.broadcast_to(_truth(c, domains, axes, scope), sizes or [1]) == TRUE for c in conditions
-    ]
+    return [np.broadcast_to(_truth(c, domains, axes, scope), sizes or [1]) == TRUE for c in conditions]
 
 
-
-def _atom(node: exp.Expression) -> tuple[str, list[Any], Callable[[Any], int]] | None:
+def _atom(node: exp.Expr) -> tuple[str, list[Any], Callable[[Any], int]] | None:
     """Column, constants and truth of a condition on one column against constants; None for anything else."""
     if isinstance(node, exp.Column):
         return node.name, [], lambda v: TRUE if v else FALSE
-    kind = type(node)
+    kind: type[exp.Expr] = type(node)
     if kind in _MIRROR:
         left, right = node.this, node.expression
         if not isinstance(left, exp.Column):
@@ -108,8 +112,8 @@ def _atom(node: exp.Expression) -> tuple[str, list[Any], Callable[[Any], int]] |
     return None
 
 
-def _comparer(kind: type[exp.Expression], value: Any) -> Callable[[Any], int]:
-    tests: dict[type[exp.Expression], Callable[[Any], bool]] = {
+def _comparer(kind: type[exp.Expr], value: Any) -> Callable[[Any], int]:
+    tests: dict[type[exp.Expr], Callable[[Any], bool]] = {
         exp.EQ: lambda v: v == value,
         exp.NEQ: lambda v: v != value,
         exp.GT: lambda v: v > value,
@@ -120,7 +124,7 @@ def _comparer(kind: type[exp.Expression], value: Any) -> Callable[[Any], int]:
     return lambda v: TRUE if tests[kind](v) else FALSE
 
 
-def _constant(node: exp.Expression) -> Any:
+def _constant(node: exp.Expr) -> Any:
     if isinstance(node, exp.Paren):
         return _constant(node.this)
     if isinstance(node, exp.Neg):
@@ -139,7 +143,7 @@ def _number(text: str) -> int | float:
     return int(text) if text.isdigit() else float(text)
 
 
-def _collect(node: exp.Expression, scope: Scope, atoms: _Atoms) -> None:
+def _collect(node: exp.Expr, scope: Scope, atoms: _Atoms) -> None:
     if isinstance(node, exp.Paren | exp.Not):
         _collect(node.this, scope, atoms)
     elif isinstance(node, exp.And | exp.Or):
@@ -153,7 +157,7 @@ def _collect(node: exp.Expression, scope: Scope, atoms: _Atoms) -> None:
             atoms.constants.setdefault(atom[0], set()).update(atom[1])
 
 
-def _judged(node: exp.Expression, scope: Scope) -> tuple[str, list[Any], Callable[[Any], int]] | None:
+def _judged(node: exp.Expr, scope: Scope) -> tuple[str, list[Any], Callable[[Any], int]] | None:
     atom = _atom(node)
     if atom is not None and scope.columns[atom[0]].type == "string":
         ordered = isinstance(node, exp.GT | exp.GTE | exp.LT | exp.LTE | exp.Between)
@@ -180,7 +184,7 @@ def _domain(known: Known, constants: set[Any]) -> list[Any]:
     return [*sorted({v for v in [*ordered, *between, *ends, *edges] if low <= v <= high}), None]
 
 
-def _truth(node: exp.Expression, domains: dict[str, list[Any]], axes: dict[str, int], scope: Scope) -> Truth:
+def _truth(node: exp.Expr, domains: dict[str, list[Any]], axes: dict[str, int], scope: Scope) -> Truth:
     """Kleene truth (2, 1, 0) over the grid, as an array that broadcasts to its shape."""
     if isinstance(node, exp.Paren):
         return _truth(node.this, domains, axes, scope)

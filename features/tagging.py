@@ -19,9 +19,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from features.allow_list import DUCKDB, number_literal, quoted, text_literal
 from features.catalogue import Catalogue, Node
-from features.expressions import DUCKDB, Expression, compiled, number_literal, quoted, stored, text_literal
-from features.tags import NUMBERS, UNKNOWN, Tag, Value
+from features.expressions import Expression, compiled, stored
+from features.tags import UNKNOWN, Tag, Value
 
 FIXED = ("uid", "user_id", "is_member")
 Score = Callable[[Mapping[str, Any], np.ndarray], np.ndarray]
@@ -143,7 +144,7 @@ def literal(value: Value, kind: str) -> str:
     return number_literal(float(value)) if kind == "float64" else f"CAST({int(value)} AS {DUCKDB[kind]})"
 
 
-def empty_tags(catalogue: Catalogue) -> tuple[tuple[str, str], ...]:
+def kept_tags(catalogue: Catalogue) -> tuple[tuple[str, str], ...]:
     """Tags (with types) whose last value is kept, so that tasks know which earlier columns they need."""
     return tuple((n, t.type) for n, t in catalogue.tags.items() if t.empty == "keep_last")
 
@@ -251,22 +252,3 @@ def _levels(catalogue: Catalogue, nodes: Sequence[Node]) -> list[list[Node]]:
     for node in nodes:
         found[level[node]].append(node)
     return found
-
-
-def is_known(name: str, kind: str) -> str:
-    """SQL condition that a tag has a value other than unknown."""
-    column = quoted(name)
-    return f"({column} IS NOT NULL AND {column} <> '{UNKNOWN}')" if kind == "string" else f"({column} IS NOT NULL)"
-
-
-def logged_text(column: str, kind: str, bands: Sequence[int] | None) -> str:
-    """SQL of a value as the process keeps it: text, null where unknown, numbers with ``log_bands`` as their band."""
-    if kind == "string":
-        return f"NULLIF({column}, '{UNKNOWN}')"
-    if not bands:
-        return f"CAST({column} AS VARCHAR)"
-    assert kind in NUMBERS
-    arms = [f"WHEN {column} < {bands[0]} THEN '<{bands[0]}'"]
-    for low, high in zip(bands, bands[1:], strict=False):
-        arms.append(f"WHEN {column} < {high} THEN '{low}..{high - 1}'")
-    return f"CASE {' '.join(arms)} WHEN {column} >= {bands[-1]} THEN '>={bands[-1]}' END"

@@ -41,7 +41,9 @@ FAST_TIMES = (
     "%Y-%m-%dT%H:%M:%S",
     "%Y-%m-%d",
     "%Y/%m/%d",
+    "%Y-%m-%d %H:%M:%S.%f",
 )
+FAST_ZONED = ("%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%d %H:%M:%S.%f%z")
 _DATE = r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?"
 _HALF = r"(上午|下午|凌晨|早上|中午|晚上|[AaPp][Mm])?"
 _CLOCK = r"(\d{1,2})\s*[:时點点]\s*(?:(\d{1,2})\s*[:分]?\s*(?:(\d{1,2})\s*秒?(?:[.,](\d{1,9}))?)?)?"
@@ -58,9 +60,15 @@ class Steps:
     def __init__(self) -> None:
         self._level: dict[str, int] = {}
         self._steps: list[list[str]] = []
+        self._named: dict[str, str] = {}
 
     def let(self, expression: str, *uses: str) -> str:
-        """Name ``expression``; ``uses`` are the names in it that came from here."""
+        """Name ``expression``; ``uses`` are the names in it that came from here. The same expression has one name."""
+        if expression not in self._named:
+            self._named[expression] = self._add(expression, *uses)
+        return self._named[expression]
+
+    def _add(self, expression: str, *uses: str) -> str:
         level = max((self._level.get(u, 0) for u in uses), default=0)
         name = f"v{len(self._level)}"
         self._level[name] = level + 1
@@ -172,6 +180,9 @@ def local_and_zoned(steps: Steps, text: str, forms: Sequence[str]) -> tuple[str,
     10 (seconds) or 13 (milliseconds) digits; never day-month orders, which are ambiguous: those need a format.
     """
     local, zoned = [], []
+    # DuckDB reads these words as times whatever the format says.
+    words = one_of(f"lower({text})", ("epoch", "infinity", "-infinity", "+infinity"))
+    text = steps.let(f"case when strlen({text}) <= 9 and {words} then '?' else {text} end", text)
     for form in forms or ("auto",):
         if form == "auto":
             here, there = _auto(steps, text)
@@ -211,31 +222,40 @@ def _us(day: str) -> int:
 
 
 def _epoch(text: str, factor: int, shape: str) -> str:
-    value = f"try_cast(try_cast({text} as decimal(22,6)) * {factor} as bigint)"
-    return f"case when regexp_full_match({text}, {literal(shape)}) then {value} end"
+    quick = f"try_cast(try(try_cast({text} as bigint) * {factor}) as bigint)"
+    exact = f"try_cast(try(try_cast({text} as decimal(22,6)) * {factor}) as bigint)"
+    return (
+        f"case when regexp_full_match({text}, '-?\\d{{1,18}}') and regexp_full_match({text}, {literal(shape)}) then {quick} "
+        f"when regexp_full_match({text}, {literal(shape)}) then {exact} end"
+    )
 
 
 def _auto(steps: Steps, text: str) -> tuple[str, list[str]]:
     fast = steps.let(f"try_strptime({text}, [{', '.join(literal(f) for f in FAST_TIMES)}])", text)
-    rest = steps.let(f"case when {fast} is null then {text} end", text, fast)
+    left = steps.let(f"case when {fast} is null then {text} end", text, fast)
+    zones = f"epoch_us(try_strptime({left}, [{', '.join(literal(f) for f in FAST_ZONED)}]))"
+    zoned = steps.let(f"case when {left} is not null then {zones} end", left)
+    rest = steps.let(f"case when {zoned} is null then {left} end", zoned, left)
     names = ", ".join(literal(n) for n in TIME_PARTS)
     parts = f"regexp_extract({rest}, {literal(TIME_PATTERN)}, [{names}])"
     written = once(parts, "p", f"case when p.z = '' then {_stamp('p')} end")
     compact = (
-        f"case when regexp_full_match({rest}, '\\d+') then case strlen({rest}) "
+        f"case when regexp_full_match({rest}, '\\d{{8}}|\\d{{12}}|\\d{{14}}') then case strlen({rest}) "
         f"when 8 then try_strptime({rest}, '%Y%m%d') when 12 then try_strptime({rest}, '%Y%m%d%H%M') "
         f"else try_strptime({rest}, '%Y%m%d%H%M%S') end end"
     )
-    local = steps.let(f"case when {rest} is null then {fast} else coalesce({written}, {compact}) end", fast, rest)
+    slow = f"coalesce({compact}, {written})"
+    local = steps.let(f"case when {fast} is not null then {fast} when {rest} is not null then {slow} end", fast, rest)
     minutes = (
         "case when upper(p.z) = 'Z' or upper(p.z) = 'UTC' or upper(p.z) = 'GMT' then 0 else "
         "(case when left(p.z, 1) = '-' then -1 else 1 end) * (substr(p.z, 2, 2)::int * 60 + "
         "case when strlen(p.z) > 3 then right(p.z, 2)::int else 0 end) end"
     )
-    zoned = once(parts, "p", f"case when p.z <> '' then epoch_us({_stamp('p')}) - ({minutes})::bigint * 60000000 end")
+    named = once(parts, "p", f"case when p.z <> '' then epoch_us({_stamp('p')}) - ({minutes})::bigint * 60000000 end")
     epochs = [_epoch(rest, factor, digits) for factor, digits in ((1_000_000, r"\d{10}"), (1_000, r"\d{13}"))]
-    there = f"case when {rest} is not null and {local} is null then coalesce({', '.join([zoned, *epochs])}) end"
-    return local, [steps.let(there, rest, local)]
+    other = f"coalesce({', '.join([*epochs, named])})"
+    there = f"case when {zoned} is not null then {zoned} when {rest} is not null and {local} is null then {other} end"
+    return local, [steps.let(there, rest, local, zoned)]
 
 
 def _stamp(p: str) -> str:

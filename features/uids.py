@@ -17,13 +17,14 @@ from features.links import GUEST, ID_KINDS, MEMBER, RANK, Keep, coded_pair, kind
 
 USERS_PER_BUCKET = 100_000
 _BLOCK = 64
+_HASH_LENGTH = 32
 
 
 @dataclass(frozen=True)
 class Numbered:
     """What one run makes of the persons.
 
-    New content of ``identifiers`` and of ``users`` (with ``changed``), and new rows of ``merges`` (None in a first run).
+    New content of ``identifiers`` and of ``users`` (with ``changed``), and new rows of ``merges`` (None at first).
     """
 
     identifiers: DataFrame
@@ -81,11 +82,10 @@ def number_persons(
         .where("old_uid <> elder")
         .select(F.col("old_uid").alias("uid"), F.col("elder").alias("merged"))
     )
-    known = old.select(F.col("id").alias("person")).distinct()
     return Numbered(
         identifiers=_identifiers(persons, given),
         users=_kept_users(users, given, retired, as_of).unionByName(
-            _new_users(given.where(F.col("uid") >= next_uid), known, salt)
+            _new_users(given.where(F.col("uid") >= next_uid), users, salt)
         ),
         moves=_moves(meetings, given, next_uid, as_of, run_id),
     )
@@ -171,21 +171,23 @@ def _bucket(uid: Column) -> Column:
     return F.floor(uid / USERS_PER_BUCKET).cast("int")
 
 
-def _new_users(given: DataFrame, known: DataFrame | None, salt: str) -> DataFrame:
-    """Rows of ``users`` for uids given now. ``known`` are ids that had a uid before: their hash is already taken."""
+def _new_users(given: DataFrame, users: DataFrame | None, salt: str) -> DataFrame:
+    """Rows of ``users`` for uids given now; a ``user_id`` that one of ``users`` has is made anew with the uid in it."""
     person, uid = F.col("person"), F.col("uid")
-    letter = kind_letter(person)
-    if known is None:
-        text = _hashed_text(person)
-        rows = given
-    else:
-        rows = given.join(known.withColumn("was_known", F.lit(True)), "person", "left")
-        again = F.concat(_hashed_text(person), F.lit("\n"), uid.cast("string"))
-        text = F.when(F.col("was_known").isNotNull(), again).otherwise(_hashed_text(person))
+
+    def user_id(text: Column) -> Column:
+        return F.concat(kind_letter(person), F.substring(keyed_hash(text, salt), 1, _HASH_LENGTH))
+
+    rows = given.withColumn("user_id", user_id(_hashed_text(person)))
+    if users is not None:
+        taken = users.select("user_id", F.lit(True).alias("is_taken"))
+        again = user_id(F.concat(_hashed_text(person), F.lit("\n"), uid.cast("string")))
+        named = F.when(F.col("is_taken").isNotNull(), again).otherwise(F.col("user_id"))
+        rows = rows.join(taken, "user_id", "left").withColumn("user_id", named)
     return rows.select(
         "uid",
         _bucket(uid).alias("bucket"),
-        F.concat(letter, F.substring(keyed_hash(text, salt), 1, 32)).alias("user_id"),
+        "user_id",
         _person_kind(person).alias("person_kind"),
         "first_seen_at",
         F.lit(None).cast("date").alias("retired_day"),
@@ -208,11 +210,12 @@ def kind_letter(person: Column) -> Column:
 
 
 def _kept_users(users: DataFrame, given: DataFrame, retired: DataFrame, as_of: date) -> DataFrame:
+    """The users there were, as they are now. Who was merged, or has no id left in silver, is retired on ``as_of``."""
     present = given.select(
         "uid", F.col("first_seen_at").alias("seen_now"), _person_kind(F.col("person")).alias("kind_now")
     )
     day = F.lit(as_of.isoformat()).cast("date")
-    moved = F.col("merged").isNotNull()
+    gone = F.col("seen_now").isNull() & F.col("retired_day").isNull()
     other = F.col("seen_now").isNotNull() & (
         (F.col("seen_now") != F.col("first_seen_at")) | (F.col("kind_now") != F.col("person_kind"))
     )
@@ -225,9 +228,9 @@ def _kept_users(users: DataFrame, given: DataFrame, retired: DataFrame, as_of: d
             "user_id",
             F.coalesce("kind_now", "person_kind").alias("person_kind"),
             F.coalesce("seen_now", "first_seen_at").alias("first_seen_at"),
-            F.when(moved, day).otherwise(F.col("retired_day")).cast("date").alias("retired_day"),
+            F.when(gone, day).otherwise(F.col("retired_day")).cast("date").alias("retired_day"),
             F.coalesce("merged", "merged_into_uid").alias("merged_into_uid"),
-            (moved | other).alias("changed"),
+            (gone | other).alias("changed"),
         )
     )
 

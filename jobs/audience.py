@@ -15,34 +15,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from deltalake.exceptions import DeltaError
 
 from audiences import evaluate as ev
 from audiences.compiler import compile_audience
 from audiences.language import Audience, definition_hash, named
 from audiences.plan import Plan, walk
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.audience_columns import Inputs, Prepared, attributes, bucket_columns, prepared
+from jobs.audience_build import LOG, MEMBERSHIP, SIZES, Build, Built, builds
+from jobs.audience_columns import Inputs, attributes, bucket_columns, columns_of, mapped, prepared
 from jobs.project import Project
 from lake import journal
 from lake.engine import Engine, Progress
-from lake.lake import Lake, partition_path
+from lake.lake import Lake
 from lake.locks import lock
-from lake.publish import Slices, publish
-from lake.releases import Release, latest, release, releases
-from schemas.arrow import arrow_schema, file_schema
-from schemas.contracts import contract
+from lake.releases import Release, latest, release
 from schemas.errors import HuaxiangError, NotThereError
-
-MEMBERSHIP = "audiences.membership"
-LOG = "audiences.membership_log"
-SIZES = "audiences.sizes"
-INLINE_BUCKETS = 4
-"""Up to this many buckets are judged in this process: starting others takes longer."""
 
 
 @dataclass(frozen=True)
@@ -88,21 +77,6 @@ class Why:
     findings: tuple[ev.Finding, ...]
 
 
-@dataclass(frozen=True)
-class Built:
-    """What a build made, or found made already: ``users`` = users before + enters - exits."""
-
-    audience: str
-    release: int
-    as_of: date
-    definition_hash: str
-    users: int
-    enters: int
-    exits: int
-    already_built: bool
-    warnings: tuple[str, ...] = ()
-
-
 def plan_of(project: Project, name: str) -> tuple[Audience, Plan]:
     """The audience of that name, compiled against the project's catalogue."""
     audience = named(project.audiences, name)
@@ -133,15 +107,6 @@ def list_audiences(project: Project) -> list[Listed]:
     return found
 
 
-def builds(lake: Lake, audience: str | None = None) -> list[dict[str, Any]]:
-    """Rows of ``audiences.sizes`` in order of audience and day."""
-    where = None if audience is None else {"audience": audience}
-    rows: list[dict[str, Any]] = []
-    for f in lake.files(SIZES, where=where):
-        rows += [{"audience": f.partition["audience"], **row} for row in _read(f.path).to_pylist()]
-    return sorted(rows, key=lambda r: (r["audience"], r["as_of"]))
-
-
 def preview(
     project: Project,
     name: str,
@@ -161,7 +126,7 @@ def preview(
             {**item, "plan": plan.model_dump(mode="json"), "sample": sample, "sample_columns": further}
             for item in ready.buckets.values()
         ]
-        found = _mapped("jobs.audience:counts_of_bucket", items, engine, progress)
+        found = mapped("jobs.audience:counts_of_bucket", items, engine, progress)
     counted: dict[int, Sequence[int]] = {node.number: [0, 0, 0, -1] for _, node in walk(plan.root)}
     for i, one in enumerate(found):
         numbers = {int(k): v for k, v in one["counts"].items()}
@@ -185,7 +150,7 @@ def counts_of_bucket(item: Inputs) -> dict[str, Any]:
     """Task: one bucket's counts by condition, and its first users in the order of ``user_id`` (a hash: a fair sample)."""
     plan = Plan.model_validate(item["plan"])
     table = bucket_columns(item)
-    outcome = ev.evaluate(plan, _columns(table), len(table))
+    outcome = ev.evaluate(plan, columns_of(table), len(table))
     inside = table.filter(pa.array(outcome.members))
     shown = list(dict.fromkeys(["user_id", "is_member", *item["sample_columns"]]))
     head = inside.select(shown).take(
@@ -209,7 +174,7 @@ def why(project: Project, name: str, uid: int, *, which: int | str | None = None
         table = None if item is None else bucket_columns(item, uid)
     if table is None or not len(table):
         raise NotThereError(f"uid {uid} is not in release {at.number} ({at.as_of}); `huaxiang user` shows who is")
-    columns = _columns(table)
+    columns = columns_of(table)
     outcome = ev.evaluate(plan, columns, 1)
     return Why(
         audience=audience.id,
@@ -248,7 +213,7 @@ def build(
         _refuse_older(lake, audience.id, made, at)
         run_id = f"audience-{audience.id}-{uuid.uuid4().hex[:10]}"
         try:
-            return _Build(project, plan, at, made, run_id).published(engine, progress)
+            return Build(project, plan, at, made, run_id).published(engine, progress)
         finally:
             journal.finish(lake, run_id)
 
@@ -271,212 +236,8 @@ def _refuse_older(lake: Lake, audience: str, made: Sequence[dict[str, Any]], at:
         )
 
 
-class _Build:
-    """One build of one audience at one release, under the tables' locks."""
-
-    def __init__(self, project: Project, plan: Plan, at: Release, made: Sequence[dict[str, Any]], run_id: str):
-        self.project, self.plan, self.at, self.run_id = project, plan, at, run_id
-        self.lake = project.lake
-        self.made = [row for row in made if row["as_of"] < at.as_of]
-
-    def published(self, engine: Engine | None, progress: Progress | None) -> Built:
-        tables = (LOG, MEMBERSHIP, SIZES)
-        for table in tables:
-            self.lake.ensure(table)
-        versions = {t: self.lake.version(t) for t in tables}
-        scratch = journal.scratch(self.lake, self.run_id)
-        members, log = self.lake.stage(MEMBERSHIP, self.run_id), self.lake.stage(LOG, self.run_id)
-        now = prepared(self.project, self.at, self.plan, scratch)
-        found = _mapped("jobs.audience:members_of_bucket", self.items(now, scratch, members, log), engine, progress)
-        users, enters, exits = (sum(one[k] for one in found) for k in ("users", "enters", "exits"))
-        sizes = self.lake.stage(SIZES, self.run_id)
-        self.write_sizes(sizes, users)
-        audience = self.plan.audience
-        later = [d for d in self.days_logged() if d >= self.at.as_of]
-        slices: dict[str, Slices] = {
-            LOG: [{"audience": audience, "as_of": d} for d in sorted({*later, self.at.as_of})],
-            MEMBERSHIP: [{"audience": audience}],
-            SIZES: [{"audience": audience}],
-        }
-        # Sizes go last: a build is done when its size is there, and a killed one is made again as a whole.
-        for table, folder in ((LOG, log), (MEMBERSHIP, members), (SIZES, sizes)):
-            publish(
-                self.lake,
-                table,
-                folder,
-                replace=slices[table],
-                read_version=versions[table],
-                run_id=self.run_id,
-                key=f"{table}-{self.run_id}",
-            )
-        return Built(
-            audience,
-            self.at.number,
-            self.at.as_of,
-            self.plan.definition_hash,
-            users,
-            enters,
-            exits,
-            False,
-            now.warnings,
-        )
-
-    def items(self, now: Prepared, scratch: Path, members: Path, log: Path) -> list[Inputs]:
-        """One item a bucket, those included that only people who left the base are in."""
-        previous = scratch / "previous.parquet"
-        pq.write_table(self.members_before(), previous)
-        before = self.inputs_before(scratch)
-        buckets = {*now.buckets, *(u // USERS_PER_BUCKET for u in pq.read_table(previous)["uid"].to_pylist())}
-        return [
-            {
-                "bucket": b,
-                "now": now.buckets.get(b),
-                "before": None if before is None else before.buckets.get(b),
-                "first_build": not self.made,
-                "definition_changed": bool(self.made) and self.made[-1]["definition_hash"] != self.plan.definition_hash,
-                "previous": str(previous),
-                "plan": self.plan.model_dump(mode="json"),
-                "as_of": self.at.as_of.isoformat(),
-                "release": self.at.number,
-                "members": str(members),
-                "log": str(log),
-            }
-            for b in sorted(buckets)
-        ]
-
-    def inputs_before(self, scratch: Path) -> Prepared | None:
-        """Inputs at the release of the build before, to tell what kept those out who enter now; None if it is gone."""
-        if not self.made:
-            return None
-        then = next((r for r in releases(self.lake) if r.number == self.made[-1]["release"]), None)
-        if then is None:
-            return None
-        try:
-            return prepared(self.project, then, self.plan, scratch)
-        except (NotThereError, OSError, DeltaError):
-            # A tag that is newer than that release, or a version that has expired.
-            return None
-
-    def days_logged(self) -> list[date]:
-        where = {"audience": self.plan.audience}
-        return sorted({f.partition["as_of"] for f in self.lake.files(LOG, where=where)})
-
-    def members_before(self) -> pa.Table:
-        """uids of the build before this day: whose last logged change before it is an enter."""
-        days = [d for d in self.days_logged() if d < self.at.as_of]
-        inside: np.ndarray = np.empty(0, np.int64)
-        for day in days:
-            files = self.lake.files(LOG, where={"audience": self.plan.audience, "as_of": day})
-            rows = pa.concat_tables([_read(f.path) for f in files])
-            entered = rows.filter(pc.equal(rows["change"], "enter"))["uid"].to_numpy()
-            left = rows.filter(pc.equal(rows["change"], "exit"))["uid"].to_numpy()
-            inside = np.union1d(np.setdiff1d(inside, left), entered)
-        return pa.table({"uid": pa.array(inside, pa.int64())})
-
-    def write_sizes(self, folder: Path, users: int) -> None:
-        mine = {
-            "as_of": self.at.as_of,
-            "release": self.at.number,
-            "definition_hash": self.plan.definition_hash,
-            "users": users,
-        }
-        kept = [{k: row[k] for k in mine} for row in self.made]
-        table = pa.Table.from_pylist([*kept, mine], _file_schema(SIZES))
-        _write(table, folder, {"audience": self.plan.audience}, "sizes")
-
-
-def members_of_bucket(item: Inputs) -> dict[str, Any]:
-    """Task: one bucket's members and its log against the build before; writes both, returns the numbers."""
-    plan = Plan.model_validate(item["plan"])
-    base = item["bucket"] * USERS_PER_BUCKET
-    uid = pq.read_table(item["previous"])["uid"].to_numpy()
-    previous = uid[(uid >= base) & (uid < base + USERS_PER_BUCKET)]
-    known, members, deciding = _judged(plan, item["now"])
-    inside = known[members]
-    enters, exits = np.setdiff1d(inside, previous), np.setdiff1d(previous, inside)
-    reasons = _enter_reasons(plan, item, enters) + _exit_reasons(plan, exits, known, deciding)
-    as_of = date.fromisoformat(item["as_of"])
-    _write(
-        pa.table(
-            {
-                "uid": pa.array(inside, pa.int64()),
-                "as_of": pa.array([as_of] * len(inside), pa.date32()),
-                "release": pa.array([item["release"]] * len(inside), pa.int64()),
-                "definition_hash": pa.array([plan.definition_hash] * len(inside), pa.string()),
-            }
-        ).cast(_file_schema(MEMBERSHIP)),
-        Path(item["members"]),
-        {"audience": plan.audience},
-        str(item["bucket"]),
-    )
-    log = pa.table(
-        {
-            "uid": pa.array(np.concatenate([enters, exits]), pa.int64()),
-            "change": pa.array(["enter"] * len(enters) + ["exit"] * len(exits), pa.string()),
-            "reason": pa.array(reasons, pa.string()),
-        }
-    ).cast(_file_schema(LOG))
-    _write(log.sort_by("uid"), Path(item["log"]), {"audience": plan.audience, "as_of": as_of}, str(item["bucket"]))
-    return {"users": len(inside), "enters": len(enters), "exits": len(exits)}
-
-
-def _judged(plan: Plan, inputs: Inputs | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """uids of a bucket in order, whether each is a member, and the number of the node that decided."""
-    if inputs is None:
-        return np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.int32)
-    table = bucket_columns(inputs)
-    outcome = ev.evaluate(plan, _columns(table), len(table))
-    return table["uid"].to_numpy(), outcome.members, outcome.deciding()
-
-
-def _enter_reasons(plan: Plan, item: Inputs, enters: np.ndarray) -> list[str]:
-    """What kept each out at the build before and does so no more."""
-    if item["first_build"]:
-        return ["first build"] * len(enters)
-    if item["before"] is None or not len(enters):
-        return [ev.reason(plan, plan.root.include.number)] * len(enters)
-    known, members, deciding = _judged(plan, item["before"])
-    at = np.searchsorted(known, enters)
-    reasons = []
-    for uid, i in zip(enters, at, strict=True):
-        if i == len(known) or known[i] != uid:
-            reasons.append("new in the base")
-        elif members[i]:
-            reasons.append("the definition changed" if item["definition_changed"] else "the data of then was corrected")
-        else:
-            reasons.append(ev.reason(plan, int(deciding[i])))
-    return reasons
-
-
-def _exit_reasons(plan: Plan, exits: np.ndarray, known: np.ndarray, deciding: np.ndarray) -> list[str]:
-    """What keeps each out now."""
-    at = np.searchsorted(known, exits)
-    return [
-        ev.reason(plan, int(deciding[i])) if i < len(known) and known[i] == uid else "left the base (merged or erased)"
-        for uid, i in zip(exits, at, strict=True)
-    ]
-
-
-def _columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
-    return dict(zip(table.column_names, table.columns, strict=True))
-
-
 def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
-
-
-def _mapped(
-    task: str, items: Sequence[Inputs], engine: Engine | None, progress: Progress | None
-) -> list[dict[str, Any]]:
-    if engine is not None and len(items) > INLINE_BUCKETS:
-        return engine.map(task, items, progress)
-    function = globals()[task.split(":")[1]]
-    found = []
-    for i, item in enumerate(items):
-        found.append(function(item))
-        if progress is not None:
-            progress(i + 1, len(items))
-    return found
 
 
 def _shared_folder(lake: Lake, engine: Engine | None) -> TemporaryDirectory[str]:
@@ -485,21 +246,3 @@ def _shared_folder(lake: Lake, engine: Engine | None) -> TemporaryDirectory[str]
     if parent is not None:
         parent.mkdir(parents=True, exist_ok=True)
     return TemporaryDirectory(prefix="preview-", dir=parent)
-
-
-def _file_schema(table: str) -> pa.Schema:
-    c = contract(table)
-    return file_schema(arrow_schema(c), c.partitions)
-
-
-def _read(path: str) -> pa.Table:
-    # The one file only: the folders' names must not come in as columns of text.
-    return pq.ParquetFile(path).read()
-
-
-def _write(table: pa.Table, folder: Path, partition: dict[str, Any], name: str) -> None:
-    """One file of a partition below a staging folder; none for no rows."""
-    if len(table):
-        place = folder / partition_path(partition)
-        place.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, place / f"{name}.parquet")

@@ -5,6 +5,7 @@ Inputs of a bucket are plain data (``bucket_inputs``), so that an engine's tasks
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -24,6 +25,7 @@ from features.facts import PRODUCT_KEYS, Fact, needs
 from features.kernel import Products, Rows, compute, merge_files
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.project import Project
+from lake.engine import Engine, Progress
 from lake.lake import Lake
 from lake.releases import Release
 from schemas.arrow import ARROW
@@ -37,6 +39,8 @@ ACTIVITY = "activity.activity"
 CODES = "activity.codes"
 PRODUCTS = "silver.products"
 Inputs = dict[str, Any]
+INLINE_BUCKETS = 4
+"""Up to this many buckets are judged in this process: starting others takes longer."""
 
 
 def attributes(catalogue: Catalogue) -> dict[str, Attribute]:
@@ -234,3 +238,23 @@ def _relevant(facts: Sequence[Fact], as_of: date, uid: int | None) -> pads.Expre
         first = as_of - timedelta(days=max(w for w in windows if w is not None) - 1)
         wanted &= pads.field("day") >= pa.scalar(first, ARROW["date"])
     return wanted if uid is None else wanted & (pads.field("uid") == uid)
+
+
+def columns_of(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return dict(zip(table.column_names, table.columns, strict=True))
+
+
+def mapped(
+    task: str, items: Sequence[Inputs], engine: Engine | None, progress: Progress | None
+) -> list[dict[str, Any]]:
+    """Run a task on every bucket: in this process for few, by the engine for many."""
+    if engine is not None and len(items) > INLINE_BUCKETS:
+        return engine.map(task, items, progress)
+    module, name = task.split(":")
+    function = getattr(importlib.import_module(module), name)
+    found = []
+    for i, item in enumerate(items):
+        found.append(function(item))
+        if progress is not None:
+            progress(i + 1, len(items))
+    return found

@@ -24,7 +24,8 @@ from audiences.compiler import Attribute, fixed_attributes
 from audiences.contacts import contact
 from audiences.language import Audience
 from audiences.plan import Plan
-from jobs.audience import MEMBERSHIP, Built, build, builds, plan_of
+from jobs.audience import build, plan_of
+from jobs.audience_build import MEMBERSHIP, Built, builds
 from jobs.audience_columns import PROFILE, attributes, refuse_missing
 from jobs.project import Project
 from lake import journal
@@ -203,7 +204,8 @@ def _contacts(lake: Lake, uids: pa.ChunkedArray, kinds: list[str]) -> pa.Table:
     import duckdb
 
     newest = ", ".join(
-        f"arg_max({k}, row(coalesce(source_time, _ingested_at), member_id)) filter ({k} is not null) as {k}" for k in kinds
+        f"arg_max({k}, row(coalesce(source_time, _ingested_at), member_id)) filter ({k} is not null) as {k}"
+        for k in kinds
     )
     with duckdb.connect() as db:
         db.register("asked", pa.table({"uid": uids}))

@@ -32,7 +32,13 @@ def catalogue_page(catalogue: Catalogue) -> str:
             if here:
                 lines += ["", f"## {group} / {leaf}", ""]
                 lines += [block for tag in here for block in _tag(catalogue, tag)]
-    lines += ["", "## Frozen numbers 冻结数值", "", "Made over the base population of each run and kept in `profile.breaks`.", ""]
+    lines += [
+        "",
+        "## Frozen numbers 冻结数值",
+        "",
+        "Made over the base population of each run and kept in `profile.breaks`.",
+        "",
+    ]
     rows = [
         [f"`{n}`", f"`{b.spec.of}`", f"`{b.spec.where}`" if b.spec.where else "", _kind_of(b.spec)]
         for n, b in catalogue.breaks.items()
@@ -41,7 +47,13 @@ def catalogue_page(catalogue: Catalogue) -> str:
     if catalogue.models:
         lines += ["", "## Models 模型", ""]
         models = [
-            [f"`{n}`", m.spec.kind, ", ".join(f"`{i}`" for i in m.spec.inputs), f"`{m.spec.where}`", f"{m.spec.k[0]} to {m.spec.k[1]}"]
+            [
+                f"`{n}`",
+                m.spec.kind,
+                ", ".join(f"`{i}`" for i in m.spec.inputs),
+                f"`{m.spec.where}`",
+                f"{m.spec.k[0]} to {m.spec.k[1]}",
+            ]
             for n, m in catalogue.models.items()
         ]
         lines += _table(["name", "kind", "inputs", "users", "k"], models)
@@ -54,7 +66,13 @@ def catalogue_page(catalogue: Catalogue) -> str:
 
 def dictionary_page() -> str:
     """Every table with its grain, key, partitions and columns."""
-    lines = ["# Data dictionary 数据字典", "", HEAD, "Bronze and quarantine tables keep rows of each feed as received.", ""]
+    lines = [
+        "# Data dictionary 数据字典",
+        "",
+        HEAD,
+        "Bronze and quarantine tables keep rows of each feed as received.",
+        "",
+    ]
     shown = [c for c in contracts().values() if c.layer not in ("bronze", "quarantine")]
     lines += _table(
         ["table", "zh", "en", "grain", "zone"],
@@ -72,7 +90,9 @@ def dictionary_page() -> str:
         facts += ["Restricted: holds personal data."] if c.restricted else []
         facts += ["Further columns: one per tag, see [the catalogue](catalogue.md)."] if c.open else []
         lines += [" ".join(facts), ""]
-        lines += _table(["field", "type", "unit", "zh", "en", "checks", "personal"], [_column(col) for col in c.columns])
+        lines += _table(
+            ["field", "type", "unit", "zh", "en", "checks", "personal"], [_column(col) for col in c.columns]
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -115,7 +135,9 @@ def _fact(fact: Fact) -> str:
     text = f"{fact.agg} of {fact.measure} from {', '.join(fact.behaviours)}, {window}"
     conditions = fact.where.conditions()
     if conditions:
-        text += "; where " + ", ".join(f"{k} {'in ' + ', '.join(v) if isinstance(v, tuple) else v}" for k, v in conditions.items())
+        text += "; where " + ", ".join(
+            f"{k} {'in ' + ', '.join(v) if isinstance(v, tuple) else v}" for k, v in conditions.items()
+        )
     if fact.view == "cash":
         text += "; cash view"
     for option in ("half_life_days", "min_events", "min_share", "min_gap"):

@@ -95,24 +95,29 @@ with joined as (
     select grp, item, initiator, friends, opened, unnest(friends) as friend, generate_subscripts(friends, 1) as k
     from groups
 ), acts as (
-    select grp || '-share' as event, opened as at, 'share' as what, grp, initiator as "user", '' as initiator, item,
-           '' as "order" from groups
-    union all select grp || '-open-' || k, opened + to_seconds(60 * k), 'open', grp, friend, initiator, item, '' from joined
-    union all select grp || '-join-' || k, opened + to_seconds(60 * k + 30), 'join', grp, friend, initiator, item, ''
-    from joined
-    union all select grp || '-order-' || k, opened + to_seconds(60 * len(friends) + 60), 'order', grp, friend, initiator,
-           item, grp || '-' || k from joined
+    select grp || '-share' as event, opened as moment, 'share' as act, grp, initiator as person, '' as sharer, item,
+           '' as bought from groups
+    union all
+    select grp || '-open-' || k, opened + to_seconds(60 * k), 'open', grp, friend, initiator, item, '' from joined
+    union all
+    select grp || '-join-' || k, opened + to_seconds(60 * k + 30), 'join', grp, friend, initiator, item, '' from joined
+    union all
+    select grp || '-order-' || k, opened + to_seconds(60 * len(friends) + 60), 'order', grp, friend, initiator, item,
+           grp || '-' || k from joined
 )
-select event, strftime(at, '%Y-%m-%d %H:%M:%S') as at, what, grp as "group", "user", initiator, item, "order"
-from acts order by acts.at, event
+select event, strftime(moment, '%Y-%m-%d %H:%M:%S') as "at", act as "what", grp as "group", person as "user",
+       sharer as initiator, item, bought as "order"
+from acts order by moment, event
 """
 _ORDERS = """
 with buyers as (
-    select grp, item, [initiator] || friends as people, opened + to_seconds(60 * len(friends) + 60) as at
+    select grp, item, [initiator] || friends as people, opened + to_seconds(60 * len(friends) + 60) as moment
     from groups where len(friends) > 0
-), bought as (select grp, item, at, unnest(people) as "user", generate_subscripts(people, 1) - 1 as k from buyers)
-select grp || '-' || k as "order", strftime(at, '%Y-%m-%d %H:%M:%S') as at, "user", grp as "group", item
-from bought order by bought.at, "order"
+), bought as (
+    select grp, item, moment, unnest(people) as person, generate_subscripts(people, 1) - 1 as k from buyers
+)
+select grp || '-' || k as "order", strftime(moment, '%Y-%m-%d %H:%M:%S') as "at", person as "user", grp as "group", item
+from bought order by moment, grp, k
 """
 
 

@@ -1,8 +1,9 @@
 """Step ``identity``: who is who, from the links that new silver rows show.
 
-Only silver files that came since the last run are read. Links are small beside the logs; persons are made from all of
-them, and uids from persons and the last run's ``identifiers``. Four tables are published one after the other, ``links``
-last: its note says which versions belong together, so what a killed run published is undone before the next begins.
+Only silver files that came since the last run are read, or all of them where files were taken away (a delivery that was
+replaced). Links are small beside the logs; persons are made from all of them, and uids from persons and the last run's
+``identifiers``. Four tables are published one after the other, ``links`` last: its note says which versions belong
+together, so what a killed run published is undone before the next begins.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from pyspark.sql import functions as F
 from features.identity import persons_of
 from features.links import Keep, links_for_table, links_from_table, links_of, merged_links
 from features.uids import Numbered, number_persons
-from lake.lake import DataFile, Lake
+from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import publish
 from schemas.arrow import ARROW, SPARK, arrow_schema, file_schema
-from schemas.contracts import contract
+from schemas.contracts import FEEDS, contract
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 LINKS, USERS, IDENTIFIERS, MERGES = "identity.links", "identity.users", "identity.identifiers", "identity.merges"
 BEFORE_LINKS = (USERS, IDENTIFIERS, MERGES)
-SOURCES = ("members", "orders", "refunds", "browse", "shares", "coupons")
+SOURCES = tuple(feed for feed in FEEDS if contract(f"silver.{feed}").persons)
 _ARROW_OF = {SPARK[kind]: ARROW[kind] for kind in SPARK}
 
 
@@ -78,12 +79,24 @@ def update_identity(
         noted = lake.metadata(LINKS)
         undo_half_published(lake, noted.get("tables", {}))
         silver = {f"silver.{feed}": lake.version(f"silver.{feed}") for feed in SOURCES}
-        added = {t: lake.added_since(t, noted.get("silver", {}).get(t)) for t, v in silver.items() if v is not None}
-        files = sum(len(found) for found in added.values())
-        if not files:
+        new, whole = _new_files(lake, noted.get("silver", {}), silver)
+        if not new and not whole:
             return IdentityReport(0, noted.get("next_uid", 0), 0, 0, _versions(lake))
         step = _Step(lake, engine, as_of, run_id, salt)
-        return step.run(added, silver, noted.get("next_uid", 0), files, audit)
+        return step.run(new, whole, silver, noted.get("next_uid", 0), audit)
+
+
+def _new_files(
+    lake: Lake, before: dict[str, int | None], now: dict[str, int | None]
+) -> tuple[dict[str, list[str]], bool]:
+    """Silver files to read by table, and whether they are all there are: links of files taken away must go."""
+    new, every, taken_away = {}, {}, False
+    for table, version in now.items():
+        files = [] if version is None else [f.path for f in lake.files(table, version) if f.rows]
+        known = set() if before.get(table) is None else {f.path for f in lake.files(table, before[table]) if f.rows}
+        taken_away |= bool(known - set(files))
+        every[table], new[table] = files, [f for f in files if f not in known]
+    return {table: files for table, files in (every if taken_away else new).items() if files}, taken_away
 
 
 def undo_half_published(lake: Lake, together: dict[str, int]) -> None:
@@ -107,15 +120,15 @@ class _Step:
 
     def run(
         self,
-        added: dict[str, list[DataFile]],
+        files: dict[str, list[str]],
+        whole: bool,
         silver: dict[str, int | None],
         next_uid: int,
-        files: int,
         audit: Callable[[dict[str, Path]], None] | None,
     ) -> IdentityReport:
         first = next_uid == 0
         keep = self._keep()
-        links = keep(self._links(added, keep), "links")
+        links = keep(self._links(files, whole, keep), "links")
         staged = {LINKS: self._stage(LINKS, links_for_table(links, self.lake.zone))}
         numbered = number_persons(
             keep(persons_of(links, self.lake.zone, keep), "persons"),
@@ -142,16 +155,15 @@ class _Step:
         together = {table: self.lake.version(table) for table in BEFORE_LINKS}
         self._publish(LINKS, staged, "all", {"silver": silver, "tables": together, "next_uid": after})
         moves = sum(f.rows for f in self.lake.staged(MERGES, staged[MERGES]))
-        return IdentityReport(files, after, after - next_uid, moves, _versions(self.lake))
+        return IdentityReport(sum(map(len, files.values())), after, after - next_uid, moves, _versions(self.lake))
 
-    def _links(self, added: dict[str, list[DataFile]], keep: Keep) -> DataFrame:
-        parts = []
-        for table, files in added.items():
-            if files:
-                c = contract(table)
-                rows = self.engine.parquet([f.path for f in files], file_schema(arrow_schema(c), c.partitions))
-                parts.append(links_of(rows, c, keep))
-        return merged_links([*parts, links_from_table(self._published(LINKS))])
+    def _links(self, files: dict[str, list[str]], whole: bool, keep: Keep) -> DataFrame:
+        parts = [] if whole else [links_from_table(self._published(LINKS))]
+        for table, paths in files.items():
+            c = contract(table)
+            rows = self.engine.parquet(paths, file_schema(arrow_schema(c), c.partitions))
+            parts.append(links_of(rows, c, keep))
+        return merged_links(parts or [links_from_table(self.engine.empty(arrow_schema(contract(LINKS))))])
 
     def _changed_users(self, numbered: Numbered, keep: Keep) -> tuple[DataFrame, list[int]]:
         users = keep(numbered.users, "users")

@@ -6,30 +6,28 @@
 4. a task per bucket computes the tags, compares them with the snapshot before, and writes profile, changes, segments;
 5. audit, then one publication a table, the profile last.
 
-Running a day again replaces its slices and changes nothing. Back-filling a day also recomputes the changes and flows of
-the next snapshot that exists. Snapshots older than ``keep_days`` leave the newest version of the table, month ends stay.
+Running a day again replaces its slices and changes nothing. Back-filling a day also recomputes the changes and flows
+of the next snapshot that exists. Snapshots older than ``keep_days`` leave the newest version of the table, month ends
+stay.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.breaks import Counted, mean, merged, quantiles
-from features.catalogue import Catalogue, Node, fact_type, observed_days
+from features.catalogue import Catalogue, fact_type, observed_days
 from features.kernel.rows import USERS_PER_BUCKET
-from features.tagging import empty_tags, expression_sql, make_plan
-from features.tags import Break
-from jobs.profile_tasks import COMPRESSION, hashed
+from features.tagging import kept_tags, make_plan
+from jobs.profile_frozen import Cards, Numbers, frozen, spec_hash
+from jobs.profile_tasks import COMPRESSION
 from lake.lake import Lake, partition_path
 from lake.locks import lock
 from lake.publish import publish
@@ -50,8 +48,6 @@ OBSERVED_DAYS = "observed_days"
 
 Progress = Callable[[int, int], None]
 Audit = Callable[[dict[str, Path]], None]
-Numbers = dict[str, tuple[float, ...]]
-Cards = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class ProfileReport:
 
 
 @dataclass
-class _Run:
+class ProfileRun:
     """What the steps of one run share."""
 
     lake: Lake
@@ -83,6 +79,20 @@ class _Run:
 
     def map(self, task: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return self.engine.map(task, items, self.progress)
+
+    def shared_file(self, name: str, content: dict[str, Any]) -> str:
+        """What all tasks of a step share, in one file; its name."""
+        path = self.scratch / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = {
+            "as_of": self.as_of.isoformat(),
+            "attributes": [[n, kind] for n, (kind, _) in self.catalogue.attributes.items()],
+            "facts": [[f.id, fact_type(f), f.absent] for f in self.catalogue.kernel_facts],
+            "kept": kept_tags(self.catalogue),
+            **content,
+        }
+        path.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
+        return str(path)
 
 
 def run_profile(
@@ -134,7 +144,7 @@ def update_profile(
             lake.ensure(table, catalogue.columns if table == PROFILE else None)
         read = {table: lake.version(table) for table in TABLES}
         scratch = lake.scratch(run_id) / f"profile-{as_of}"
-        run = _Run(lake, engine, catalogue, as_of, known_at, run_id, keep_days, progress, scratch)
+        run = ProfileRun(lake, engine, catalogue, as_of, known_at, run_id, keep_days, progress, scratch)
         run.staged = {table: lake.stage(table, run_id) for table in TABLES}
         buckets = _population(run)
         facts = _facts(run, buckets)
@@ -142,7 +152,7 @@ def update_profile(
         before = max((d for d in snapshots if d < as_of), default=None)
         after = min((d for d in snapshots if d > as_of), default=None)
         items = _items(run, buckets, facts, snapshots.get(before, {}) if before else {}, before, as_of)
-        numbers, cards, fitted = _frozen(run, items, before, refit)
+        numbers, cards, fitted = frozen(run, items, refit)
         made = _profiles(run, items, numbers, cards, before)
         follow = [] if after is None else _next_changes(run, made, snapshots, as_of, after)
         first = min((r["first_day"] for r in made if r["first_day"]), default=None)
@@ -166,12 +176,14 @@ def update_profile(
 # --- who, and what they did ---
 
 
-def _population(run: _Run) -> dict[int, list[str]]:
+def _population(run: ProfileRun) -> dict[int, list[str]]:
     """Write the base population of the day; its files by bucket."""
     from features.population import users_state
 
-    tables = [run.engine.table(run.lake, t) for t in ("identity.users", "identity.identifiers", "silver.members")]
-    state = users_state(*tables, run.as_of, run.lake.zone, run.known_at)
+    users, identifiers, members = (
+        run.engine.table(run.lake, t) for t in ("identity.users", "identity.identifiers", "silver.members")
+    )
+    state = users_state(users, identifiers, members, run.as_of, run.lake.zone, run.known_at)
     folder = run.scratch / "users"
     run.engine.write(state, folder, partition_by=["bucket"], sort_by=["uid"])
     found: dict[int, list[str]] = {}
@@ -181,7 +193,7 @@ def _population(run: _Run) -> dict[int, list[str]]:
     return dict(sorted(found.items()))
 
 
-def _facts(run: _Run, buckets: Mapping[int, list[str]]) -> dict[int, str]:
+def _facts(run: ProfileRun, buckets: Mapping[int, list[str]]) -> dict[int, str]:
     """Compute the declared facts of every bucket; the file of each."""
     facts = run.catalogue.kernel_facts
     if not facts or not buckets:
@@ -229,7 +241,7 @@ def _business_day(moment: dt.datetime, zone: str) -> dt.date:
     return moment.astimezone(ZoneInfo(zone)).date()
 
 
-def _products(run: _Run) -> Path:
+def _products(run: ProfileRun) -> Path:
     """What each sku was as of the day: the last version in force by its end, as features/versions.py has it."""
     import duckdb
 
@@ -262,117 +274,11 @@ def _products(run: _Run) -> Path:
     return path
 
 
-# --- global numbers and models ---
-
-
-def _frozen(
-    run: _Run, items: list[dict[str, Any]], before: dt.date | None, refit: Sequence[str]
-) -> tuple[Numbers, Cards, Cards]:
-    """Breaks of the run, cards of every model, and those of them that were fitted now.
-
-    Round by round: what a break is made of may itself use breaks of an earlier round.
-    """
-    catalogue, numbers = run.catalogue, Numbers()
-    specs = {name: _spec_hash(m.spec.model_dump(mode="json")) for name, m in catalogue.models.items()}
-    cards = {n: c for n, c in _stored_cards(run.lake, specs, run.as_of).items() if n not in refit}
-    fitted: Cards = {}
-    waiting: list[Node] = [("break", n) for n in catalogue.breaks]
-    waiting += [("model", n) for n in catalogue.models if n not in cards]
-    for number in sorted({catalogue.rounds[n] for n in waiting}):
-        here = [n for n in waiting if catalogue.rounds[n] == number]
-        parts = run.map("jobs.profile_tasks:values_of_bucket", _value_items(run, items, here, numbers, cards, number))
-        for kind, name in here:
-            if kind == "break":
-                numbers[name] = _numbers_of(catalogue.breaks[name].spec, [p["breaks"][name] for p in parts if p["breaks"]])
-            elif (card := _fit(run, name, [p["models"][name] for p in parts if p["models"]])) is not None:
-                cards[name] = fitted[name] = {**card, "spec": specs[name]}
-    return numbers, cards, fitted
-
-
-def _value_items(
-    run: _Run, items: list[dict[str, Any]], nodes: Sequence[Node], numbers: Numbers, cards: Cards, number: int
-) -> list[dict[str, Any]]:
-    catalogue = run.catalogue
-    tags = sorted(n for kind, n in catalogue.closure(nodes) if kind == "tag")
-    breaks, models = {}, {}
-    for kind, name in nodes:
-        if kind == "break":
-            b = catalogue.breaks[name]
-            where = None if b.where is None else expression_sql(catalogue, b.where, numbers)
-            breaks[name] = {"of": expression_sql(catalogue, b.of, numbers), "where": where}
-        else:
-            m = catalogue.models[name]
-            models[name] = {
-                "inputs": [expression_sql(catalogue, e, numbers) for e in m.inputs],
-                "where": expression_sql(catalogue, m.where, numbers),
-                "sample": m.spec.sample,
-            }
-    plan = make_plan(catalogue, run.as_of, numbers, cards, tags).to_json()
-    shared = _shared_file(run, f"values-{number}", {"plan": plan, "breaks": breaks, "models": models})
-    out = run.scratch / f"values-{number}"
-    return [{**item, "shared": shared, "out": str(out / f"bucket-{item['bucket']}")} for item in items]
-
-
-def _numbers_of(spec: Break, files: Sequence[str]) -> tuple[float, ...]:
-    values = merged(_counted_file(p) for p in files)
-    if spec.quantiles is not None:
-        return quantiles(values, spec.quantiles)
-    return mean(values) if spec.statistic == "mean" else quantiles(values, (0.5,))
-
-
-def _counted_file(path: str) -> Counted:
-    table = pq.read_table(path, partitioning=None)
-    return table["value"].to_numpy(), table["users"].to_numpy()
-
-
-def _spec_hash(spec: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _stored_cards(lake: Lake, specs: Mapping[str, str], as_of: dt.date) -> Cards:
-    """The card that each model scores ``as_of`` with: the newest fitted by then, else the oldest fitted after it.
-
-    A back-filled day keeps the labels of the days around it. Cards of another declaration do not count.
-    """
-    files = [f.path for f in lake.files(MODELS)]
-    rows = [r for p in files for r in pq.read_table(p, partitioning=None).to_pylist()]
-    found: dict[str, dict[str, Any]] = {}
-    for name, spec in specs.items():
-        fits = [(r, json.loads(r["content"])) for r in rows if r["name"] == name]
-        fits = [(r, card) for r, card in fits if card["spec"] == spec]
-        by_then = [f for f in fits if f[0]["as_of"] <= as_of]
-        if by_then:
-            found[name] = max(by_then, key=lambda f: (f[0]["as_of"], f[0]["created_at"], f[0]["model_version"]))[1]
-        elif fits:
-            found[name] = min(fits, key=lambda f: (f[0]["as_of"], f[0]["created_at"], f[0]["model_version"]))[1]
-    return found
-
-
-def _fit(run: _Run, name: str, files: Sequence[str]) -> dict[str, Any] | None:
-    """Fit a model on the sample of all buckets; None while there are too few users, or too few unlike ones."""
-    from models.clusters import fit
-
-    spec = run.catalogue.models[name].spec
-    sample = pa.concat_tables(pq.read_table(p, partitioning=None) for p in files) if files else None
-    if sample is None or len(sample) < spec.min_users:
-        return None
-    uid = sample["uid"].to_numpy()
-    first = np.lexsort((uid, hashed(uid)))[: spec.sample]
-    values = np.stack([sample[f"v{i}"].to_numpy()[first] for i in range(len(spec.inputs))], axis=1)
-    try:
-        card = fit(
-            values, spec.inputs, version=run.as_of.isoformat(), k_range=spec.k, bootstraps=spec.bootstraps, seed=spec.seed
-        )
-    except ValueError:
-        return None
-    return card.to_json()
-
-
 # --- tags ---
 
 
 def _items(
-    run: _Run,
+    run: ProfileRun,
     buckets: Mapping[int, list[str]],
     facts: Mapping[int, str],
     previous: Mapping[int, list[str]],
@@ -401,10 +307,10 @@ def _log_between(lake: Lake, before: dt.date | None, day: dt.date) -> list[list[
 
 
 def _profiles(
-    run: _Run, items: list[dict[str, Any]], numbers: Numbers, cards: Cards, before: dt.date | None
+    run: ProfileRun, items: list[dict[str, Any]], numbers: Numbers, cards: Cards, before: dt.date | None
 ) -> list[dict[str, Any]]:
     plan = make_plan(run.catalogue, run.as_of, numbers, cards).to_json()
-    shared = _shared_file(run, "profile", {"plan": plan, **_comparison(run.catalogue, before, run.as_of)})
+    shared = run.shared_file("profile", {"plan": plan, **_comparison(run.catalogue, before, run.as_of)})
     out = {
         "profile_out": str(run.staged[PROFILE]),
         "segments_out": str(run.staged[SEGMENTS]),
@@ -414,14 +320,14 @@ def _profiles(
 
 
 def _next_changes(
-    run: _Run,
+    run: ProfileRun,
     made: Sequence[dict[str, Any]],
     snapshots: Mapping[dt.date, Mapping[int, list[str]]],
     as_of: dt.date,
     after: dt.date,
 ) -> list[dict[str, Any]]:
     """Compare the next snapshot, which is there already, with the one just made."""
-    shared = _shared_file(run, "next", {**_comparison(run.catalogue, as_of, after), "as_of": after.isoformat()})
+    shared = run.shared_file("next", {**_comparison(run.catalogue, as_of, after), "as_of": after.isoformat()})
     log = _log_between(run.lake, as_of, after)
     items = []
     for bucket, files in sorted(snapshots[after].items()):
@@ -450,27 +356,11 @@ def _comparison(catalogue: Catalogue, before: dt.date | None, as_of: dt.date) ->
     }
 
 
-def _shared_file(run: _Run, name: str, content: dict[str, Any]) -> str:
-    """What all tasks of a step share, in one file; its name."""
-    catalogue = run.catalogue
-    path = run.scratch / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = {
-        "as_of": run.as_of.isoformat(),
-        "attributes": [[n, kind] for n, (kind, _) in catalogue.attributes.items()],
-        "facts": [[f.id, fact_type(f), f.absent] for f in catalogue.kernel_facts],
-        "kept": empty_tags(catalogue),
-        **content,
-    }
-    path.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
-    return str(path)
-
-
 # --- staging and publishing ---
 
 
 def _stage_small(
-    run: _Run,
+    run: ProfileRun,
     made: Sequence[dict[str, Any]],
     follow: Sequence[dict[str, Any]],
     numbers: Numbers,
@@ -504,7 +394,7 @@ def _summed(parts: Sequence[Sequence[Mapping[str, Any]]], keys: Sequence[str]) -
     return [{**dict(zip(keys, k, strict=True)), **v} for k, v in sorted(sums.items())]
 
 
-def _stage_rows(run: _Run, table: str, day: dt.date, rows: Sequence[Mapping[str, Any]]) -> None:
+def _stage_rows(run: ProfileRun, table: str, day: dt.date, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     c = contract(table)
@@ -514,14 +404,14 @@ def _stage_rows(run: _Run, table: str, day: dt.date, rows: Sequence[Mapping[str,
     pq.write_table(pa.Table.from_pylist(list(rows), schema), path, compression=COMPRESSION)
 
 
-def _stage_models(run: _Run, fitted: Cards) -> None:
+def _stage_models(run: ProfileRun, fitted: Cards) -> None:
     rows = [
         {
             "name": name,
-            "model_version": f"{run.as_of}-{_spec_hash(card)}",
+            "model_version": f"{run.as_of}-{spec_hash(card)}",
             "as_of": run.as_of,
             "content": json.dumps(card, ensure_ascii=False, sort_keys=True),
-            "created_at": dt.datetime.now(dt.timezone.utc),
+            "created_at": dt.datetime.now(dt.UTC),
         }
         for name, card in sorted(fitted.items())
     ]
@@ -530,7 +420,9 @@ def _stage_models(run: _Run, fitted: Cards) -> None:
         pq.write_table(pa.Table.from_pylist(rows, arrow_schema(contract(MODELS))), folder / "part-0.parquet")
 
 
-def _publish(run: _Run, read: Mapping[str, int | None], after: dt.date | None, dropped: Sequence[dt.date]) -> None:
+def _publish(
+    run: ProfileRun, read: Mapping[str, int | None], after: dt.date | None, dropped: Sequence[dt.date]
+) -> None:
     days = [run.as_of] if after is None else [run.as_of, after]
     slices: dict[str, list[dict[str, Any]] | None] = {
         MODELS: None,
@@ -564,7 +456,7 @@ def _snapshots(lake: Lake) -> dict[dt.date, dict[int, list[str]]]:
 
 
 def _expired(days: set[dt.date], as_of: dt.date, keep_days: int) -> list[dt.date]:
-    """Days whose snapshot leaves the table: older than ``keep_days`` before the newest, no month end, not this run's."""
+    """Days whose snapshot leaves the table: before the newest ``keep_days``, no month end, not this run's."""
     first = max(days) - dt.timedelta(days=keep_days - 1)
     return sorted(d for d in days if d < first and d != as_of and (d + dt.timedelta(days=1)).day != 1)
 

@@ -7,6 +7,7 @@ Items are plain data; what all buckets of a run share lies in one JSON file that
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -16,17 +17,17 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.breaks import counted
-from features.expressions import DUCKDB, quoted, text_literal
-from features.tagging import Plan, evaluate, logged_text, numpy_columns, profile_columns, values_of
+from features.changes import Comparison
+from features.tagging import FIXED, Plan, evaluate, numpy_columns, profile_columns, values_of
 from lake.lake import partition_path
 from models.clusters import ClusterCard, assign
 from schemas.arrow import ARROW
 
 Item = dict[str, Any]
-NEW, LOST = "NEW", "LOST"
 COMPRESSION = "zstd"
 
 
@@ -41,7 +42,7 @@ def values_of_bucket(item: Item) -> dict[str, Any]:
     out = Path(item["out"])
     out.mkdir(parents=True, exist_ok=True)
     with _connection() as con:
-        base = base_of(con, item, shared)
+        base = base_of(item, shared)
         table = evaluate(con, base, Plan.from_json(shared["plan"]), _score)
         written: dict[str, str] = {}
         for name, spec in shared["breaks"].items():
@@ -68,33 +69,31 @@ def profile_of_bucket(item: Item) -> dict[str, Any]:
     """Write one bucket's profile, tag changes and segments; return counts, flows and quality figures."""
     shared = _shared(item["shared"])
     if not item["users"]:
-        return {"first_day": None, "users": 0, "members": 0, **changes_of_bucket({**item, "current": []})}
+        figures = {"first_day": None, "users": 0, "members": 0}
+        return {"bucket": item["bucket"], **figures, **_compared(None, item, shared)}
+    base = base_of(item, shared)
+    first_day = _first_day(base)
+    plan = Plan.from_json(shared["plan"])
     with _connection() as con:
-        base = base_of(con, item, shared)
-        first_day = _first_day(base)
-        plan = Plan.from_json(shared["plan"])
         profile = evaluate(con, base, plan, _score, profile_columns(plan))
-        del base
-        place = partition_path({"as_of": shared["as_of"], "bucket": item["bucket"]})
-        _write(profile, Path(item["profile_out"]) / place / "part-0.parquet")
-        con.register("current", profile)
-        segments = _segments(con, shared["schemes"])
-        _write(segments, Path(item["segments_out"]) / place / "part-0.parquet")
-        return {
-            "bucket": item["bucket"],
-            "first_day": first_day,
-            "users": len(profile),
-            "members": int(np.count_nonzero(profile["is_member"].to_numpy(zero_copy_only=False))),
-            **_compared(con, item, shared),
-        }
+    del base
+    place = partition_path({"as_of": shared["as_of"], "bucket": item["bucket"]})
+    _write(profile, Path(item["profile_out"]) / place / "part-0.parquet")
+    if shared["schemes"]:
+        _write(_segments(profile, shared["schemes"]), Path(item["segments_out"]) / place / "part-0.parquet")
+    return {
+        "bucket": item["bucket"],
+        "first_day": first_day,
+        "users": len(profile),
+        "members": int(np.count_nonzero(profile["is_member"].to_numpy(zero_copy_only=False))),
+        **_compared(profile, item, shared),
+    }
 
 
 def changes_of_bucket(item: Item) -> dict[str, Any]:
     """Compare a snapshot that is there already with the one before it, as ``profile_of_bucket`` does for its own."""
     shared = _shared(item["shared"])
-    with _connection() as con:
-        _view(con, "current", item["current"], shared["tags"])
-        return {"bucket": item["bucket"], **_compared(con, item, shared)}
+    return {"bucket": item["bucket"], **_compared(_profile(item["current"], shared["tags"]), item, shared)}
 
 
 def hashed(uid: np.ndarray) -> np.ndarray:
@@ -108,47 +107,48 @@ def hashed(uid: np.ndarray) -> np.ndarray:
 # --- what tags are made from ---
 
 
-def base_of(con: duckdb.DuckDBPyConnection, item: Item, shared: Mapping[str, Any]) -> pa.Table:
+def base_of(item: Item, shared: Mapping[str, Any]) -> pa.Table:
     """The bucket's users with attributes, facts and kept values, in order of uid (see features/tagging.py)."""
-    users = pa.concat_tables([_read(p) for p in item["users"]])
-    con.register("users", users)
-    columns = ["u.uid", "u.user_id", "u.is_member", f"DATE '{shared['as_of']}' AS as_of"]
+    users = pa.concat_tables([_read(p) for p in item["users"]]).sort_by("uid").combine_chunks()
+    uid = users["uid"].combine_chunks()
+    columns = {name: users[name] for name in FIXED}
+    columns["as_of"] = pa.array([dt.date.fromisoformat(shared["as_of"])] * len(users), ARROW["date"])
     for name, kind in shared["attributes"]:
-        sql = f"CAST(u.{quoted(name)} AS {DUCKDB[kind]})"
-        columns.append(f"{sql} AS {quoted(f'attribute.{name}')}")
-    joins = ""
-    if item["facts"] is not None:
-        con.register("facts", _read(item["facts"]))
-        joins += " LEFT JOIN facts f ON f.uid = u.uid"
+        columns[f"attribute.{name}"] = users[name].cast(ARROW[kind])
+    facts = None if item["facts"] is None else _read(item["facts"])
+    at = None if facts is None else _rows_of(uid, facts)
     for name, kind, absent in shared["facts"]:
-        value = "NULL" if item["facts"] is None else f"f.{quoted(name)}"
-        value = value if absent is None else f"COALESCE({value}, {absent})"
-        columns.append(f"CAST({value} AS {DUCKDB[kind]}) AS {quoted(f'fact.{name}')}")
-    if shared["kept"]:
-        _view(con, "kept", item["previous"], shared["kept"])
-        joins += " LEFT JOIN kept k ON k.uid = u.uid"
-        columns += [f"k.{quoted(name)} AS {quoted(f'previous.{name}')}" for name, _ in shared["kept"]]
-    return con.sql(f"SELECT {', '.join(columns)} FROM users u{joins} ORDER BY u.uid").to_arrow_table()
+        column = pa.nulls(len(uid), ARROW[kind]) if facts is None else facts[name].combine_chunks().take(at)
+        columns[f"fact.{name}"] = column if absent is None else pc.fill_null(column, absent)
+    last = _profile(item["previous"], shared["kept"])
+    at = None if last is None else _rows_of(uid, last)
+    for name, kind in shared["kept"]:
+        column = pa.nulls(len(uid), ARROW[kind])
+        if last is not None and name in last.column_names:
+            column = last[name].combine_chunks().take(at)
+        columns[f"previous.{name}"] = column
+    return pa.table(columns)
 
 
-def _read(path: str) -> pa.Table:
+def _rows_of(uid: pa.Array, table: pa.Table) -> pa.Array:
+    """Where each user stands in a table; null for who is not in it."""
+    theirs = table["uid"].combine_chunks()
+    return pa.array(np.arange(len(uid))) if uid.equals(theirs) else pc.index_in(uid, theirs)
+
+
+def _read(path: str, columns: list[str] | None = None) -> pa.Table:
     # the partition is in the path, and pyarrow would add it as a column
-    return pq.read_table(path, partitioning=None)
+    return pq.read_table(path, columns=columns, partitioning=None, use_threads=False)
 
 
-def _view(
-    con: duckdb.DuckDBPyConnection, name: str, files: Sequence[str], tags: Sequence[Sequence[str]]
-) -> None:
-    """A view of profile files with these tags, null where the files are older than a tag; empty without files."""
-    listed = []
-    have = set(pq.read_schema(files[0]).names) if files else set()
-    for tag, kind in [("uid", "int64"), ("is_member", "bool"), *(t[:2] for t in tags)]:
-        listed.append(f"{quoted(tag) if tag in have else f'CAST(NULL AS {DUCKDB[kind]})'} AS {quoted(tag)}")
-    source = "(SELECT 1) WHERE FALSE"
-    if files:
-        paths = ", ".join(text_literal(f) for f in files)
-        source = f"read_parquet([{paths}], hive_partitioning = false, union_by_name = true)"
-    con.execute(f"CREATE OR REPLACE TEMP VIEW {quoted(name)} AS SELECT {', '.join(listed)} FROM {source}")
+def _profile(files: Sequence[str], tags: Sequence[Sequence[Any]]) -> pa.Table | None:
+    """A snapshot's files with these tags as far as they have them, in order of uid; None without files."""
+    if not files:
+        return None
+    wanted = ["uid", "is_member", *(t[0] for t in tags)]
+    parts = [_read(f, [c for c in wanted if c in set(pq.read_schema(f).names)]) for f in files]
+    whole = pa.concat_tables(parts, promote_options="default")
+    return (whole if len(files) == 1 else whole.sort_by("uid")).combine_chunks()
 
 
 def _score(card: Mapping[str, Any], values: np.ndarray) -> np.ndarray:
@@ -156,8 +156,6 @@ def _score(card: Mapping[str, Any], values: np.ndarray) -> np.ndarray:
 
 
 def _first_day(base: pa.Table) -> str | None:
-    import pyarrow.compute as pc
-
     name = "attribute.first_seen_day"
     day = pc.min(base[name]).as_py() if name in base.column_names else None
     return None if day is None else day.isoformat()
@@ -166,117 +164,65 @@ def _first_day(base: pa.Table) -> str | None:
 # --- what became of them ---
 
 
-def _segments(con: duckdb.DuckDBPyConnection, schemes: Sequence[str]) -> pa.Table:
+def _segments(profile: pa.Table, schemes: Sequence[str]) -> pa.Table:
     parts = [
-        f"SELECT {text_literal(s)} AS scheme, uid, is_member, {quoted(s)} AS segment FROM current" for s in schemes
+        pa.table(
+            {
+                "scheme": pa.array([scheme] * len(profile), pa.string()),
+                "uid": profile["uid"],
+                "is_member": profile["is_member"],
+                "segment": profile[scheme],
+            }
+        )
+        for scheme in sorted(schemes)
     ]
-    if not parts:
-        return _schema("scheme", "uid", "is_member", "segment").empty_table()
-    return con.sql(" UNION ALL ".join(parts) + " ORDER BY scheme, uid").to_arrow_table()
+    return pa.concat_tables(parts) if parts else pa.table({})
 
 
-def _compared(con: duckdb.DuckDBPyConnection, item: Item, shared: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes written, flows and quality counted, of the view ``current`` against the bucket's earlier snapshot.
-
-    Values are compared as the process keeps them (numbers with bands by band). ``log`` files hold changes of days whose
-    snapshots are gone: what they say is newer than the earlier snapshot.
-    """
-    tags = [(name, kind, bands) for name, kind, bands in shared["tags"]]
-    _view(con, "earlier", item["previous"], shared["tags"])
-    now = [f"{logged_text('c.' + quoted(n), k, b)} AS {quoted('now.' + n)}" for n, k, b in tags]
-    was = [f"{logged_text('p.' + quoted(n), k, b)} AS {quoted('was.' + n)}" for n, k, b in tags]
-    con.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE compared AS
-        SELECT COALESCE(c.uid, p.uid) AS uid, c.uid IS NOT NULL AS here, p.uid IS NOT NULL AS there,
-               COALESCE(c.is_member, p.is_member) AS is_member, {', '.join([*now, *was])}
-        FROM current c FULL JOIN earlier p ON p.uid = c.uid
-        """
-    )
-    changes = _changes(con, item, shared)
+def _compared(profile: pa.Table | None, item: Item, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the changes of dynamic tags; count flows and quality. ``log`` names changes of days without a snapshot."""
+    tags = [(name, bands, ARROW[kind]) for name, kind, bands in shared["tags"]]
+    previous = _profile(item["previous"], shared["tags"])
+    if profile is None:
+        empty = {"uid": ARROW["int64"], "is_member": ARROW["bool"]}
+        profile = pa.table({name: pa.array([], kind) for name, kind in empty.items()})
+    found = Comparison(profile, previous, _log(item["log"], item["uids"]) if item["log"] else None)
+    dynamic = set(shared["dynamic"])
     return {
-        "changes": changes,
-        "flows": _flows(con, shared) if shared["previous_as_of"] else [],
-        "quality": _quality(con, [t[0] for t in tags]),
+        "changes": _write_changes(found, [t for t in tags if t[0] in dynamic], item, shared["as_of"]),
+        "flows": [r for s in shared["schemes"] for r in found.flows(s)] if shared["previous_as_of"] else [],
+        "quality": [row for t in tags for row in found.quality(*t)],
     }
 
 
-def _changes(con: duckdb.DuckDBPyConnection, item: Item, shared: Mapping[str, Any]) -> int:
-    """Write the rows of dynamic tags whose value differs, tag by tag; how many. No file without any."""
-    if item["log"]:
-        days = " UNION ALL ".join(
-            f"SELECT uid, tag, value, DATE '{day}' AS from_day FROM read_parquet({text_literal(path)})"
-            for day, path in item["log"]
-        )
-        con.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE logged AS
-            SELECT uid, tag, value FROM ({days}) WHERE uid BETWEEN {item['uids'][0]} AND {item['uids'][1]}
-            QUALIFY row_number() OVER (PARTITION BY uid, tag ORDER BY from_day DESC) = 1
-            """
-        )
+def _log(files: Sequence[Sequence[str]], uids: Sequence[int]) -> pa.Table:
+    """The last change of every user and tag in these files (day and path, oldest first)."""
     parts = []
-    for name in shared["dynamic"]:
-        now, was, source = quoted("now." + name), quoted("was." + name), "compared c"
-        if item["log"]:
-            # only here are values compared as text: the log holds nothing else
-            source += f" LEFT JOIN logged l ON l.uid = c.uid AND l.tag = {text_literal(name)}"
-            was = f"CASE WHEN l.uid IS NULL THEN CAST({was} AS VARCHAR) ELSE l.value END"
-            now = f"CAST({now} AS VARCHAR)"
-        parts.append(
-            f"SELECT c.uid AS uid, {text_literal(name)} AS tag, CAST({now} AS VARCHAR) AS value FROM {source} "
-            f"WHERE {now} IS DISTINCT FROM {was}"
-        )
-    if not parts:
-        return 0
-    place = partition_path({"from_day": shared["as_of"]})
-    path = Path(item["changes_out"]) / place / f"bucket-{item['bucket']}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # written from the stream: a first snapshot has a row for every user and tag
-    to = f"{text_literal(str(path))} (FORMAT parquet, COMPRESSION {COMPRESSION})"
-    rows = int(con.execute(f"COPY ({' UNION ALL '.join(parts)}) TO {to}").fetchall()[0][0])
-    if not rows:
-        path.unlink()
+    for _, path in files:
+        table = _read(path, ["uid", "tag", "value"])
+        inside = pc.and_(pc.greater_equal(table["uid"], uids[0]), pc.less_equal(table["uid"], uids[1]))
+        parts.append(table.filter(inside))
+    whole = pa.concat_tables(parts).append_column("row", pa.array(range(sum(map(len, parts)))))
+    last = whole.group_by(["uid", "tag"], use_threads=False).aggregate([("row", "max")])
+    return whole.take(last["row_max"]).drop_columns(["row"])
+
+
+def _write_changes(found: Comparison, tags: Sequence[tuple[str, Any, pa.DataType]], item: Item, as_of: str) -> int:
+    """One row group a tag, so that a first snapshot, where every user has a row a tag, is never held whole."""
+    path = Path(item["changes_out"]) / partition_path({"from_day": as_of}) / f"bucket-{item['bucket']}.parquet"
+    rows = 0
+    writer: pq.ParquetWriter | None = None
+    for tag in sorted(tags, key=lambda t: t[0]):
+        changes = found.changes(*tag)
+        if len(changes):
+            if writer is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                writer = pq.ParquetWriter(path, changes.schema, compression=COMPRESSION)
+            writer.write_table(changes, row_group_size=len(changes))
+            rows += len(changes)
+    if writer is not None:
+        writer.close()
     return rows
-
-
-def _flows(con: duckdb.DuckDBPyConnection, shared: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Users by scheme, membership, where they were and where they are. A member is who was one last."""
-    found: list[dict[str, Any]] = []
-    for scheme in shared["schemes"]:
-        now, was = quoted("now." + scheme), quoted("was." + scheme)
-        rows = con.execute(
-            f"""
-            SELECT is_member, CASE WHEN there THEN COALESCE({was}, 'unknown') ELSE '{NEW}' END,
-                   CASE WHEN here THEN COALESCE({now}, 'unknown') ELSE '{LOST}' END, count(*)
-            FROM compared GROUP BY ALL ORDER BY ALL
-            """
-        ).fetchall()
-        keys = ("is_member", "from_segment", "to_segment", "users")
-        found += [{"scheme": scheme, **dict(zip(keys, row, strict=True))} for row in rows]
-    return found
-
-
-def _quality(con: duckdb.DuckDBPyConnection, tags: Sequence[str]) -> list[dict[str, Any]]:
-    figures = []
-    for name in tags:
-        now, was = quoted("now." + name), quoted("was." + name)
-        figures.append(f"count({now}) FILTER (here)")
-        figures.append(f"count(*) FILTER (here AND there AND {now} IS DISTINCT FROM {was})")
-    rows = con.execute(
-        f"SELECT is_member, count(*), {', '.join(figures) or 'NULL'} FROM compared WHERE here GROUP BY is_member"
-    ).fetchall()
-    return [
-        {"tag": name, "is_member": row[0], "base_users": row[1], "known_users": known, "changed_users": changed}
-        for row in rows
-        for name, known, changed in zip(tags, row[2::2], row[3::2], strict=False)
-    ]
-
-
-def _schema(*names: str) -> pa.Schema:
-    from schemas.contracts import fields
-
-    return pa.schema([pa.field(n, ARROW[fields()[n].type]) for n in names])
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -406,11 +406,13 @@ def text_of(values: pa.Array, column: str, name: str) -> pa.Array:
         text = values.cast(pa.string())
         return pc.if_else(pc.ends_with(text, ".0"), pc.utf8_slice_codeunits(text, 0, -2), text)
     if pa.types.is_timestamp(kind):
-        shown = pc.strftime(values.cast(pa.timestamp("us", kind.tz)), "%Y-%m-%d %H:%M:%S")
-        if kind.tz is None:
-            return shown
-        utc = pc.strftime(values.cast(pa.timestamp("us", "UTC")), "%Y-%m-%d %H:%M:%S")
-        return pc.binary_join_element_wise(utc, "+00:00", "")
+        # Stamps with a zone are held in UTC; whole seconds are written without a fraction, as people write them.
+        plain = values.cast(pa.timestamp(kind.unit)) if kind.tz is not None else values
+        try:
+            text = plain.cast(pa.timestamp("s")).cast(pa.string())
+        except pa.ArrowInvalid:
+            text = plain.cast(pa.timestamp("us"), safe=False).cast(pa.string())
+        return text if kind.tz is None else pc.binary_join_element_wise(text, "+00:00", "")
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise InputError(f"{name}: column {column!r} is of type {kind}; deliver it as text, a number or a time")
     return values.cast(pa.string())

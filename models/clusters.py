@@ -76,7 +76,7 @@ def log_scaled(values: Floats, mean: Sequence[float], scale: Sequence[float]) ->
 
 def assign(card: ClusterCard, values: Floats) -> Labels:
     """Cluster 1..k of every row; 0 where an input is unknown (NaN). Equal distances go to the lower number."""
-    known = ~np.isnan(values).any(axis=1)
+    known = np.asarray(~np.isnan(values).any(axis=1), dtype=bool)
     points = log_scaled(np.where(known[:, None], values, 0.0), card.mean, card.scale)
     best = np.full(len(points), np.inf)
     labels = np.zeros(len(points), dtype=np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import numpy as np
@@ -15,6 +15,7 @@ from features.kernel.rows import Rows
 from features.kernel.selection import Scope
 
 _EPOCH = date(1970, 1, 1)
+ROWS_AT_ONCE = 1 << 19
 
 
 def compute(
@@ -33,20 +34,32 @@ def compute(
     translates the names in conditions; ``zone`` cuts local hours. Text values come as codes (``Fact.kernel_type``);
     absent counts and sums are 0, everything else null.
     """
-    scope = Scope(
-        rows,
-        (as_of - _EPOCH).days,
-        None if known_at_day is None else (known_at_day - _EPOCH).days,
-        products or Products.none(),
-        codes or {},
-        zone,
-    )
-    done = _measured(scope, {fact.key: fact for fact in facts})
-    names, arrays = ["uid"], [pa.array(np.arange(rows.base, rows.base + rows.users, dtype=np.int64))]
-    for fact in facts:
-        names.append(fact.column)
-        arrays.append(done[fact.key])
-    return pa.table(arrays, names=names)
+    distinct = {fact.key: fact for fact in facts}
+    done: dict[str, list[pa.Array]] = {key: [] for key in distinct}
+    for part in _parts(rows):
+        scope = Scope(
+            part,
+            (as_of - _EPOCH).days,
+            None if known_at_day is None else (known_at_day - _EPOCH).days,
+            products or Products.none(),
+            codes or {},
+            zone,
+        )
+        for key, array in _measured(scope, distinct).items():
+            done[key].append(array)
+    uids = pa.array(np.arange(rows.base, rows.base + rows.users, dtype=np.int64))
+    columns = [pa.chunked_array(done[fact.key], fact.kernel_type).combine_chunks() for fact in facts]
+    return pa.table([uids, *columns], names=["uid", *(fact.column for fact in facts)])
+
+
+def _parts(rows: Rows) -> Iterator[Rows]:
+    """Users one after the other, as many at once as have ROWS_AT_ONCE rows: what is in work then stays small."""
+    first = 0
+    while first < rows.users:
+        last = int(np.searchsorted(rows.begin, rows.begin[first] + ROWS_AT_ONCE, side="right")) - 1
+        last = max(last, first + 1)
+        yield rows.of_users(first, last)
+        first = last
 
 
 def _measured(scope: Scope, facts: dict[str, Fact]) -> dict[str, pa.Array]:

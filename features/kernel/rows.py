@@ -75,6 +75,15 @@ class Rows:
     def __len__(self) -> int:
         return int(self.begin[-1])
 
+    def of_users(self, first: int, last: int) -> Rows:
+        """The rows of users ``first`` to ``last - 1`` of these, without a copy."""
+        begin = self.begin[first : last + 1]
+        rows = slice(int(begin[0]), int(begin[-1]))
+        if self.places is not None:
+            return Rows(self.base + first, begin - begin[0], self.stored, self.places[rows])
+        stored = {name: values[rows] for name, values in self.stored.items()}
+        return Rows(self.base + first, begin - begin[0], stored)
+
     def column(self, name: str) -> np.ndarray:
         """A whole column in the order of users and time."""
         values = self.stored[name]

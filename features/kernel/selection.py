@@ -61,12 +61,13 @@ class Scope:
     @cached_property
     def _standing(self) -> np.ndarray | None:
         """Rows that count in the cash view; None for all."""
-        stored, conditions = self.rows.stored, []
+        conditions = []
         for name, limit in (("day", self.as_of), ("valid_from_day", self.as_of), ("known_day", self.known_at)):
-            if limit is not None and name in stored and int(stored[name].max(initial=limit)) > limit:
+            if limit is not None and name in self.rows.stored:
                 conditions.append(self.rows.column(name) <= limit)
-        if "flagged_day" in stored:
+        if "flagged_day" in self.rows.stored:
             conditions.append(self.rows.column("flagged_day") > self.as_of)
+        conditions = [c for c in conditions if not c.all()]
         return np.logical_and.reduce(conditions) if conditions else None
 
     @cached_property

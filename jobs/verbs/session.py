@@ -13,10 +13,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.exceptions import TyperException
 
 from jobs.progress import Steps
 from jobs.project import Project
@@ -48,7 +48,7 @@ def verb(function: F) -> F:
             return function(*args, **kwargs)
         except HuaxiangError as e:
             fail(str(e), type(e).__name__, e.exit_code, as_json)
-        except (typer.Exit, typer.Abort, click.ClickException):
+        except (typer.Exit, typer.Abort, TyperException):
             raise
         except KeyboardInterrupt:
             fail("stopped; run the same command again to go on", "Interrupted", 130, as_json)

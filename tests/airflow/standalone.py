@@ -32,7 +32,7 @@ class Airflow:
     def __enter__(self) -> Airflow:
         self.home.mkdir(parents=True, exist_ok=True)
         self._run("db", "migrate")
-        for name in (("api-server", "--port", str(self.port), "--workers", "1"), ("dag-processor",), ("scheduler",)):
+        for name in (("api-server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"), ("dag-processor",), ("scheduler",)):
             log = (self.home / f"{name[0]}.log").open("wb")
             self._processes.append(
                 subprocess.Popen(

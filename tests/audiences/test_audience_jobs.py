@@ -18,9 +18,11 @@ from typing import Any
 import duckdb
 import pytest
 
-import jobs.audience as step
+import jobs.audience_build as step
 from audiences.delivery import read_manifest
-from jobs.audience import LOG, MEMBERSHIP, build, builds, list_audiences, preview, why
+from jobs import audience_columns
+from jobs.audience import build, list_audiences, preview, why
+from jobs.audience_build import LOG, MEMBERSHIP, builds
 from jobs.audience_export import deliveries, export
 from lake.releases import latest, rollback
 from schemas.errors import HuaxiangError, NotThereError
@@ -180,7 +182,7 @@ def test_time_alone_moves_people_through_event_windows(shop: Shop) -> None:
     shop.release(day, people())
     build(shop.project, "beijing")
     assert log(shop, day) == [(3, "enter", next(r for u, c, r in log(shop, day) if u == 3))]
-    assert log(shop, day)[0][2].startswith("include.all.3: not: rows of pay within 7 days, brand 资生堂")
+    assert log(shop, day)[0][2].startswith("include.all.3: not: times of pay in 7 days (brand 资生堂)")
 
 
 def test_the_log_names_a_changed_definition(shop: Shop) -> None:
@@ -317,7 +319,7 @@ class Elsewhere:
 
 def test_an_engine_gives_the_same_as_this_process(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, engine = preview(shop.project, "beijing"), Elsewhere()
-    monkeypatch.setattr(step, "INLINE_BUCKETS", 0)
+    monkeypatch.setattr(audience_columns, "INLINE_BUCKETS", 0)
     assert preview(shop.project, "beijing", engine=engine) == here  # type: ignore[arg-type]
     build(shop.project, "beijing", engine=engine)  # type: ignore[arg-type]
     assert log(shop, D) == [(uid, "enter", "first build") for uid in (1, 2, 100_001)]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from audiences.compiler import compile_audience
-from audiences.language import definition_hash, named, read, read_folder
+from audiences import wording
+from audiences.compiler import MEASURES, compile_audience
+from audiences.language import Where, definition_hash, named, read, read_folder
 from audiences.plan import Plan, walk
-from schemas.behaviours import BROWSE
+from schemas.behaviours import BEHAVIOURS, BROWSE
 from schemas.errors import ConfigurationError, NotThereError
 from tests.audiences.shop import CATALOGUE, HEAD, write
 
@@ -216,3 +217,27 @@ def test_an_unknown_audience_suggests_the_nearest(tmp_path: Path) -> None:
     write(tmp_path, "lapsed", "include: {event: pay}\n")
     with pytest.raises(NotThereError, match="did you mean 'lapsed'"):
         named(read_folder(tmp_path), "lapse")
+
+
+def test_every_behaviour_measure_and_condition_has_words() -> None:
+    assert set(wording.BEHAVIOURS_ZH) == set(BEHAVIOURS)
+    assert set(wording.MEASURES_WORDS) == set(MEASURES)
+    assert set(wording.WHERE_ZH) == set(Where.model_fields)
+
+
+def test_conditions_are_said_in_both_languages(tmp_path: Path) -> None:
+    plan = compiled(
+        tmp_path,
+        """\
+include:
+  all:
+    - {event: pay, did: false, within_days: 7, where: {brand: 资生堂}}
+    - {event: pay, measure: amount, at_least: 50000}
+    - {tag: orders_ever, above: 1, below: 9}
+""",
+    )
+    assert [(n.text.zh, n.text.en) for _, n in walk(plan.root)][2:] == [
+        ("非：近 7 天支付次数（品牌 资生堂） ≥ 1", "not: times of pay in 7 days (brand 资生堂) at least 1"),
+        ("历来支付金额 ≥ 500.00", "money of pay ever at least 500.00"),
+        ("orders_ever > 1 且 < 9", "orders_ever above 1 and below 9"),
+    ]

@@ -141,6 +141,29 @@ def test_only_buckets_in_which_a_user_changed_are_replaced(
     assert sorted(found.users) == [0, 1, 2, 3, 4]
 
 
+def test_ids_of_a_delivery_that_was_taken_away_are_retired_and_come_back_with_a_fresh_uid(
+    lake: Lake, embedded: Engine
+) -> None:
+    wrong = [row(1, device="d"), row(2, member="a", device="d"), row(2, cookie="c")]
+    after(lake, embedded, wrong)
+    _replace_browse(lake, [row(1, device="d"), row(2, cookie="e")])
+    run(lake, embedded, "again", march(21))
+    found = published(lake)
+    assert set(found.persons.values()) == oracle.persons([row(1, device="d"), row(2, cookie="e")])
+    assert found.uid("device", "d") == 0
+    assert (found.users[1]["retired_day"], found.users[1]["merged_into_uid"]) == (march(21), None)
+    back = after(lake, embedded, [], [], [row(3, cookie="c")])
+    assert back.uid("cookie", "c") == 3
+    assert len({u["user_id"] for u in back.users.values()}) == 4
+
+
+def _replace_browse(lake: Lake, rows: list[Row]) -> None:
+    delta = lake.delta("silver.browse")
+    assert delta is not None
+    delta.delete()
+    deliver(lake, rows, "right")
+
+
 FIRST = [row(1, member="a", device="d"), row(2, cookie="c"), row(2, device="e")]
 SECOND = [
     row(3, member="b", device="d"),

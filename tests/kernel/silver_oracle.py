@@ -1,7 +1,7 @@
 """Facts straight from the silver logs: which rows count is said from definitions.md section 0, with no ``activity``.
 
 A valid order on day D is paid by D, not cancelled by D and worth more than nothing after the refunds made by D. Needs a
-connection with the lake's tables (``lake.sql.connect``) in which every silver feed exists.
+connection with the tables ``silver.<feed>`` and ``identity.identifiers``; ``prepare`` makes the rest once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,23 @@ from schemas.behaviours import BEHAVIOURS, BROWSE, DETAILS
 from schemas.contracts import contract
 from tests.kernel.oracle import answer, sql_day, sql_list
 
+STAMPS = {
+    "orders": "ordered_at",
+    "refunds": "refunded_at",
+    "browse": "occurred_at",
+    "shares": "occurred_at",
+    "coupons": "occurred_at",
+}
 PRIORITY = ("member", "phone", "unionid", "openid", "email", "device", "cookie", "guest")
 SUPPORTED = (*BROWSE, "pay", "order", "refund", "share", "coupon_get", "coupon_use")
+
+
+def prepare(con: duckdb.DuckDBPyConnection, zone: str) -> None:
+    """The latest version of every silver row, and the same with the person who acted, as tables."""
+    for feed in ("orders", "order_lines", "refunds", "browse", "shares", "coupons"):
+        con.execute(f"CREATE TABLE latest_{feed} AS SELECT * FROM silver.{feed} QUALIFY {_newest(feed)}")
+    for feed, stamp in STAMPS.items():
+        con.execute(f"CREATE TABLE of_persons_{feed} AS {_of_persons(feed, stamp, zone)}")
 
 
 def silver_oracle(con: duckdb.DuckDBPyConnection, fact: Fact, as_of: date, *, zone: str) -> dict[int, Any]:
@@ -27,11 +42,11 @@ def silver_oracle(con: duckdb.DuckDBPyConnection, fact: Fact, as_of: date, *, zo
     wanted = set(fact.behaviours)
     parts = []
     if wanted & set(BROWSE):
-        parts.append(_events("browse", wanted & set(BROWSE), zone))
+        parts.append(_events("browse", wanted & set(BROWSE)))
     if "share" in wanted:
-        parts.append(_events("shares", {"share"}, zone))
+        parts.append(_events("shares", {"share"}))
     if wanted & {"coupon_get", "coupon_use"}:
-        parts.append(_events("coupons", wanted & {"coupon_get", "coupon_use"}, zone))
+        parts.append(_events("coupons", wanted & {"coupon_get", "coupon_use"}))
     if "pay" in wanted:
         parts.append(_lines(fact.view, as_of, zone))
     if "order" in wanted:
@@ -65,28 +80,23 @@ def _newest(feed: str) -> str:
     return f"row_number() OVER (PARTITION BY {key} ORDER BY {order}) = 1"
 
 
-def _latest(feed: str) -> str:
-    return f"(SELECT * FROM silver.{feed} QUALIFY {_newest(feed)})"
-
-
 def _local_day(stamp: str, zone: str) -> str:
     return f"CAST(timezone('{zone}', {stamp}) AS DATE)"
 
 
 def _of_persons(feed: str, stamp: str, zone: str) -> str:
-    """The latest rows of a feed with the uid of the strongest id they carry, as it was valid on the day."""
+    """The latest rows of a feed with the uid of the strongest id they carry, as it was valid on the event's day."""
     c = contract(f"silver.{feed}")
     columns = dict(c.persons) | ({"guest": c.guests} if c.guests else {})
     kinds = [k for k in PRIORITY if k in columns]
     kind = " ".join(f"WHEN {columns[k]} IS NOT NULL THEN '{k}'" for k in kinds)
     value = ", ".join(columns[k] for k in kinds)
     day = _local_day(f"r.{stamp}", zone)
-    return f"""(
+    return f"""
         SELECT r.*, i.uid, {day} AS local_day FROM (
-            SELECT *, CASE {kind} END AS the_kind, coalesce({value}) AS the_value FROM {_latest(feed)}
+            SELECT *, CASE {kind} END AS the_kind, coalesce({value}) AS the_value FROM latest_{feed}
         ) r JOIN identity.identifiers i ON i.id_kind = r.the_kind AND i.id_value = r.the_value
-            AND (i.from_day IS NULL OR i.from_day <= {day}) AND (i.until_day IS NULL OR i.until_day > {day})
-    )"""
+            AND (i.from_day IS NULL OR i.from_day <= {day}) AND (i.until_day IS NULL OR i.until_day > {day})"""
 
 
 def _columns(**given: str) -> str:
@@ -105,7 +115,7 @@ def _columns(**given: str) -> str:
     return ", ".join(f"{what} AS {name}" for name, what in (plain | given).items())
 
 
-def _events(feed: str, behaviours: set[str], zone: str) -> str:
+def _events(feed: str, behaviours: set[str]) -> str:
     code = " ".join(f"WHEN '{b}' THEN {BEHAVIOURS[b]}" for b in sorted(behaviours))
     given = {"uid": "uid", "instant": "occurred_at", "day": "local_day", "behaviour_code": f"CASE behaviour {code} END"}
     given["sku_id"] = "sku_id"
@@ -121,19 +131,18 @@ def _events(feed: str, behaviours: set[str], zone: str) -> str:
         given |= {"order_key": "order_id", "list_amount_minor": "coalesce(face_value_minor, 0)"}
     if feed == "shares":
         given["channel"] = "channel"
-    rows = _of_persons(feed, "occurred_at", zone)
-    return f"SELECT {_columns(**given)} FROM {rows} WHERE behaviour IN {sql_list(sorted(behaviours))}"
+    return f"SELECT {_columns(**given)} FROM of_persons_{feed} WHERE behaviour IN {sql_list(sorted(behaviours))}"
 
 
 def _worth(as_of: date, zone: str) -> str:
     """Per order: what its lines cost, and what came back by the day."""
     return f"""(
         SELECT o.order_id,
-            coalesce((SELECT sum(net_amount_minor) FROM {_latest("order_lines")} l WHERE l.order_id = o.order_id), 0)
+            coalesce((SELECT sum(net_amount_minor) FROM latest_order_lines l WHERE l.order_id = o.order_id), 0)
                 AS paid_minor,
-            coalesce((SELECT sum(refund_amount_minor) FROM {_latest("refunds")} r WHERE r.order_id = o.order_id
+            coalesce((SELECT sum(refund_amount_minor) FROM latest_refunds r WHERE r.order_id = o.order_id
                       AND {_local_day("r.refunded_at", zone)} <= {sql_day(as_of)}), 0) AS back_minor
-        FROM {_latest("orders")} o
+        FROM latest_orders o
     )"""
 
 
@@ -164,8 +173,8 @@ def _lines(view: str, as_of: date, zone: str) -> str:
         "on_promotion": f"{promoted} OR coalesce(l.discount_amount_minor, 0) > 0",
     }
     return f"""
-        SELECT {_columns(**given)} FROM {_of_persons("orders", "ordered_at", zone)} o
-        JOIN {_latest("order_lines")} l ON l.order_id = o.order_id
+        SELECT {_columns(**given)} FROM of_persons_orders o
+        JOIN latest_order_lines l ON l.order_id = o.order_id
         JOIN {_worth(as_of, zone)} w ON w.order_id = o.order_id
         WHERE o.paid_at IS NOT NULL AND {_valid(view, as_of, zone)}"""
 
@@ -183,9 +192,11 @@ def _placed(view: str, as_of: date, zone: str) -> str:
         "on_promotion": "o.promotion_id IS NOT NULL OR o.coupon_id IS NOT NULL",
     }
     paid = f"(o.paid_at IS NOT NULL AND {_local_day('o.paid_at', zone)} <= {sql_day(as_of)})"
-    valid = "true" if view == "cash" else f"{_standing(as_of, zone)} AND (NOT {paid} OR w.paid_minor - w.back_minor > 0)"
+    valid = (
+        "true" if view == "cash" else f"{_standing(as_of, zone)} AND (NOT {paid} OR w.paid_minor - w.back_minor > 0)"
+    )
     return f"""
-        SELECT {_columns(**given)} FROM {_of_persons("orders", "ordered_at", zone)} o
+        SELECT {_columns(**given)} FROM of_persons_orders o
         JOIN {_worth(as_of, zone)} w ON w.order_id = o.order_id WHERE {valid}"""
 
 
@@ -202,9 +213,9 @@ def _refunds(zone: str) -> str:
         "amount_minor": "f.refund_amount_minor",
     }
     return f"""
-        SELECT {_columns(**given)} FROM {_latest("refunds")} f
-        LEFT JOIN {_of_persons("orders", "ordered_at", zone)} o ON o.order_id = f.order_id
-        LEFT JOIN {_of_persons("refunds", "refunded_at", zone)} r ON r.refund_id = f.refund_id
+        SELECT {_columns(**given)} FROM latest_refunds f
+        LEFT JOIN of_persons_orders o ON o.order_id = f.order_id
+        LEFT JOIN of_persons_refunds r ON r.refund_id = f.refund_id
         WHERE coalesce(o.uid, r.uid) IS NOT NULL"""
 
 
@@ -222,8 +233,8 @@ def _refunds_of_orders(as_of: date, zone: str) -> str:
         "on_promotion": "o.promotion_id IS NOT NULL OR o.coupon_id IS NOT NULL",
     }
     return f"""
-        SELECT {_columns(**given)} FROM {_latest("refunds")} f
-        JOIN {_of_persons("orders", "ordered_at", zone)} o ON o.order_id = f.order_id
+        SELECT {_columns(**given)} FROM latest_refunds f
+        JOIN of_persons_orders o ON o.order_id = f.order_id
         JOIN {_worth(as_of, zone)} w ON w.order_id = o.order_id
         WHERE o.paid_at IS NOT NULL AND {_valid("behaviour", as_of, zone)}
           AND {_local_day("f.refunded_at", zone)} <= {sql_day(as_of)}"""

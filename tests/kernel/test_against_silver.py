@@ -19,7 +19,7 @@ from jobs.identity import update_identity
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.sql import connect
-from tests.kernel.silver_oracle import silver_oracle
+from tests.kernel.silver_oracle import prepare, silver_oracle
 from tests.silver import at, write_silver
 
 ZONE = "Asia/Shanghai"
@@ -237,6 +237,7 @@ def con(shop: Shop) -> Iterator[duckdb.DuckDBPyConnection]:
             found.register("rows", lake.sql(f"SELECT * FROM {table}").to_arrow_table())
             found.execute(f"CREATE TABLE {table} AS SELECT * FROM rows")
             found.unregister("rows")
+        prepare(found, ZONE)
         yield found
 
 

@@ -85,7 +85,9 @@ def test_days_without_effect_are_left_on_disk(tmp_path: Path) -> None:
 
 def test_row_groups_outside_every_window_are_not_read(tmp_path: Path) -> None:
     # sorted by uid, so that each user's 20 rows of one month are a row group
-    rows = [row(uid, "view", f"2026-{month:02d}-{d + 1:02d}") for uid, month in ((0, 1), (1, 2), (2, 3)) for d in range(20)]
+    rows = [
+        row(uid, "view", f"2026-{month:02d}-{d + 1:02d}") for uid, month in ((0, 1), (1, 2), (2, 3)) for d in range(20)
+    ]
     views = {"from": ["view"], "measure": "rows", "agg": "count"}
     path = item(tmp_path, [table(rows)], [], date(2026, 3, 31))["files"][0]
 

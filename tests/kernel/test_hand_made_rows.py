@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import date
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from features.facts import Fact
 from features.kernel import Products, Rows, compute, merge_files
 from tests.kernel.shop import USERS, merged, one, row, table, values
+from tests.kernel.test_against_the_oracle import EVERY, drawn_row
 
 VIEWS = {"from": ["view"], "measure": "rows", "agg": "count"}
 ORDERS = {"from": ["pay"], "measure": "orders", "agg": "count"}
@@ -226,6 +228,14 @@ def test_what_was_bought_lately_is_preferred_to_what_was_looked_at_long_ago() ->
     assert one(long_ago + lately, "2026-03-10", **preferred, min_events=10) is None
 
 
+def test_what_was_done_before_the_window_does_not_weigh_in_it() -> None:
+    rows = [row(1, "view", "2026-03-04", sku_code=sku) for sku in (1, 1, 3)]
+    rows += [row(1, "pay", "2026-03-03", sku_code=3, order_key=n) for n in range(9)]
+    preferred = {"from": ["view", "pay"], "measure": "brand", "agg": "preferred"}
+    assert one(rows, "2026-03-10", **preferred, window=7) == "资生堂"
+    assert one(rows, "2026-03-10", **preferred, window=8) == "Lancôme"
+
+
 def test_user_zero_is_a_person_that_can_be_reached() -> None:
     rows = [row(1, "share_opened", "2026-03-01", peer_uid=p) for p in (0, 0, 5, -1)]
     people = {"from": ["share_opened"], "measure": "peer"}
@@ -238,7 +248,11 @@ def test_user_zero_is_a_person_that_can_be_reached() -> None:
 
 
 def test_an_empty_bucket_gives_every_user_a_row() -> None:
-    facts = [Fact(**ORDERS, id="n"), Fact(**LAST_PURCHASE, id="d"), Fact(**{**VIEWS, "measure": "brand", "agg": "mode"}, id="b")]
+    facts = [
+        Fact(**ORDERS, id="n"),
+        Fact(**LAST_PURCHASE, id="d"),
+        Fact(**{**VIEWS, "measure": "brand", "agg": "mode"}, id="b"),
+    ]
     for files in ([], [table([])], [table([]), table([])]):
         found = values(files, facts, date(2026, 3, 10))
         assert found["n"] == dict.fromkeys(range(USERS), 0)
@@ -282,6 +296,18 @@ def test_a_row_that_lies_in_a_later_file_comes_to_its_place_in_time() -> None:
     first = Fact(**{**ORDERS, "measure": "channel", "agg": "first"}, id="first")
     assert values(files, [first], date(2026, 3, 10))["first"][1] == "miniprogram"
     assert values(files[::-1], [first], date(2026, 3, 10))["first"][1] == "miniprogram"
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 50])
+def test_how_many_rows_are_in_work_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
+    r = random.Random(rows_at_once)
+    facts = r.sample(EVERY, 60)
+    files = [table([drawn_row(r) for _ in range(n)]) for n in (60, 40)]
+    for given in (files, files[:1]):
+        whole = values(given, facts, date(2026, 3, 10))
+        with monkeypatch.context() as patched:
+            patched.setattr("features.kernel.compute.ROWS_AT_ONCE", rows_at_once)
+            assert values(given, facts, date(2026, 3, 10)) == whole
 
 
 def test_facts_that_are_one_are_computed_once_and_named_twice() -> None:

@@ -74,4 +74,10 @@ def test_too_few_unlike_users_are_refused() -> None:
 
 
 def test_verdicts_follow_the_definition() -> None:
-    assert [verdict_of(s) for s in (0.59, 0.60, 0.75, 0.85, 0.86)] == ["unstable", "doubtful", "stable", "stable", "high"]
+    assert [verdict_of(s) for s in (0.59, 0.60, 0.75, 0.85, 0.86)] == [
+        "unstable",
+        "doubtful",
+        "stable",
+        "stable",
+        "high",
+    ]

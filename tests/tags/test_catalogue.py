@@ -41,7 +41,11 @@ def text(name: str, **more: str) -> str:
 
 
 def entry(name: str, **keys: str) -> str:
-    common = {"name": "{zh: 名, en: Name}", "description": "{zh: 说明, en: What}", "path": "[消费特征, 消费能力和频次, 数]"}
+    common = {
+        "name": "{zh: 名, en: Name}",
+        "description": "{zh: 说明, en: What}",
+        "path": "[消费特征, 消费能力和频次, 数]",
+    }
     lines = [f"{k}: {v}" for k, v in {**common, **keys}.items() if v != "-"]
     return indent(f"- id: {name}\n" + indent("\n".join(lines), "  "), "  ")
 
@@ -70,20 +74,72 @@ def line_of(tmp_path: Path, word: str, which: int = 0) -> int:
         ([number("a"), number("a")], "id: a", "tag 'a': id is taken by the tag at tags.yaml:9"),
         ([number("orders_9d")], "id: orders_9d", "tag 'orders_9d': id is taken by the fact at tags.yaml:4"),
         ([number("uid")], "id: uid", "tag 'uid': id is a fixed column of the profile; choose another"),
-        ([number("a", expression="orders_8d")], "expression", "tag 'a': unknown column 'orders_8d'; did you mean 'orders_9d'?"),
+        (
+            [number("a", expression="orders_8d")],
+            "expression",
+            "tag 'a': unknown column 'orders_8d'; did you mean 'orders_9d'?",
+        ),
         ([number("a", expression="sum(orders_9d)")], "expression", "tag 'a': function 'sum' is not allowed; "),
-        ([number("a", expression="orders_9d / 2")], "expression", "tag 'a': type int64 is declared, it gives float64; use round(), floor() or ceil()"),
+        (
+            [number("a", expression="orders_9d / 2")],
+            "expression",
+            "tag 'a': type int64 is declared, it gives float64; use round(), floor() or ceil()",
+        ),
         ([number("a", unit="days")], "expression", "tag 'a': unit mismatch: 'days' is declared, it gives 'orders'"),
-        ([number("a", expression="c"), number("b", expression="a"), number("c", expression="b")], "id: a", "tag 'a': depends on itself: a -> c -> b -> a"),
-        ([number("a", expression="breaks_below(orders_9d, 'cut')", unit="score")], "expression", "tag 'a': breaks_below: unknown break 'cut'; did you mean 'cuts'?"),
-        ([text("a", rules='[{when: "orders_9d > 5 and orders_9d < 3", value: a}]')], "when", "tag 'a': rule 1 can never match (orders_9d > 5 and orders_9d < 3): no value satisfies it"),
-        ([text("a", rules='[{when: "orders_9d > 3", value: a}, {when: "orders_9d > 4", value: b}]')], "when", "tag 'a': rule 2 can never match (orders_9d > 4): the rules before it take every case that it describes"),
-        ([text("a", rules='[{when: "orders_9d < 0", value: a}]')], "when", "tag 'a': rule 1 can never match (orders_9d < 0): no value satisfies it"),
-        ([text("a", rules='[{when: "orders_9d", value: a}]')], "when", "tag 'a': rule 1: gives int64; a condition is expected"),
-        ([text("a"), text("b", rules="[{when: \"a = 'x'\", value: a}]")], "a = 'x'", "tag 'b': rule 1: 'x' is not a value of 'a'; known are a, b, none"),
-        ([entry("a", type="string", values="[x, unknown]", empty="unknown", method="fact", attribute="gendr")], "attribute", "tag 'a': unknown attribute 'gendr'; did you mean 'gender'?"),
-        ([entry("a", type="string", values="{from: members.citty}", empty="unknown", method="fact", attribute="city")], "attribute", "tag 'a': values from 'members.citty': table silver.members has no column 'citty'"),
-        ([entry("a", type="string", values="[x, unknown]", empty="unknown", method="model", model="clusters")], "model:", "tag 'a': unknown model 'clusters'"),
+        (
+            [number("a", expression="c"), number("b", expression="a"), number("c", expression="b")],
+            "id: a",
+            "tag 'a': depends on itself: a -> c -> b -> a",
+        ),
+        (
+            [number("a", expression="breaks_below(orders_9d, 'cut')", unit="score")],
+            "expression",
+            "tag 'a': breaks_below: unknown break 'cut'; did you mean 'cuts'?",
+        ),
+        (
+            [text("a", rules='[{when: "orders_9d > 5 and orders_9d < 3", value: a}]')],
+            "when",
+            "tag 'a': rule 1 can never match (orders_9d > 5 and orders_9d < 3): no value satisfies it",
+        ),
+        (
+            [text("a", rules='[{when: "orders_9d > 3", value: a}, {when: "orders_9d > 4", value: b}]')],
+            "when",
+            "tag 'a': rule 2 can never match (orders_9d > 4): the rules before it take every case that it describes",
+        ),
+        (
+            [text("a", rules='[{when: "orders_9d < 0", value: a}]')],
+            "when",
+            "tag 'a': rule 1 can never match (orders_9d < 0): no value satisfies it",
+        ),
+        (
+            [text("a", rules='[{when: "orders_9d", value: a}]')],
+            "when",
+            "tag 'a': rule 1: gives int64; a condition is expected",
+        ),
+        (
+            [text("a"), text("b", rules="[{when: \"a = 'x'\", value: a}]")],
+            "a = 'x'",
+            "tag 'b': rule 1: 'x' is not a value of 'a'; known are a, b, none",
+        ),
+        (
+            [entry("a", type="string", values="[x, unknown]", empty="unknown", method="fact", attribute="gendr")],
+            "attribute",
+            "tag 'a': unknown attribute 'gendr'; did you mean 'gender'?",
+        ),
+        (
+            [
+                entry(
+                    "a", type="string", values="{from: members.citty}", empty="unknown", method="fact", attribute="city"
+                )
+            ],
+            "attribute",
+            "tag 'a': values from 'members.citty': table silver.members has no column 'citty'",
+        ),
+        (
+            [entry("a", type="string", values="[x, unknown]", empty="unknown", method="model", model="clusters")],
+            "model:",
+            "tag 'a': unknown model 'clusters'",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(tmp_path: Path, tags: list[str], at: str, message: str) -> None:
@@ -101,22 +157,40 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path, tags: list[str], 
         (text("a", empty="unknown"), "tag 'a': empty: unknown, but 'unknown' is not in the tag's values"),
         (text("a", values="-"), "tag 'a': a text needs its list of values"),
         (text("a", unit="orders"), "tag 'a': type string has no unit"),
-        (text("a", expression="'x'"), "tag 'a': exactly one of 'fact', 'attribute', 'expression', 'rules' and 'model' is expected, expression, rules given"),
+        (
+            text("a", expression="'x'"),
+            "tag 'a': exactly one of 'fact', 'attribute', 'expression', 'rules' and 'model' is expected, expression, rules given",
+        ),
         (text("a", method="fact"), "tag 'a': method 'fact' goes with fact or attribute or expression, not 'rules'"),
         (text("a", owner=""), "tag 'a': owner: "),
         (text("a", kind="hourly"), "tag 'a': kind: "),
         (text("a", sources="[orderz]"), "tag 'a': sources: unknown source table 'orderz'; did you mean 'orders'?"),
-        (text("a", path="[消费特征, 消费能力, 数]"), "tag 'a': path: '消费特征' has no leaf group '消费能力'; did you mean '消费能力和频次'?"),
-        (text("a", scheme="true", kind="static"), "tag 'a': a segmentation (scheme: true) is a dynamic text tag with a list of values"),
+        (
+            text("a", path="[消费特征, 消费能力, 数]"),
+            "tag 'a': path: '消费特征' has no leaf group '消费能力'; did you mean '消费能力和频次'?",
+        ),
+        (
+            text("a", scheme="true", kind="static"),
+            "tag 'a': a segmentation (scheme: true) is a dynamic text tag with a list of values",
+        ),
         (number("a", unit="-"), "tag 'a': a number needs a unit"),
         (number("a", values="-"), "tag 'a': a number needs values: a list, or bounds such as {min: 0}"),
         (number("a", empty="none"), "tag 'a': empty: 'none' is not of type int64, nor unknown or keep_last"),
         (number("a", wndow="3"), "unknown key tag 'a': 'wndow'; did you mean 'window'?"),
         (number("a", scale="2"), "tag 'a': scale belongs to type float64, this is int64"),
         (number("a", log_bands="[3, 1]"), "tag 'a': log_bands ascend strictly"),
-        (number("a", expression="-", method="fact", fact="{from: [pay], measure: orders, agg: count, window: 7}"), "tag 'a': window None is declared, but the fact's window is 7"),
-        (number("a", expression="-", method="fact", unit="days", fact="{from: [pay], measure: orders, agg: count}"), "tag 'a': unit mismatch: the tag says 'days', measure 'orders' gives 'orders'"),
-        (number("a", expression="-", method="fact", fact="{from: [pays], measure: orders, agg: count}"), "unknown behaviour 'pays'; did you mean 'pay'?"),
+        (
+            number("a", expression="-", method="fact", fact="{from: [pay], measure: orders, agg: count, window: 7}"),
+            "tag 'a': window None is declared, but the fact's window is 7",
+        ),
+        (
+            number("a", expression="-", method="fact", unit="days", fact="{from: [pay], measure: orders, agg: count}"),
+            "tag 'a': unit mismatch: the tag says 'days', measure 'orders' gives 'orders'",
+        ),
+        (
+            number("a", expression="-", method="fact", fact="{from: [pays], measure: orders, agg: count}"),
+            "unknown behaviour 'pays'; did you mean 'pay'?",
+        ),
         (number("A b"), "tag 'A b': id: "),
     ],
 )
@@ -143,7 +217,10 @@ def test_every_mistake_of_every_file_is_told_at_once(tmp_path: Path) -> None:
         ("{of: orders_9d, quantiles: [0.8, 0.2]}", "quantiles ascend strictly between 0 and 1"),
         ("{of: orders_9d}", "exactly one of 'quantiles' and 'statistic' is expected"),
         ("{of: last_buy, statistic: mean}", "break 'more': 'of' gives date; a number is expected"),
-        ("{of: orders_9d, where: orders_9d, statistic: mean}", "break 'more': 'where' gives int64; a condition is expected"),
+        (
+            "{of: orders_9d, where: orders_9d, statistic: mean}",
+            "break 'more': 'where' gives int64; a condition is expected",
+        ),
         ("{of: level, statistic: mean}", "break 'more': depends on itself: break more -> level -> break more"),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.expressions import ExpressionError, Known, Scope, compiled, parse, stored
+from features.allow_list import ExpressionError, Known, Scope
+from features.expressions import compiled, parse, stored
 from features.rfm import EIGHT, segment_of
 
 SCOPE = Scope(
@@ -30,7 +31,7 @@ SCOPE = Scope(
     statistics=frozenset({"average"}),
 )
 NUMBERS = {"cuts": (1.0, 2.5, 2.5, 10.0), "average": (2.5,)}
-NOTHING = {name: None for name in SCOPE.columns}
+NOTHING = dict.fromkeys(SCOPE.columns)
 
 
 def value(text: str, numbers: Any = None, **row: Any) -> Any:

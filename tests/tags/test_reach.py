@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.expressions import Known, Scope, compiled, parse
+from features.allow_list import Known, Scope
+from features.expressions import compiled, parse
 from features.reach import never_first
 
 SCOPE = Scope(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from features.breaks import counted, mean, quantiles
 from features.catalogue import Catalogue, fact_type, load_catalogue
 from features.rfm import EIGHT, segment_of
-from features.tagging import Plan, evaluate, expression_sql, logged_text, make_plan, numpy_columns, profile_columns, values_of
+from features.tagging import Plan, evaluate, expression_sql, make_plan, numpy_columns, profile_columns, values_of
 from jobs.profile_tasks import _score
 from models.clusters import fit
 from schemas.arrow import ARROW
@@ -73,7 +73,9 @@ def tags_of(con: duckdb.DuckDBPyConnection, *users: dict[str, Any], numbers: Any
 def bought(days_ago: int, days: int = 1, net: int = 10_000, **more: Any) -> dict[str, Any]:
     """Facts of a buyer whose purchase days all lie in every window."""
     last = AS_OF - dt.timedelta(days=days_ago)
-    facts = {f"purchase_days_{w}": days if days_ago < n else 0 for w, n in (("365d", 365), ("540d", 540), ("730d", 730))}
+    facts = {
+        f"purchase_days_{w}": days if days_ago < n else 0 for w, n in (("365d", 365), ("540d", 540), ("730d", 730))
+    }
     return {"last_purchase_day": last, "purchase_days_ever": days, "net_amount_365d": net, **facts, **more}
 
 
@@ -171,7 +173,9 @@ def random_users(seed: int, n: int) -> list[dict[str, Any]]:
             if rng.random() < 0.3:
                 continue
             if kind == "date":
-                user[fact.id] = AS_OF - dt.timedelta(days=int(rng.choice([0, 1, 29, 30, 89, 90, 179, 180, 364, 365, 900])))
+                user[fact.id] = AS_OF - dt.timedelta(
+                    days=int(rng.choice([0, 1, 29, 30, 89, 90, 179, 180, 364, 365, 900]))
+                )
             elif kind == "string":
                 user[fact.id] = str(rng.choice(["a", "b"]))
             elif kind == "float64":
@@ -238,7 +242,10 @@ def test_a_model_labels_those_inside_and_names_the_others(con: duckdb.DuckDBPyCo
     labels = [u["spending_cluster"] for u in found]
     assert set(labels[:200]) == {f"cluster_{i}" for i in range(1, card["k"] + 1)}
     assert labels[200:] == ["no_purchase", "no_purchase"]
-    spend = {label: np.median([u["net_amount_365d"] for u in found if u["spending_cluster"] == label]) for label in set(labels)}
+    spend = {
+        label: np.median([u["net_amount_365d"] for u in found if u["spending_cluster"] == label])
+        for label in set(labels)
+    }
     ordered = [spend[f"cluster_{i}"] for i in range(1, card["k"] + 1)]
     assert ordered == sorted(ordered)
 
@@ -252,11 +259,3 @@ def test_a_plan_survives_json(con: duckdb.DuckDBPyConnection) -> None:
 
     plan = make_plan(CATALOGUE, AS_OF, {"rfm_recency": (1.0,)}, {})
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"), [(0, "<7"), (6, "<7"), (7, "7..29"), (29, "7..29"), (30, ">=30"), (None, None)]
-)
-def test_numbers_that_age_are_logged_by_band(con: duckdb.DuckDBPyConnection, value: int | None, expected: str | None) -> None:
-    sql = logged_text("x", "int64", (7, 30))
-    assert con.execute(f"SELECT {sql} FROM (SELECT CAST(? AS BIGINT) AS x)", [value]).fetchall()[0][0] == expected
