@@ -8,6 +8,8 @@ from airflow.providers.standard.operators.bash import BashOperator
 from shop import COMMAND, DAY, PROFILE, after, verb
 
 NAME = "AUDIENCE"
+OLDER_THAN_WHAT_IS_THERE = 8
+"""Exit code of a build that would put an old day in the place of a newer one: what re-running an old day asks for."""
 
 
 def one_environment_each(listed: str) -> list[dict[str, str]]:
@@ -19,18 +21,21 @@ with after(
     "audience_exports",
     """### Audiences
     Builds and exports every audience of the project at the release of the day; an audience that fails stops no other.
-    An audience that was delivered for the release is not delivered twice.
+    An audience that was delivered for the release is not delivered twice; one that was built for a newer day is skipped.
     """,
     assets=PROFILE,
     tags=["audiences"],
 ):
     # A task hands on the last line that it prints: the list has to be one line.
     names = verb(
-        "list_audiences", "audience list --json > list.json && tr -d '\\n' < list.json", output_processor=one_environment_each
+        "list_audiences",
+        "audience list --json > list.json && tr -d '\\n' < list.json",
+        output_processor=one_environment_each,
     )
     BashOperator.partial(
         task_id="export",
         bash_command=f'{COMMAND} audience export "${NAME}" --release {DAY}',
         append_env=True,
+        skip_on_exit_code=OLDER_THAN_WHAT_IS_THERE,
         map_index_template=f"{{{{ task.env['{NAME}'] }}}}",
     ).expand(env=names.output)

@@ -63,8 +63,10 @@ def order_facts(orders: DataFrame, lines: DataFrame, refunds: DataFrame, paid_kn
     """
     worth = lines.groupBy("order_id").agg(F.sum("net_amount_minor").alias("order_net_minor"))
     back = refunds.filter("order_id is not null").select("order_id", "refunded_at", "refund_id", "refund_amount_minor")
-    running = Window.partitionBy("order_id").orderBy("refunded_at", "refund_id").rowsBetween(
-        Window.unboundedPreceding, Window.currentRow
+    running = (
+        Window.partitionBy("order_id")
+        .orderBy("refunded_at", "refund_id")
+        .rowsBetween(Window.unboundedPreceding, Window.currentRow)
     )
     whole = (
         back.withColumn("back_minor", F.sum("refund_amount_minor").over(running))
@@ -73,9 +75,7 @@ def order_facts(orders: DataFrame, lines: DataFrame, refunds: DataFrame, paid_kn
         .groupBy("order_id")
         .agg(F.min("refunded_at").alias("whole_refund_at"))
     )
-    joined = (
-        orders.join(worth, "order_id", "left").join(whole, "order_id", "left").join(paid_known, "order_id", "left")
-    )
+    joined = orders.join(worth, "order_id", "left").join(whole, "order_id", "left").join(paid_known, "order_id", "left")
     paid_day = business_day(F.col("paid_at"), zone)
     worthless = F.when(F.coalesce(F.col("order_net_minor"), F.lit(0)) <= 0, paid_day)
     return joined.select(

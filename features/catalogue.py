@@ -198,7 +198,7 @@ class Catalogue:
         return scope_of(self.tags, self.facts, self.breaks, self.attributes, tag)
 
     @cached_property
-    def scope_of(self) -> Scope:
+    def _scope(self) -> Scope:
         return scope_of(self.tags, self.facts, self.breaks, self.attributes, None)
 
 
@@ -262,7 +262,9 @@ def scope_of(
     for name, fact in facts.items():
         counted = fact_type(fact) in NUMBERS
         unit = FACT_UNITS.get(fact.measure) if counted else None
-        columns[name] = Known(fact_type(fact), quoted(f"fact.{name}"), unit, min=fact.absent)
+        # sums may be below zero (discounts, cash that went back), counts never are
+        least = 0 if fact.agg in ("count", "distinct") else None
+        columns[name] = Known(fact_type(fact), quoted(f"fact.{name}"), unit, min=least)
     for name, t in tags.items():
         if name != within or name not in columns:
             low, high = t.bounds

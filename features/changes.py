@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def kept(column: pa.Array, bands: Bands) -> pa.Array:
     if not bands:
         return column
     names = [f"<{bands[0]}"]
-    names += [f"{low}..{high - 1}" for low, high in zip(bands, bands[1:], strict=False)]
+    names += [f"{low}..{high - 1}" for low, high in pairwise(bands)]
     names.append(f">={bands[-1]}")
     unknown = pc.is_null(column).to_numpy(zero_copy_only=False)
     place = np.searchsorted(np.asarray(bands), pc.fill_null(column, 0).to_numpy(zero_copy_only=False), side="right")

@@ -12,6 +12,7 @@ import datetime as dt
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,7 @@ def _domain(known: Known, constants: set[Any]) -> list[Any]:
         return [*(known.values or [*sorted(constants), _OTHER]), None]
     ordered = sorted(constants)
     if known.type == "float64":
-        between = [(a + b) / 2 for a, b in zip(ordered, ordered[1:], strict=False)]
+        between = [(a + b) / 2 for a, b in pairwise(ordered)]
     else:
         between = [x for c in ordered for x in (math.floor(c) - 1, math.floor(c), math.ceil(c), math.ceil(c) + 1)]
         ordered = [c for c in ordered if c == int(c)]

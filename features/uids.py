@@ -210,7 +210,11 @@ def kind_letter(person: Column) -> Column:
 
 
 def _kept_users(users: DataFrame, given: DataFrame, retired: DataFrame, as_of: date) -> DataFrame:
-    """The users there were, as they are now. Who was merged, or has no id left in silver, is retired on ``as_of``."""
+    """The users there were, as they are now. Who was merged, or has no id left in silver, is retired on ``as_of``.
+
+    ``merged_into_uid`` always names a uid in use: who was merged into one that is retired now goes on to its elder.
+    """
+    further = retired.select(F.col("uid").alias("merged_into_uid"), F.col("merged").alias("further"))
     present = given.select(
         "uid", F.col("first_seen_at").alias("seen_now"), _person_kind(F.col("person")).alias("kind_now")
     )
@@ -222,6 +226,7 @@ def _kept_users(users: DataFrame, given: DataFrame, retired: DataFrame, as_of: d
     return (
         users.join(present, "uid", "left")
         .join(retired, "uid", "left")
+        .join(further, "merged_into_uid", "left")
         .select(
             "uid",
             "bucket",
@@ -229,8 +234,8 @@ def _kept_users(users: DataFrame, given: DataFrame, retired: DataFrame, as_of: d
             F.coalesce("kind_now", "person_kind").alias("person_kind"),
             F.coalesce("seen_now", "first_seen_at").alias("first_seen_at"),
             F.when(gone, day).otherwise(F.col("retired_day")).cast("date").alias("retired_day"),
-            F.coalesce("merged", "merged_into_uid").alias("merged_into_uid"),
-            (gone | other).alias("changed"),
+            F.coalesce("merged", "further", "merged_into_uid").alias("merged_into_uid"),
+            (gone | other | F.col("further").isNotNull()).alias("changed"),
         )
     )
 

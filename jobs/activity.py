@@ -116,7 +116,7 @@ class _Step:
         columns = {"sku": "sku_id", "seller": "seller_id", "channel": "channel"}
         values = []
         for feed in SOURCES:
-            rows = self._added(feed)
+            rows = self._changed(feed)
             if rows is None:
                 continue
             for kind, column in columns.items():
@@ -137,10 +137,11 @@ class _Step:
             key=f"codes-{self.run_id}",
         )
 
-    def _added(self, feed: str) -> DataFrame | None:
-        """Silver rows that came since the table was last made (every version, partition month included)."""
+    def _changed(self, feed: str) -> DataFrame | None:
+        """Silver rows that came since the table was last made, and those that a replaced delivery took away."""
         table = f"silver.{feed}"
-        files = self.lake.added_since(table, self.before.get(table))
+        before = self.before.get(table)
+        files = [*self.lake.added_since(table, before), *self.lake.removed_since(table, before)]
         if not files:
             return None
         data = file_schema(arrow_schema(contract(table)), ("event_month",))
@@ -190,7 +191,7 @@ class _Step:
         frames = []
         orders_of = []
         for feed in SOURCES:
-            added = self._added(feed)
+            added = self._changed(feed)
             if added is None:
                 continue
             if feed in ("orders", "order_lines", "refunds"):
@@ -221,19 +222,22 @@ class _Step:
         return [self._persons(orders, "orders"), self._persons(shares, "shares")]
 
     def _slices_of_splits(self) -> set[tuple[int, int]]:
-        """Every slice of a person from whom an id was cut off, or moved without the person being retired."""
+        """Every slice of a person from whom ids were cut off, or whose ids went to several persons."""
         moves = self._moves()
         if moves is None or not self.before:
             return set()
-        retired = self._retired()
-        kept = moves.join(retired, moves["old_uid"] == retired["retired_uid"], "left").filter("retired_uid is null")
-        there = self.engine.table(self.lake, TABLE).select("uid", "period").distinct()
-        hit = there.join(kept.select("old_uid", "new_uid").distinct(), there["uid"] == F.col("old_uid"))
-        rows = hit.select("old_uid", "new_uid", "period").distinct()
-        pairs = rows.select(act.bucket_of(F.col("old_uid")).alias("bucket"), "period").unionByName(
-            rows.select(act.bucket_of(F.col("new_uid")).alias("bucket"), "period")
+        whole = self._wholly_merged(moves).select(F.col("retired_uid").alias("old_uid"), F.lit(True).alias("whole"))
+        parted = moves.join(whole, "old_uid", "left").filter("whole is null")
+        there = self.engine.table(self.lake, TABLE).select(F.col("uid").alias("old_uid"), "period").distinct()
+        hit = there.join(parted.select("old_uid", "new_uid", "from_day").distinct(), "old_uid")
+        # Rows before the day of a cut stay with the first owner.
+        first = F.year("from_day") * 100 + F.month("from_day")
+        hit = hit.filter(F.col("from_day").isNull() | (F.col("period") >= first))
+        both = hit.select(F.col("old_uid").alias("uid"), "period").unionByName(
+            hit.select(F.col("new_uid").alias("uid"), "period")
         )
-        return {(r["bucket"], r["period"]) for r in pairs.distinct().collect()}
+        pairs = both.select(act.bucket_of(F.col("uid")).alias("bucket"), "period").distinct()
+        return {(r["bucket"], r["period"]) for r in pairs.collect()}
 
     def _slices_in_pieces(self) -> set[tuple[int, int]]:
         pieces = Counter((f.partition["bucket"], f.partition["period"]) for f in self.lake.files(TABLE))
@@ -245,18 +249,24 @@ class _Step:
             return None
         return self.engine.parquet([f.path for f in files], arrow_schema(contract("identity.merges")))
 
-    def _retired(self) -> DataFrame:
+    def _wholly_merged(self, moves: DataFrame) -> DataFrame:
+        """Newly retired uids all of whose ids went to one elder: retired_uid, elder_uid."""
         users = self.engine.table(self.lake, "identity.users", self.inputs["identity.users"])
-        return users.filter("merged_into_uid is not null").select(
+        retired = users.filter("merged_into_uid is not null").select(
             F.col("uid").alias("retired_uid"), F.col("merged_into_uid").alias("elder_uid")
         )
+        went = moves.select(F.col("old_uid").alias("retired_uid"), "new_uid").join(retired, "retired_uid")
+        elsewhere = went.groupBy("retired_uid", "elder_uid").agg(
+            F.sum(F.when(F.col("new_uid") != F.col("elder_uid"), 1).otherwise(0)).alias("elsewhere")
+        )
+        return elsewhere.filter("elsewhere = 0").select("retired_uid", "elder_uid")
 
     def moved_rows(self, rebuilt: set[tuple[int, int]]) -> DataFrame | None:
         """Rows of newly retired persons under their elder's uid, for slices that are not rebuilt anyway."""
         moves = self._moves()
         if moves is None or not self.before:
             return None
-        retired = self._retired().join(moves.select(F.col("old_uid").alias("retired_uid")).distinct(), "retired_uid")
+        retired = self._wholly_merged(moves)
         rows = self.engine.table(self.lake, TABLE)
         moved = rows.join(retired, rows["uid"] == retired["retired_uid"]).withColumn("uid", F.col("elder_uid"))
         moved = moved.withColumn("bucket", act.bucket_of(F.col("uid")))

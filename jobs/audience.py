@@ -31,7 +31,7 @@ from lake.engine import Engine, Progress
 from lake.lake import Lake
 from lake.locks import lock
 from lake.releases import Release, latest, release
-from schemas.errors import HuaxiangError, NotThereError
+from schemas.errors import NotThereError, OutdatedError
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _done(made: Sequence[dict[str, Any]], plan: Plan, at: Release) -> Built | No
 def _refuse_older(lake: Lake, audience: str, made: Sequence[dict[str, Any]], at: Release) -> None:
     current = latest(lake)
     if made and made[-1]["as_of"] > at.as_of and (current is None or current.number != at.number):
-        raise HuaxiangError(
+        raise OutdatedError(
             f"audience {audience!r} was built for {made[-1]['as_of']}; building {at.as_of} now would undo that. "
             f"If it is meant, make that day the latest first: `huaxiang release rollback {at.number}`"
         )

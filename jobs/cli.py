@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 os.environ.setdefault("RUST_LOG", "error")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -11,7 +12,8 @@ import typer
 
 EXIT_CODES = """
 Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 configuration, 4 some input was not taken,
-5 an audit stopped the publication, 6 another run holds the table, 7 not there, 70 a defect of Huaxiang, 130 stopped.
+5 an audit stopped the publication, 6 another run holds the table, 7 not there,
+8 older than what is there, 70 a defect of Huaxiang, 130 stopped.
 """
 
 app = typer.Typer(
@@ -27,11 +29,13 @@ app = typer.Typer(
 def _register() -> None:
     from jobs.verbs import audience, project, release, run, tag
 
-    for function in (project.init, project.check, project.demo):
+    verbs: tuple[Callable[..., None], ...] = (
+        *(project.init, project.check, project.demo),
+        *(run.ingest, run.run, run.backfill, run.status, run.sql),
+        audience.user,
+    )
+    for function in verbs:
         app.command()(function)
-    for function in (run.ingest, run.run, run.backfill, run.status, run.sql):
-        app.command()(function)
-    app.command()(audience.user)
     for name, group in (
         ("source", project.source),
         ("release", release.release),

@@ -60,7 +60,7 @@ class DemoReport:
             "",
             "Try next / 接下来可以试:",
             f"  huaxiang status -p {p}",
-            f"  huaxiang sql -p {p} \"select scheme, segment, count(*) as users from segments.segments group by all order by all\"",
+            f'  huaxiang sql -p {p} "select scheme, segment, count(*) as users from segments.segments group by all order by all"',
             f"  huaxiang tag list -p {p}",
         ]
         if self.audiences:
@@ -88,7 +88,7 @@ def demo(
     started = time.perf_counter()
     steps = Steps(quiet=quiet)
     report = DemoReport(project=folder, data=data)
-    parameters = {"data": data, "files": [str(f.absolute()) for f in files or []]}
+    parameters: dict[str, Any] = {"data": data, "files": [str(f.absolute()) for f in files or []]}
     if data == "simulator":
         parameters |= {"users": users, "days": days, "seed": seed}
     _settle(folder, parameters, data)

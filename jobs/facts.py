@@ -68,7 +68,7 @@ def facts_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     out = Path(item["out"])
     out.parent.mkdir(parents=True, exist_ok=True)
     written = _with_texts(found, facts, texts)
-    pq.write_table(written, out, compression="zstd", compression_level=1)
+    _write(written, out)
     return {
         "bucket": item["bucket"],
         "path": str(out),
@@ -78,6 +78,19 @@ def facts_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - started, 3),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEBIBYTE, 1),
     }
+
+
+def _write(table: pa.Table, out: Path) -> None:
+    """Numbers packed by their differences: half the time of dictionaries, and quicker to read."""
+    texts = [f.name for f in table.schema if pa.types.is_string(f.type)]
+    whole = [f.name for f in table.schema if pa.types.is_integer(f.type) or pa.types.is_date32(f.type)]
+    pq.write_table(
+        table,
+        out,
+        compression="snappy",
+        use_dictionary=texts,
+        column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED") or None,
+    )
 
 
 class _ActivityFile:

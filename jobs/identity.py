@@ -54,7 +54,7 @@ def run_identity(
     engine: Engine,
     as_of: date,
     run_id: str,
-    audit: Callable[[dict[str, Path]], None] | None = None,
+    audit: Callable[[dict[str, Path]], object] | None = None,
 ) -> IdentityReport:
     """Bring the identity tables up to the newest silver; with nothing new nothing is written.
 
@@ -70,7 +70,7 @@ def update_identity(
     as_of: date,
     run_id: str,
     salt: str,
-    audit: Callable[[dict[str, Path]], None] | None = None,
+    audit: Callable[[dict[str, Path]], object] | None = None,
 ) -> IdentityReport:
     """``run_identity`` without a project folder."""
     with lock(lake, LINKS, *BEFORE_LINKS):
@@ -124,7 +124,7 @@ class _Step:
         whole: bool,
         silver: dict[str, int | None],
         next_uid: int,
-        audit: Callable[[dict[str, Path]], None] | None,
+        audit: Callable[[dict[str, Path]], object] | None,
     ) -> IdentityReport:
         first = next_uid == 0
         keep = self._keep()

@@ -10,7 +10,7 @@ import hashlib
 import json
 import uuid
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -115,7 +115,9 @@ def fingerprint(project: Project, as_of: date, known_at: datetime | None) -> str
         "as_of": as_of.isoformat(),
         "known_at": known_at.isoformat() if known_at else None,
         "silver": {n: v for n, v in lake.versions().items() if n.startswith("silver.")},
-        "settings": project.settings.model_dump(mode="json", include={"time_zone", "currency", "guest_ids", "keep_days"}),
+        "settings": project.settings.model_dump(
+            mode="json", include={"time_zone", "currency", "guest_ids", "keep_days"}
+        ),
         "tags": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in project.files("tags")},
         "version": jobs.__version__,
     }
@@ -133,7 +135,7 @@ def _note_steps(
     tables: dict[str, int],
 ) -> None:
     """One row a step into ``ops.runs``."""
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     noted = [
         {
             "run_id": run_id,

@@ -47,7 +47,7 @@ OBSERVED_DAYS = "observed_days"
 """Name under which ``profile.breaks`` keeps how many days of data a run could see."""
 
 Progress = Callable[[int, int], None]
-Audit = Callable[[dict[str, Path]], None]
+Audit = Callable[[dict[str, Path]], object]
 
 
 @dataclass(frozen=True)

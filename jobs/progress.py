@@ -48,7 +48,13 @@ class Steps:
         if self.quiet or not sys.stderr.isatty():
             yield self
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             self._bar, self._whole = bar, int(bar.add_task("all steps", total=self.plan or None))
             try:

@@ -68,7 +68,8 @@ def _columns(con: Any) -> list[str]:
 
 def _counts(con: Any, old_day: date, new_day: date, tags: list[str]) -> dict[str, int]:
     changed = "".join(
-        f', count(*) filter (o.uid is not null and n.uid is not null and o."{t}" is distinct from n."{t}")' for t in tags
+        f', count(*) filter (o.uid is not null and n.uid is not null and o."{t}" is distinct from n."{t}")'
+        for t in tags
     )
     row = con.execute(
         f"""

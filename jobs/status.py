@@ -14,10 +14,14 @@ select feed, count(*) as files, sum(rows_read)::bigint as rows_read, sum(rows_si
        sum(rows_duplicate)::bigint as duplicates, sum(rows_quarantined)::bigint as quarantined,
        sum(rows_not_selected)::bigint as not_selected,
        sum(rows_read - rows_silver - rows_duplicate - rows_quarantined - rows_not_selected)::bigint as lost,
-       sum(rows_late)::bigint as late, max(late_days_p95) as late_days_p95, max(late_days_max) as late_days_max,
+       sum(rows_late) filter (not first_load)::bigint as late,
+       max(late_days_p95) filter (not first_load) as late_days_p95,
+       max(late_days_max) filter (not first_load) as late_days_max,
        sum(dst_moved)::bigint as dst_moved, max(event_last_at) as last_event, max(_ingested_at) as last_ingest
-from landing.manifest where state = 'taken' group by feed order by feed
+from (select *, _ingested_at = min(_ingested_at) over (partition by feed) as first_load
+      from landing.manifest where state = 'taken') group by feed order by feed
 """
+"""The first load of a feed brings its history: it is not what anybody means by late."""
 WAITING = "select source, count(*) as waiting from quarantine.{feed} where replayed_batch_id is null group by source"
 RUNS = """
 select as_of, step, engine, seconds, rows_out, peak_memory_mb, created_at from ops.runs

@@ -31,7 +31,7 @@ from schemas.errors import HuaxiangError
 from schemas.quarantine import literal
 
 Progress = Callable[[int, int], None]
-Audit = Callable[[dict[str, Path]], None]
+Audit = Callable[[dict[str, Path]], object]
 GROUP_BYTES = 24 << 20
 """Files are parsed together up to this much text, as estimated; a larger one is alone."""
 GZIP_RATIO = 8
@@ -226,10 +226,10 @@ def _parse_items(lake: Lake, s: _Staged, batches: Sequence[Batch], word: str, gr
     items = []
     for batch in batches:
         groups: list[list[dict[str, Any]]] = []
-        filled = group_bytes
+        filled = 0
         for file in batch.files:
             weight = _weight(file)
-            if filled + weight > group_bytes:
+            if not groups or filled + weight > group_bytes:
                 groups.append([])
                 filled = 0
             groups[-1].append(file)

@@ -64,9 +64,13 @@ class Auditor:
         """Start the import beside other work."""
         Thread(target=_great_expectations, daemon=True).start()
 
-    def __call__(self, staged: Mapping[str, Path]) -> AuditReport:
-        """Judge staged folders by table, as they would be published."""
-        return self.judge({table: self.engine.staged(self.lake, table, folder) for table, folder in staged.items()})
+    def __call__(self, staged: Mapping[str, Path]) -> None:
+        """Judge staged folders by table, as they would be published: what a job takes as its ``audit``."""
+        self.judge(self.frames(staged))
+
+    def frames(self, staged: Mapping[str, Path]) -> dict[str, DataFrame]:
+        """Staged folders as the tables would show them."""
+        return {table: self.engine.staged(self.lake, table, folder) for table, folder in staged.items()}
 
     def judge(self, staged: Mapping[str, DataFrame], rows: Mapping[str, int] | None = None) -> AuditReport:
         """Judge frames by table; ``rows`` are the numbers of rows that must be there.
@@ -101,7 +105,7 @@ class Auditor:
                 # Only now, and without values of personal fields: a summary costs a query per expectation.
                 samples = 0 if _is_personal(c, expectation) else SAMPLES
                 wanted = {"result_format": "SUMMARY", "partial_unexpected_count": samples}
-                one = batch.validate(_gx_suite(gx, c, [expectation]), result_format=wanted).results[0]  # noqa: PLW2901
+                one = batch.validate(_gx_suite(gx, c, [expectation]), result_format=wanted).results[0]
                 result.results[i] = one
             if not one.success:
                 found.append(Finding(c.name, expectation.level, expectation.says, _observed(one)))
@@ -154,7 +158,7 @@ def audit(
 ) -> AuditReport:
     """One audit of staged folders by table, with its Data Docs; AuditError where a ``fail`` fails."""
     auditor = Auditor(engine, lake, docs, as_of)
-    report = auditor(staged)
+    report = auditor.judge(auditor.frames(staged))
     auditor.write_docs()
     return report
 

@@ -124,7 +124,7 @@ class EmbeddedEngine(Engine):
         self._stop: Callable[[], None] | None = None
 
     @property
-    def spark(self) -> SparkSession:  # type: ignore[override]
+    def spark(self) -> SparkSession:
         """Started on first use: many commands only map."""
         if self._spark is None:
             from lake.sail_session import sail_session

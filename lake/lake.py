@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -116,9 +115,7 @@ class Lake:
         if missing:
             found.alter.add_columns([Field.from_arrow(f) for f in missing])
 
-    def files(
-        self, table: str, version: int | None = None, where: Mapping[str, Any] | None = None
-    ) -> list[DataFile]:
+    def files(self, table: str, version: int | None = None, where: Mapping[str, Any] | None = None) -> list[DataFile]:
         """The table's data files, those of the named partitions only: ``where={"as_of": day, "bucket": [0, 1]}``."""
         found = self.delta(table, version)
         return [] if found is None else _matching(_data_files(found, self.path(table)), where)
@@ -130,6 +127,11 @@ class Lake:
             return now
         before = {f.path for f in self.files(table, version)}
         return [f for f in now if f.path not in before]
+
+    def removed_since(self, table: str, version: int | None) -> list[DataFile]:
+        """Files of ``version`` that the current version has no more; they stay on disk while a release may need them."""
+        now = {f.path for f in self.files(table)}
+        return [] if version is None else [f for f in self.files(table, version) if f.path not in now]
 
     def stage(self, table: str, run_id: str) -> Path:
         """A new folder at the table's final place; files below it belong to the table once they are published."""
@@ -187,7 +189,7 @@ def typed(kind: pa.DataType, text: str | None) -> Any:
 def _newest_version(path: Path) -> int | None:
     """The greatest version in a table's log, from the names of its files; None where there is no log."""
     try:
-        names = os.listdir(path / "_delta_log")
+        names = [f.name for f in (path / "_delta_log").iterdir()]
     except FileNotFoundError:
         return None
     return max((int(n[:20]) for n in names if n.endswith(".json") and n[:20].isdigit()), default=None)
@@ -211,5 +213,3 @@ def _matching(files: Sequence[DataFile], where: Mapping[str, Any] | None) -> lis
         return list(files)
     wanted = {k: set(v) if isinstance(v, (list, tuple, set, frozenset)) else {v} for k, v in where.items()}
     return [f for f in files if all(f.partition.get(k) in v for k, v in wanted.items())]
-
-

@@ -21,6 +21,7 @@ from schemas.arrow import file_schema
 from schemas.contracts import contract
 from schemas.errors import HuaxiangError
 
+
 class PublishError(HuaxiangError):
     """What was staged is not what the table may hold; nothing was published."""
 
@@ -43,8 +44,8 @@ def publish(
     """Make staged files part of the table in one transaction and return the table's version.
 
     ``replace``: None appends; ``"all"`` replaces the table; a list of partition values replaces those slices, and every
-    staged file must lie in one of them; files ``appended`` in the same transaction need not. ``read_version`` is the version that the work was based on: PublishError if the
-    table moved since. ``key`` makes it idempotent: a key that was published before changes nothing.
+    staged file must lie in one of them; files ``appended`` in the same transaction need not. ``read_version`` is the
+    version that the work was based on: PublishError if the table moved since. ``key`` makes it idempotent: a key that was published before changes nothing.
     """
     delta = lake.delta(table)
     if delta is None:
@@ -109,10 +110,10 @@ def _in_slice(f: DataFile, s: Mapping[str, Any]) -> bool:
 def _refuse_foreign(
     table: str, root: Path, files: Sequence[DataFile], replace: Slices, partitions: tuple[str, ...]
 ) -> None:
-    if isinstance(replace, Sequence) and not isinstance(replace, str):
-        for s in replace:
-            if unknown := set(s) - set(partitions):
-                raise PublishError(f"{table} is not partitioned by {', '.join(sorted(unknown))}")
+    slices = None if replace is None or replace == "all" else replace
+    for s in slices or ():
+        if unknown := set(s) - set(partitions):
+            raise PublishError(f"{table} is not partitioned by {', '.join(sorted(unknown))}")
     seen: set[str] = set()
     for f in files:
         if f.path in seen:
@@ -122,14 +123,11 @@ def _refuse_foreign(
             raise PublishError(f"{table}: {f.path} lies outside the table")
         if set(f.partition) != set(partitions):
             raise PublishError(f"{table}: {f.path} has partitions {sorted(f.partition)}, wanted {list(partitions)}")
-        if isinstance(replace, Sequence) and not isinstance(replace, str):
-            if not any(_in_slice(f, s) for s in replace):
-                raise PublishError(f"{table}: {f.path} ({f.partition}) lies outside the slices that are replaced")
+        if slices is not None and not any(_in_slice(f, s) for s in slices):
+            raise PublishError(f"{table}: {f.path} ({f.partition}) lies outside the slices that are replaced")
 
 
-def _add_action(
-    table: str, root: Path, f: DataFile, schema: pa.Schema, partitions: tuple[str, ...]
-) -> AddAction:
+def _add_action(table: str, root: Path, f: DataFile, schema: pa.Schema, partitions: tuple[str, ...]) -> AddAction:
     path = Path(f.path)
     if not path.is_file():
         raise PublishError(f"{table}: staged file {path.name} is not there")

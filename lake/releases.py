@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def write_release(
             number=number,
             as_of=as_of,
             run_id=run_id,
-            created_at=datetime.now(timezone.utc).replace(microsecond=0),
+            created_at=datetime.now(UTC).replace(microsecond=0),
             tables=dict(sorted(tables.items())),
             fingerprint=fingerprint,
             rollback_to=rollback_to,
@@ -148,7 +148,9 @@ def rollback(lake: Lake, to: int | str | None, run_id: str, by: str) -> Release:
     if to is None:
         older = [r for r in releases(lake) if r.as_of < current.as_of]
         if not older:
-            raise NotThereError(f"release {current.number} ({current.as_of}) is the oldest; there is none to go back to")
+            raise NotThereError(
+                f"release {current.number} ({current.as_of}) is the oldest; there is none to go back to"
+            )
         day = max(r.as_of for r in older)
         target = max((r for r in older if r.as_of == day), key=lambda r: r.number)
     else:

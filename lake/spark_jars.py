@@ -153,7 +153,7 @@ def fetch(folder: Path | None = None) -> list[Path]:
             if problem:
                 tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
                 raise HuaxiangError(f"could not fetch {jar.group}:{jar.artifact}:{jar.version}: {problem}\n{tail}")
-            os.replace(work / "got" / jar.file_name, folder / jar.file_name)
+            (work / "got" / jar.file_name).replace(folder / jar.file_name)
     return jars(folder)
 
 

@@ -33,6 +33,9 @@ appender.console.filter.level.type = ThresholdFilter
 appender.console.filter.level.level = error
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
+# Errors of a query reach the client, who says them in one line.
+logger.connect.name = org.apache.spark.sql.connect
+logger.connect.level = off
 """
 
 
@@ -120,7 +123,7 @@ def archive_classes() -> Path:
             totals.write.format(form).partitionBy("third").save(str(work / form))
         session.spark.read.format("delta").load(str(work / "delta")).join(frame, "third").orderBy("id").toPandas()
         session.stop()
-    os.replace(made, archive)
+    made.replace(archive)
     return archive
 
 
@@ -147,7 +150,7 @@ def remote(address: str) -> SparkSession:
 
     # Functions of pyspark.sql choose their dialect by this variable, not by the session.
     os.environ[_MODE] = "1"
-    return RemoteSession.builder.remote(address).create()  # type: ignore[return-value]
+    return RemoteSession.builder.remote(address).create()
 
 
 def _connected(address: str, cores: int) -> Session:
@@ -168,7 +171,6 @@ def _submitted(cores: int) -> Session:
 
 def _local(work: Path, cores: int, memory_bytes: int, java_options: str = "") -> Session:
     from pyspark import SparkConf, SparkContext
-    from pyspark.sql.classic.dataframe import DataFrame  # noqa: F401  fails early where the extra is half installed
     from pyspark.sql import SparkSession as ClassicSession
 
     java_version()

@@ -40,3 +40,9 @@ class NotThereError(HuaxiangError):
     """What was asked for does not exist: a release, an audience, a tag, a user."""
 
     exit_code = 7
+
+
+class OutdatedError(HuaxiangError):
+    """What was asked for would put an older day in the place of a newer one."""
+
+    exit_code = 8

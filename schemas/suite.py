@@ -16,14 +16,13 @@ BATCH = "{batch}"
 class Expectation:
     """One expectation: its type and arguments as Great Expectations names them, and whether it stops a publication.
 
-    ``columns`` are those it judges; ``violation`` is SQL that holds for a row that breaks it, where rows can.
+    ``columns`` are those it judges, ``says`` is what holds where it is met.
     """
 
     type: str
     level: Level
     kwargs: dict[str, Any] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
-    violation: str | None = None
     says: str = ""
 
 
@@ -63,27 +62,14 @@ def _of_column(column: Column) -> list[Expectation]:
     name, kind = column.name, column.field.type
     found = []
     if column.required:
-        found.append(
-            Expectation(
-                "expect_column_values_to_not_be_null",
-                "fail",
-                {"column": name},
-                (name,),
-                f"{name} is null",
-                f"{name} is present",
-            )
-        )
+        present = {"column": name}
+        found.append(Expectation("expect_column_values_to_not_be_null", "fail", present, (name,), f"{name} is present"))
     low, high = (_bound(v, kind) for v in (column.min, column.max))
     if low is not None or high is not None:
-        kwargs = {"column": name} | {k: v for k, v in (("min_value", low), ("max_value", high)) if v is not None}
-        sides = [f"{name} {sign} {_literal(v)}" for sign, v in (("<", low), (">", high)) if v is not None]
-        bounds = [f"{word} {v}" for word, v in (("at least", low), ("at most", high)) if v is not None]
-        says = f"{name} is {' and '.join(bounds)}"
-        found.append(
-            Expectation(
-                "expect_column_values_to_be_between", column.level, kwargs, (name,), " or ".join(sides), says
-            )
-        )
+        bounds = [("min_value", "at least", low), ("max_value", "at most", high)]
+        kwargs = {"column": name} | {k: v for k, _, v in bounds if v is not None}
+        says = f"{name} is " + " and ".join(f"{words} {v}" for _, words, v in bounds if v is not None)
+        found.append(Expectation("expect_column_values_to_be_between", column.level, kwargs, (name,), says))
     if column.values:
         found.append(_in_set(name, list(column.values), column.level))
     return found
@@ -100,58 +86,34 @@ def _bound(value: float | str | None, kind: str) -> Any:
     return float(value) if kind == "float64" else int(value)
 
 
-def _literal(value: Any) -> str:
-    if isinstance(value, datetime):
-        return f"timestamp '{value:%Y-%m-%d %H:%M:%S}'"
-    if isinstance(value, date):
-        return f"date '{value}'"
-    return f"'{value}'" if isinstance(value, str) else str(value)
-
-
 def _in_set(name: str, values: list[Any], level: Level) -> Expectation:
-    listed = ", ".join(_literal(v) for v in values)
-    return Expectation(
-        "expect_column_values_to_be_in_set",
-        level,
-        {"column": name, "value_set": values},
-        (name,),
-        f"{name} not in ({listed})",
-        f"{name} is one of {', '.join(str(v) for v in values)}",
-    )
+    kwargs = {"column": name, "value_set": values}
+    says = f"{name} is one of {', '.join(str(v) for v in values)}"
+    return Expectation("expect_column_values_to_be_in_set", level, kwargs, (name,), says)
 
 
 def _of_check(check: Check) -> Expectation:
     if check.at_least is not None:
+        kwargs = {"column_A": check.left, "column_B": check.at_least, "or_equal": True}
         return Expectation(
             "expect_column_pair_values_a_to_be_greater_than_b",
             check.level,
-            {
-                "column_A": check.left,
-                "column_B": check.at_least,
-                "or_equal": True,
-                "ignore_row_if": "either_value_is_missing",
-            },
+            {**kwargs, "ignore_row_if": "either_value_is_missing"},
             (check.left, check.at_least),
-            f"{check.left} < {check.at_least}",
             f"{check.name}: {check.left} is at least {check.at_least}",
         )
-    violation = f"{check.left} <> {' + '.join(check.equals)}"
-    return _no_rows(
-        f"SELECT {', '.join((check.left, *check.equals))} FROM {BATCH} WHERE {violation}",
-        check.level,
-        (check.left, *check.equals),
-        violation,
-        f"{check.name}: {check.left} is {' + '.join(check.equals)}",
-    )
+    columns, total = (check.left, *check.equals), " + ".join(check.equals)
+    query = f"SELECT {', '.join(columns)} FROM {BATCH} WHERE {check.left} <> {total}"
+    return _no_rows(query, check.level, columns, f"{check.name}: {check.left} is {total}")
 
 
 def _unique(key: tuple[str, ...]) -> Expectation:
     """By grouping, not by Great Expectations' window over the key: 0.3 s against 1.1 s on a million rows."""
     names = ", ".join(key)
     query = f"SELECT {names} FROM {BATCH} GROUP BY {names} HAVING count(*) > 1"
-    return _no_rows(query, "fail", key, None, f"no {' x '.join(key)} stands on two rows")
+    return _no_rows(query, "fail", key, f"no {' x '.join(key)} stands on two rows")
 
 
-def _no_rows(query: str, level: Level, columns: tuple[str, ...], violation: str | None, says: str) -> Expectation:
+def _no_rows(query: str, level: Level, columns: tuple[str, ...], says: str) -> Expectation:
     kwargs = {"unexpected_rows_query": query, "description": says}
-    return Expectation("unexpected_rows_expectation", level, kwargs, columns, violation, says)
+    return Expectation("unexpected_rows_expectation", level, kwargs, columns, says)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 import subprocess
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -35,7 +38,8 @@ def files() -> list[Path]:
         return [
             p
             for p in ROOT.rglob("*")
-            if p.is_file() and not any(part in skipped or part.startswith(".venv") for part in p.relative_to(ROOT).parts)
+            if p.is_file()
+            and not any(part in skipped or part.startswith(".venv") for part in p.relative_to(ROOT).parts)
         ]
     return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 
@@ -106,15 +110,38 @@ def test_no_file_is_large() -> None:
     assert not [f"{p.relative_to(ROOT)}" for p in files() if p.stat().st_size > 1_000_000]
 
 
-def test_every_direct_dependency_is_pinned_and_has_its_reason() -> None:
-    import configparser
+def _direct(config: configparser.ConfigParser) -> set[str]:
+    """Names of the distributions that setup.cfg asks for, extras included."""
+    listed = config["options"]["install_requires"] + "".join(config["options.extras_require"].values())
+    return {re.split(r"[\s<>=!\[]", line)[0] for line in listed.splitlines() if line and not line.startswith("#")}
 
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def test_every_direct_dependency_is_pinned_and_has_its_reason() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
-    listed = config["options"]["install_requires"] + "".join(config["options.extras_require"].values())
-    direct = {re.split(r"[\s<>=!\[]", line)[0] for line in listed.splitlines() if line and not line.startswith("#")}
-    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").lower().replace("_", "-")
-    reasons = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8").lower().replace("_", "-")
-    for name in (d.lower().replace("_", "-") for d in direct if d):
+    pins = _plain((ROOT / "constraints.txt").read_text(encoding="utf-8"))
+    reasons = _plain((ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8"))
+    for name in map(_plain, _direct(config)):
         assert f"\n{name}==" in pins, f"{name} is not in constraints.txt"
         assert f"| {name} |" in reasons, f"{name} is not in docs/dependencies.md"
+
+
+def test_every_import_is_of_something_that_the_base_installation_or_an_extra_brings() -> None:
+    """What another package happens to bring today is gone tomorrow."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    declared = {_plain(d) for d in _direct(config)}
+    brought = packages_distributions()
+    wrong = []
+    for folder in sorted(set(MAY_IMPORT) | {"benchmarks", "tests"}):
+        for path in modules(folder):
+            local = OURS | {p.stem for p in path.parent.glob("*.py")}
+            for line, name in imported(path):
+                distributions = {_plain(d) for d in brought.get(name, [name])}
+                if name not in local and name not in sys.stdlib_module_names and not distributions & declared:
+                    wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}, which setup.cfg does not name")
+    assert not wrong

@@ -5,7 +5,7 @@ lie together in time order, so a window is a pair of row numbers per user, an ad
 sums, and nothing needs a hash table.
 """
 
-from features.kernel.compute import compute
+from features.kernel.plan import compute
 from features.kernel.products import Products
 from features.kernel.rows import Rows, merge_files
 

@@ -44,7 +44,8 @@ def list_audiences(project: ProjectOption = HERE, as_json: JsonOption = False) -
     """Every audience with its last build."""
     found = step.list_audiences(open_project(project))
     if as_json:
-        return show_json(found)
+        show_json(found)
+        return
     rows = [
         {
             "audience": a.audience,
@@ -61,7 +62,7 @@ def list_audiences(project: ProjectOption = HERE, as_json: JsonOption = False) -
         show_table("Audiences", rows)
     else:
         print("There are no audiences yet: write one into audiences/NAME.yaml.")
-    return None
+    return
 
 
 @audience.command("preview")
@@ -79,7 +80,8 @@ def preview(
     with engine_of(p, engine) as e:
         found = step.preview(p, name, which=release, sample=sample, engine=e)
     if as_json:
-        return show_json(found)
+        show_json(found)
+        return
     share = found.users / found.base_users if found.base_users else 0.0
     print(
         f"{found.audience} at {found.as_of} (release {found.release}): {found.users:,} of {found.base_users:,} users "
@@ -94,7 +96,7 @@ def preview(
     show_table("Condition by condition", rows)
     if found.sample:
         show_table("Some of them", found.sample)
-    return None
+    return
 
 
 @audience.command("why")
@@ -115,7 +117,8 @@ def why(
     uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=_asker(by), purpose=purpose)
     found = step.why(p, name, uid, which=release)
     if as_json:
-        return show_json(found)
+        show_json(found)
+        return
     verdict = "is in" if found.is_in else "is not in"
     print(f"{found.user_id} {verdict} {found.audience} at {found.as_of} (release {found.release})")
     print(f"Decided by: {found.decided}")
@@ -123,7 +126,7 @@ def why(
         mark = "  <- decided" if f.decided else ""
         value = "" if f.value is None else f" (value: {f.value})"
         print(f"  {SIGNS[f.truth]} {'  ' * f.depth}{f.zh} | {f.en}{value}{mark}")
-    return None
+    return
 
 
 @audience.command("build")
@@ -140,11 +143,12 @@ def build(
     with engine_of(p, engine) as e:
         found = [step.build(p, name, which=release, engine=e) for name in names or p.audiences]
     if as_json:
-        return show_json(found)
+        show_json(found)
+        return
     for b in found:
         what = "built already" if b.already_built else f"{b.enters:,} entered, {b.exits:,} left"
         print(f"{b.audience} at {b.as_of} (release {b.release}): {b.users:,} users; {what}")
-    return None
+    return
 
 
 @audience.command("export")
@@ -167,12 +171,13 @@ def export(
             for name in names or p.audiences
         ]
     if as_json:
-        return show_json(found)
+        show_json(found)
+        return
     for x in found:
         state = "delivered before" if x.already_delivered else "delivered"
         left_out = "".join(f", {n:,} left out: {why_}" for why_, n in x.left_out.items() if n)
         print(f"{x.audience} at {x.as_of}: {x.rows:,} rows {state}{left_out}\n  {x.file}\n  {x.manifest}")
-    return None
+    return
 
 
 @verb
@@ -194,7 +199,8 @@ def user(
     uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=_asker(by), purpose=purpose)
     card = person.card(p, uid, which=release, reveal=reveal, requested_by=_asker(by), purpose=purpose)
     if as_json:
-        return show_json(card)
+        show_json(card)
+        return
     kind = "member" if card.is_member else "visitor"
     print(f"{card.user_id} (uid {card.uid}), {kind}, at {card.as_of} (release {card.release})")
     for group in card.groups:
@@ -207,4 +213,4 @@ def user(
     )
     for contact in card.contacts:
         print(", ".join(f"{k}: {v}" for k, v in contact.items() if v is not None))
-    return None
+    return

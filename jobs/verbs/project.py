@@ -18,7 +18,8 @@ def init(folder: Annotated[Path, typer.Argument(help="New folder.")], as_json: J
     """Make a project folder from the example shop."""
     made = setup.init(folder)
     if as_json:
-        return show_json({"folder": folder, "files": made})
+        show_json({"folder": folder, "files": made})
+        return
     print(
         f"{folder} is ready ({len(made)} files). Next:\n"
         f"  huaxiang source draft FILE            propose a mapping for a file of yours (goes to {folder}/sources/)\n"
@@ -47,9 +48,7 @@ def check(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
 
 @verb
 def demo(
-    data: Annotated[
-        str, typer.Option(help="simulator, completejourney, online-retail or beibei.")
-    ] = "simulator",
+    data: Annotated[str, typer.Option(help="simulator, completejourney, online-retail or beibei.")] = "simulator",
     file: Annotated[list[Path] | None, typer.Option(help="The data file, for online-retail and beibei.")] = None,
     users: Annotated[int, typer.Option(min=50, help="Users of the simulated shop.")] = 20_000,
     days: Annotated[int, typer.Option(min=30, help="Days that the simulated shop has existed.")] = 180,

@@ -52,7 +52,8 @@ def diff(
     """What changed for how many users between two releases."""
     found = difference(open_project(project), before, after)
     if as_json:
-        return show_json(found)
+        show_json(found)
+        return
     print(
         f"release {found.before.number} ({found.before.as_of}) -> {found.after.number} ({found.after.as_of}): "
         f"{found.kept_users:,} users in both, {found.new_users:,} new, {found.lost_users:,} gone"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 import typer
@@ -16,7 +16,6 @@ from jobs.pipeline import run as run_step
 from jobs.status import status as status_step
 from jobs.verbs.session import (
     HERE,
-    AsOfOption,
     EngineOption,
     JsonOption,
     ProjectOption,
@@ -43,7 +42,9 @@ def ingest(
     received_at: Annotated[
         str | None, typer.Option(help="When the files were received, ISO 8601 with zone; default: now.")
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="A changed file of a known name replaces the older.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="A changed file of a known name replaces the older.")
+    ] = False,
     append: Annotated[bool, typer.Option("--append", help="A changed file of a known name adds to the older.")] = False,
     replay: Annotated[bool, typer.Option("--replay", help="Take quarantined rows again, after a fix.")] = False,
     as_json: JsonOption = False,
@@ -76,14 +77,16 @@ def ingest(
 
 def _stamp(text: str | None) -> datetime:
     if text is None:
-        return datetime.now(timezone.utc)
+        return datetime.now(UTC)
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise HuaxiangError(f"--received-at {text!r} is no ISO 8601 stamp with a zone, such as 2026-03-31T06:00:00+08:00")
-    return found.astimezone(timezone.utc)
+        raise HuaxiangError(
+            f"--received-at {text!r} is no ISO 8601 stamp with a zone, such as 2026-03-31T06:00:00+08:00"
+        )
+    return found.astimezone(UTC)
 
 
 @verb
@@ -99,7 +102,8 @@ def run(
     """Identity, activity, profile, segments, and a release, for one business day."""
     p = open_project(project)
     if dry_run:
-        return _dry_run(p, as_of.date(), as_json)
+        _dry_run(p, as_of.date(), as_json)
+        return
     steps = steps_for(as_json, plan=3)
     known = _stamp(known_at) if known_at else None
     with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit:
@@ -154,7 +158,8 @@ def status(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
     """Feeds with lateness and conservation, quarantine, releases, last steps."""
     found = status_step(open_project(project))
     if as_json:
-        return show_json(found)
+        show_json(found)
+        return
     if found["feeds"]:
         show_table("Feeds (rows read = silver + duplicates + quarantined + not selected)", found["feeds"])
     else:
@@ -162,7 +167,7 @@ def status(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
     for q in found["quarantine"]:
         print(
             f"{q['waiting']:,} rows of {q['feed']} wait in quarantine: "
-            f"`huaxiang sql \"select reasons, count(*) from quarantine.{q['feed']} group by 1\"`, "
+            f'`huaxiang sql "select reasons, count(*) from quarantine.{q["feed"]} group by 1"`, '
             f"mend sources/{q['source']}.yaml, then `huaxiang ingest {q['feed']} --replay`"
         )
     if found["latest"] is not None:
@@ -185,13 +190,14 @@ def sql(
     p = open_project(project)
     with connect(p.lake, release(p.lake, at)) as con:
         if statement is not None:
-            return _answer(con, statement, as_json)
+            _answer(con, statement, as_json)
+            return
         print("Tables: select * from information_schema.tables. Leave with Ctrl-D.")
         while True:
             try:
                 line = input("huaxiang> ").strip()
             except EOFError:
-                return None
+                return
             if line:
                 try:
                     _answer(con, line, as_json)

@@ -42,7 +42,8 @@ def list_tags(
         if group is None or group in t.id or any(group in p for p in t.path)
     ]
     if as_json:
-        return show_json(rows)
+        show_json(rows)
+        return
     show_table(f"{len(rows)} tags", rows, ["id", "zh", "en", "path", "kind", "method", "type", "unit"])
 
 
@@ -59,7 +60,8 @@ def show(
     content = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=False, by_alias=True)
     distribution = _distribution(p, name)
     if as_json:
-        return show_json({"tag": content, "distribution": distribution})
+        show_json({"tag": content, "distribution": distribution})
+        return
     for key, value in content.items():
         print(f"{key}: {value}")
     if distribution:

@@ -38,7 +38,7 @@ class Shop:
 
     def rows(self, *behaviours: str) -> list[dict[str, Any]]:
         with connect(self.lake, None) as con:
-            cursor = con.execute("select * from activity.activity order by uid, \"at\", behaviour_code, sku_code")
+            cursor = con.execute('select * from activity.activity order by uid, "at", behaviour_code, sku_code')
             names = [d[0] for d in cursor.description]
             found = [dict(zip(names, r, strict=True)) for r in cursor.fetchall()]
         for r in found:
@@ -182,15 +182,29 @@ def test_only_the_slices_that_new_rows_touch_are_rewritten(shop: Shop) -> None:
 
 
 def test_merging_two_persons_appends_the_younger_ones_rows_to_the_elder(shop: Shop) -> None:
-    shop.write("browse", {"event_id": "e1", "behaviour": "view", "member_id": "m1", "occurred_at": at("2026-02-03 10:00")})
-    shop.write("browse", {"event_id": "e2", "behaviour": "view", "device_id": "d1", "occurred_at": at("2026-02-04 10:00")})
+    shop.write(
+        "browse", {"event_id": "e1", "behaviour": "view", "member_id": "m1", "occurred_at": at("2026-02-03 10:00")}
+    )
+    shop.write(
+        "browse", {"event_id": "e2", "behaviour": "view", "device_id": "d1", "occurred_at": at("2026-02-04 10:00")}
+    )
     shop.run()
     shop.write(
         "browse",
-        {"event_id": "e3", "behaviour": "view", "member_id": "m1", "device_id": "d1", "occurred_at": at("2026-03-05 10:00")},
+        {
+            "event_id": "e3",
+            "behaviour": "view",
+            "member_id": "m1",
+            "device_id": "d1",
+            "occurred_at": at("2026-03-05 10:00"),
+        },
         ingested="2026-03-06 06:00",
     )
     report = shop.run("2026-03-05")
     elder = shop.uid("member", "m1")
     assert report.slices_extended == 1
-    assert [r["day"] for r in shop.rows() if r["uid"] == elder] == [date(2026, 2, 3), date(2026, 2, 4), date(2026, 3, 5)]
+    assert [r["day"] for r in shop.rows() if r["uid"] == elder] == [
+        date(2026, 2, 3),
+        date(2026, 2, 4),
+        date(2026, 3, 5),
+    ]

@@ -32,7 +32,11 @@ class Airflow:
     def __enter__(self) -> Airflow:
         self.home.mkdir(parents=True, exist_ok=True)
         self._run("db", "migrate")
-        for name in (("api-server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"), ("dag-processor",), ("scheduler",)):
+        for name in (
+            ("api-server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"),
+            ("dag-processor",),
+            ("scheduler",),
+        ):
             log = (self.home / f"{name[0]}.log").open("wb")
             self._processes.append(
                 subprocess.Popen(
@@ -137,7 +141,7 @@ def _free_port() -> int:
 
 def _settings(home: Path, port: int) -> dict[str, str]:
     """Everything that an installation would have in its airflow.cfg."""
-    settings = {
+    return {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -147,12 +151,11 @@ def _settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",
         "AIRFLOW__API__BASE_URL": f"http://localhost:{port}",
-        "AIRFLOW__API_AUTH__JWT_SECRET": "for this test only, and long enough to be a key",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "for this test only, and long enough to be a key, which it is from here on",
         "AIRFLOW__API__SECRET_KEY": "for this test only",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
         "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
         "NO_PROXY": "localhost,127.0.0.1",
         "no_proxy": "localhost,127.0.0.1",
     }
-    return settings

@@ -74,7 +74,14 @@ def one_day(airflow: Airflow, day: str, times: int) -> None:
 
 def rows(project: Path) -> dict[str, int]:
     """How much every table that a run writes holds."""
-    tables = ("silver.orders", "silver.browse", "silver.shares", "silver.members", "profile.profile", "activity.activity")
+    tables = (
+        "silver.orders",
+        "silver.browse",
+        "silver.shares",
+        "silver.members",
+        "profile.profile",
+        "activity.activity",
+    )
     return {t: huaxiang(project, "sql", f"select count(*) as n from {t}")[0]["n"] for t in tables}
 
 
@@ -95,8 +102,12 @@ def test_two_days_and_the_first_again(airflow: Airflow, project: Path) -> None:
 
     one_day(airflow, DAYS[0], times=2)
     assert rows(project) == before
-    newest = huaxiang(project, "sql", "select max(as_of) as day from profile.profile")[0]["day"]
-    assert newest == DAYS[1]
+    latest = [r["as_of"] for r in huaxiang(project, "release", "list") if r["latest"]]
+    assert latest == [DAYS[1]]
+    # Audiences of the newer day are not undone.
+    again = airflow.runs("audience_exports", DAYS[0])[-1]
+    tasks = airflow.tasks("audience_exports", again["dag_run_id"])
+    assert {t["state"] for t in tasks if t["task_id"] == "export"} == {"skipped"}
 
 
 def test_every_dag_says_what_it_does_and_every_task_has_an_owner_retries_and_a_limit(airflow: Airflow) -> None:

@@ -73,6 +73,17 @@ def test_of_two_merged_persons_the_elder_uid_stays_and_the_younger_is_retired_wi
     assert {m["moved_day"] for m in found.merges} == {march(21)}
 
 
+def test_who_was_merged_earlier_goes_on_to_the_elder_of_its_elder(lake: Lake, embedded: Engine) -> None:
+    first = [row(1, member="x"), row(2, member="b"), row(3, member="c")]
+    merges = [Row(march(9), {"member": m}, "members", merged_into=into) for m, into in (("c", "b"), ("b", "x"))]
+    found = after(lake, embedded, first, merges[:1], merges[1:])
+    assert [(u["merged_into_uid"], u["retired_day"]) for u in found.users.values()] == [
+        (None, None),
+        (0, march(22)),
+        (0, march(21)),
+    ]
+
+
 def test_a_split_gives_the_id_a_fresh_uid_from_its_day_on(lake: Lake, embedded: Engine) -> None:
     found = after(lake, embedded, [row(1, member="a", device="d")], [row(4, member="b", device="d")])
     assert found.uid("device", "d", march(3)) == found.uid("member", "a") == 0
@@ -250,7 +261,10 @@ def _is_sound(now: Identity) -> None:
     assert sorted(now.users) == list(range(len(now.users)))
     assert len({u["user_id"] for u in now.users.values()}) == len(now.users)
     assert set(now.persons) == {uid for uid, u in now.users.items() if u["retired_day"] is None}
-    assert all(u["merged_into_uid"] < uid for uid, u in now.users.items() if u["retired_day"])
+    for uid, user in now.users.items():
+        if user["retired_day"] is not None:
+            assert user["merged_into_uid"] < uid
+            assert now.users[user["merged_into_uid"]]["retired_day"] is None
     keys = [(r["id_kind"], r["id_value"], r["from_day"]) for r in now.identifiers]
     assert len(set(keys)) == len(keys)
 
@@ -259,7 +273,7 @@ def _follows(now: Identity, before: Identity, run_id: str) -> None:
     for uid, user in before.users.items():
         assert now.users[uid]["user_id"] == user["user_id"]
         if user["retired_day"] is not None:
-            assert now.users[uid] == user
+            assert now.users[uid] == {**user, "merged_into_uid": now.users[uid]["merged_into_uid"]}
     moved = _owners(before.identifiers)
     for m in now.merges:
         if m["run_id"] == run_id:

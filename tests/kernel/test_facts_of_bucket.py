@@ -98,7 +98,9 @@ def test_row_groups_outside_every_window_are_not_read(tmp_path: Path) -> None:
     assert groups("2026-03-31", None, 7) == [0, 1, 2]
     assert groups("2026-02-28", None) == [0, 1]
     assert groups("2026-03-31", 7, 31) == [2]
-    assert groups("2026-02-28", 1, 20) == [1]
+    # the first and the last day of a group
+    assert groups("2026-03-20", 1) == [2]
+    assert groups("2026-03-01", None) == [0, 1, 2]
 
 
 def test_a_bucket_without_files_gives_a_row_per_user(tmp_path: Path) -> None:

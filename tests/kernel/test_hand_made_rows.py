@@ -12,6 +12,7 @@ import pytest
 
 from features.facts import Fact
 from features.kernel import Products, Rows, compute, merge_files
+from features.kernel.local_time import local_hour
 from tests.kernel.shop import USERS, merged, one, row, table, values
 from tests.kernel.test_against_the_oracle import EVERY, drawn_row
 
@@ -232,8 +233,9 @@ def test_what_was_done_before_the_window_does_not_weigh_in_it() -> None:
     rows = [row(1, "view", "2026-03-04", sku_code=sku) for sku in (1, 1, 3)]
     rows += [row(1, "pay", "2026-03-03", sku_code=3, order_key=n) for n in range(9)]
     preferred = {"from": ["view", "pay"], "measure": "brand", "agg": "preferred"}
-    assert one(rows, "2026-03-10", **preferred, window=7) == "资生堂"
-    assert one(rows, "2026-03-10", **preferred, window=8) == "Lancôme"
+    facts = [Fact.model_validate(preferred | {"window": w, "id": str(w)}) for w in (7, 8)]
+    found = values([table(rows)], facts, date(2026, 3, 10))
+    assert (found["7"][1], found["8"][1]) == ("资生堂", "Lancôme")
 
 
 def test_user_zero_is_a_person_that_can_be_reached() -> None:
@@ -298,6 +300,28 @@ def test_a_row_that_lies_in_a_later_file_comes_to_its_place_in_time() -> None:
     assert values(files[::-1], [first], date(2026, 3, 10))["first"][1] == "miniprogram"
 
 
+def test_rows_of_one_day_in_several_files_come_to_their_place_in_time() -> None:
+    hours = [
+        [row(1, "view", f"2026-03-05 {h:02d}:00", channel_code=1 + h % 3) for h in hs]
+        for hs in ((10, 14), (12, 9), (11,))
+    ]
+    facts = [
+        Fact.model_validate({"from": ["view"], "measure": measure, "agg": agg, "id": agg})
+        for measure, agg in (("visits", "count"), ("channel", "first"), ("channel", "last"))
+    ]
+    found = values([table(h) for h in hours], facts, date(2026, 3, 10))
+    assert (found["count"][1], found["first"][1], found["last"][1]) == (5, "app", "web")
+
+
+def test_local_hours_change_at_the_very_instant_at_which_clocks_do() -> None:
+    # New York: on 8 March 2026 at 7:00 UTC two o'clock becomes three, on 1 November at 6:00 UTC two becomes one
+    stamps = ["2026-03-08T06:59:59.999999", "2026-03-08T07:00", "2026-11-01T05:59:59.999999", "2026-11-01T06:00"]
+    at = np.array(stamps, "datetime64[us]").astype(np.int64)
+    assert local_hour(at, "America/New_York").tolist() == [1, 3, 1, 1]
+    assert local_hour(at[:1], "Asia/Kathmandu").tolist() == [12]
+    assert local_hour(at[:0], "UTC").tolist() == []
+
+
 @pytest.mark.parametrize("rows_at_once", [1, 7, 50])
 def test_how_many_rows_are_in_work_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
     r = random.Random(rows_at_once)
@@ -306,7 +330,7 @@ def test_how_many_rows_are_in_work_at_once_changes_nothing(monkeypatch: pytest.M
     for given in (files, files[:1]):
         whole = values(given, facts, date(2026, 3, 10))
         with monkeypatch.context() as patched:
-            patched.setattr("features.kernel.compute.ROWS_AT_ONCE", rows_at_once)
+            patched.setattr("features.kernel.plan.ROWS_AT_ONCE", rows_at_once)
             assert values(given, facts, date(2026, 3, 10)) == whole
 
 

@@ -56,13 +56,15 @@ def test_an_old_java_is_refused_with_the_remedy(said: str, tmp_path: Path, monke
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     spark_jars._java.cache_clear()
     try:
-        with pytest.raises(NotThereError, match="Spark needs Java 17 or newer.*default-jre-headless"):
+        with pytest.raises(NotThereError, match=r"Spark needs Java 17 or newer.*default-jre-headless"):
             spark_jars.java()
     finally:
         spark_jars._java.cache_clear()
 
 
-@pytest.mark.parametrize("said", ['openjdk version "17.0.15" 2025', 'openjdk version "21" 2023', "Picked up: x\n" 'openjdk version "25.0.1"'])
+@pytest.mark.parametrize(
+    "said", ['openjdk version "17.0.15" 2025', 'openjdk version "21" 2023', 'Picked up: x\nopenjdk version "25.0.1"']
+)
 def test_a_new_java_is_taken(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "bin" / "java"
     program.parent.mkdir()

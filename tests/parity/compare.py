@@ -11,7 +11,9 @@ import pyarrow as pa
 SHOWN = 10
 
 
-def assert_equal(left: pa.Table, right: pa.Table, key: Sequence[str], names: tuple[str, str] = ("left", "right")) -> None:
+def assert_equal(
+    left: pa.Table, right: pa.Table, key: Sequence[str], names: tuple[str, str] = ("left", "right")
+) -> None:
     """Same columns, types and rows by ``key``, value for value; order of rows does not matter.
 
     AssertionError lists the first differing cells: key, column and both values; or the rows that one side lacks.
@@ -38,9 +40,7 @@ def differences(
             found.append(f"[{at}] {len(ours)} rows in {names[0]}, {len(theirs)} in {names[1]}")
             continue
         for a, b in zip(ours, theirs, strict=True):
-            found += [
-                f"[{at}] {n}: {names[0]} {a[n]!r}, {names[1]} {b[n]!r}" for n in shared if not _same(a[n], b[n])
-            ]
+            found += [f"[{at}] {n}: {names[0]} {a[n]!r}, {names[1]} {b[n]!r}" for n in shared if not _same(a[n], b[n])]
     return found
 
 

@@ -120,6 +120,8 @@ AGGREGATE: dict[str, Callable[[], list[Any]]] = {
     "sum": lambda: [F.sum("l"), F.sum("i"), F.sum(F.when(F.col("b"), F.col("m")))],
     "hex": lambda: [F.max(F.hex("s"))],
 }
+
+
 def _over() -> WindowSpec:
     # Made when asked for: before there is a session a window is a classic one.
     return Window.partitionBy("g").orderBy("n")
@@ -208,9 +210,7 @@ def _plain(table: pa.Table) -> pa.Table:
 
 @pytest.mark.spark
 @pytest.mark.parametrize(("kind", "key"), [("scalar", "n"), ("aggregate", "g"), ("window", "n")])
-def test_both_engines_give_the_same_answers(
-    embedded: Engine, spark: Engine, files: str, kind: str, key: str
-) -> None:
+def test_both_engines_give_the_same_answers(embedded: Engine, spark: Engine, files: str, kind: str, key: str) -> None:
     sail, other = (_plain(_answers(e, files, kind)) for e in (embedded, spark))
     assert_equal(sail, other, [key], ("embedded", "spark"))
 

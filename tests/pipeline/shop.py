@@ -19,7 +19,17 @@ from simulator import shop as simulator
 
 USERS, DAYS, SEED = 400, 60, 11
 LAST = simulator.LAST_DAY
-VOLATILE = {"run_id", "created_at", "path", "model_version", "content", "seconds", "peak_memory_mb", "delivery_id", "release"}
+VOLATILE = {
+    "run_id",
+    "created_at",
+    "path",
+    "model_version",
+    "content",
+    "seconds",
+    "peak_memory_mb",
+    "delivery_id",
+    "release",
+}
 """Columns that say who made a row and when, not what it says."""
 COMPARED = ("bronze", "quarantine", "silver", "identity", "activity", "profile", "segments", "landing")
 

@@ -33,9 +33,14 @@ def test_every_input_row_is_in_silver_a_duplicate_or_in_quarantine(three_days: P
     assert len(feeds) == 8
     assert all(f["lost"] == 0 for f in feeds)
     for f in feeds:
-        silver, waiting = one(
-            three_days, f"select (select count(*) from silver.{f['feed']}), (select count(*) from quarantine.{f['feed']})"
-        ) if f["quarantined"] else (*one(three_days, f"select count(*) from silver.{f['feed']}"), 0)
+        silver, waiting = (
+            one(
+                three_days,
+                f"select (select count(*) from silver.{f['feed']}), (select count(*) from quarantine.{f['feed']})",
+            )
+            if f["quarantined"]
+            else (*one(three_days, f"select count(*) from silver.{f['feed']}"), 0)
+        )
         assert (silver, waiting) == (f["silver"], f["quarantined"])
 
 

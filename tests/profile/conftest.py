@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from features.catalogue import Catalogue, load_catalogue
 from jobs.activity import run_activity
 from jobs.identity import update_identity
 from jobs.profile import ProfileReport, update_profile
-from lake.engine import Engine, open_engine
+from lake.engine import Engine
 from lake.lake import Lake
 from lake.sql import connect
 from tests.silver import at, write_silver
@@ -76,12 +75,6 @@ class Shop:
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
     return load_catalogue(sorted(TAGS.glob("*.yaml")))
-
-
-@pytest.fixture(scope="session")
-def embedded() -> Iterator[Engine]:
-    with open_engine("embedded") as engine:
-        yield engine
 
 
 @pytest.fixture

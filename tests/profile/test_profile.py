@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_flows_conserve_users(busy: Shop) -> None:
     for r in busy.rows("select as_of, scheme, segment, count(*) n from segments.segments group by all"):
         standing.setdefault((str(r["as_of"]), r["scheme"]), {})[r["segment"]] = r["n"]
     every = busy.rows("select * from segments.segment_flows")
-    for before, day in zip(DAYS, DAYS[1:], strict=False):
+    for before, day in pairwise(DAYS):
         flows = [f for f in every if str(f["as_of"]) == day]
         assert {str(f["from_as_of"]) for f in flows} == {before}
         for scheme in busy.catalogue.schemes:

@@ -34,8 +34,8 @@ def compute(
     translates the names in conditions; ``zone`` cuts local hours. Text values come as codes (``Fact.kernel_type``);
     absent counts and sums are 0, everything else null.
     """
-    distinct = {fact.key: fact for fact in facts}
-    done: dict[str, list[pa.Array]] = {key: [] for key in distinct}
+    results = {fact.key: _Column(fact, rows.users) for fact in facts}
+    plan = _plan([column.fact for column in results.values()])
     for part in _parts(rows):
         scope = Scope(
             part,
@@ -45,11 +45,10 @@ def compute(
             codes or {},
             zone,
         )
-        for key, array in _measured(scope, distinct).items():
-            done[key].append(array)
+        _measure(scope, plan, results, part.base - rows.base)
     uids = pa.array(np.arange(rows.base, rows.base + rows.users, dtype=np.int64))
-    columns = [pa.chunked_array(done[fact.key], fact.kernel_type).combine_chunks() for fact in facts]
-    return pa.table([uids, *columns], names=["uid", *(fact.column for fact in facts)])
+    arrays = {key: column.arrow() for key, column in results.items()}
+    return pa.table([uids, *(arrays[f.key] for f in facts)], names=["uid", *(f.column for f in facts)])
 
 
 def _parts(rows: Rows) -> Iterator[Rows]:
@@ -62,26 +61,46 @@ def _parts(rows: Rows) -> Iterator[Rows]:
         first = last
 
 
-def _measured(scope: Scope, facts: dict[str, Fact]) -> dict[str, pa.Array]:
-    """Results by key, one behaviour set after the other so that only one set's rows are held at a time."""
-    plan: dict[tuple[tuple[str, ...], str], dict[str, list[Fact]]] = {}
-    for fact in facts.values():
-        filters = plan.setdefault((fact.reads, fact.view), {})
+Plan = dict[tuple[tuple[str, ...], str], list[list[Fact]]]
+"""Behaviours and view -> facts by their further conditions: what is selected once lies together."""
+
+
+def _plan(facts: Sequence[Fact]) -> Plan:
+    found: dict[tuple[tuple[str, ...], str], dict[str, list[Fact]]] = {}
+    for fact in facts:
+        filters = found.setdefault((fact.reads, fact.view), {})
         filters.setdefault(repr(fact.where.conditions()), []).append(fact)
-    done: dict[str, pa.Array] = {}
+    return {behaviours: list(filters.values()) for behaviours, filters in found.items()}
+
+
+def _measure(scope: Scope, plan: Plan, results: dict[str, _Column], first: int) -> None:
+    """Fill the users from ``first`` on; one behaviour set after the other, so that only one set's rows are held."""
     for (behaviours, view), filters in plan.items():
         selection = scope.select(behaviours, view)
-        for together in filters.values():
+        for together in filters:
             measures = Measures(selection.where(together[0].where), together)
             for fact in together:
-                done[fact.key] = _arrow(measures.of(fact), fact)
-    return done
+                results[fact.key].put(first, measures.of(fact))
 
 
-def _arrow(result: Result, fact: Fact) -> pa.Array:
-    values, found = result
-    kind = fact.kernel_type
-    dtype = np.dtype(np.int32) if pa.types.is_date32(kind) else kind.to_pandas_dtype()
-    mask = None if found is None else ~found
-    array = pa.array(values.astype(dtype, copy=False), mask=mask)
-    return array.view(kind) if pa.types.is_date32(kind) else array
+class _Column:
+    """A fact's values for all users of the bucket while they are made."""
+
+    def __init__(self, fact: Fact, users: int):
+        self.fact = fact
+        self._is_day = pa.types.is_date32(fact.kernel_type)
+        self._values = np.zeros(users, np.int32 if self._is_day else fact.kernel_type.to_pandas_dtype())
+        self._absent: np.ndarray | None = None
+
+    def put(self, first: int, result: Result) -> None:
+        values, found = result
+        users = slice(first, first + len(values))
+        self._values[users] = values
+        if found is not None:
+            if self._absent is None:
+                self._absent = np.ones(len(self._values), np.bool_)
+            np.logical_not(found, out=self._absent[users])
+
+    def arrow(self) -> pa.Array:
+        array = pa.array(self._values, mask=self._absent)
+        return array.view(self.fact.kernel_type) if self._is_day else array

@@ -1,0 +1,441 @@
+"""The way of files into the lake: forms, traps, duplicates, late rows, bad files among good ones."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.deliveries import manifest
+from schemas.errors import AuditError, HuaxiangError, LockedError, NotThereError
+from tests.ingest.shop import BROWSE, LINES, ORDERS, RECEIVED, Shop, csv
+
+H = ["订单号", "下单时间", "支付时间", "会员号"]
+L = ["order", "at", "sku", "qty", "paid"]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path / "shop", {"orders": ORDERS, "lines": LINES, "browse": BROWSE})
+
+
+def an_order(n: int, day: str = "2026-03-01", member: str = "m1") -> list[str]:
+    return [f"o{n}", f"{day} 10:00:00", f"{day} 10:01:00", member]
+
+
+def failures(shop: Shop, **options: Any) -> list[str]:
+    return [f.message or "" for f in shop.ingest(**options).of_state("failed")]
+
+
+def test_a_file_goes_to_landing_bronze_silver_and_manifest(shop: Shop) -> None:
+    path = shop.deliver("orders/1.csv", csv(H, an_order(1), an_order(2, "2026-02-28")))
+    report = shop.ingest()
+    assert (report.taken, report.failed) == (1, 0)
+    [row] = manifest(shop.lake)
+    assert (row.rows_read, row.rows_silver, row.lost) == (2, 2, 0)
+    assert (shop.lake.root / row.path).read_bytes() == path.read_bytes()
+    assert shop.rows("silver.orders", "order_id, event_month, _file, _row") == [
+        ("o1", 202603, "orders/1.csv", 1),
+        ("o2", 202602, "orders/1.csv", 2),
+    ]
+    raw = [json.loads(r) for (r,) in shop.rows("bronze.orders", "raw")]
+    assert raw[0] == {"订单号": "o1", "下单时间": "2026-03-01 10:00:00", "支付时间": "2026-03-01 10:01:00", "会员号": "m1"}
+
+
+def test_a_file_that_was_taken_is_not_taken_again_under_any_name(shop: Shop) -> None:
+    text = csv(H, an_order(1))
+    shop.deliver("orders/1.csv", text)
+    shop.ingest()
+    shop.deliver("orders/copy.csv", text)
+    report = shop.ingest()
+    assert (report.taken, report.known) == (0, 2)
+    assert shop.count("bronze.orders") == 1
+
+
+def test_two_equal_files_in_one_run_are_one_delivery(shop: Shop) -> None:
+    for name in ("a", "b"):
+        shop.deliver(f"orders/{name}.csv", csv(H, an_order(1)))
+    assert (shop.ingest().taken, shop.count("bronze.orders")) == (1, 1)
+
+
+ENCODED = [
+    ("utf-8", "utf-8", False), ("utf-8", "utf-8-sig", False), ("gb18030", "gb18030", False), ("utf-8", "utf-8", True),
+    ("utf-8", "utf-8-sig", True), ("gb18030", "gb18030", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "written", "gz"), ENCODED)
+def test_encodings_marks_and_gzip_give_the_same_rows(shop: Shop, said: str, written: str, gz: bool) -> None:
+    shop.map("orders", {**ORDERS, "encoding": said})
+    shop.deliver("orders/1.csv", csv(H, an_order(1, member="会员一㐀")).encode(written), gz=gz)
+    assert shop.ingest().failed == 0
+    assert shop.rows("silver.orders", "order_id, member_id") == [("o1", "会员一㐀")]
+
+
+def test_csv_jsonl_and_parquet_give_the_same_rows(tmp_path: Path) -> None:
+    found = []
+    for form in ("csv", "jsonl", "parquet"):
+        shop = Shop(tmp_path / form, {"orders": {**ORDERS, "format": form}})
+        rows = [an_order(n, member=m) for n, m in ((1, "m1"), (2, ""), (3, "会员"))]
+        if form == "csv":
+            shop.deliver("orders/1", csv(H, *rows))
+        elif form == "jsonl":
+            shop.deliver("orders/1", "\n".join(json.dumps(dict(zip(H, r, strict=True))) for r in rows))
+        else:
+            out = io.BytesIO()
+            pq.write_table(pa.table({h: [r[k] for r in rows] for k, h in enumerate(H)}), out)
+            shop.deliver("orders/1", out.getvalue())
+        assert shop.ingest().failed == 0
+        found.append(shop.content("silver.orders"))
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 3
+
+
+def test_typed_parquet_is_read_as_people_would_write_it(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"orders": {**ORDERS, "format": "parquet"}})
+    stamps = [datetime(2026, 3, 1, 10, 0, 0), datetime(2026, 3, 1, 10, 0, 0, 123000)]
+    table = pa.table(
+        {
+            "订单号": pa.array([1, 2], pa.int64()),
+            "下单时间": pa.array(stamps, pa.timestamp("ms")),
+            "支付时间": pa.array([s.replace(tzinfo=UTC) for s in stamps], pa.timestamp("us", "America/New_York")),
+            "会员号": pa.array([17850.0, None], pa.float64()),
+            "extra": pa.array(["a", None]).dictionary_encode(),
+        }
+    )
+    out = io.BytesIO()
+    pq.write_table(table, out)
+    shop.deliver("orders/1", out.getvalue())
+    shop.ingest()
+    assert shop.rows("silver.orders", "order_id, epoch_us(ordered_at), epoch_us(paid_at), member_id") == [
+        ("1", 1772330400000000, 1772359200000000, "17850"),
+        ("2", 1772330400123000, 1772359200123000, None),
+    ]
+
+
+def test_quoted_cells_may_hold_delimiters_quotes_and_ends_of_line(shop: Shop) -> None:
+    text = '订单号,下单时间,支付时间,会员号\r\n"o,1",2026-03-01,,"m ""x"""\r\n"o\n2",2026-03-01,,m2\r\n\r\no3,2026-03-01,,m3'
+    shop.deliver("orders/1.csv", text)
+    shop.ingest()
+    assert shop.rows("silver.orders", "order_id, member_id, _row") == [
+        ("o\n2", "m2", 2),
+        ("o,1", 'm "x"', 1),
+        ("o3", "m3", 3),
+    ]
+
+
+def test_short_and_long_rows_are_set_aside_with_their_text_and_keep_their_number(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, an_order(1), ["o2", "2026-03-01"], an_order(3), [*an_order(4), "more"], an_order(5)))
+    shop.ingest()
+    assert shop.rows("silver.orders", "order_id, _row") == [("o1", 1), ("o3", 3), ("o5", 5)]
+    assert shop.rows("quarantine.orders", "_row, raw, reasons") == [
+        (2, "o2,2026-03-01", "2 columns where the header has 4"),
+        (4, "o4,2026-03-01 10:00:00,2026-03-01 10:01:00,m1,more", "5 columns where the header has 4"),
+    ]
+
+
+def test_row_numbers_hold_over_many_blocks(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.reading.BLOCK_BYTES", 4096)
+    rows = [an_order(n) if n % 7 else ["short"] for n in range(1, 2001)]
+    shop.deliver("orders/1.csv", csv(H, *rows))
+    shop.ingest()
+    assert shop.rows("silver.orders", "order_id, _row", "order_id <> 'o' || _row") == []
+    assert [r for (r,) in shop.rows("quarantine.orders", "_row")] == [n for n in range(1, 2001) if n % 7 == 0]
+    assert shop.count("silver.orders") + shop.count("quarantine.orders") == 2000 == shop.count("bronze.orders")
+
+
+def test_bad_json_lines_are_set_aside_and_the_file_goes_on(shop: Shop) -> None:
+    good = '{"ts":1772323500000,"act":"pv","mid":"m1","did":"d1"}'
+    shop.deliver("browse/1.jsonl", f'{good}\n{{"ts":1,\n\n[1,2]\n"text"\n{good.replace("pv", "cart")}\n', gz=True)
+    assert shop.ingest().failed == 0
+    assert [r for (r,) in shop.rows("silver.browse", "_row")] == [1, 5]
+    assert shop.rows("quarantine.browse", "_row, raw, reasons") == [
+        (2, '{"ts":1,', "is no JSON object"),
+        (3, "[1,2]", "is no JSON object"),
+        (4, '"text"', "is no JSON object"),
+    ]
+    assert (good,) in shop.rows("bronze.browse", "raw")
+
+
+def test_json_keys_may_be_nested_or_hold_dots(tmp_path: Path) -> None:
+    fields = {"occurred_at": "ts", "behaviour": {"constant": "view"}, "member_id": "user.id", "page": "a/b~c"}
+    shop = Shop(tmp_path, {"browse": {**BROWSE, "fields": fields}})
+    shop.deliver("browse/1", '{"ts":"2026-03-01","user":{"id":"m1"},"a/b~c":"p"}\n{"ts":"2026-03-01","user.id":"m2"}\n')
+    shop.ingest()
+    assert shop.rows("silver.browse", "member_id, page") == [("m1", "p"), ("m2", None)]
+
+
+BAD_FILES = {
+    "empty": (b"", "the file is empty (0 bytes)"),
+    "only a mark": (b"\xef\xbb\xbf", "the file is empty: not even a header"),
+    "blank lines": (b"\n\n\n", "the file is empty: not even a header"),
+    "empty gzip": (gzip.compress(b""), "the file is empty"),
+    "cut gzip": (gzip.compress(csv(H, *(an_order(n) for n in range(500))).encode())[:-20], "the file was cut off on its way"),
+    "damaged gzip": (gzip.compress(csv(H, an_order(1)).encode())[:-8] + b"12345678", "the gzip stream is damaged"),
+    "parquet": (b"PAR1xxxxPAR1", "say `format: parquet` in orders.yaml"),
+    "excel": (b"PK\x03\x04rest", "save the sheet as CSV UTF-8"),
+    "utf-16": ("订单号,下单时间".encode("utf-16"), "is UTF-16; save it as UTF-8"),
+    "gb18030": (csv(H, an_order(1)).encode("gb18030"), "byte 0 (0xB6) is not UTF-8; save the file as UTF-8, or say `encoding: gb18030`"),
+    "byte in the middle": (csv(H, an_order(1)).encode() + b"o2,2026-03-01,,\xff\n", "(0xFF) is not UTF-8"),
+    "nul": (csv(H, an_order(1)).encode() + b"\x00", "holds NUL characters"),
+    "renamed column": (csv(["订单编号", *H[1:]], an_order(1)).encode(), "column '订单号' (for order_id) is not there; did you mean '订单编号'?"),
+    "missing column": (csv(H[:3], an_order(1)[:3]).encode(), "column '会员号' (for member_id) is not there"),
+    "column twice": (csv([*H, "会员号"], [*an_order(1), "x"]).encode(), "column '会员号' stands 2 times"),
+    "other delimiter": (csv(H, an_order(1)).replace(",", ";").encode(), "is the delimiter ';'?"),
+    "open quote": (csv(H, an_order(1)).encode() + b'o2,2026-03-01,,"m\no3,2026-03-01,,m3\n', 'the quote (") opened on line 3 is never closed'),
+    "no row fits": (csv(H, ["a", "b"], ["c", "d"]).encode(), "no row has the 4 columns of the header"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD_FILES)
+def test_a_bad_file_is_named_with_its_remedy_leaves_nothing_and_stops_no_other(shop: Shop, what: str) -> None:
+    content, message = BAD_FILES[what]
+    shop.deliver("orders/bad.csv", content)
+    shop.deliver("orders/good.csv", csv(H, an_order(9)))
+    shop.deliver("lines/1.csv", csv(L, ["o9", "2026-03-01", "s", 1, "5"]))
+    report = shop.ingest()
+    [bad] = report.of_state("failed")
+    assert (bad.file, bad.feed) == ("orders/bad.csv", "orders")
+    assert bad.message is not None
+    assert bad.message.startswith("orders/bad.csv: ")
+    assert message in bad.message
+    assert (report.taken, report.failed) == (2, 1)
+    for table in ("silver.orders", "bronze.orders"):
+        assert {f for (f,) in shop.rows(table, "_file")} == {"orders/good.csv"}
+    assert shop.count("quarantine.orders") == 0
+    assert [r.file for r in manifest(shop.lake) if r.feed == "orders"] == ["orders/good.csv"]
+    assert not list((shop.lake.root / "landing" / "orders").glob("*bad*"))
+    shop.deliver("orders/bad.csv", csv(H, an_order(10)))
+    assert shop.ingest().taken == 1
+
+
+def test_the_named_byte_is_the_wrong_one(shop: Shop) -> None:
+    content = csv(H, *(an_order(n) for n in range(5000))).encode()
+    shop.deliver("orders/1.csv", content + b"\xff\n" + content)
+    [message] = failures(shop)
+    assert f"byte {len(content):,} (0xFF)" in message
+
+
+def test_a_large_bad_file_leaves_nothing_although_it_went_block_by_block(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.parsing.FLUSH_ROWS", 100)
+    monkeypatch.setattr("jobs.reading.BLOCK_BYTES", 4096)
+    content = csv(H, *(an_order(n) for n in range(2000)), ["short"]).encode()
+    shop.deliver("orders/1.csv", content + b"o,2026-03-01,,\xff\n")
+    assert "is not UTF-8" in failures(shop)[0]
+    for table in ("silver.orders", "bronze.orders", "quarantine.orders", "landing.manifest"):
+        assert shop.count(table) == 0
+
+
+def test_header_only_is_a_day_without_rows(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H))
+    shop.deliver("orders/2.csv", ",".join(H))
+    report = shop.ingest()
+    assert (report.taken, report.failed) == (2, 0)
+    assert [r.rows_read for r in manifest(shop.lake)] == [0, 0]
+
+
+def test_a_json_key_that_a_field_needs_or_that_was_renamed_is_an_error(shop: Shop) -> None:
+    shop.deliver("browse/1", '{"ts":1772323500000,"action":"pv","mid":"m","did":"d"}\n')
+    shop.deliver("browse/2", '{"ts":1772323500000,"act":"pv","midd":"m","did":"d"}\n')
+    shop.deliver("browse/3", '{"ts":1772323500000,"act":"pv","did":"d"}\n')
+    first, second = failures(shop)
+    assert "no line has the key 'act' (for behaviour); did you mean 'action'?" in first
+    assert "no line has the key 'mid' (for member_id); did you mean 'midd'?" in second
+    assert shop.count("silver.browse") == 1
+
+
+def test_files_that_are_still_being_written_and_files_of_no_mapping_are_left(shop: Shop) -> None:
+    for name in ("orders/1.csv.part", "orders/.hidden", "orders/x.tmp", "orders/_SUCCESS"):
+        shop.deliver(name, "half a fi")
+    shop.deliver("surprise/1.csv", "a,b\n1,2\n")
+    report = shop.ingest()
+    assert (report.files, report.unmatched) == ([], ["surprise/1.csv"])
+    assert "huaxiang source draft" in report.text()
+
+
+def test_the_same_day_twice_and_in_pieces_gives_the_same_tables(tmp_path: Path) -> None:
+    rows = [["o1", "2026-03-01 10:00", "a", 1, "5"], ["o1", "2026-03-01 10:00", "a", 1, "5"]]
+    rows += [[f"o{n}", "2026-03-02 10:00", "b", n, "7.5"] for n in range(2, 9)]
+    whole = Shop(tmp_path / "whole", {"lines": LINES})
+    whole.deliver("lines/1.csv", csv(L, *rows))
+    whole.ingest()
+    twice = Shop(tmp_path / "twice", {"lines": LINES})
+    twice.deliver("lines/1.csv", csv(L, *rows))
+    twice.ingest()
+    twice.deliver("lines/again.csv", csv(L, *reversed(rows)))
+    twice.ingest(RECEIVED + timedelta(days=1))
+    pieces = Shop(tmp_path / "pieces", {"lines": LINES})
+    for n, part in enumerate((rows[4:], rows[:3], rows[2:6])):
+        pieces.deliver(f"lines/{n}.csv", csv(L, *part))
+        pieces.ingest(RECEIVED + timedelta(hours=n))
+    assert whole.content("silver.order_lines") == twice.content("silver.order_lines")
+    assert whole.content("silver.order_lines") == pieces.content("silver.order_lines")
+    assert whole.count("silver.order_lines") == 9
+
+
+def test_equal_lines_of_one_delivery_are_several_and_the_most_of_one_delivery_count(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"lines": LINES})
+    line = ["o1", "2026-03-01 10:00", "a", 1, "5"]
+    shop.deliver("lines/1.csv", csv(L, line, line))
+    shop.ingest()
+    shop.deliver("lines/2.csv", csv(L, line, line, line))
+    report = shop.ingest()
+    assert (report.rows("rows_silver"), report.rows("rows_duplicate")) == (1, 2)
+    assert len({i for (i,) in shop.rows("silver.order_lines", "line_id")}) == 3
+
+
+def test_a_key_of_the_source_makes_equal_rows_of_one_file_one_row(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, an_order(1), an_order(1), an_order(1, member="m2")))
+    report = shop.ingest()
+    assert (report.rows("rows_silver"), report.rows("rows_duplicate")) == (2, 1)
+
+
+def test_every_version_of_a_row_is_kept(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, ["o1", "2026-03-01", "", "m1"]))
+    shop.ingest()
+    shop.deliver("orders/2.csv", csv(H, ["o1", "2026-03-01", "2026-03-02", "m1"]))
+    shop.ingest(RECEIVED + timedelta(days=1))
+    assert shop.rows("silver.orders", "order_id, paid_at is null, _file") == [
+        ("o1", False, "orders/2.csv"),
+        ("o1", True, "orders/1.csv"),
+    ]
+
+
+def test_late_rows_repair_their_own_month_and_leave_the_files_of_others(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, an_order(1, "2026-01-05"), an_order(2, "2026-02-05")))
+    shop.ingest()
+    before = {f.path for f in shop.lake.files("silver.orders")}
+    shop.deliver("orders/2.csv", csv(H, an_order(3, "2026-01-06"), an_order(4, "2026-03-09")))
+    shop.ingest()
+    after = shop.lake.files("silver.orders")
+    assert before < {f.path for f in after}
+    assert [f.partition["event_month"] for f in after if f.path not in before] == [202601, 202603]
+
+
+def test_lateness_is_counted_in_business_days(shop: Shop) -> None:
+    # Received on 2026-03-10 10:00 in Shanghai: yesterday and today are in time, the day before yesterday is late.
+    stamps = ["2026-03-10 09:00", "2026-03-09 00:00", "2026-03-08 23:59", "2026-02-28 12:00"]
+    shop.deliver("orders/1.csv", csv(H, *([f"o{n}", s, "", "m"] for n, s in enumerate(stamps))))
+    shop.ingest()
+    [row] = manifest(shop.lake)
+    assert (row.rows_late, row.late_days_max) == (2, 10)
+    assert row.late_days_p95 == pytest.approx(10 - 0.15 * 8)
+
+
+def test_clock_changes_are_counted(tmp_path: Path) -> None:
+    settings = {"time_zone": "America/New_York", "currency": "USD"}
+    shop = Shop(tmp_path, {"orders": ORDERS}, settings)
+    shop.deliver("orders/1.csv", csv(H, ["1", "2017-03-12 02:30", "", "m"], ["2", "2017-03-12 04:30", "", "m"]))
+    shop.ingest()
+    assert [r.dst_moved for r in manifest(shop.lake)] == [1]
+
+
+def test_rows_left_to_another_feed_are_counted_and_not_kept(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"orders": {**ORDERS, "where": [{"column": "订单号", "not_starts_with": "C"}]}})
+    shop.deliver("orders/1.csv", csv(H, an_order(1), ["C1", "bad", "bad", ""]))
+    report = shop.ingest()
+    assert (report.rows("rows_not_selected"), report.rows("rows_silver"), report.failed) == (1, 1, 0)
+    assert shop.count("bronze.orders") == 1
+
+
+def test_two_mappings_of_one_file_feed_two_tables_from_it(tmp_path: Path) -> None:
+    lines = {**LINES, "files": "orders/*", "fields": {**LINES["fields"], "order_id": "订单号", "ordered_at": "下单时间"}}
+    shop = Shop(tmp_path, {"orders": ORDERS, "lines": lines})
+    shop.deliver("orders/1.csv", csv([*H, "sku", "qty", "paid"], [*an_order(1), "s", 1, "5"], [*an_order(1), "t", 1, "5"]))
+    report = shop.ingest()
+    assert [(f.feed, f.rows_silver, f.rows_duplicate) for f in report.of_state("taken")] == [
+        ("order_lines", 2, 0),
+        ("orders", 1, 1),
+    ]
+
+
+def test_two_mappings_of_one_feed_do_not_take_a_row_twice(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"a": {**ORDERS, "files": "a/*"}, "b": {**ORDERS, "files": "b/*"}})
+    shop.deliver("a/1.csv", csv(H, an_order(1), an_order(2)))
+    shop.deliver("b/1.csv", csv(H, an_order(2), an_order(3)))
+    report = shop.ingest()
+    assert (report.rows("rows_silver"), report.rows("rows_duplicate")) == (3, 1)
+
+
+def test_only_the_feeds_asked_for_are_taken(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, an_order(1)))
+    shop.deliver("lines/1.csv", csv(L, ["o1", "2026-03-01", "s", 1, "5"]))
+    assert {f.feed for f in shop.ingest(feeds=["order_lines"]).files} == {"order_lines"}
+    with pytest.raises(NotThereError, match="did you mean 'orders'"):
+        shop.ingest(feeds=["order"])
+
+
+def test_a_failed_audit_stops_the_feed_and_nothing_of_it_is_published(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, an_order(1)))
+    shop.deliver("lines/1.csv", csv(L, ["o1", "2026-03-01", "s", 1, "5"]))
+
+    def audit(staged: dict[str, Path]) -> None:
+        if "silver.orders" in staged:
+            raise AuditError("silver.orders: too few rows")
+
+    report = shop.ingest(audit_staged=audit)
+    assert report.stopped == {"orders": "silver.orders: too few rows"}
+    assert (report.failed, report.taken) == (1, 1)
+    assert shop.count("silver.orders") == shop.count("bronze.orders") == 0
+    assert shop.count("silver.order_lines") == 1
+    assert not list(shop.lake.path("silver.orders").rglob("*.parquet"))
+    assert shop.ingest().taken == 1
+
+
+def test_a_feed_that_another_process_writes_is_refused(shop: Shop) -> None:
+    from lake.locks import lock
+
+    shop.deliver("orders/1.csv", csv(H, an_order(1)))
+    with lock(shop.lake, "silver.orders"), pytest.raises(LockedError):
+        shop.ingest()
+
+
+def test_a_receipt_without_zone_and_contrary_options_are_refused(shop: Shop) -> None:
+    with pytest.raises(HuaxiangError, match="has no zone"):
+        shop.ingest(datetime(2026, 3, 1))
+    with pytest.raises(HuaxiangError, match="exclude each other"):
+        shop.ingest(replace=True, append=True)
+
+
+def test_many_small_files_make_few_files_in_the_lake(shop: Shop) -> None:
+    for n in range(40):
+        shop.deliver(f"orders/{n:02}.csv", csv(H, an_order(n)))
+    report = shop.ingest()
+    assert (report.taken, shop.count("silver.orders")) == (40, 40)
+    assert len(shop.lake.files("silver.orders")) == 1
+    assert sorted(shop.rows("silver.orders", "order_id, _file")) == sorted((f"o{n}", f"orders/{n:02}.csv") for n in range(40))
+
+
+def test_files_of_other_headers_may_be_parsed_together(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, an_order(1)))
+    shop.deliver("orders/2.csv", csv([*reversed(H), "备注"], [*reversed(an_order(2)), "x"]))
+    shop.ingest()
+    assert shop.rows("silver.orders", "order_id, member_id") == [("o1", "m1"), ("o2", "m1")]
+
+
+def test_nothing_is_left_behind(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, an_order(1), ["x"]))
+    shop.deliver("orders/2.csv", b"")
+    shop.ingest()
+    root = shop.lake.root
+    known = {f.path for t in ("silver.orders", "bronze.orders", "quarantine.orders", "landing.manifest") for f in shop.lake.files(t)}
+    assert {str(p) for p in root.rglob("*.parquet") if "_delta_log" not in p.parts} == known
+    assert not list(root.rglob("*.part"))
+    assert not list((root / "ops").rglob("*.json*"))
+
+
+def test_no_new_files_publish_nothing(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, an_order(1)))
+    shop.ingest()
+    before = shop.lake.versions()
+    shop.ingest()
+    assert shop.lake.versions() == before
