@@ -73,7 +73,7 @@ def tables(project: Project) -> dict[str, pa.Table]:
                 continue
             columns = [f for f in project.lake.schema(name).names if f not in VOLATILE]
             listed = ", ".join(f'"{n}"' for n in columns)
-            found[name] = con.execute(f"select {listed} from {name} order by all").to_arrow_table()
+            found[name] = con.sql(f"select {listed} from {name} order by all").to_arrow_table()
     return found
 
 

@@ -137,6 +137,7 @@ def test_one_delivery_at_once_and_day_by_day_give_the_same_last_day(
     assert one(project, sums) == one(three_days, sums)
 
 
+@pytest.mark.slow
 def test_a_failing_audit_stops_the_publication_and_yesterday_stays(
     tmp_path: Path, embedded: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
