@@ -24,10 +24,10 @@ test: $(VENV)/.dev $(VENV)/.airflow ## every test: Spark, Airflow and Great Expe
 	@$(TEST_JAVA) $(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types and the quick tests; under two minutes
-	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff format --check --quiet --output-format concise . || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --config-file setup.cfg
-	@$(BIN)/python -m pytest --quiet -m "$(QUICK)" $(ARGS)
+	@HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest --quiet -n 2 --dist loadfile -m "$(QUICK)" $(ARGS)
 
 bench: $(VENV)/.dev ## ours against DuckDB and Polars on 1 M users, in one run
 	@$(MAKE) --no-print-directory setup-spark || true

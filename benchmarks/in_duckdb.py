@@ -84,11 +84,11 @@ def statement(first: int, users: int, out: Path, narrow: bool) -> str:
         FROM (SELECT DISTINCT uid, day FROM browse) GROUP BY uid),
     categories AS (SELECT uid, {", ".join(f"{_recent('last', w)} AS view_categories_{w}d" for w in (30, 90, 365))},
             {best("category")} AS preferred_category_90d
-        FROM (SELECT uid, category, max(day) AS last, max("at") AS latest, {_weight(90)} AS weight
+        FROM (SELECT uid, category, max(day) AS last, max("occurred_at") AS latest, {_weight(90)} AS weight
               FROM browse WHERE {view} AND day > {D - 365} GROUP BY uid, category) GROUP BY uid),
     brands AS (SELECT uid, {", ".join(f"{_recent('last', w)} AS view_brands_{w}d" for w in (90, 365))},
             {best("brand")} AS preferred_brand_365d
-        FROM (SELECT uid, brand, max(day) AS last, max("at") AS latest, {_weight(365)} AS weight
+        FROM (SELECT uid, brand, max(day) AS last, max("occurred_at") AS latest, {_weight(365)} AS weight
               FROM browse WHERE {view} AND day > {D - 365} GROUP BY uid, brand) GROUP BY uid),
     valid AS (SELECT * FROM pay WHERE {valid}),
     bought AS (SELECT uid, {", ".join(pay)} FROM valid GROUP BY uid),

@@ -65,11 +65,14 @@ def plan(folder: Path, first: int, users: int, narrow: bool) -> pl.LazyFrame:
 
     def kept(value: str, windows: tuple[int, ...], preferred: int) -> pl.LazyFrame:
         pairs = viewed.group_by("uid", value).agg(
-            DAY.max(), pl.col("at").max(), _weight(preferred).alias("weight"), _recent(preferred).any().alias("there")
+            DAY.max(),
+            pl.col("occurred_at").max(),
+            _weight(preferred).alias("weight"),
+            _recent(preferred).any().alias("there"),
         )
         best = (
             pairs.filter("there")
-            .sort("weight", "at", value, descending=[True, True, False])
+            .sort("weight", "occurred_at", value, descending=[True, True, False])
             .group_by("uid")
             .agg(pl.col(value).first())
         )

@@ -16,10 +16,14 @@ from lake.engine import Kind, open_engine
 
 
 def items(folder: Path, out: Path, layout: str, buckets: int | None) -> list[dict[str, Any]]:
-    """One item a bucket; files are listed, as the lake's log would list them."""
+    """One item a bucket; files are listed, as the lake's log would list them.
+
+    More ``buckets`` than there are go through the same ones again: what memory does over many tasks.
+    """
     workload = described(folder)
     found = []
-    for bucket in range(buckets or workload["buckets"]):
+    for number in range(buckets or workload["buckets"]):
+        bucket = number % workload["buckets"]
         files = sorted(str(p) for p in (folder / layout / f"bucket={bucket}").rglob("*.parquet"))
         found.append(
             {
@@ -30,7 +34,7 @@ def items(folder: Path, out: Path, layout: str, buckets: int | None) -> list[dic
                 "zone": ZONE,
                 "users": min(USERS_PER_BUCKET, workload["users"] - bucket * USERS_PER_BUCKET),
                 "products": str(folder / "products.parquet"),
-                "out": str(out / f"bucket={bucket}" / "facts.parquet"),
+                "out": str(out / f"task={number}" / "facts.parquet"),
             }
         )
     return found

@@ -100,7 +100,7 @@ def _flatness(folder: Path, scratch: Path) -> list[tuple[int, float, float]]:
     """Number of buckets, peak of all processes, greatest peak of one worker (MiB)."""
     buckets = described(folder)["buckets"]
     found = []
-    for number in sorted({min(2, buckets), min(5, buckets), buckets}):
+    for number in (max(buckets // 2, 2), buckets, 3 * buckets):
         out = scratch / f"flat-{number}"
         out.mkdir()
         run = _run("huaxiang, one file a bucket", folder, out, str(number))

@@ -112,7 +112,7 @@ def bucket_rows(bucket: int, users: int, all_users: int) -> pa.Table:
         second = (r.beta(3, 2, len(user)) * 86_399).astype(np.int64)
         at = day * DAY_US + second * 1_000_000 - ZONE_US
         sku = 1 + (SKUS * r.random(len(user)) ** 3).astype(np.int32)
-        return {"uid": user + bucket * USERS_PER_BUCKET, "at": at, "day": day, "sku_code": sku}
+        return {"uid": user + bucket * USERS_PER_BUCKET, "occurred_at": at, "day": day, "sku_code": sku}
 
     browse = events(int(users * PER_USER["browse"]))
     codes = np.array([B[b] for b in BROWSE_MIX])
@@ -149,7 +149,7 @@ def bucket_rows(bucket: int, users: int, all_users: int) -> pa.Table:
             **refund,
             "behaviour_code": np.full(len(back), B["refund"]),
             "day": given,
-            "at": refund["at"] + (given - refund["day"]) * DAY_US,
+            "occurred_at": refund["occurred_at"] + (given - refund["day"]) * DAY_US,
         }
     )
     for behaviour, n in (("share", PER_USER["shares"]), ("share_opened", PER_USER["shares"])):
@@ -166,12 +166,17 @@ def _as_activity(bucket: int, parts: list[dict[str, np.ndarray]]) -> pa.Table:
     def column(name: str, default: int = 0) -> np.ndarray:
         return np.concatenate([p.get(name, np.full(len(p["uid"]), default, np.int64)).astype(np.int64) for p in parts])
 
-    found = {name: column(name) for name in ("uid", "at", "day", "behaviour_code", "sku_code", "order_key", "quantity")}
+    found = {
+        name: column(name)
+        for name in ("uid", "occurred_at", "day", "behaviour_code", "sku_code", "order_key", "quantity")
+    }
     found |= {name: column(name) for name in ("list_amount_minor", "amount_minor", "on_promotion", "void_day")}
     found["peer_uid"] = column("peer_uid", -1)
     found["valid_from_day"] = np.maximum(column("valid_from_day"), found["day"])
     known = found["day"] <= AS_OF_DAY
-    order = np.lexsort((found["sku_code"], found["order_key"], found["behaviour_code"], found["at"], found["uid"]))
+    order = np.lexsort(
+        (found["sku_code"], found["order_key"], found["behaviour_code"], found["occurred_at"], found["uid"])
+    )
     order = order[known[order]]
     found = {name: values[order] for name, values in found.items()}
     count = len(order)
@@ -179,7 +184,7 @@ def _as_activity(bucket: int, parts: list[dict[str, np.ndarray]]) -> pa.Table:
     found["period"] = (1970 + month // 12) * 100 + month % 12 + 1
     found["bucket"] = np.full(count, bucket)
     # what a visitor looked at is in one of three channels, the seller is one of fifty
-    found["channel_code"] = 1 + found["at"] // 1_000_000 % 3
+    found["channel_code"] = 1 + found["occurred_at"] // 1_000_000 % 3
     found["seller_code"] = 1 + found["sku_code"] % 50
     found["detail_code"] = np.zeros(count, np.int64)
     found["known_day"] = found["day"]
@@ -252,7 +257,7 @@ def _for_peers(rows: pa.Table, brand: np.ndarray, category: np.ndarray) -> dict[
     slim = pa.table(
         {
             "uid": rows["uid"].cast(pa.int32()),
-            "at": rows["at"].cast(pa.timestamp("us")),
+            "occurred_at": rows["occurred_at"].cast(pa.timestamp("us")),
             "day": rows["day"].cast(pa.int32()),
             "behaviour": pa.array(code.astype(np.int8)),
             "brand": pa.array(brand[sku].astype(np.int16)),
@@ -269,7 +274,7 @@ def _for_peers(rows: pa.Table, brand: np.ndarray, category: np.ndarray) -> dict[
     pay = pa.array(np.isin(code, [B["pay"], B["refund_of_order"]]))
     shares = pa.array(np.isin(code, [B["share"], B["share_opened"]]))
     return {
-        "browse": slim.filter(browse).select(["uid", "at", "day", "behaviour", "brand", "category"]),
+        "browse": slim.filter(browse).select(["uid", "occurred_at", "day", "behaviour", "brand", "category"]),
         "pay": slim.filter(pay).select(
             ["uid", "day", "behaviour", "order_key", "quantity", "amount", "valid_from", "void"]
         ),

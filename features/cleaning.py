@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
-from zoneinfo import ZoneInfo
 
 import duckdb
 import numpy as np
@@ -20,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import text_forms as forms
+from features.block_shape import Shape, look
+from features.instants import NO_TIME, business_months, instants_of
 from features.sources import Condition, FieldRule, Mapping
 from schemas.arrow import arrow_field
 from schemas.contracts import Column, Contract
 from schemas.quarantine import PERSON_MISSING, literal, quoted, refusals
 
-NO_MONTH = 197001
-"""Month of rows of which no event time is known: one fixed slice, so that a later delivery finds them again."""
 SEPARATOR = "chr(31)"
 MOST_SHOWN = 60
 _SQL_INTEGERS = {"int32": "integer", "int64": "bigint"}
@@ -52,20 +50,6 @@ class Cleaned:
     reasons: pa.ChunkedArray
 
 
-NO_TIME = np.iinfo(np.int64).min
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """What decides the SQL of a block: columns, whether text needs escapes, which are not ASCII, which need trimming."""
-
-    columns: tuple[str, ...]
-    special: bool
-    wide: frozenset[int]
-    ragged: frozenset[int]
-    has_raw: bool
-
-
 class Cleaner:
     """One mapping made ready to run over blocks. ``zone`` cuts business months; the mapping's own reads local stamps.
 
@@ -88,7 +72,8 @@ class Cleaner:
         self.guest_ids = tuple(g.lower() for g in guest_ids)
         self.connection = connection
         self.fields = [c for c in self.contract.feed_columns if c.name in mapping.fields]
-        self._statements: dict[_Shape, tuple[str, str, str]] = {}
+        self._statements: dict[tuple[Shape, bool], _Statements] = {}
+        self._mostly_plain = True
 
     @cached_property
     def stamps(self) -> list[Column]:
@@ -100,30 +85,49 @@ class Cleaner:
         return pa.schema([*(arrow_field(c.field) for c in self.fields), pa.field("row_hash", pa.string())])
 
     def __call__(self, block: pa.Table, columns: Sequence[str]) -> Cleaned:
-        """``columns`` are the file's column names for ``c0``..; a ``raw`` column, where present, is kept as it is."""
+        """``columns`` are the file's column names for ``c0``..; a ``raw`` column, where present, is kept as it is.
+
+        Every row is read quickly first; the rows that this refuses are read again thoroughly, and only what that
+        refuses too is refused.
+        """
         block = block.combine_chunks().append_column("i", pa.array(np.arange(len(block), dtype=np.int64)))
-        times, typed, reasons = self._statements_for(block, tuple(columns))
+        shape = look(block, columns)
         moved = np.zeros(len(block), dtype=bool)
-        if self.stamps:
-            block = self._with_instants(block, times, moved)
-        found = self._run(typed, block)
-        position = found["i"].to_numpy()
-        refused = found["refused"].to_numpy(zero_copy_only=False)
-        rows = self._in_contract_types(found)
-        event_us = self._event_us(found)
+        found, unread = self._evaluated(block, shape, moved, thorough=not self._mostly_plain)
+        if len(unread) and self._mostly_plain:
+            self._mostly_plain = len(unread) < len(found) / 4
+            again, unread = self._evaluated(unread, shape, moved, thorough=True)
+            settled = found.filter(pc.invert(found["refused"]))
+            found = pa.concat_tables([settled, again]).sort_by("i")
         said = pa.chunked_array([pa.array([], pa.string())])
-        if refused.any():
-            said = self._run(reasons, block.take(pa.array(position[refused])))["reasons"]
+        if len(unread):
+            said = self._run(self._prepared(shape, thorough=True).reasons, unread)["reasons"]
+        position = found["i"].to_numpy()
+        event_us = self._event_us(found)
         return Cleaned(
             position=position,
             raw=found["raw"],
-            rows=rows,
+            rows=self._in_contract_types(found),
             event_us=event_us,
             month=business_months(event_us, self.zone),
             moved=moved[position],
-            refused=refused,
+            refused=found["refused"].to_numpy(zero_copy_only=False),
             reasons=said,
         )
+
+    def _evaluated(
+        self, block: pa.Table, shape: Shape, moved: np.ndarray, *, thorough: bool
+    ) -> tuple[pa.Table, pa.Table]:
+        """(selected rows typed, with ``refused``; the rows of the block that are refused, with their instants)."""
+        statements = self._prepared(shape, thorough=thorough)
+        if self.stamps:
+            block = self._with_instants(block, statements.times, moved)
+        found = self._run(statements.typed, block)
+        refused = found.filter(found["refused"])["i"]
+        if not len(refused):
+            return found, block.slice(0, 0)
+        again = block.filter(pc.is_in(block["i"], value_set=refused.combine_chunks()))
+        return found, again if thorough else again.drop_columns([f"u{n}" for n in range(len(self.stamps))])
 
     def _run(self, statement: str, block: pa.Table) -> pa.Table:
         # The name is looked up by DuckDB among registered tables only.
@@ -140,7 +144,7 @@ class Cleaner:
             rule = self.mapping.fields[col.name]
             zone = rule.time_zone or self.mapping.time_zone or self.zone
             instants, hit = instants_of(found[f"n{n}"], zone)
-            moved |= hit
+            moved[block["i"].to_numpy()[hit]] = True
             block = block.append_column(f"u{n}", pc.coalesce(instants, found[f"z{n}"]))
         return block
 
@@ -160,26 +164,25 @@ class Cleaner:
 
     # --- statements ---
 
-    def _statements_for(self, block: pa.Table, columns: tuple[str, ...]) -> tuple[str, str, str]:
-        shape = _look(block, columns)
-        if shape not in self._statements:
-            self._statements[shape] = self._compose(shape)
-        return self._statements[shape]
+    def _prepared(self, shape: Shape, *, thorough: bool) -> _Statements:
+        if (shape, thorough) not in self._statements:
+            self._statements[shape, thorough] = self._composed(shape, thorough)
+        return self._statements[shape, thorough]
 
-    def _compose(self, shape: _Shape) -> tuple[str, str, str]:
-        """Three statements over ``block``: its times, its typed rows, and the reasons of rows that are refused."""
-        steps = forms.Steps()
-        text = _Texts(self.mapping, shape, steps)
-        chosen = [forms.local_and_zoned(steps, text.origin(c), self.mapping.fields[c.name].time) for c in self.stamps]
+    def _composed(self, shape: Shape, thorough: bool) -> _Statements:
+        text = _Texts(self.mapping, shape, forms.Steps(), thorough)
+        chosen = [
+            forms.local_and_zoned(text.steps, text.origin(c), self.mapping.fields[c.name].time, thorough=thorough)
+            for c in self.stamps
+        ]
         pairs = ", ".join(f"{local} as n{n}, {zoned} as z{n}" for n, (local, zoned) in enumerate(chosen)) or "i"
-        times = f"select {pairs} from ({steps.over('select * from block')})"
+        times = f"select {pairs} from ({text.steps.over('select * from block')})"
 
-        steps = forms.Steps()
-        text = _Texts(self.mapping, shape, steps)
-        fields = [self._parsed(c, text, steps) for c in self.fields]
+        text = _Texts(self.mapping, shape, forms.Steps(), thorough)
+        fields = [self._parsed(c, text) for c in self.fields]
         raw = "raw" if shape.has_raw else _raw_json(shape)
         where = " and ".join(text.condition(c) for c in self.mapping.where) or "true"
-        parsed = steps.over(f"select * from block where {where}")
+        parsed = text.steps.over(f"select * from block where {where}")
         values = ", ".join(f"{p.value} as {quoted(p.field)}, {p.failed} as {quoted(p.flag)}" for p in fields)
         judged = self._judgements(fields)
         refused = " or ".join(f"coalesce({condition}, false)" for condition, _ in judged) or "false"
@@ -190,45 +193,50 @@ class Cleaner:
         )
         said = ", ".join(f"case when {condition} then {sentence} end" for condition, sentence in judged) or "null"
         reasons = f"select concat_ws(chr(10), {said}) as reasons from (select *, {values} from ({parsed}))"
-        return times, typed, reasons
+        return _Statements(times, typed, reasons)
 
-    def _parsed(self, col: Column, text: _Texts, steps: forms.Steps) -> _Parsed:
-        rule, kind = self.mapping.fields[col.name], col.field.type
+    def _parsed(self, col: Column, text: _Texts) -> _Parsed:
+        rule = self.mapping.fields[col.name]
         if rule.is_arithmetic:
-            value, failed, shown, wanted = self._sum(col, text, steps)
+            value, failed, shown, wanted = self._sum(col, text)
         else:
             shown = text.origin(col)
-            value, wanted = self._value(col, shown, steps)
+            value, wanted = self._value(col, shown, text)
             failed = "false" if value == shown else f"({value} is null and {shown} is not null)"
             if rule.values and rule.otherwise is None:
                 given = text.column(rule.columns[0], plain=False)
                 failed = f"({failed} or ({value} is null and {_unmapped(given, rule)}))"
                 shown, wanted = given, "value of the map (values)"
-        is_id = col.field.personal in ("identifier", "contact")
+        if _is_id(col) and text.is_odd(rule):
+            # A guest's id or a masked phone is nobody's, so absent rather than wrong; a shortened one is wrong.
+            failed, wanted = f"({forms.is_shortened(shown)})", "whole id: a spreadsheet shortened it; export it as text"
+        elif _is_id(col):
+            failed = "false"
         named = " and ".join(rule.columns)
         return _Parsed(
             field=col.name,
             flag=f"failed {col.name}",
             value=value,
-            # An id on the guest list, a masked phone: known to be nobody's, so absent rather than wrong.
-            failed="false" if is_id and kind == "string" else failed,
+            failed=failed,
             wanted=wanted,
             shown=shown,
             origin=f" (column {named})" if named and named != col.name else "",
             personal=col.field.is_personal,
         )
 
-    def _value(self, col: Column, t: str, steps: forms.Steps) -> tuple[str, str]:
+    def _value(self, col: Column, t: str, text: _Texts) -> tuple[str, str]:
         """The typed value of the text ``t``, and in words what was wanted."""
-        rule, kind = self.mapping.fields[col.name], col.field.type
+        rule, kind, steps = self.mapping.fields[col.name], col.field.type, text.steps
         if kind == "timestamp":
             return f"u{self.stamps.index(col)}", f"time ({' or '.join(rule.time) or 'auto'})"
         if kind == "date":
-            return forms.calendar_date(steps, t, rule.time), f"date ({' or '.join(rule.time) or 'auto'})"
+            return forms.calendar_date(
+                steps, t, rule.time, thorough=text.thorough
+            ), f"date ({' or '.join(rule.time) or 'auto'})"
         if kind == "bool":
             return steps.let(forms.yes_or_no(t), t), "yes or no"
         if kind in ("int32", "int64", "float64"):
-            return self._number(col, t, steps)
+            return self._number(col, t, text)
         if col.name == "currency":
             return steps.let(
                 f"case when upper({t}) = 'RMB' or {t} = '人民币' then 'CNY' else upper({t}) end", t
@@ -237,11 +245,12 @@ class Cleaner:
             return forms.person_id(steps, t, col.name, self.guest_ids), "id"
         return t, "text"
 
-    def _sum(self, col: Column, text: _Texts, steps: forms.Steps) -> tuple[str, str, str, str]:
+    def _sum(self, col: Column, text: _Texts) -> tuple[str, str, str, str]:
         """(value, failed, shown, wanted) of a sum, product or difference; blank terms count as 0 unless all are."""
-        rule = self.mapping.fields[col.name]
+        rule, steps = self.mapping.fields[col.name], text.steps
+        symbols = self._symbols(col)
         terms = [text.present(c, forms.ABSENT_VALUES) for c in rule.columns]
-        numbers = [steps.let(forms.number(t, self._symbols(col)), t) for t in terms]
+        numbers = [steps.let(forms.number(t, symbols, thorough=text.thorough), t) for t in terms]
         failed = " or ".join(f"({n} is null and {t} is not null)" for n, t in zip(numbers, terms, strict=True))
         plus = numbers[: 1 if rule.column is not None else len(rule.sum)]
         minus = numbers[len(numbers) - len(rule.minus) :]
@@ -253,7 +262,7 @@ class Cleaner:
         for n in minus:
             total = f"({total} - coalesce({n}, 0))"
         total = f"(-{total})" if rule.negate else total
-        total = steps.let(f"try_cast(try({total}) as decimal(32,6))" if rule.times is None else total, *numbers)
+        total = steps.let(f"try_cast(try({total}) as decimal(34,9))" if rule.times is None else total, *numbers)
         value, wanted = self._in_units(col, total)
         shown = steps.let(f"nullif(concat_ws(' | ', {', '.join(terms)}), '')", *terms)
         overflow = f"({value} is null and {total} is not null)"
@@ -262,13 +271,15 @@ class Cleaner:
     def _symbols(self, col: Column) -> tuple[str, ...]:
         return forms.SYMBOLS.get(self.currency, (self.currency,)) if col.field.unit == "minor" else ()
 
-    def _number(self, col: Column, t: str, steps: forms.Steps) -> tuple[str, str]:
-        symbols, wanted = self._symbols(col), self._wanted_number(col)
+    def _number(self, col: Column, t: str, text: _Texts) -> tuple[str, str]:
+        symbols, wanted, thorough = self._symbols(col), self._wanted_number(col), text.thorough
         if self.mapping.fields[col.name].unit == "major":
-            return steps.let(forms.money(t, self._digits, symbols), t), wanted
-        if col.field.type == "float64":
-            return steps.let(f"({forms.number(t)})::double", t), wanted
-        return steps.let(forms.integer(t, _SQL_INTEGERS[col.field.type], symbols), t), wanted
+            expression = forms.money(t, self._digits, symbols, thorough=thorough)
+        elif col.field.type == "float64":
+            expression = f"({forms.number(t, thorough=thorough)})::double"
+        else:
+            expression = forms.integer(t, _SQL_INTEGERS[col.field.type], symbols, thorough=thorough)
+        return text.steps.let(expression, t), wanted
 
     def _in_units(self, col: Column, value: str) -> tuple[str, str]:
         wanted = self._wanted_number(col)
@@ -323,6 +334,15 @@ class Cleaner:
 
 
 @dataclass(frozen=True)
+class _Statements:
+    """Over ``block``: its times, its typed rows, and the reasons of rows that are refused."""
+
+    times: str
+    typed: str
+    reasons: str
+
+
+@dataclass(frozen=True)
 class _Parsed:
     """One field as SQL: the typed value, whether text was there but could not be read, and what to say then."""
 
@@ -347,8 +367,9 @@ class _Texts:
     """The trimmed text of a mapping's columns for one shape of block, as named steps of one statement."""
 
     mapping: Mapping
-    shape: _Shape
+    shape: Shape
     steps: forms.Steps
+    thorough: bool
     named: dict[tuple[str, bool], str] = field(default_factory=dict)
 
     def column(self, name: str, *, plain: bool) -> str:
@@ -367,6 +388,10 @@ class _Texts:
         if k not in self.shape.ragged:
             return text
         return forms.trimmed(text) if k in self.shape.wide else forms.trimmed(text, " \t\r\n")
+
+    def is_odd(self, rule: FieldRule) -> bool:
+        """Can the rule's column hold an id as spreadsheets write it?"""
+        return rule.column in self.shape.columns and self.shape.columns.index(rule.column) in self.shape.odd
 
     def present(self, name: str, absent: Sequence[str]) -> str:
         text = self.column(name, plain=True)
@@ -391,16 +416,23 @@ class _Texts:
         if rule.constant is not None:
             return self.steps.let(f"{literal(rule.constant)}::varchar")
         assert rule.column is not None
-        is_id = col.field.personal in ("identifier", "contact")
-        text = self.column(rule.column, plain=kind != "string" or is_id)
+        is_person = col.field.personal in ("identifier", "contact")
+        text = self.column(rule.column, plain=kind != "string" or is_person)
         if rule.values:
             text = self.steps.let(_mapped(text, rule), text)
-        if is_id:
+        if _is_id(col) and self.is_odd(rule):
+            text = self.steps.let(forms.as_typed_in(text), text)
+        if is_person:
             return text
         if kind == "string":
             return self.steps.let(forms.present(text, forms.ABSENT_TEXT, fold=False), text)
         absent = forms.ABSENT_TIMES if kind in ("timestamp", "date") else forms.ABSENT_VALUES
         return self.steps.let(forms.present(text, absent), text)
+
+
+def _is_id(col: Column) -> bool:
+    """Ids are text whatever they look like: of people, and of all that is named so."""
+    return col.field.type == "string" and (col.name.endswith("_id") or col.field.personal in ("identifier", "contact"))
 
 
 def _mapped(text: str, rule: FieldRule) -> str:
@@ -414,7 +446,7 @@ def _unmapped(text: str, rule: FieldRule) -> str:
     return f"not {known}"
 
 
-def _raw_json(shape: _Shape) -> str:
+def _raw_json(shape: Shape) -> str:
     """SQL of the row as received: a JSON object of texts. Plain text is put together without looking for escapes."""
     names: list[str] = []
     for name in shape.columns:
@@ -429,88 +461,3 @@ def _raw_json(shape: _Shape) -> str:
         pieces += [literal(("{" if k == 0 else '",') + json.dumps(name, ensure_ascii=False) + ':"'), f"c{k}"]
     pieces.append(literal('"}'))
     return f"concat({', '.join(pieces)})"
-
-
-def _look(block: pa.Table, columns: Sequence[str]) -> _Shape:
-    """The block's shape, from its buffers: what the generated SQL may leave out."""
-    special, wide, ragged = False, set(), set()
-    for k in range(len(columns)):
-        for chunk in block[f"c{k}"].chunks:
-            text, ends = _bytes_of(chunk)
-            special = special or chunk.null_count > 0
-            special = special or bool(((text < 0x20) | (text == 0x22) | (text == 0x5C)).any())
-            high = bool((text >= 0x80).any())
-            if high:
-                wide.add(k)
-            if _has_ragged(text, ends, high):
-                ragged.add(k)
-    return _Shape(tuple(columns), special, frozenset(wide), frozenset(ragged), "raw" in block.column_names)
-
-
-def _has_ragged(text: np.ndarray, ends: np.ndarray, high: bool) -> bool:
-    """Does any value begin or end with white space? Trimming every value of a column costs more than looking."""
-    filled = ends[:-1] < ends[1:]
-    first, last = ends[:-1][filled], ends[1:][filled] - 1
-    if (text[first] <= 0x20).any() or (text[last] <= 0x20).any():
-        return True
-    if not high:
-        return False
-    # Bytes of neighbouring values may mix into these triples: that only trims where nothing needs it.
-    padded = np.concatenate([text[:2] * 0, text, text[:2] * 0]) if len(text) >= 2 else np.zeros(6, dtype=np.uint8)
-    return _is_wide_space(padded, first + 2) or _is_wide_space(padded, last)
-
-
-def _is_wide_space(text: np.ndarray, at: np.ndarray) -> bool:
-    """Is one of the spaces that take two or three bytes in the bytes from ``at`` on?"""
-    b0, b1, b2 = text[at], text[at + 1], text[at + 2]
-    three = ((b0 == 0xE3) & (b1 == 0x80) & (b2 == 0x80)) | ((b0 == 0xE2) & (b1 == 0x80) & (b2 == 0x8B))
-    three |= (b0 == 0xEF) & (b1 == 0xBB) & (b2 == 0xBF)
-    two = ((b0 == 0xC2) & (b1 == 0xA0)) | ((b1 == 0xC2) & (b2 == 0xA0))
-    return bool((three | two).any())
-
-
-def _bytes_of(chunk: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes of a text array and where its values end in them, of the slice that it shows only."""
-    _, offsets, data = chunk.buffers()
-    if data is None or len(chunk) == 0:
-        return np.empty(0, dtype=np.uint8), np.zeros(1, dtype=np.int32)
-    ends = np.frombuffer(offsets, dtype=np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
-    return np.frombuffer(data, dtype=np.uint8)[ends[0] : ends[-1]], ends - ends[0]
-
-
-def instants_of(local: pa.ChunkedArray, zone: str) -> tuple[pa.ChunkedArray, np.ndarray]:
-    """(microseconds UTC of local stamps, which of them fell into a daylight-saving gap or overlap).
-
-    A stamp in a gap moves forward to its end, one in an overlap is the first of the two (definitions.md section 0).
-    """
-    try:
-        exact = pc.assume_timezone(local, zone, ambiguous="raise", nonexistent="raise")
-        return exact.cast(pa.int64()), np.zeros(len(local), dtype=bool)
-    except pa.ArrowInvalid:
-        chosen = pc.assume_timezone(local, zone, ambiguous="earliest", nonexistent="latest").cast(pa.int64())
-        other = pc.assume_timezone(local, zone, ambiguous="latest", nonexistent="earliest").cast(pa.int64())
-        hit = pc.fill_null(pc.not_equal(chosen, other), False)
-        return chosen, hit.to_numpy()
-
-
-def business_months(event_us: np.ndarray, zone: str) -> np.ndarray:
-    """yyyymm of each instant in the business time zone; ``NO_MONTH`` where the instant is ``NO_TIME``."""
-    found = np.full(len(event_us), NO_MONTH, dtype=np.int32)
-    known = event_us != NO_TIME
-    if not known.any():
-        return found
-    at = event_us[known]
-    starts, months = _month_starts(int(at.min()), int(at.max()), ZoneInfo(zone))
-    found[known] = months[np.searchsorted(starts, at, side="right") - 1]
-    return found
-
-
-def _month_starts(first_us: int, last_us: int, zone: ZoneInfo) -> tuple[np.ndarray, np.ndarray]:
-    day = datetime.fromtimestamp(first_us // 1_000_000, zone)
-    year, month = day.year, day.month
-    starts, months = [], []
-    while not starts or starts[-1] <= last_us:
-        starts.append(int(datetime(year, month, 1, tzinfo=zone).timestamp()) * 1_000_000)
-        months.append(year * 100 + month)
-        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
-    return np.array(starts, dtype=np.int64), np.array(months, dtype=np.int32)

@@ -264,7 +264,7 @@ class Needs:
     products: bool
 
 
-ORDERING = ("uid", "at", "day")
+ORDERING = ("uid", "occurred_at", "day")
 VALIDITY = ("valid_from_day", "void_day", "flagged_day", "known_day")
 _CONDITION_COLUMNS = {"on_promotion": "on_promotion", "detail": "detail_code", "peer": "peer_uid"}
 

@@ -2,7 +2,8 @@
 
 Every function takes the name of a text column (trimmed, null where it is blank) and gives an expression that is null
 where the text has no such form. Steps in between are named through :class:`Steps`, so that nothing is computed twice.
-DuckDB evaluates them over whole columns; a slow path is inside a ``case``, so that only the rows that need it pay.
+DuckDB evaluates them over whole columns. Most of them exist twice: quick, for the forms that most files are written in,
+and ``thorough``, for all forms; a statement of quick ones is planned and run several times faster.
 """
 
 from __future__ import annotations
@@ -111,8 +112,15 @@ def present(text: str, absent: Sequence[str], *, fold: bool = True) -> str:
     return f"case when strlen({text}) <= {longest} and {found} then null else {text} end"
 
 
-def number(text: str, symbols: Sequence[str] = ()) -> str:
-    """DECIMAL(28,9): plain, with thousands separators, with 万, and with one of ``symbols`` before or after."""
+_PLAIN_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+
+
+def number(text: str, symbols: Sequence[str] = (), *, thorough: bool) -> str:
+    """DECIMAL(28,9): plain; thorough also with thousands separators, with 万, with one of ``symbols`` at an end."""
+    # A cast alone would take underscores too.
+    plain = f"when regexp_full_match({text}, {literal(_PLAIN_NUMBER)}) then try_cast({text} as decimal(28,9))"
+    if not thorough:
+        return f"case {plain} end"
     signs = "|".join(sorted((s.replace("$", r"\$") for s in symbols), key=len, reverse=True))
     mark = f"(?:{signs})?" if signs else ""
     pattern = rf"^(?i)([+-]?)\s*{mark}\s*([+-]?)\s*(\d{{1,3}}(?:,\d{{3}})+|\d+)?(\.\d*)?\s*(万)?\s*{mark}$"
@@ -120,24 +128,27 @@ def number(text: str, symbols: Sequence[str] = ()) -> str:
     amount = "try_cast(p.sign || p.sign2 || replace(p.whole, ',', '') || p.rest as decimal(28,9))"
     scaled = f"try_cast(try({amount} * case when p.wan = '' then 1 else 10000 end) as decimal(28,9))"
     marked = once(parts, "p", f"case when strlen(p.sign) + strlen(p.sign2) < 2 then {scaled} end")
-    plain = f"regexp_full_match({text}, '[+-]?(\\d+\\.?\\d*|\\.\\d+)([eE][+-]?\\d+)?')"
-    return f"case when {plain} then try_cast({text} as decimal(28,9)) when {text} is not null then {marked} end"
+    return f"case {plain} when {text} is not null then {marked} end"
 
 
-def integer(text: str, kind: str = "bigint", symbols: Sequence[str] = ()) -> str:
+def integer(text: str, kind: str = "bigint", symbols: Sequence[str] = (), *, thorough: bool) -> str:
     """A whole number from text; null where it has a fraction or does not fit."""
-    plain = f"strlen({text}) < 19 and regexp_full_match({text}, '-?\\d+')"
-    other = once(number(text, symbols), "n", whole("n", kind))
-    return f"case when {plain} then try_cast({text} as {kind}) when {text} is not null then {other} end"
+    plain = f"when strlen({text}) < 19 and regexp_full_match({text}, '-?\\d+') then try_cast({text} as {kind})"
+    if not thorough:
+        return f"case {plain} end"
+    other = once(number(text, symbols, thorough=True), "n", whole("n", kind))
+    return f"case {plain} when {text} is not null then {other} end"
 
 
-def money(text: str, digits: int, symbols: Sequence[str]) -> str:
+def money(text: str, digits: int, symbols: Sequence[str], *, thorough: bool) -> str:
     """Minor units from text in major units, rounded once, halves away from zero."""
-    plain = f"regexp_full_match({text}, '-?\\d{{1,10}}(\\.\\d{{1,4}})?')"
     # A product of at most 18 digits stays in 64 bits, which is several times faster than DECIMAL(28,9).
     quick = f"round({text}::decimal(14,4) * {10**digits}::decimal({digits + 1},0), 0)::bigint"
-    other = once(number(text, symbols), "n", minor_units("n", digits))
-    return f"case when {plain} then {quick} when {text} is not null then {other} end"
+    plain = f"when regexp_full_match({text}, '-?\\d{{1,10}}(\\.\\d{{1,4}})?') then {quick}"
+    if not thorough:
+        return f"case {plain} end"
+    other = once(number(text, symbols, thorough=True), "n", minor_units("n", digits))
+    return f"case {plain} when {text} is not null then {other} end"
 
 
 def whole(value: str, kind: str = "bigint") -> str:
@@ -173,7 +184,18 @@ def person_id(steps: Steps, text: str, name: str, guests: Sequence[str]) -> str:
     return steps.let(present(same, ("", *guests)), same)
 
 
-def local_and_zoned(steps: Steps, text: str, forms: Sequence[str]) -> tuple[str, str]:
+def as_typed_in(text: str) -> str:
+    """An id without what spreadsheets and shop exports put around it to keep it text: ``="123"`` and ``'123``."""
+    quoted = f"starts_with({text}, '=\"') and suffix({text}, '\"')"
+    return f"case when {quoted} then {text}[3:-2] when starts_with({text}, '''') and {text}[2:2] between '0' and '9' then {text}[2:] else {text} end"
+
+
+def is_shortened(text: str) -> str:
+    """Is this a long number that a spreadsheet has shortened (1.23457E+17)? Many ids have become one then."""
+    return f"contains(upper({text}), 'E+') and regexp_full_match({text}, '\\d(\\.\\d+)?[eE]\\+\\d{{1,3}}')"
+
+
+def local_and_zoned(steps: Steps, text: str, forms: Sequence[str], *, thorough: bool) -> tuple[str, str]:
     """Two names: the local stamp (TIMESTAMP without zone), and microseconds UTC where the text names its zone.
 
     At most one of them is not null. ``auto`` reads what Chinese shops, spreadsheets and ISO 8601 write, and epochs of
@@ -185,7 +207,7 @@ def local_and_zoned(steps: Steps, text: str, forms: Sequence[str]) -> tuple[str,
     text = steps.let(f"case when strlen({text}) <= 9 and {words} then '?' else {text} end", text)
     for form in forms or ("auto",):
         if form == "auto":
-            here, there = _auto(steps, text)
+            here, there = _auto(steps, text, thorough=thorough)
             local.append(here)
             zoned += there
         elif form in ("epoch_seconds", "epoch_milliseconds"):
@@ -203,11 +225,11 @@ def local_and_zoned(steps: Steps, text: str, forms: Sequence[str]) -> tuple[str,
     )
 
 
-def calendar_date(steps: Steps, text: str, forms: Sequence[str]) -> str:
+def calendar_date(steps: Steps, text: str, forms: Sequence[str], *, thorough: bool) -> str:
     """DATE; a year or a month alone stand for their first day. A stamp with a zone keeps the day that it writes."""
-    local, zoned = local_and_zoned(steps, text, forms)
+    local, zoned = local_and_zoned(steps, text, forms, thorough=thorough)
     found = [f"({local})::date", f"make_timestamp({zoned})::date"]
-    if not forms or "auto" in forms:
+    if thorough and (not forms or "auto" in forms):
         pattern = r"^(\d{4})\s*(?:[-/.年]\s*(\d{1,2})?\s*月?)?$"
         parts = f"regexp_extract({text}, {literal(pattern)}, ['y', 'mo'])"
         month = "case when p.mo = '' then '01' else lpad(p.mo, 2, '0') end"
@@ -230,11 +252,13 @@ def _epoch(text: str, factor: int, shape: str) -> str:
     )
 
 
-def _auto(steps: Steps, text: str) -> tuple[str, list[str]]:
+def _auto(steps: Steps, text: str, *, thorough: bool) -> tuple[str, list[str]]:
     fast = steps.let(f"try_strptime({text}, [{', '.join(literal(f) for f in FAST_TIMES)}])", text)
     left = steps.let(f"case when {fast} is null then {text} end", text, fast)
     zones = f"epoch_us(try_strptime({left}, [{', '.join(literal(f) for f in FAST_ZONED)}]))"
     zoned = steps.let(f"case when {left} is not null then {zones} end", left)
+    if not thorough:
+        return fast, [zoned]
     rest = steps.let(f"case when {zoned} is null then {left} end", zoned, left)
     names = ", ".join(literal(n) for n in TIME_PARTS)
     parts = f"regexp_extract({rest}, {literal(TIME_PATTERN)}, [{names}])"

@@ -112,7 +112,7 @@ def _delivery(lake: Lake, mapping: Mapping, name: str, checksum: str, size: int,
 
 def landing_name(checksum: str, name: str) -> str:
     """What landing calls a file: content first, so that two files of one name never meet."""
-    return f"{checksum[:16]}-{name}"
+    return f"{checksum[:16]}-{name[-150:]}"
 
 
 def copy_with_checksum(source: Path, target: Path) -> str:
@@ -150,6 +150,13 @@ class _Seen:
             part = self.path.with_name(f".{uuid.uuid4().hex}.part")
             part.write_text(json.dumps(self.noted, ensure_ascii=False), encoding="utf-8")
             part.replace(self.path)
+
+
+def drop_landing(lake: Lake, paths: Iterable[str], rows: Iterable[ManifestRow]) -> None:
+    """Remove landing copies of files that were not taken: landing holds what the manifest names."""
+    kept = {r.path for r in rows}
+    for path in set(paths) - kept:
+        (lake.root / path).unlink(missing_ok=True)
 
 
 # --- manifest ---

@@ -25,7 +25,8 @@ import yaml
 from features.cleaning import Cleaner
 from features.sources import Mapping, mistakes
 from features.text_forms import NO, YES
-from jobs.reading import GZIP, PARQUET, text_of
+from jobs.byte_streams import GZIP
+from jobs.reading import PARQUET, text_of
 from schemas.configuration import nearest
 from schemas.contracts import FEEDS, Column, Contract, contract, fields
 from schemas.errors import InputError, NotThereError
@@ -160,7 +161,8 @@ def _csv_sample(file: Path, text: str, encoding: str) -> Sample:
 
 
 def _json_sample(file: Path, text: str, encoding: str) -> Sample:
-    objects, columns = [], {}
+    objects: list[dict[str, Any]] = []
+    columns: dict[str, None] = {}
     for line in text.splitlines()[:SAMPLE_ROWS]:
         try:
             found = json.loads(line)

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from features.facts import PRODUCT_KEYS, Fact, needs
 from features.kernel import Products, compute, merge_files
+from features.kernel.arrays import from_arrow, to_arrow
 from features.kernel.rows import USERS_PER_BUCKET
 
 MEBIBYTE = 1 << 20
@@ -54,8 +55,10 @@ def facts_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
         base=item["bucket"] * bucket_users,
         users=item.get("users", bucket_users),
     )
-    products, texts = _products(item.get("products")) if wanted.products else (None, {})
-    texts = texts | _coded_texts(tuple(item.get("codes", ())), tuple(set(wanted.code_kinds) - set(PRODUCT_KEYS)))
+    products = _products(item.get("products") if wanted.products else None)
+    texts = dict(products.texts) | _coded_texts(
+        tuple(item.get("codes", ())), tuple(set(wanted.code_kinds) - set(PRODUCT_KEYS))
+    )
     found = compute(
         rows,
         facts,
@@ -157,13 +160,12 @@ def _without_effect(files: Sequence[_ActivityFile], as_of: date, known_at_day: d
 
 
 @lru_cache(maxsize=2)
-def _products(path: str | None) -> tuple[Products, dict[str, pa.Array]]:
-    """Products of a run, read once per worker; texts by code."""
+def _products(path: str | None) -> Products:
+    """Products of a run, read once per worker."""
     if path is None:
-        return Products.none(), {}
-    table = pq.read_table(path, columns=["sku_code", *PRODUCT_KEYS])
-    products, texts = Products.from_texts(table)
-    return products, {key: pa.array(words, pa.string()) for key, words in texts.items()}
+        return Products.none()
+    columns = ["sku_code", *PRODUCT_KEYS]
+    return Products.from_texts(pq.ParquetFile(path).read(columns=columns, use_threads=False))[0]
 
 
 @lru_cache(maxsize=4)
@@ -178,10 +180,10 @@ def _coded_texts(paths: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, pa
     found = {}
     for kind in kinds:
         of_kind = table.filter(pc.equal(table["code_kind"], kind))
-        code = of_kind["code"].to_numpy()
+        code = from_arrow(of_kind["code"], np.dtype(np.int64), None, "code")
         place = np.full(int(code.max(initial=0)) + 1, -1, np.int64)
         place[code] = np.arange(len(code))
-        found[kind] = of_kind["code_value"].combine_chunks().take(pa.array(place, mask=place < 0))
+        found[kind] = of_kind["code_value"].combine_chunks().take(to_arrow(place, place < 0, pa.int64()))
     return found
 
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from features.sources import Mapping
-from jobs.deliveries import Delivery, ManifestRow, land, manifest, matches, unmatched
-from jobs.units import Audit, Batch, Unit, UnitResult, execute, read_intents, write_intent
+from jobs.deliveries import Delivery, ManifestRow, drop_landing, land, manifest, matches, unmatched
+from jobs.execution import execute
+from jobs.units import Audit, Batch, Unit, UnitResult, read_intents, write_intent
 from lake import journal
 from lake.engine import Engine
 from lake.lake import Lake
@@ -258,14 +259,14 @@ def _units(
 ) -> list[Unit]:
     """One unit a feed of what is new; its intent is written. Known and refused files go to the report."""
     lake = project.lake
-    units = []
+    units: list[Unit] = []
     rows = manifest(lake, {m.feed for m in mappings})
     for feed in dict.fromkeys(m.feed for m in mappings):
         remove: list[list[str]] = []
         batches = []
         for mapping in (m for m in mappings if m.feed == feed):
             mine = [r for r in rows if r.source == mapping.name and r.feed == feed]
-            files = []
+            files: list[dict[str, Any]] = []
             for d in (d for d in deliveries if d.source == mapping.name and d.feed == feed):
                 older = _judge(d, mine, files, replace or append, report)
                 if older is None:
@@ -282,6 +283,8 @@ def _units(
                 unit.again = _to_parse_again(mappings, rows, unit.remove, feed)
             write_intent(lake, unit)
             units.append(unit)
+    wanted = {f["landing"] for u in units for b in u.batches for f in b.files}
+    drop_landing(lake, {d.landing for d in deliveries} - wanted, rows)
     return units
 
 

@@ -26,7 +26,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.cleaning import NO_TIME, Cleaned, Cleaner
+from features.cleaning import Cleaned, Cleaner
+from features.instants import NO_TIME
 from features.sources import Mapping
 from jobs.reading import Block, read_blocks
 from lake.lake import partition_path
@@ -53,6 +54,9 @@ def connection() -> duckdb.DuckDBPyConnection:
             "temp_directory": str(spill),
         }
     )
+    found.execute("set enable_progress_bar = false")
+    # The statements are long and have little in them to improve: planning them took most of a small file's time.
+    found.execute("set disabled_optimizers = 'expression_rewriter,statistics_propagation'")
     atexit.register(found.close)
     return found
 

@@ -233,6 +233,7 @@ def _write(table: pa.Table, path: Path) -> None:
 def _connection() -> duckdb.DuckDBPyConnection:
     # one thread: buckets already run side by side, and the order of rows stays that of the input
     con = duckdb.connect(config={"threads": "1"})
+    con.execute("set enable_progress_bar = false")
     con.execute("SET TimeZone = 'UTC'")
     # a table's name must never be taken for a Python variable
     con.execute("SET python_enable_replacements = false")

@@ -13,7 +13,6 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import duckdb
 import numpy as np
@@ -23,12 +22,13 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from features.sources import Mapping
+from jobs.byte_streams import GZIP, open_text
 from schemas.configuration import nearest
 from schemas.errors import InputError
 from schemas.quarantine import literal
 
 BLOCK_BYTES = 16 << 20
-GZIP, PARQUET, ZIP, EXCEL = b"\x1f\x8b", b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+PARQUET, ZIP, EXCEL = b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -84,63 +84,6 @@ def _refuse_other_formats(name: str, mapping: Mapping, start: bytes) -> None:
         raise InputError(f"{name}: is UTF-16; save it as UTF-8 (or GB18030)")
 
 
-# --- bytes ---
-
-
-class _Utf8(io.RawIOBase):
-    """A byte stream as UTF-8 without BOM, checked on the way; InputError names the first byte that is wrong.
-
-    Bytes are counted after unpacking, from 0, as an editor of the unpacked file counts them.
-    """
-
-    def __init__(self, stream: BinaryIO, name: str, mapping: Mapping):
-        self.stream, self.name, self.mapping = stream, name, mapping
-        self.read_bytes = 0
-        self.decoder = codecs.getincrementaldecoder(mapping.encoding)()
-        self.rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(buffer)  # type: ignore[arg-type]
-        while not self.rest:
-            data = self.stream.read(max(len(view), 1 << 16))
-            text = self._decoded(data, final=not data)
-            if not data and not text:
-                return 0
-            self.rest = text
-        taken = self.rest[: len(view)]
-        self.rest = self.rest[len(view) :]
-        view[: len(taken)] = taken
-        return len(taken)
-
-    def _decoded(self, data: bytes, final: bool) -> bytes:
-        pending = len(self.decoder.getstate()[0])
-        try:
-            text = self.decoder.decode(data, final)
-        except UnicodeDecodeError as e:
-            at = self.read_bytes - pending + e.start
-            other = "gb18030" if self.mapping.encoding == "utf-8" else "utf-8"
-            raise InputError(
-                f"{self.name}: byte {at:,} (0x{e.object[e.start]:02X}) is not {self.mapping.encoding.upper()}; "
-                f"save the file as {self.mapping.encoding.upper()}, or say `encoding: {other}` in {self.mapping.name}.yaml"
-            ) from None
-        if self.read_bytes == 0 and text.startswith("\ufeff"):
-            text = text[1:]
-        self.read_bytes += len(data)
-        if "\x00" in text:
-            raise InputError(f"{self.name}: holds NUL characters near byte {self.read_bytes:,}; it is no text file")
-        return text.encode("utf-8")
-
-
-def _open_text(path: Path, start: bytes, name: str, mapping: Mapping) -> _Utf8:
-    raw: BinaryIO = pa.OSFile(str(path), "rb")  # type: ignore[assignment]
-    if start[:2] == GZIP:
-        raw = pa.CompressedInputStream(raw, "gzip")  # type: ignore[assignment]
-    return _Utf8(raw, name, mapping)
-
-
 # --- CSV ---
 
 
@@ -154,7 +97,7 @@ def _csv_blocks(path: Path, name: str, mapping: Mapping, start: bytes) -> Iterat
         torn.append((row.number - 1, row.text, reason))
         return "skip"
 
-    stream = _open_text(path, start, name, mapping) if whole_text is None else io.BytesIO(whole_text)
+    stream = open_text(path, start, name, mapping) if whole_text is None else io.BytesIO(whole_text)
     names = [f"c{k}" for k in range(len(columns))]
     try:
         reader = pacsv.open_csv(
@@ -224,7 +167,7 @@ def _no_rows(columns: Sequence[str]) -> pa.Table:
 
 def _header(path: Path, start: bytes, name: str, mapping: Mapping) -> tuple[list[str], bytes | None]:
     """The header's cells, and the whole text where it is so short that the reader would stumble over it."""
-    text = io.BufferedReader(_open_text(path, start, name, mapping), 1 << 16)
+    text = io.BufferedReader(open_text(path, start, name, mapping), 1 << 16)
     head = text.read(1 << 16)
     if not head.strip():
         raise InputError(f"{name}: the file is empty: not even a header; deliver it again")
@@ -236,7 +179,7 @@ def _header(path: Path, start: bytes, name: str, mapping: Mapping) -> tuple[list
 
 def _refuse_open_quote(path: Path, start: bytes, name: str, mapping: Mapping) -> None:
     """The last row holds an end of line: is its quote closed? Asked of Python's reader, which is slow but strict."""
-    text = io.TextIOWrapper(io.BufferedReader(_open_text(path, start, name, mapping)), "utf-8", newline="")
+    text = io.TextIOWrapper(io.BufferedReader(open_text(path, start, name, mapping)), "utf-8", newline="")
     rows = csv.reader(text, delimiter=mapping.delimiter, strict=True)
     line = 1
     try:
@@ -282,7 +225,7 @@ def _lines(path: Path, name: str, mapping: Mapping, start: bytes) -> Iterator[pa
     try:
         # A control character parts no columns of JSON: every line is one cell of a CSV without quotes.
         reader = pacsv.open_csv(
-            _open_text(path, start, name, mapping),
+            open_text(path, start, name, mapping),
             read_options=pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=["line"]),
             parse_options=pacsv.ParseOptions(delimiter="\x01", quote_char=False, invalid_row_handler=joined),
             convert_options=pacsv.ConvertOptions(
@@ -317,9 +260,8 @@ def json_columns(
     connection.register("lines", pa.table({"raw": raw, "row": rows}))
     try:
         table = connection.sql(
-            f"select {', '.join(found)}, row, raw, good from (select row, raw, good, "
-            f"case when good then json_extract_string(raw, [{listed}]) end as v from "
-            "(select *, coalesce(try(json_type(raw)) = 'OBJECT', false) as good from lines))"
+            f"select {', '.join(found)}, row, raw, v is not null as good from (select row, raw, "
+            f"case when starts_with(ltrim(raw), '{{') then try(json_extract_string(raw, [{listed}])) end as v from lines)"
         ).to_arrow_table()
     finally:
         connection.unregister("lines")
@@ -424,6 +366,13 @@ def text_of(values: pa.Array, column: str, name: str) -> pa.Array:
 def _checked_columns(names: Sequence[str], name: str, mapping: Mapping) -> tuple[str, ...]:
     """The header, every column of the mapping found in it once; InputError suggests the nearest names."""
     wrong = []
+    if not set(names) & set(mapping.columns):
+        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        raise InputError(
+            f"{name}: has none of the columns that {mapping.name}.yaml reads ({', '.join(mapping.columns[:6])}, ...); "
+            f"its own are {shown}{_other_delimiter(names, mapping)}; if it is another kind of file, give it a mapping of its "
+            "own (`huaxiang source draft FILE` proposes one)"
+        )
     for column in mapping.columns:
         count = list(names).count(column)
         if count == 0:

@@ -29,7 +29,7 @@ class CheckReport:
 
 
 def init(folder: Path, dataset: str | None = None) -> list[Path]:
-    """Make a project folder from the example; ``dataset`` takes its mappings. Nothing that exists is overwritten."""
+    """Make a project folder from the example; ``dataset`` brings its own mappings and audiences. Nothing that exists is overwritten."""
     if folder.exists() and any(folder.iterdir()):
         raise ConfigurationError(f"{folder} is not empty; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,9 @@ def init(folder: Path, dataset: str | None = None) -> list[Path]:
     for part in PARTS:
         shutil.copytree(EXAMPLE / part, folder / part)
     if dataset is not None:
-        shutil.rmtree(folder / "sources")
+        # Its own sources and audiences take the place of the example shop's; the tags serve any shop.
+        for part in ("sources", "audiences"):
+            shutil.rmtree(folder / part)
         shutil.copytree(DATASETS / dataset, folder, dirs_exist_ok=True)
     (folder / "inbox").mkdir(exist_ok=True)
     (folder / ".gitignore").write_text("lake/\ninbox/\nexports/\n", encoding="utf-8")

@@ -30,6 +30,7 @@ def connect(lake: Lake, at: Release | None) -> duckdb.DuckDBPyConnection:
     Days and stamps are shown in the lake's business zone.
     """
     con = duckdb.connect()
+    con.execute("set enable_progress_bar = false")
     con.execute(f"set TimeZone = '{lake.zone}'")
     for layer in sorted({c.layer for c in contracts().values()}):
         con.execute(f'create schema "{layer}"')

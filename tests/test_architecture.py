@@ -34,12 +34,12 @@ def files() -> list[Path]:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode != 0:
-        skipped = {".git", "__pycache__", "demo", "build"}
+        made = {"__pycache__", "build", "demo"}
+        # A copy without git: all but what tools make.
         return [
             p
             for p in ROOT.rglob("*")
-            if p.is_file()
-            and not any(part in skipped or part.startswith(".venv") for part in p.relative_to(ROOT).parts)
+            if p.is_file() and not any(x in made or (x[0] == "." and x != ".ci") for x in p.relative_to(ROOT).parts)
         ]
     return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 

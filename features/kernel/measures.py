@@ -63,7 +63,7 @@ class Measures:
 
     @cached_property
     def _visit_number(self) -> np.ndarray:
-        at = self.selection.column("at")
+        at = self.selection.column("occurred_at")
         opens = self.selection.opens_day.copy()
         opens[1:] |= at[1:] - at[:-1] > VISIT_GAP_US
         return running(opens)

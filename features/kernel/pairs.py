@@ -101,7 +101,7 @@ class Pairs:
 
     def _best(self, allowed: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Per user the allowed pair with the greatest score; of several the latest, then the smallest value."""
-        at = self.selection.column("at")
+        at = self.selection.column("occurred_at")
         candidates = self._greatest(np.flatnonzero(allowed), score)
         # most users have one candidate left: only those are compared by time
         candidates = self._greatest(candidates, lambda pairs: at[self.rows[self.begin[pairs + 1] - 1]])

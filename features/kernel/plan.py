@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.facts import Fact
+from features.kernel.arrays import to_arrow
 from features.kernel.measures import Measures, Result
 from features.kernel.products import Codes, Products
 from features.kernel.rows import Rows
@@ -46,7 +47,7 @@ def compute(
             zone,
         )
         _measure(scope, plan, results, part.base - rows.base)
-    uids = pa.array(np.arange(rows.base, rows.base + rows.users, dtype=np.int64))
+    uids = to_arrow(np.arange(rows.base, rows.base + rows.users, dtype=np.int64), None, pa.int64())
     arrays = {key: column.arrow() for key, column in results.items()}
     return pa.table([uids, *(arrays[f.key] for f in facts)], names=["uid", *(f.column for f in facts)])
 
@@ -88,8 +89,9 @@ class _Column:
 
     def __init__(self, fact: Fact, users: int):
         self.fact = fact
-        self._is_day = pa.types.is_date32(fact.kernel_type)
-        self._values = np.zeros(users, np.int32 if self._is_day else fact.kernel_type.to_pandas_dtype())
+        self._values = np.zeros(
+            users, np.int32 if fact.measure == "day" else str(fact.kernel_type).replace("double", "float64")
+        )
         self._absent: np.ndarray | None = None
 
     def put(self, first: int, result: Result) -> None:
@@ -102,5 +104,4 @@ class _Column:
             np.logical_not(found, out=self._absent[users])
 
     def arrow(self) -> pa.Array:
-        array = pa.array(self._values, mask=self._absent)
-        return array.view(self.fact.kernel_type) if self._is_day else array
+        return to_arrow(self._values, self._absent, self.fact.kernel_type)

@@ -14,9 +14,9 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from features.facts import ORDERING
+from features.kernel.arrays import from_arrow
 
 NEVER = np.iinfo(np.int32).max
 """Day number that stands for an absent ``void_day`` or ``flagged_day``."""
@@ -24,7 +24,7 @@ USERS_PER_BUCKET = 100_000
 PIECE = 1 << 18
 
 _DTYPES: dict[str, type] = {
-    "at": np.int64,
+    "occurred_at": np.int64,
     "day": np.int32,
     "behaviour_code": np.uint8,
     "detail_code": np.uint8,
@@ -128,14 +128,14 @@ def merge_files(
     np.cumsum(begin, out=begin)
     if len(parts) == 1 and parts[0].order is None:
         return _in_time_order(Rows(base, begin, stored))
-    return _in_time_order(Rows(base, begin, stored, _places(parts, stored["at"], begin)))
+    return _in_time_order(Rows(base, begin, stored, _places(parts, stored["occurred_at"], begin)))
 
 
 class _Part:
     """The users of one file, how many rows each has, and the file's place among all rows."""
 
     def __init__(self, file: Columns, start: int, base: int, users: int):
-        uid = _array(file.column("uid"), np.dtype(np.int64), "uid")
+        uid = from_arrow(file.column("uid"), np.dtype(np.int64), None, "uid")
         self.start, self.count = start, len(uid)
         self.order: np.ndarray | None = None
         if (uid[1:] < uid[:-1]).any():
@@ -165,21 +165,21 @@ def _places(parts: list[_Part], at: np.ndarray, begin: np.ndarray) -> np.ndarray
 
 def _store(stored: dict[str, np.ndarray], name: str, column: pa.ChunkedArray, start: int, count: int) -> None:
     """Put one file's column beside the others'; a nullable column gets room with its first value."""
-    dtype = np.dtype(_DTYPES[name])
+    dtype, null = np.dtype(_DTYPES[name]), NEVER if name in _NULLABLE else None
     absent = name in _NULLABLE and column.null_count == len(column)
     if absent and name not in stored:
         return
     if len(column) == count and not absent:
-        stored[name] = _array(column, dtype, name)
+        stored[name] = from_arrow(column, dtype, null, name)
         return
     if name not in stored:
         stored[name] = np.full(count, NEVER, dtype) if name in _NULLABLE else np.empty(count, dtype)
-    stored[name][start : start + len(column)] = NEVER if absent else _array(column, dtype, name)
+    stored[name][start : start + len(column)] = NEVER if absent else from_arrow(column, dtype, null, name)
 
 
 def _in_time_order(rows: Rows) -> Rows:
     """The same rows with those of every user in order of day and time; only users that need it are touched."""
-    at, day, begin = rows.column("at"), rows.column("day"), rows.begin
+    at, day, begin = rows.column("occurred_at"), rows.column("day"), rows.begin
     back = at[1:] < at[:-1]
     back |= day[1:] < day[:-1]
     borders = begin[1:-1]
@@ -195,30 +195,3 @@ def _in_time_order(rows: Rows) -> Rows:
     places = np.arange(len(at), dtype=np.int32) if rows.places is None else rows.places
     places[touched] = places[order]
     return Rows(rows.base, begin, rows.stored, places)
-
-
-def _array(column: pa.ChunkedArray | pa.Array, dtype: np.dtype, name: str) -> np.ndarray:
-    """An Arrow column as a numpy array of ``dtype``, without a copy where the types allow it."""
-    if column.null_count:
-        if name not in _NULLABLE:
-            raise ValueError(f"activity column {name!r} holds nulls; it is required")
-        column = pc.fill_null(column.cast(pa.int32()), NEVER)
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    arrays = [_plain(chunk) for chunk in chunks]
-    if len(arrays) == 1 and arrays[0].dtype == dtype:
-        return arrays[0]
-    out = np.empty(len(column), dtype)
-    at = 0
-    for values in arrays:
-        out[at : at + len(values)] = values
-        at += len(values)
-    return out
-
-
-def _plain(chunk: pa.Array) -> np.ndarray:
-    """Dates as day numbers, timestamps as microseconds, booleans as bytes."""
-    if pa.types.is_date32(chunk.type):
-        chunk = chunk.view(pa.int32())
-    elif pa.types.is_timestamp(chunk.type):
-        chunk = chunk.cast(pa.timestamp("us", chunk.type.tz)).view(pa.int64())
-    return chunk.to_numpy(zero_copy_only=False)

@@ -19,9 +19,12 @@ from features.kernel.rows import Rows, gathered
 from schemas.behaviours import BEHAVIOURS, DETAILS
 
 FROM_ONE = ("hour", "peer")
-_ALWAYS_WHOLE = ("day", "behaviour_code")
+"""Derived keys that are counted from 1, so that 0 is "none" in every key."""
 SPARSE = 4
 """Below one row in SPARSE, taking rows by number is cheaper than compressing by mask (measured)."""
+FEW = 4
+"""Up to so many values, comparing with each is cheaper than a look-up table (measured)."""
+_ALWAYS_WHOLE = ("day", "behaviour_code")
 
 
 class Scope:
@@ -83,7 +86,7 @@ class Scope:
         code = self.column("behaviour_code")
         numbers = [BEHAVIOURS[b] for b in behaviours]
         mask = code == numbers[0]
-        if len(numbers) <= SPARSE:
+        if len(numbers) <= FEW:
             for number in numbers[1:]:
                 mask |= code == number
         else:
@@ -135,16 +138,14 @@ class Selection:
         return self._firsts[window]
 
     def column(self, name: str) -> np.ndarray:
-        """A column of ``activity``, or a derived one: a product key by its name, ``discount``, ``hour``, ``peer``.
-
-        The last two are counted from 1, so that 0 is "none" in every key.
-        """
+        """A column of ``activity``, or a derived one: a product key by its name, ``discount``, ``hour``, ``peer``."""
         if name not in self._columns:
             self._columns[name] = self._derived(name) if name in _DERIVED else self._compressed(name)
         return self._columns[name]
 
     def _compressed(self, name: str) -> np.ndarray:
         if isinstance(self._wider, Scope) and self._places is not None and name not in _ALWAYS_WHOLE:
+            # straight from the files: the column is never put in order as a whole
             return gathered(self.scope.rows.stored[name], self._places)
         wider = self._wider.column(name)
         if self._mask is None:
@@ -163,7 +164,7 @@ class Selection:
 
     def _derived(self, name: str) -> np.ndarray:
         if name == "hour":
-            return local_hour(self.column("at"), self.scope.zone) + 1
+            return local_hour(self.column("occurred_at"), self.scope.zone) + 1
         if name == "peer":
             return self.column("peer_uid") + 1
         if name == "discount":
@@ -196,7 +197,7 @@ class Selection:
     @cached_property
     def moment(self) -> np.ndarray:
         """A number per row that grows with time and is shared by one user's rows of the same instant."""
-        at = self.column("at")
+        at = self.column("occurred_at")
         return np.cumsum(self.changes(at[1:] != at[:-1]), dtype=np.int32)
 
     def narrowed(self, mask: np.ndarray) -> Selection:
@@ -239,7 +240,7 @@ def running(values: np.ndarray, dtype: type = np.int32) -> np.ndarray:
 
 
 def _one_of(column: np.ndarray, numbers: set[int]) -> np.ndarray:
-    if len(numbers) <= SPARSE:
+    if len(numbers) <= FEW:
         mask = np.zeros(len(column), np.bool_)
         for number in numbers:
             mask |= column == number

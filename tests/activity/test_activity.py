@@ -38,7 +38,7 @@ class Shop:
 
     def rows(self, *behaviours: str) -> list[dict[str, Any]]:
         with connect(self.lake, None) as con:
-            cursor = con.execute('select * from activity.activity order by uid, "at", behaviour_code, sku_code')
+            cursor = con.execute("select * from activity.activity order by uid, occurred_at, behaviour_code, sku_code")
             names = [d[0] for d in cursor.description]
             found = [dict(zip(names, r, strict=True)) for r in cursor.fetchall()]
         for r in found:

@@ -133,7 +133,7 @@ class Shop:
         return write_release(self.lake, as_of, f"run-{as_of}-{number}", tables)
 
     def activity(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        self.put("activity.activity", sorted(rows, key=lambda r: (r["uid"], r["at"])))
+        self.put("activity.activity", sorted(rows, key=lambda r: (r["uid"], r["occurred_at"])))
 
     def put_people(self) -> None:
         """Identity and member records of the eight; everybody agreed to marketing."""
@@ -160,7 +160,7 @@ def act(uid: int, day: date, behaviour: str, hour: int = 3, **more: Any) -> dict
         "bucket": uid // 100_000,
         "period": day.year * 100 + day.month,
         "uid": uid,
-        "at": at,
+        "occurred_at": at,
         "day": day,
         "behaviour_code": BEHAVIOURS[behaviour],
         "on_promotion": False,

@@ -197,6 +197,7 @@ def test_the_oracle_agrees_with_the_hand_made_shops(name: str, judged: dict[str,
     assert judged[name] == oracle.persons(SHOPS[name])
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(shops=worlds)
 def test_persons_of_random_shops_are_those_of_the_oracle(
@@ -207,6 +208,7 @@ def test_persons_of_random_shops_are_those_of_the_oracle(
     assert found == oracle.persons(rows)
 
 
+@pytest.mark.slow
 @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(shops=worlds, data=st.data())
 def test_any_order_and_any_pieces_of_delivery_give_the_same_persons(

@@ -237,6 +237,7 @@ def _killed_after(publications: int) -> Any:
     return publish
 
 
+@pytest.mark.slow
 @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(shops=st.lists(world, min_size=10, max_size=15), data=st.data())
 def test_over_any_history_uids_are_dense_constant_and_their_moves_are_all_logged(

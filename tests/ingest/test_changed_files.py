@@ -70,7 +70,10 @@ def test_rows_that_another_file_brought_too_stay(shop: Shop) -> None:
     shop.deliver("orders/1.csv", csv(H, an_order(9)))
     shop.ingest(LATER + timedelta(days=1), replace=True)
     assert ids(shop) == ["o1", "o2", "o3", "o9"]
-    assert shop.rows("silver.orders", "order_id, _file, _ingested_at", "order_id = 'o1'")[0][1:] == ("orders/2.csv", LATER)
+    assert shop.rows("silver.orders", "order_id, _file, _ingested_at", "order_id = 'o1'")[0][1:] == (
+        "orders/2.csv",
+        LATER,
+    )
     by_file = {(r.file, r.state): r for r in manifest(shop.lake)}
     assert by_file["orders/2.csv", "taken"].rows_silver == 3
     assert by_file["orders/2.csv", "taken"].rows_duplicate == 0

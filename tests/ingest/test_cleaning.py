@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.cleaning import NO_MONTH, Cleaned, Cleaner, business_months, instants_of
+from features.cleaning import Cleaned, Cleaner
+from features.instants import NO_MONTH, business_months, instants_of
 from features.sources import Mapping, mistakes
 
 GUESTS = ["", "0", "null", "none", "nan", "-", "test", "unknown"]
@@ -45,7 +46,9 @@ def clean(
     )
 
 
-def one_time(con: duckdb.DuckDBPyConnection, text: str, form: Any = "auto", zone: str = "Asia/Shanghai") -> datetime | None:
+def one_time(
+    con: duckdb.DuckDBPyConnection, text: str, form: Any = "auto", zone: str = "Asia/Shanghai"
+) -> datetime | None:
     fields = {"order_id": "id", "ordered_at": {"column": "t", "time": form}}
     found = clean(con, "orders", fields, ["id", "t"], [["o", text]], zone).rows["ordered_at"][0].as_py()
     return None if found is None else found.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
@@ -95,7 +98,18 @@ def test_times_are_read_in_every_form_that_chinese_shops_write(
 
 @pytest.mark.parametrize(
     "text",
-    ["2026-02-30", "2026/13/45 99:99", "待定", "03/01/2026", "26-3-1", "1899-12-31", "9999-12-31", "12", "infinity", "2026-03"],
+    [
+        "2026-02-30",
+        "2026/13/45 99:99",
+        "待定",
+        "03/01/2026",
+        "26-3-1",
+        "1899-12-31",
+        "9999-12-31",
+        "12",
+        "infinity",
+        "2026-03",
+    ],
 )
 def test_what_is_no_time_is_refused_with_its_text(con: duckdb.DuckDBPyConnection, text: str) -> None:
     found = clean(con, "orders", {"order_id": "id", "ordered_at": "t"}, ["id", "t"], [["o", text]])
@@ -181,10 +195,16 @@ def test_money_is_read_in_its_forms_and_rounded_once_half_up(
     assert one_amount(con, text) == expected
 
 
-@pytest.mark.parametrize("text", ["1,2", "1_000", "$5", "1.2.3", "--1", "五元", "0x10", "12,34,567", "1-", "999999999999999999999"])
+@pytest.mark.parametrize(
+    "text", ["1,2", "1_000", "$5", "1.2.3", "--1", "五元", "0x10", "12,34,567", "1-", "999999999999999999999"]
+)
 def test_what_is_no_money_of_the_lakes_currency_is_refused(con: duckdb.DuckDBPyConnection, text: str) -> None:
     found = clean(
-        con, "products", {"sku_id": "i", "list_price_minor": {"column": "p", "unit": "major"}}, ["i", "p"], [["s", text]]
+        con,
+        "products",
+        {"sku_id": "i", "list_price_minor": {"column": "p", "unit": "major"}},
+        ["i", "p"],
+        [["s", text]],
     )
     assert found.reasons.to_pylist() == [f"list_price_minor: '{text}' is no amount of money in CNY (column p)"]
 
@@ -202,17 +222,16 @@ def test_minor_units_have_to_be_whole(con: duckdb.DuckDBPyConnection) -> None:
 
 
 @given(st.decimals(min_value=0, max_value=10**8, places=6, allow_nan=False), st.integers(1, 500))
-@settings(deadline=None, max_examples=60)
-def test_a_product_is_rounded_once_at_the_end(price: Decimal, quantity: int) -> None:
+@settings(deadline=None, max_examples=25)
+def test_a_product_is_rounded_once_at_the_end(con: duckdb.DuckDBPyConnection, price: Decimal, quantity: int) -> None:
     fields = {
         "order_id": "o",
         "ordered_at": "t",
         "quantity": "q",
         "net_amount_minor": {"column": "p", "times": "q", "unit": "major"},
     }
-    with duckdb.connect(config={"threads": 1}) as con:
-        row = ["o", "2026-03-01", str(quantity), f"{price:f}"]
-        found = clean(con, "order_lines", fields, ["o", "t", "q", "p"], [row])
+    row = ["o", "2026-03-01", str(quantity), f"{price:f}"]
+    found = clean(con, "order_lines", fields, ["o", "t", "q", "p"], [row])
     wanted = int((price * quantity * 100).quantize(Decimal(1), ROUND_HALF_UP))
     assert found.rows["net_amount_minor"].to_pylist() == [wanted]
 
@@ -290,12 +309,11 @@ def test_phones_and_mail_addresses_are_compared_in_one_form(con: duckdb.DuckDBPy
         ["2", "8613800138000", "nobody"],
         ["3", "１３８００１３８０００", ""],
         ["4", "138****8000", ""],
-        ["5", "1.38E+10", ""],
-        ["6", "010-12345678", ""],
+        ["5", "010-12345678", ""],
     ]
     found = clean(con, "members", {"member_id": "i", "phone": "p", "email": "e"}, ["i", "p", "e"], rows)
     same = "13800138000"
-    assert found.rows["phone"].to_pylist() == [same, same, same, None, None, "01012345678"]
+    assert found.rows["phone"].to_pylist() == [same, same, same, None, "01012345678"]
     assert found.rows["email"].to_pylist()[:2] == ["a@b.com", None]
     assert not found.refused.any()
 
@@ -337,7 +355,12 @@ def test_a_constant_is_read_like_any_text(con: duckdb.DuckDBPyConnection) -> Non
 
 def test_another_currency_is_refused_because_sums_would_mix_them(con: duckdb.DuckDBPyConnection) -> None:
     fields = {"order_id": "o", "ordered_at": "t", "currency": "c"}
-    rows = [["1", "2026-03-01", "cny"], ["2", "2026-03-01", "人民币"], ["3", "2026-03-01", "USD"], ["4", "2026-03-01", ""]]
+    rows = [
+        ["1", "2026-03-01", "cny"],
+        ["2", "2026-03-01", "人民币"],
+        ["3", "2026-03-01", "USD"],
+        ["4", "2026-03-01", ""],
+    ]
     found = clean(con, "orders", fields, ["o", "t", "c"], rows)
     assert found.refused.tolist() == [False, False, True, False]
     assert found.reasons.to_pylist() == ["currency: 'USD' is not the lake's currency, CNY (column c)"]
@@ -381,8 +404,9 @@ HOSTILE = ["o'; drop table block; --", 'q"uo"te', "c0", "i", "row", "\\", "{}", 
 
 
 def test_hostile_column_names_and_values_are_only_text(con: duckdb.DuckDBPyConnection) -> None:
-    for name in HOSTILE:
-        for value in ["'; select 1; --", '"', "\\", "a\x1fb", "\t", "🙂", "${x}", "{{x}}", "%s"]:
+    values = ["'; select 1; --", '"', "\\", "a\x1fb", "\t", "🙂", "${x}", "{{x}}", "%s"]
+    for n, name in enumerate(HOSTILE):
+        for value in values[n % 2 :: 2]:
             fields = {"sku_id": name, "product_name": {"column": "v", "values": {value: value}, "otherwise": value}}
             found = clean(con, "products", fields, [name, "v"], [[value or "x", value]])
             wanted = value.replace("\x1f", " ").strip()
@@ -420,14 +444,33 @@ def test_rows_without_any_time_have_a_month_of_their_own(con: duckdb.DuckDBPyCon
 
 
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=8))
-@settings(deadline=None, max_examples=60)
-def test_any_text_goes_through_and_is_kept_in_the_raw_row(values: list[str]) -> None:
+@settings(deadline=None, max_examples=25)
+def test_any_text_goes_through_and_is_kept_in_the_raw_row(con: duckdb.DuckDBPyConnection, values: list[str]) -> None:
     import json
 
     fields = {"sku_id": "a", "product_name": "b", "list_price_minor": {"column": "b", "unit": "major"}}
     rows: list[list[str | None]] = [[v, v] for v in values]
-    with duckdb.connect(config={"threads": 1}) as con:
-        found = clean(con, "products", fields, ["a", "b"], rows)
+    found = clean(con, "products", fields, ["a", "b"], rows)
     assert [json.loads(r)["a"] for r in found.raw.to_pylist()] == values
     assert len(found.reasons) == int(found.refused.sum())
     assert all(found.reasons.to_pylist())
+
+
+def test_ids_that_a_spreadsheet_shortened_are_refused_because_many_have_become_one(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    fields = {"order_id": "o", "ordered_at": "t", "phone": "p"}
+    rows = [["1.23457E+17", "2026-03-01", ""], ["1", "2026-03-01", "1.38E+10"], ["SE+1", "2026-03-01", ""]]
+    found = clean(con, "orders", fields, ["o", "t", "p"], rows)
+    assert found.refused.tolist() == [True, True, False]
+    assert found.reasons.to_pylist() == [
+        "order_id: '1.23457E+17' is no whole id: a spreadsheet shortened it; export it as text (column o)",
+        "phone: '1***' is no whole id: a spreadsheet shortened it; export it as text (column p)",
+    ]
+
+
+def test_what_exports_put_around_ids_to_keep_them_text_is_taken_off(con: duckdb.DuckDBPyConnection) -> None:
+    rows = [['="0042"', "'0042"], ["0042", "0042"], ['=""', "'x"]]
+    found = clean(con, "members", {"member_id": "m", "inviter_member_id": "i"}, ["m", "i"], rows)
+    assert found.rows["member_id"].to_pylist() == ["0042", "0042", None]
+    assert found.rows["inviter_member_id"].to_pylist() == ["0042", "0042", "'x"]

@@ -13,7 +13,9 @@ from jobs.deliveries import manifest
 from tests.ingest.shop import LINES, RECEIVED, Shop, csv
 from tests.ingest.test_ingest import L
 
-CELLS = st.sampled_from(["o1", "o2", "", "C9", "2026-03-01", "2026-02-28 23:59", "x", "1", "-1", "5.00", "¥5", "5", '"q"'])
+CELLS = st.sampled_from(
+    ["o1", "o2", "", "C9", "2026-03-01", "2026-02-28 23:59", "x", "1", "-1", "5.00", "¥5", "5", '"q"']
+)
 GOOD = st.tuples(
     st.sampled_from(["o1", "o2", "o3"]),
     st.sampled_from(["2026-03-01", "2026-02-01"]),
@@ -26,7 +28,7 @@ WHERE = {"where": [{"column": "order", "not_starts_with": "C"}]}
 
 
 @given(st.lists(ROWS, min_size=1, max_size=3))
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 def test_no_row_is_lost_and_none_comes_from_nowhere(files: list[list[tuple[str, ...]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shop = Shop(Path(folder), {"lines": {**LINES, **WHERE}})
@@ -35,7 +37,10 @@ def test_no_row_is_lost_and_none_comes_from_nowhere(files: list[list[tuple[str, 
             shop.ingest(RECEIVED + timedelta(days=n % 2), append=True)
         taken = manifest(shop.lake)
         assert all(r.lost == 0 for r in taken)
-        sums = {n: sum(getattr(r, n) for r in taken) for n in ("rows_read", "rows_silver", "rows_quarantined", "rows_not_selected")}
+        sums = {
+            n: sum(getattr(r, n) for r in taken)
+            for n in ("rows_read", "rows_silver", "rows_quarantined", "rows_not_selected")
+        }
         assert shop.count("silver.order_lines") == sums["rows_silver"]
         assert shop.count("quarantine.order_lines") == sums["rows_quarantined"]
         assert shop.count("bronze.order_lines") == sums["rows_read"] - sums["rows_not_selected"]
@@ -44,7 +49,7 @@ def test_no_row_is_lost_and_none_comes_from_nowhere(files: list[list[tuple[str, 
 
 
 @given(st.lists(GOOD, min_size=1, max_size=10), st.data())
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=5)
 def test_the_order_of_rows_and_files_does_not_matter(rows: list[tuple[str, ...]], data: st.DataObject) -> None:
     # Equal rows stay in one file: parted over two they could not be told from the same row delivered twice.
     once = list(dict.fromkeys(rows))

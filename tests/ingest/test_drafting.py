@@ -59,7 +59,10 @@ def test_personal_values_are_masked_everywhere(tmp_path: Path) -> None:
 def test_the_draft_takes_the_file(tmp_path: Path) -> None:
     shop = Shop(tmp_path / "shop")
     file = shop.deliver("browse/1.jsonl", "")
-    lines = [{"ts": 1772323500000 + n, "act": act, "mid": f"m{n}", "sku": "s"} for n, act in enumerate(["pv", "加购", "hover"])]
+    lines = [
+        {"ts": 1772323500000 + n, "act": act, "mid": f"m{n}", "sku": "s"}
+        for n, act in enumerate(["pv", "加购", "hover"])
+    ]
     file.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
     found = draft(file)
     assert found.feed == "browse"
@@ -72,7 +75,9 @@ def test_the_draft_takes_the_file(tmp_path: Path) -> None:
 
 def test_unit_prices_are_multiplied(tmp_path: Path) -> None:
     file = tmp_path / "lines.parquet"
-    pq.write_table(pa.table({"InvoiceNo": ["1"], "InvoiceDate": ["2026-03-01"], "Quantity": [2], "UnitPrice": [2.5]}), file)
+    pq.write_table(
+        pa.table({"InvoiceNo": ["1"], "InvoiceDate": ["2026-03-01"], "Quantity": [2], "UnitPrice": [2.5]}), file
+    )
     rule = mapping_of(draft(file).mapping).fields["net_amount_minor"]
     assert (rule.column, rule.times, rule.unit) == ("UnitPrice", "Quantity", "major")
 

@@ -46,7 +46,12 @@ def test_a_file_goes_to_landing_bronze_silver_and_manifest(shop: Shop) -> None:
         ("o2", 202602, "orders/1.csv", 2),
     ]
     raw = [json.loads(r) for (r,) in shop.rows("bronze.orders", "raw")]
-    assert raw[0] == {"订单号": "o1", "下单时间": "2026-03-01 10:00:00", "支付时间": "2026-03-01 10:01:00", "会员号": "m1"}
+    assert raw[0] == {
+        "订单号": "o1",
+        "下单时间": "2026-03-01 10:00:00",
+        "支付时间": "2026-03-01 10:01:00",
+        "会员号": "m1",
+    }
 
 
 def test_a_file_that_was_taken_is_not_taken_again_under_any_name(shop: Shop) -> None:
@@ -132,7 +137,9 @@ def test_quoted_cells_may_hold_delimiters_quotes_and_ends_of_line(shop: Shop) ->
 
 
 def test_short_and_long_rows_are_set_aside_with_their_text_and_keep_their_number(shop: Shop) -> None:
-    shop.deliver("orders/1.csv", csv(H, an_order(1), ["o2", "2026-03-01"], an_order(3), [*an_order(4), "more"], an_order(5)))
+    shop.deliver(
+        "orders/1.csv", csv(H, an_order(1), ["o2", "2026-03-01"], an_order(3), [*an_order(4), "more"], an_order(5))
+    )
     shop.ingest()
     assert shop.rows("silver.orders", "order_id, _row") == [("o1", 1), ("o3", 3), ("o5", 5)]
     assert shop.rows("quarantine.orders", "_row, raw, reasons") == [
@@ -189,6 +196,7 @@ BAD_FILES = {
     "missing column": (csv(H[:3], an_order(1)[:3]).encode(), "column '会员号' (for member_id) is not there"),
     "column twice": (csv([*H, "会员号"], [*an_order(1), "x"]).encode(), "column '会员号' stands 2 times"),
     "other delimiter": (csv(H, an_order(1)).replace(",", ";").encode(), "is the delimiter ';'?"),
+    "another kind": (b"a,b\n1,2\n", "has none of the columns that orders.yaml reads (订单号, 下单时间, 支付时间, 会员号, ...); its own are a, b"),
     "open quote": (csv(H, an_order(1)).encode() + b'o2,2026-03-01,,"m\no3,2026-03-01,,m3\n', 'the quote (") opened on line 3 is never closed'),
     "no row fits": (csv(H, ["a", "b"], ["c", "d"]).encode(), "no row has the 4 columns of the header"),
 }  # fmt: skip
@@ -348,9 +356,15 @@ def test_rows_left_to_another_feed_are_counted_and_not_kept(tmp_path: Path) -> N
 
 
 def test_two_mappings_of_one_file_feed_two_tables_from_it(tmp_path: Path) -> None:
-    lines = {**LINES, "files": "orders/*", "fields": {**LINES["fields"], "order_id": "订单号", "ordered_at": "下单时间"}}
+    lines = {
+        **LINES,
+        "files": "orders/*",
+        "fields": {**LINES["fields"], "order_id": "订单号", "ordered_at": "下单时间"},
+    }
     shop = Shop(tmp_path, {"orders": ORDERS, "lines": lines})
-    shop.deliver("orders/1.csv", csv([*H, "sku", "qty", "paid"], [*an_order(1), "s", 1, "5"], [*an_order(1), "t", 1, "5"]))
+    shop.deliver(
+        "orders/1.csv", csv([*H, "sku", "qty", "paid"], [*an_order(1), "s", 1, "5"], [*an_order(1), "t", 1, "5"])
+    )
     report = shop.ingest()
     assert [(f.feed, f.rows_silver, f.rows_duplicate) for f in report.of_state("taken")] == [
         ("order_lines", 2, 0),
@@ -412,7 +426,9 @@ def test_many_small_files_make_few_files_in_the_lake(shop: Shop) -> None:
     report = shop.ingest()
     assert (report.taken, shop.count("silver.orders")) == (40, 40)
     assert len(shop.lake.files("silver.orders")) == 1
-    assert sorted(shop.rows("silver.orders", "order_id, _file")) == sorted((f"o{n}", f"orders/{n:02}.csv") for n in range(40))
+    assert sorted(shop.rows("silver.orders", "order_id, _file")) == sorted(
+        (f"o{n}", f"orders/{n:02}.csv") for n in range(40)
+    )
 
 
 def test_files_of_other_headers_may_be_parsed_together(shop: Shop) -> None:
@@ -427,10 +443,25 @@ def test_nothing_is_left_behind(shop: Shop) -> None:
     shop.deliver("orders/2.csv", b"")
     shop.ingest()
     root = shop.lake.root
-    known = {f.path for t in ("silver.orders", "bronze.orders", "quarantine.orders", "landing.manifest") for f in shop.lake.files(t)}
+    known = {
+        f.path
+        for t in ("silver.orders", "bronze.orders", "quarantine.orders", "landing.manifest")
+        for f in shop.lake.files(t)
+    }
     assert {str(p) for p in root.rglob("*.parquet") if "_delta_log" not in p.parts} == known
     assert not list(root.rglob("*.part"))
     assert not list((root / "ops").rglob("*.json*"))
+
+
+def test_landing_holds_what_the_manifest_names_and_nothing_else(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, an_order(1)))
+    shop.ingest()
+    shop.deliver("orders/1.csv", csv(H, an_order(2)))
+    shop.deliver("orders/same.csv", csv(H, an_order(1)))
+    shop.deliver("orders/bad.csv", "x,y\n1,2\n")
+    assert shop.ingest().failed == 2
+    held = {str(p.relative_to(shop.lake.root)) for p in (shop.lake.root / "landing" / "orders").iterdir()}
+    assert held == {r.path for r in manifest(shop.lake)}
 
 
 def test_no_new_files_publish_nothing(shop: Shop) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import jobs.units
+import jobs.execution
 from lake import journal
 from tests.ingest.shop import BROWSE, LINES, ORDERS, RECEIVED, Shop, csv
 from tests.ingest.test_ingest import H, L, an_order
@@ -73,11 +73,11 @@ def die_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[str]:
     from lake.lake import Lake
 
     for module, name in (
-        (jobs.units, "publish"),
-        (jobs.units, "write_intent"),
+        (jobs.execution, "publish"),
+        (jobs.execution, "write_intent"),
         (jobs.ingest, "write_intent"),
-        (jobs.units, "publish_manifest"),
-        (jobs.units, "forget_intent"),
+        (jobs.execution, "publish_manifest"),
+        (jobs.execution, "forget_intent"),
         (jobs.deliveries, "publish"),
         (jobs.deliveries, "copy_with_checksum"),
         (jobs.settling, "settle"),
@@ -94,8 +94,10 @@ def bury() -> None:
     journal._held.clear()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_that_dies_before_any_step_is_gone_on_with_to_the_same_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
 ) -> None:
     whole = make(tmp_path / "whole")
     with monkeypatch.context() as m:
@@ -103,7 +105,7 @@ def test_a_run_that_dies_before_any_step_is_gone_on_with_to_the_same_tables(
         second(whole)
     wanted = state(whole)
     assert len(steps) > 15
-    for moment in range(1, len(steps) + 1, 6):
+    for moment in range(every, len(steps) + 1, every):
         shop = make(tmp_path / str(moment))
         with monkeypatch.context() as m:
             reached = die_at(m, moment)
@@ -116,8 +118,13 @@ def test_a_run_that_dies_before_any_step_is_gone_on_with_to_the_same_tables(
         assert not list((shop.lake.root / "ops").rglob("*.json*"))
 
 
-def test_a_replay_that_dies_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    good_zone = {**ORDERS, "fields": {**ORDERS["fields"], "ordered_at": {"column": "下单时间", "time": ["auto", "%d.%m.%Y"]}}}
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_replay_that_dies_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+    good_zone = {
+        **ORDERS,
+        "fields": {**ORDERS["fields"], "ordered_at": {"column": "下单时间", "time": ["auto", "%d.%m.%Y"]}},
+    }
 
     def prepared(folder: Path) -> Shop:
         shop = Shop(folder, {"orders": ORDERS})
@@ -132,7 +139,7 @@ def test_a_replay_that_dies_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.
         whole.replay(RECEIVED + timedelta(days=1))
     wanted = {t: whole.content(t) for t in ("silver.orders", "quarantine.orders")}
     assert len(wanted["silver.orders"]) == 2
-    for moment in range(1, len(steps) + 1, 4):
+    for moment in range(every, len(steps) + 1, every):
         shop = prepared(tmp_path / str(moment))
         with monkeypatch.context() as m:
             die_at(m, moment)
@@ -150,7 +157,7 @@ def test_the_time_of_receipt_of_a_dead_run_is_kept(tmp_path: Path, monkeypatch: 
     shop = Shop(tmp_path, {"orders": ORDERS})
     shop.deliver("orders/1.csv", csv(H, an_order(1)))
     with monkeypatch.context() as m:
-        m.setattr(jobs.units, "publish", lambda *a, **k: (_ for _ in ()).throw(Killed()))
+        m.setattr(jobs.execution, "publish", lambda *a, **k: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             shop.ingest()
     bury()
@@ -168,7 +175,7 @@ def test_a_mapping_that_changes_after_the_death_does_not_mix_into_the_dead_run(
 ) -> None:
     shop = Shop(tmp_path, {"orders": ORDERS})
     shop.deliver("orders/1.csv", csv(H, an_order(1)))
-    real = jobs.units.publish
+    real = jobs.execution.publish
     calls = []
 
     def second_dies(*args: Any, **kwargs: Any) -> int:
@@ -178,7 +185,7 @@ def test_a_mapping_that_changes_after_the_death_does_not_mix_into_the_dead_run(
         return real(*args, **kwargs)
 
     with monkeypatch.context() as m:
-        m.setattr(jobs.units, "publish", second_dies)
+        m.setattr(jobs.execution, "publish", second_dies)
         with pytest.raises(Killed):
             shop.ingest()
     bury()
@@ -191,7 +198,7 @@ SCRIPT = """
 import os, signal, sys
 from datetime import timedelta
 from pathlib import Path
-from jobs import units, deliveries
+from jobs import execution, deliveries
 from lake.lake import Lake
 from tests.ingest.shop import RECEIVED, Shop
 count, moment = 0, int(sys.argv[2])
@@ -204,7 +211,7 @@ def wrap(module, name):
             os.kill(os.getpid(), signal.SIGKILL)
         return real(*args, **kwargs)
     setattr(module, name, step)
-for module, name in ((units, "publish"), (deliveries, "publish"), (Lake, "stage"), (units, "write_intent"), (units, "forget_intent")):
+for module, name in ((execution, "publish"), (deliveries, "publish"), (Lake, "stage"), (execution, "write_intent"), (execution, "forget_intent")):
     wrap(module, name)
 Shop(Path(sys.argv[1])).ingest(RECEIVED + timedelta(days=1), replace=True)
 """
@@ -219,7 +226,9 @@ def test_kill_9_at_ten_moments(tmp_path: Path) -> None:
     for moment in range(1, 20, 2):
         shop = make(tmp_path / str(moment))
         env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "RUST_LOG": "error"}
-        done = subprocess.run([sys.executable, "-c", SCRIPT, str(shop.folder), str(moment)], env=env, capture_output=True)
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(shop.folder), str(moment)], env=env, capture_output=True
+        )
         killed += done.returncode == -signal.SIGKILL
         second(shop)
         assert state(shop) == wanted, f"killed at {moment}: {done.stderr.decode()[-500:]}"

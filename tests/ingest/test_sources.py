@@ -47,7 +47,6 @@ def test_a_mapping_is_named_by_its_file_and_knows_its_columns(tmp_path: Path) ->
         (("files: orders/*.csv", "files: /etc/*"), "orders.yaml:2: files: wanted a pattern below the inbox folder"),
         (("files: orders/*.csv", "files: ../*"), "orders.yaml:2: files: wanted a pattern below the inbox folder"),
         (("order_id: 订单号", "oder_id: 订单号"), "orders.yaml:5: fields.oder_id: feed orders has no field 'oder_id'; did you mean 'order_id'?"),
-        (("order_id: 订单号", "order_id: 订单号"), ""),
         (("  order_id: 订单号\n", ""), "orders.yaml:4: fields: feed orders needs 'order_id' (订单号)"),
         (("time: auto", "tme: auto"), "orders.yaml:6: unknown key 'fields.ordered_at.tme'; did you mean 'time'?"),
         (("time: auto", "time: iso"), "orders.yaml:6: fields.ordered_at: 'iso' is no form of time"),
@@ -55,7 +54,7 @@ def test_a_mapping_is_named_by_its_file_and_knows_its_columns(tmp_path: Path) ->
         (("order_id: 订单号", "order_id: 订单号\n  order_id: x"), "orders.yaml:6: key 'order_id' stands twice (first on line 5)"),
         (("order_id: 订单号", "order_id: {column: a, constant: b}"), "orders.yaml:5: fields.order_id: wanted exactly one of column, constant, sum"),
         (("order_id: 订单号", "order_id: {column: yes}"), "YAML reads this word as true or false; put it in quotes"),
-        (("order_id: 订单号", "order_id: 订单号\n  freight_amount_minor: 运费"), "freight_amount_minor is money: say `unit: major` (yuan) or `unit: minor` (fen)"),
+        (("order_id: 订单号", "order_id: 订单号\n  freight_amount_minor: 运费"), "freight_amount_minor is money: say `unit: major` (yuan)"),
         (("order_id: 订单号", "order_id: {column: a, unit: major}"), "order_id is no money, so it has no unit"),
         (("order_id: 订单号", "order_id: {sum: [a, b]}"), "order_id is a string: sum, times, minus and negate are for numbers"),
         (("order_id: 订单号", "order_id: {column: a, time: auto}"), "order_id is a string: time and time_zone are for times"),
@@ -65,8 +64,6 @@ def test_a_mapping_is_named_by_its_file_and_knows_its_columns(tmp_path: Path) ->
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, change: tuple[str, str], message: str) -> None:
-    if not message:
-        return
     assert message in mistakes_of(tmp_path, GOOD.replace(*change))
 
 
@@ -75,7 +72,9 @@ def test_values_that_the_feed_does_not_know_are_refused(tmp_path: Path) -> None:
         "feed: browse\nfiles: b/*\nformat: jsonl\nfields:\n  occurred_at: t\n  device_id: d\n"
         "  behaviour: {column: act, values: {pv: vew}}\n"
     )
-    assert "orders.yaml:7: fields.behaviour: behaviour cannot be 'vew'; did you mean 'view'?" in mistakes_of(tmp_path, text)
+    assert "orders.yaml:7: fields.behaviour: behaviour cannot be 'vew'; did you mean 'view'?" in mistakes_of(
+        tmp_path, text
+    )
 
 
 def test_a_feed_of_persons_needs_one_of_their_ids(tmp_path: Path) -> None:
@@ -102,7 +101,10 @@ def test_a_mapping_survives_the_way_to_a_worker() -> None:
     from features.sources import Mapping
 
     for mapping in load_mappings(sorted((CONF / "sources").glob("*.yaml"))):
-        assert Mapping.model_validate(yaml.safe_load(yaml.safe_dump(mapping.model_dump(mode="json", by_alias=True)))) == mapping
+        assert (
+            Mapping.model_validate(yaml.safe_load(yaml.safe_dump(mapping.model_dump(mode="json", by_alias=True))))
+            == mapping
+        )
 
 
 def test_the_quarantine_filter_is_the_contract(tmp_path: Path) -> None:

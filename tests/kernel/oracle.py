@@ -33,12 +33,12 @@ def oracle(
     Texts come as texts. A value of None is left out.
     """
     counted = f"""
-        SELECT a.uid, a."at" AS instant, a.day, nullif(a.order_key, 0) AS order_key, a.amount_minor, a.list_amount_minor, a.quantity, a.behaviour_code,
+        SELECT a.uid, a."occurred_at" AS instant, a.day, nullif(a.order_key, 0) AS order_key, a.amount_minor, a.list_amount_minor, a.quantity, a.behaviour_code,
                nullif(p.brand, '') AS brand, nullif(p.category, '') AS category,
                nullif(p.category_parent, '') AS category_parent,
                nullif(a.sku_code, 0) AS sku, nullif(a.seller_code, 0) AS seller, nullif(a.channel_code, 0) AS channel,
                CASE WHEN a.peer_uid >= 0 THEN a.peer_uid END AS peer,
-               CAST(date_part('hour', timezone('{zone}', a."at")) AS INTEGER) AS hour
+               CAST(date_part('hour', timezone('{zone}', a."occurred_at")) AS INTEGER) AS hour
         FROM activity a
         LEFT JOIN products p ON p.sku_code = a.sku_code
         WHERE {" AND ".join(_conditions(fact, as_of, known_at_day))}

@@ -51,7 +51,7 @@ def row(uid: int, behaviour: str, at: str | datetime, zone: str = ZONE, **column
         "bucket": 0,
         "period": day.year * 100 + day.month,
         "uid": uid,
-        "at": stamp,
+        "occurred_at": stamp,
         "day": day,
         "behaviour_code": BEHAVIOURS[behaviour],
         "sku_code": 0,

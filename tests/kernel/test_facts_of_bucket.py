@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -117,3 +119,24 @@ def test_a_bucket_of_another_base_keeps_its_uids(tmp_path: Path) -> None:
     given = item(tmp_path, [table([row(300_004, "view", "2026-03-01")])], facts, date(2026, 3, 31), bucket=3)
     found = written(given, facts)["n"]
     assert found == {uid: int(uid == 300_004) for uid in range(300_000, 300_006)}
+
+
+def test_a_worker_does_not_import_pandas(tmp_path: Path) -> None:
+    declared = [
+        {"from": ["view"], "measure": "rows", "agg": "count", "window": 7},
+        {"from": ["view"], "measure": "brand", "agg": "preferred"},
+        {"from": ["pay"], "measure": "amount", "agg": "mean"},
+        {"from": ["pay"], "measure": "day", "agg": "last"},
+    ]
+    r = random.Random(5)
+    facts = [Fact.model_validate(f) for f in declared]
+    given = item(tmp_path, [table([drawn_row(r) for _ in range(80)])], facts, date(2026, 3, 10))
+    (tmp_path / "item.json").write_text(json.dumps(given))
+    program = (
+        "import json, sys; from jobs.facts import facts_of_bucket;"
+        f"facts_of_bucket(json.load(open({str(tmp_path / 'item.json')!r}))); sys.exit('pandas' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -41,7 +41,7 @@ def test_a_window_includes_both_its_ends() -> None:
 def test_days_are_cut_in_the_business_zone() -> None:
     # 23:59 on the 9th and 00:01 on the 10th in Shanghai are the same day in UTC
     rows = [row(1, "view", "2026-03-09 23:59:59"), row(1, "view", "2026-03-10 00:00:00")]
-    assert rows[0]["at"].date() == rows[1]["at"].date() == date(2026, 3, 9)
+    assert rows[0]["occurred_at"].date() == rows[1]["occurred_at"].date() == date(2026, 3, 9)
     assert one(rows, "2026-03-10", **VIEWS, window=1) == 1
     assert one(rows, "2026-03-09", **VIEWS) == 1
     assert one(rows, "2026-03-10", **{**VIEWS, "measure": "days"}) == 2
@@ -294,7 +294,7 @@ def test_a_row_that_lies_in_a_later_file_comes_to_its_place_in_time() -> None:
     files = [table(january), table(february)]
     rows = merged(files, [Fact(**ORDERS), Fact(**{**ORDERS, "measure": "channel", "agg": "first"})])
     assert rows.places is not None
-    assert np.all(np.diff(rows.column("at")[rows.begin[1] : rows.begin[2]]) > 0)
+    assert np.all(np.diff(rows.column("occurred_at")[rows.begin[1] : rows.begin[2]]) > 0)
     first = Fact(**{**ORDERS, "measure": "channel", "agg": "first"}, id="first")
     assert values(files, [first], date(2026, 3, 10))["first"][1] == "miniprogram"
     assert values(files[::-1], [first], date(2026, 3, 10))["first"][1] == "miniprogram"

@@ -65,7 +65,7 @@ def test_identity_finds_the_true_persons(con: duckdb.DuckDBPyConnection) -> None
 def test_orders_belong_to_the_person_who_made_them(con: duckdb.DuckDBPyConnection) -> None:
     right, known, orders = one(
         con,
-        f"""
+        """
         select count(*) filter (w.person_id = t.person_id), count(w.person_id), count(*)
         from truth_orders t
         anti join truth_guest_checkouts g on g.order_id = t.order_id
@@ -80,7 +80,7 @@ def test_orders_belong_to_the_person_who_made_them(con: duckdb.DuckDBPyConnectio
 def test_guests_are_never_merged(con: duckdb.DuckDBPyConnection) -> None:
     uids, orders = one(
         con,
-        f"""
+        """
         select count(distinct uid), count(distinct order_id)
         from truth_guest_checkouts g join identity.identifiers i on i.id_kind = 'guest' and i.id_value = g.order_id
         where cookie_id is null

@@ -165,6 +165,7 @@ def test_quality_counts_users_whose_value_changed(busy: Shop) -> None:
     assert counted_["n"] == changed["n"] > 0
 
 
+@pytest.mark.slow
 def test_running_a_day_again_changes_nothing(copy: Shop) -> None:
     before = contents(copy)
     copy.profile(DAYS[-1])
@@ -172,6 +173,7 @@ def test_running_a_day_again_changes_nothing(copy: Shop) -> None:
     assert contents(copy) == before
 
 
+@pytest.mark.slow
 def test_a_backfilled_day_repairs_the_changes_and_flows_of_the_next(copy: Shop) -> None:
     copy.profile("2026-03-29")
     flows = copy.rows("select distinct from_as_of from segments.segment_flows where as_of = '2026-03-30'")
@@ -315,6 +317,7 @@ def test_known_at_leaves_out_what_was_learned_later(handmade: Shop) -> None:
     assert handmade.user("late", "2026-03-10")["orders_30d"] == 0
 
 
+@pytest.mark.slow
 def test_who_is_merged_away_is_lost_and_the_flows_say_so(shop: Shop) -> None:
     member(shop, "m1", "2026-03-01 10:00")
     member(shop, "m2", "2026-03-02 10:00")

@@ -1,0 +1,73 @@
+"""Which version of a row counts: the latest, the one known at a time, the one in force at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from features.versions import as_known
+from lake.engine import Engine, open_engine
+from schemas.contracts import contract
+from tests.ingest.shop import RECEIVED, Shop, csv
+
+PRODUCTS = {
+    "feed": "products",
+    "files": "products/*",
+    "format": "csv",
+    "fields": {"sku_id": "sku", "brand": "brand", "source_time": "changed"},
+}
+H = ["sku", "brand", "changed"]
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    found = open_engine("embedded", cores=1)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """a: changed by the source twice, delivered out of order; b: never dated; c: two rows of one moment in one file."""
+    shop = Shop(tmp_path_factory.mktemp("versions"), {"products": PRODUCTS})
+    shop.deliver(
+        "products/1.csv",
+        csv(H, ["a", "new", "2026-03-05"], ["b", "first", ""], ["c", "x", "2026-03-01"], ["c", "y", "2026-03-01"]),
+    )
+    shop.ingest(RECEIVED)
+    shop.deliver("products/2.csv", csv(H, ["a", "old", "2026-03-02"], ["b", "second", ""]))
+    shop.ingest(RECEIVED + DAY)
+    return shop
+
+
+def known(engine: Engine, shop: Shop, **limits: Any) -> dict[str, str]:
+    frame = as_known(engine.table(shop.lake, "silver.products"), contract("silver.products"), **limits)
+    rows = frame.select("sku_id", "brand").collect()
+    assert len({r.sku_id for r in rows}) == len(rows)
+    return {r.sku_id: r.brand for r in rows}
+
+
+def test_the_latest_is_the_one_that_the_source_made_last_not_the_one_delivered_last(engine: Engine, shop: Shop) -> None:
+    assert known(engine, shop) == {"a": "new", "b": "second", "c": "y"}
+
+
+def test_what_was_known_at_a_time_leaves_later_deliveries_out(engine: Engine, shop: Shop) -> None:
+    assert known(engine, shop, known_at=RECEIVED) == {"a": "new", "b": "first", "c": "y"}
+    assert known(engine, shop, known_at=RECEIVED - timedelta(microseconds=1)) == {}
+
+
+def test_what_was_in_force_at_a_time_leaves_later_versions_out(engine: Engine, shop: Shop) -> None:
+    third = datetime(2026, 3, 3, tzinfo=UTC)
+    assert known(engine, shop, as_of_time=third) == {"a": "old", "c": "y"}
+    assert known(engine, shop, as_of_time=RECEIVED + DAY) == {"a": "new", "b": "second", "c": "y"}
+    assert known(engine, shop, as_of_time=third, known_at=RECEIVED) == {"c": "y"}
+
+
+def test_it_has_every_column_once_and_no_other(engine: Engine, shop: Shop) -> None:
+    c = contract("silver.products")
+    frame = as_known(engine.table(shop.lake, "silver.products"), c)
+    assert sorted(frame.columns) == sorted(c.column_names)
