@@ -21,6 +21,7 @@ from schemas.errors import AuditError
 from tests.pipeline import shop
 
 LAST = shop.LAST
+pytestmark = pytest.mark.slow
 
 
 def one(project: Project, sql: str) -> tuple[Any, ...]:
@@ -112,7 +113,6 @@ def test_an_audience_is_built_from_the_release_that_readers_see(three_days: Proj
     assert build(three_days, name, engine=embedded).already_built
 
 
-@pytest.mark.slow
 def test_running_an_older_day_again_never_moves_the_latest_back(tmp_path: Path, embedded: Engine) -> None:
     project = shop.new_project(tmp_path / "project")
     days = shop.last_days(2)
@@ -123,7 +123,6 @@ def test_running_an_older_day_again_never_moves_the_latest_back(tmp_path: Path, 
     assert releases.release(project.lake).as_of == days[1]
 
 
-@pytest.mark.slow
 def test_one_delivery_at_once_and_day_by_day_give_the_same_last_day(
     three_days: Project, tmp_path: Path, embedded: Engine
 ) -> None:
@@ -137,7 +136,6 @@ def test_one_delivery_at_once_and_day_by_day_give_the_same_last_day(
     assert one(project, sums) == one(three_days, sums)
 
 
-@pytest.mark.slow
 def test_a_failing_audit_stops_the_publication_and_yesterday_stays(
     tmp_path: Path, embedded: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

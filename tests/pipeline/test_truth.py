@@ -13,6 +13,7 @@ from schemas.behaviours import BEHAVIOURS
 from tests.pipeline import shop
 
 LAST = shop.LAST
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
