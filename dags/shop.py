@@ -21,7 +21,8 @@ from airflow.sdk import DAG, Asset, CronPartitionTimetable, PartitionedAssetTime
 from airflow.sdk.definitions.asset import BaseAsset
 
 COMMAND = os.environ.get("HUAXIANG_COMMAND", "huaxiang")
-DAY = "{{ partition_key }}"
+# A key that is no day fails here: it goes into a shell command.
+DAY = "{{ macros.ds_format(partition_key, '%Y-%m-%d', '%Y-%m-%d') }}"
 ZONE = os.environ.get("HUAXIANG_TIME_ZONE", "Asia/Shanghai")
 
 ORDERS = Asset(name="orders", uri="huaxiang://silver/orders")
