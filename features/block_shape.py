@@ -14,20 +14,24 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Shape:
-    """What decides the SQL of a block: columns, whether text needs escapes, and which columns are not ASCII (``wide``), need
-    trimming (``ragged``), or hold one of the signs ``+'=`` (``odd``)."""
+    """What decides the SQL of a block: its columns, and whether text needs JSON escapes (``special``).
+
+    Columns by their place: ``wide`` are not ASCII, ``full`` may hold full-width forms, ``ragged`` need trimming, ``odd``
+    hold one of the signs ``+'=``.
+    """
 
     columns: tuple[str, ...]
     special: bool
     wide: frozenset[int]
     ragged: frozenset[int]
     odd: frozenset[int]
+    full: frozenset[int]
     has_raw: bool
 
 
 def look(block: pa.Table, columns: Sequence[str]) -> Shape:
     """The block's shape, from its buffers: what the generated SQL may leave out."""
-    special, wide, ragged, odd = False, set(), set(), set()
+    special, wide, ragged, odd, full = False, set(), set(), set(), set()
     for k in range(len(columns)):
         for chunk in block[f"c{k}"].chunks:
             text, ends = _bytes_of(chunk)
@@ -36,12 +40,20 @@ def look(block: pa.Table, columns: Sequence[str]) -> Shape:
             high = bool((text >= 0x80).any())
             if high:
                 wide.add(k)
+                if (text == 0xEF).any():
+                    full.add(k)
             if _has_ragged(text, ends, high):
                 ragged.add(k)
             if ((text == 0x2B) | (text == 0x27) | (text == 0x3D)).any():
                 odd.add(k)
     return Shape(
-        tuple(columns), special, frozenset(wide), frozenset(ragged), frozenset(odd), "raw" in block.column_names
+        tuple(columns),
+        special,
+        frozenset(wide),
+        frozenset(ragged),
+        frozenset(odd),
+        frozenset(full),
+        "raw" in block.column_names,
     )
 
 

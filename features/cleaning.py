@@ -23,10 +23,12 @@ from features.instants import NO_TIME, business_months, instants_of
 from features.sources import Condition, FieldRule, Mapping
 from schemas.arrow import arrow_field
 from schemas.contracts import Column, Contract
-from schemas.quarantine import PERSON_MISSING, literal, quoted, refusals
+from schemas.quarantine import PERSON_MISSING, UNIT_SEPARATOR, literal, one_of, quoted, refusals
 
-SEPARATOR = "chr(31)"
+SEPARATOR = literal(UNIT_SEPARATOR)
 MOST_SHOWN = 60
+FEW = 64
+"""Rows that are put into their place by cutting a table around them, which copies nothing."""
 _SQL_INTEGERS = {"int32": "integer", "int64": "bigint"}
 
 
@@ -73,6 +75,7 @@ class Cleaner:
         self.connection = connection
         self.fields = [c for c in self.contract.feed_columns if c.name in mapping.fields]
         self._statements: dict[tuple[Shape, bool], _Statements] = {}
+        self._likely: dict[str, str] = {}
         self._mostly_plain = True
 
     @cached_property
@@ -92,13 +95,14 @@ class Cleaner:
         """
         block = block.combine_chunks().append_column("i", pa.array(np.arange(len(block), dtype=np.int64)))
         shape = look(block, columns)
+        if not self._likely:
+            self._likely = self._likely_times(block, columns)
         moved = np.zeros(len(block), dtype=bool)
         found, unread = self._evaluated(block, shape, moved, thorough=not self._mostly_plain)
         if len(unread) and self._mostly_plain:
             self._mostly_plain = len(unread) < len(found) / 4
             again, unread = self._evaluated(unread, shape, moved, thorough=True)
-            settled = found.filter(pc.invert(found["refused"]))
-            found = pa.concat_tables([settled, again]).sort_by("i")
+            found = _replaced(found, again)
         said = pa.chunked_array([pa.array([], pa.string())])
         if len(unread):
             said = self._run(self._prepared(shape, thorough=True).reasons, unread)["reasons"]
@@ -114,6 +118,18 @@ class Cleaner:
             refused=found["refused"].to_numpy(zero_copy_only=False),
             reasons=said,
         )
+
+    def _likely_times(self, block: pa.Table, columns: Sequence[str]) -> dict[str, str]:
+        """For each time, the format of its first value: trying the others first is what reading times costs."""
+        found = {}
+        for col in self.fields:
+            column = self.mapping.fields[col.name].column
+            if col.field.type in ("timestamp", "date") and column is not None and column in columns:
+                values = block[f"c{list(columns).index(column)}"].slice(0, 1000).to_pylist()
+                first = next((v.strip() for v in values if v and v.strip()), "")
+                if form := forms.format_of(first):
+                    found[col.name] = form
+        return found
 
     def _evaluated(
         self, block: pa.Table, shape: Shape, moved: np.ndarray, *, thorough: bool
@@ -172,7 +188,13 @@ class Cleaner:
     def _composed(self, shape: Shape, thorough: bool) -> _Statements:
         text = _Texts(self.mapping, shape, forms.Steps(), thorough)
         chosen = [
-            forms.local_and_zoned(text.steps, text.origin(c), self.mapping.fields[c.name].time, thorough=thorough)
+            forms.local_and_zoned(
+                text.steps,
+                text.origin(c),
+                self.mapping.fields[c.name].time,
+                thorough=thorough,
+                likely=self._likely.get(c.name),
+            )
             for c in self.stamps
         ]
         pairs = ", ".join(f"{local} as n{n}, {zoned} as z{n}" for n, (local, zoned) in enumerate(chosen)) or "i"
@@ -230,9 +252,9 @@ class Cleaner:
         if kind == "timestamp":
             return f"u{self.stamps.index(col)}", f"time ({' or '.join(rule.time) or 'auto'})"
         if kind == "date":
-            return forms.calendar_date(
-                steps, t, rule.time, thorough=text.thorough
-            ), f"date ({' or '.join(rule.time) or 'auto'})"
+            likely = self._likely.get(col.name)
+            value = forms.calendar_date(steps, t, rule.time, thorough=text.thorough, likely=likely)
+            return value, f"date ({' or '.join(rule.time) or 'auto'})"
         if kind == "bool":
             return steps.let(forms.yes_or_no(t), t), "yes or no"
         if kind in ("int32", "int64", "float64"):
@@ -333,6 +355,20 @@ class Cleaner:
         return f"md5(concat({', '.join(pieces)}))"
 
 
+def _replaced(found: pa.Table, again: pa.Table) -> pa.Table:
+    """``found`` with its refused rows replaced by ``again``, which are the same rows in the same order."""
+    places = np.flatnonzero(found["refused"].to_numpy(zero_copy_only=False))
+    if len(places) > FEW:
+        order = np.arange(len(found))
+        order[places] = len(found) + np.arange(len(again))
+        return pa.concat_tables([found, again]).take(pa.array(order))
+    pieces, start = [], 0
+    for n, place in enumerate(places.tolist()):
+        pieces += [found.slice(start, place - start), again.slice(n, 1)]
+        start = place + 1
+    return pa.concat_tables([*pieces, found.slice(start)])
+
+
 @dataclass(frozen=True)
 class _Statements:
     """Over ``block``: its times, its typed rows, and the reasons of rows that are refused."""
@@ -383,7 +419,7 @@ class _Texts:
             return "null::varchar"
         k = self.shape.columns.index(name)
         text = f"replace(c{k}, {SEPARATOR}, ' ')" if self.shape.special else f"c{k}"
-        if plain and k in self.shape.wide:
+        if plain and k in self.shape.full:
             text = forms.half_width(text)
         if k not in self.shape.ragged:
             return text
@@ -407,7 +443,7 @@ class _Texts:
         if c.is_empty is not None:
             return f"{text} {'=' if c.is_empty else '<>'} ''"
         listed = c.in_ if c.in_ is not None else c.not_in or ()
-        found = forms.one_of(text, listed) if listed else "false"
+        found = one_of(text, listed) if listed else "false"
         return found if c.in_ is not None else f"not {found}"
 
     def origin(self, col: Column) -> str:
@@ -442,7 +478,7 @@ def _mapped(text: str, rule: FieldRule) -> str:
 
 
 def _unmapped(text: str, rule: FieldRule) -> str:
-    known = forms.one_of(f"coalesce({text}, '')", ["", *(k.strip() for k in rule.values)])
+    known = one_of(f"coalesce({text}, '')", ["", *(k.strip() for k in rule.values)])
     return f"not {known}"
 
 

@@ -8,10 +8,10 @@ and ``thorough``, for all forms; a statement of quick ones is planned and run se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from schemas.quarantine import literal
+from schemas.quarantine import literal, one_of
 
 WHITE = " \t\r\n\x0b\x0c\u00a0\u3000\u200b\ufeff"
 FULL_WIDTH = "".join(chr(c) for c in range(0xFF01, 0xFF5F)) + "\u3000\uffe5"
@@ -99,11 +99,6 @@ def trimmed(text: str, white: str = WHITE) -> str:
     return f"trim({text}, {literal(white)})"
 
 
-def one_of(text: str, words: Iterable[str]) -> str:
-    """Is ``text`` one of ``words``? Not written as IN: DuckDB makes a hash join of that, which no case can skip."""
-    return f"list_contains([{', '.join(literal(w) for w in dict.fromkeys(words))}], {text})"
-
-
 def present(text: str, absent: Sequence[str], *, fold: bool = True) -> str:
     """``text``, or null where it is one of ``absent`` (compared in lower case if ``fold``)."""
     longest = max(len(a.encode()) for a in absent)
@@ -115,14 +110,18 @@ def present(text: str, absent: Sequence[str], *, fold: bool = True) -> str:
 _PLAIN_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 
 
+def _marks(symbols: Sequence[str]) -> list[str]:
+    """Currency symbols as parts of a pattern, the longest first."""
+    return sorted((s.replace("$", r"\$") for s in symbols), key=len, reverse=True)
+
+
 def number(text: str, symbols: Sequence[str] = (), *, thorough: bool) -> str:
     """DECIMAL(28,9): plain; thorough also with thousands separators, with 万, with one of ``symbols`` at an end."""
     # A cast alone would take underscores too.
     plain = f"when regexp_full_match({text}, {literal(_PLAIN_NUMBER)}) then try_cast({text} as decimal(28,9))"
     if not thorough:
         return f"case {plain} end"
-    signs = "|".join(sorted((s.replace("$", r"\$") for s in symbols), key=len, reverse=True))
-    mark = f"(?:{signs})?" if signs else ""
+    mark = f"(?:{'|'.join(_marks(symbols))})?" if symbols else ""
     pattern = rf"^(?i)([+-]?)\s*{mark}\s*([+-]?)\s*(\d{{1,3}}(?:,\d{{3}})+|\d+)?(\.\d*)?\s*(万)?\s*{mark}$"
     parts = f"regexp_extract({text}, {literal(pattern)}, ['sign', 'sign2', 'whole', 'rest', 'wan'])"
     amount = "try_cast(p.sign || p.sign2 || replace(p.whole, ',', '') || p.rest as decimal(28,9))"
@@ -146,7 +145,12 @@ def money(text: str, digits: int, symbols: Sequence[str], *, thorough: bool) -> 
     quick = f"round({text}::decimal(14,4) * {10**digits}::decimal({digits + 1},0), 0)::bigint"
     plain = f"when regexp_full_match({text}, '-?\\d{{1,10}}(\\.\\d{{1,4}})?') then {quick}"
     if not thorough:
-        return f"case {plain} end"
+        # Matching without groups is an order of magnitude faster than taking the parts out.
+        mark = f"({'|'.join(_marks(symbols))})?" if symbols else ""
+        marked = rf"(?i){mark}-?(\d{{1,10}}|\d{{1,3}}(,\d{{3}}){{1,2}})(\.\d{{1,4}})?{mark}"
+        signs = "".join(dict.fromkeys("," + "".join(s + s.upper() for s in symbols)))
+        bare = quick.replace(text, f"translate({text}, {literal(signs)}, '')")
+        return f"case {plain} when regexp_full_match({text}, {literal(marked)}) then {bare} end"
     other = once(number(text, symbols, thorough=True), "n", minor_units("n", digits))
     return f"case {plain} when {text} is not null then {other} end"
 
@@ -195,11 +199,25 @@ def is_shortened(text: str) -> str:
     return f"contains(upper({text}), 'E+') and regexp_full_match({text}, '\\d(\\.\\d+)?[eE]\\+\\d{{1,3}}')"
 
 
-def local_and_zoned(steps: Steps, text: str, forms: Sequence[str], *, thorough: bool) -> tuple[str, str]:
+def format_of(sample: str) -> str | None:
+    """The quick format that reads a value, if one does."""
+    for form in (*FAST_TIMES, *FAST_ZONED):
+        try:
+            datetime.strptime(sample, form)
+        except ValueError:
+            continue
+        return form
+    return None
+
+
+def local_and_zoned(
+    steps: Steps, text: str, forms: Sequence[str], *, thorough: bool, likely: str | None = None
+) -> tuple[str, str]:
     """Two names: the local stamp (TIMESTAMP without zone), and microseconds UTC where the text names its zone.
 
     At most one of them is not null. ``auto`` reads what Chinese shops, spreadsheets and ISO 8601 write, and epochs of
     10 (seconds) or 13 (milliseconds) digits; never day-month orders, which are ambiguous: those need a format.
+    ``likely`` is the quick format to try first.
     """
     local, zoned = [], []
     # DuckDB reads these words as times whatever the format says.
@@ -207,7 +225,7 @@ def local_and_zoned(steps: Steps, text: str, forms: Sequence[str], *, thorough: 
     text = steps.let(f"case when strlen({text}) <= 9 and {words} then '?' else {text} end", text)
     for form in forms or ("auto",):
         if form == "auto":
-            here, there = _auto(steps, text, thorough=thorough)
+            here, there = _auto(steps, text, thorough=thorough, likely=likely)
             local.append(here)
             zoned += there
         elif form in ("epoch_seconds", "epoch_milliseconds"):
@@ -225,9 +243,9 @@ def local_and_zoned(steps: Steps, text: str, forms: Sequence[str], *, thorough: 
     )
 
 
-def calendar_date(steps: Steps, text: str, forms: Sequence[str], *, thorough: bool) -> str:
+def calendar_date(steps: Steps, text: str, forms: Sequence[str], *, thorough: bool, likely: str | None = None) -> str:
     """DATE; a year or a month alone stand for their first day. A stamp with a zone keeps the day that it writes."""
-    local, zoned = local_and_zoned(steps, text, forms, thorough=thorough)
+    local, zoned = local_and_zoned(steps, text, forms, thorough=thorough, likely=likely)
     found = [f"({local})::date", f"make_timestamp({zoned})::date"]
     if thorough and (not forms or "auto" in forms):
         pattern = r"^(\d{4})\s*(?:[-/.年]\s*(\d{1,2})?\s*月?)?$"
@@ -252,34 +270,40 @@ def _epoch(text: str, factor: int, shape: str) -> str:
     )
 
 
-def _auto(steps: Steps, text: str, *, thorough: bool) -> tuple[str, list[str]]:
-    fast = steps.let(f"try_strptime({text}, [{', '.join(literal(f) for f in FAST_TIMES)}])", text)
-    left = steps.let(f"case when {fast} is null then {text} end", text, fast)
+def _auto(steps: Steps, text: str, *, thorough: bool, likely: str | None) -> tuple[str, list[str]]:
+    given, first = text, "null::bigint"
+    if likely in FAST_ZONED:
+        first = steps.let(f"epoch_us(try_strptime({text}, {literal(likely or '')}))", text)
+        given = steps.let(f"case when {first} is null then {text} end", first, text)
+    order = [likely, *FAST_TIMES] if likely in FAST_TIMES else FAST_TIMES
+    tried = ", ".join(literal(f) for f in dict.fromkeys(order) if f)
+    fast = steps.let(f"case when {given} is not null then try_strptime({given}, [{tried}]) end", given)
+    left = steps.let(f"case when {fast} is null then {given} end", given, fast)
     zones = f"epoch_us(try_strptime({left}, [{', '.join(literal(f) for f in FAST_ZONED)}]))"
-    zoned = steps.let(f"case when {left} is not null then {zones} end", left)
+    zoned = steps.let(f"coalesce({first}, case when {left} is not null then {zones} end)", left, first)
     if not thorough:
         return fast, [zoned]
     rest = steps.let(f"case when {zoned} is null then {left} end", zoned, left)
     names = ", ".join(literal(n) for n in TIME_PARTS)
-    parts = f"regexp_extract({rest}, {literal(TIME_PATTERN)}, [{names}])"
-    written = once(parts, "p", f"case when p.z = '' then {_stamp('p')} end")
+    p = steps.let(
+        f"case when {rest} is not null then regexp_extract({rest}, {literal(TIME_PATTERN)}, [{names}]) end", rest
+    )
+    at = steps.let(_stamp(p), p)
     compact = (
         f"case when regexp_full_match({rest}, '\\d{{8}}|\\d{{12}}|\\d{{14}}') then case strlen({rest}) "
         f"when 8 then try_strptime({rest}, '%Y%m%d') when 12 then try_strptime({rest}, '%Y%m%d%H%M') "
         f"else try_strptime({rest}, '%Y%m%d%H%M%S') end end"
     )
-    slow = f"coalesce({compact}, {written})"
-    local = steps.let(f"case when {fast} is not null then {fast} when {rest} is not null then {slow} end", fast, rest)
+    local = steps.let(f"coalesce({fast}, {compact}, case when {p}.z = '' then {at} end)", fast, rest, p, at)
     minutes = (
-        "case when upper(p.z) = 'Z' or upper(p.z) = 'UTC' or upper(p.z) = 'GMT' then 0 else "
-        "(case when left(p.z, 1) = '-' then -1 else 1 end) * (substr(p.z, 2, 2)::int * 60 + "
-        "case when strlen(p.z) > 3 then right(p.z, 2)::int else 0 end) end"
+        f"case when upper({p}.z) = 'Z' or upper({p}.z) = 'UTC' or upper({p}.z) = 'GMT' then 0 else "
+        f"(case when left({p}.z, 1) = '-' then -1 else 1 end) * (substr({p}.z, 2, 2)::int * 60 + "
+        f"case when strlen({p}.z) > 3 then right({p}.z, 2)::int else 0 end) end"
     )
-    named = once(parts, "p", f"case when p.z <> '' then epoch_us({_stamp('p')}) - ({minutes})::bigint * 60000000 end")
+    named = f"case when {p}.z <> '' then epoch_us({at}) - ({minutes})::bigint * 60000000 end"
     epochs = [_epoch(rest, factor, digits) for factor, digits in ((1_000_000, r"\d{10}"), (1_000, r"\d{13}"))]
-    other = f"coalesce({', '.join([*epochs, named])})"
-    there = f"case when {zoned} is not null then {zoned} when {rest} is not null and {local} is null then {other} end"
-    return local, [steps.let(there, rest, local, zoned)]
+    other = f"case when {local} is null then coalesce({', '.join([*epochs, named])}) end"
+    return local, [steps.let(f"coalesce({zoned}, {other})", rest, local, zoned, p, at)]
 
 
 def _stamp(p: str) -> str:

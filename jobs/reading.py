@@ -28,6 +28,8 @@ from schemas.errors import InputError
 from schemas.quarantine import literal
 
 BLOCK_BYTES = 16 << 20
+MOST_NAMED = 5
+"""Missing columns that an error names before it only counts."""
 PARQUET, ZIP, EXCEL = b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -382,6 +384,8 @@ def _checked_columns(names: Sequence[str], name: str, mapping: Mapping) -> tuple
             wrong.append(f"column {column!r} stands {count} times in the header")
     if wrong:
         hint = _other_delimiter(names, mapping)
+        more = len(wrong) - MOST_NAMED
+        wrong = wrong[:MOST_NAMED] + ([f"and {more} more columns"] if more > 0 else [])
         raise InputError(f"{name}: {'; '.join(w.rstrip('; ') for w in wrong)}{hint}")
     return tuple(names)
 

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lake.spark_jars import cache_folder, jars, java_version
-from schemas.errors import NotThereError
+from schemas.errors import ConfigurationError, NotThereError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 CONNECT_ADDRESS = "sc://"
+EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+CATALOG = "spark.sql.catalog.spark_catalog"
+CATALOG_CLASS = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 MIB = 1024 * 1024
 _MODE = "SPARK_CONNECT_MODE_ENABLED"
 # Level warn and a filter, not level error: Spark's shell announces on the console that it changes another level.
@@ -62,8 +65,8 @@ def settings(work: Path, cores: int, memory_bytes: int) -> dict[str, str]:
         options += ["-Xshare:auto", f"-XX:SharedArchiveFile={archive}", "-Xlog:disable", "-Xlog:all=error:stderr"]
     return {
         **runtime_settings(cores),
-        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.extensions": EXTENSION,
+        CATALOG: CATALOG_CLASS,
         "spark.jars": ",".join(str(j) for j in found),
         # On the class path as well: classes of spark.jars cannot be shared between starts.
         "spark.driver.extraClassPath": path,
@@ -112,19 +115,27 @@ def archive_classes() -> Path:
     if archive.exists():
         return archive
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="huaxiang-") as name:
-        work, made = Path(name), archive.with_suffix(f".{os.getpid()}")
-        session = _local(work, 2, 1024 * MIB, f"-XX:ArchiveClassesAtExit={made} -Xlog:disable")
-        from pyspark.sql import functions as F
-
-        frame = session.spark.range(1000).withColumn("third", F.col("id") % 3)
-        totals = frame.groupBy("third").agg(F.sum("id").alias("total"), F.countDistinct("id").alias("ids"))
-        for form in ("parquet", "delta"):
-            totals.write.format(form).partitionBy("third").save(str(work / form))
-        session.spark.read.format("delta").load(str(work / "delta")).join(frame, "third").orderBy("id").toPandas()
-        session.stop()
-    made.replace(archive)
+    made = archive.with_suffix(f".{os.getpid()}")
+    try:
+        with tempfile.TemporaryDirectory(prefix="huaxiang-") as name:
+            _small_round(Path(name), f"-XX:ArchiveClassesAtExit={made} -Xlog:disable")
+        made.replace(archive)
+    finally:
+        made.unlink(missing_ok=True)
     return archive
+
+
+def _small_round(work: Path, java_options: str) -> None:
+    """What most jobs load: an aggregate, a join, Parquet and Delta written and read."""
+    session = _local(work, 2, 1024 * MIB, java_options)
+    from pyspark.sql import functions as F
+
+    frame = session.spark.range(1000).withColumn("third", F.col("id") % 3)
+    totals = frame.groupBy("third").agg(F.sum("id").alias("total"), F.countDistinct("id").alias("ids"))
+    for form in ("parquet", "delta"):
+        totals.write.format(form).partitionBy("third").save(str(work / form))
+    session.spark.read.format("delta").load(str(work / "delta")).join(frame, "third").orderBy("id").toPandas()
+    session.stop()
 
 
 def spark_session(where: str, work: Path, cores: int, memory_bytes: int) -> Session:
@@ -146,6 +157,9 @@ def spark_session(where: str, work: Path, cores: int, memory_bytes: int) -> Sess
 
 
 def remote(address: str) -> SparkSession:
+    """A session of its own at a Spark Connect address."""
+    # Its handlers run in every child that is forked, and now and then kill the one that becomes Spark's JVM.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     from pyspark.sql.connect.session import SparkSession as RemoteSession
 
     # Functions of pyspark.sql choose their dialect by this variable, not by the session.
@@ -164,6 +178,12 @@ def _submitted(cores: int) -> Session:
     from pyspark.sql import SparkSession
 
     spark = SparkSession.builder.getOrCreate()
+    if EXTENSION not in spark.conf.get("spark.sql.extensions", ""):
+        raise ConfigurationError(
+            "this Spark session does not know Delta: give spark-submit "
+            f"--conf spark.sql.extensions={EXTENSION} --conf {CATALOG}={CATALOG_CLASS} "
+            f"--jars {','.join(str(j) for j in jars())}"
+        )
     for key, value in runtime_settings(cores).items():
         spark.conf.set(key, value)
     return Session(spark, spark.stop)

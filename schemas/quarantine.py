@@ -5,11 +5,14 @@ Only checks of level ``fail`` send a row aside; those of level ``warn`` are judg
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from schemas.contracts import SILVER_LINEAGE, Check, Column, Contract
 
+UNIT_SEPARATOR = "\x1f"
+"""Parts values where text is put together; cleaning takes it out of text."""
 PERSON_MISSING = "no id of the person"
 
 
@@ -34,6 +37,17 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """A string literal for SQL, whatever characters it has."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def one_of(text: str, words: Iterable[str]) -> str:
+    """Is ``text`` one of ``words``? Null where it is null; text has no unit separators.
+
+    One search in one constant: DuckDB makes a hash join of IN, which no ``case`` can skip, and list_contains is forty
+    times slower than this.
+    """
+    listed = UNIT_SEPARATOR + "".join(w + UNIT_SEPARATOR for w in dict.fromkeys(words))
+    mark = literal(UNIT_SEPARATOR)
+    return f"contains({literal(listed)}, {mark} || {text} || {mark})"
 
 
 def refusals(c: Contract) -> tuple[Refusal, ...]:
@@ -68,8 +82,9 @@ def _column_refusals(col: Column) -> list[Refusal]:
             Refusal(col.name, f"{name} > {_bound(col, col.max)}", f"must be at most {_plain(col.max)}", personal)
         )
     if col.values:
-        known = f"list_contains([{', '.join(literal(v) for v in col.values)}], {name})"
-        found.append(Refusal(col.name, f"not {known}", f"must be one of {', '.join(col.values)}", personal))
+        found.append(
+            Refusal(col.name, f"not {one_of(name, col.values)}", f"must be one of {', '.join(col.values)}", personal)
+        )
     return found
 
 

@@ -145,3 +145,28 @@ def test_every_import_is_of_something_that_the_base_installation_or_an_extra_bri
                 if name not in local and name not in sys.stdlib_module_names and not distributions & declared:
                     wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}, which setup.cfg does not name")
     assert not wrong
+
+
+def test_every_dag_is_in_the_page_of_schedules() -> None:
+    page = (ROOT / "docs" / "schedules.md").read_text(encoding="utf-8")
+    makers = {"early_every_day", "after"}
+    ids = {
+        node.args[0].value
+        for path in modules("dags")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in makers
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert len(ids) == 6
+    assert {i for i in ids if f"| `{i}` |" not in page} == set()
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    broken = []
+    for page in (p for p in files() if p.suffix == ".md"):
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)}: {target}")
+    assert not broken

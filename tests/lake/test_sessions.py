@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,8 +13,11 @@ import pytest
 
 from lake.engine import Engine, open_engine
 from lake.sail_session import environment
-from lake.spark_session import spark_session
+from lake.spark_jars import jars
+from lake.spark_session import CATALOG, CATALOG_CLASS, EXTENSION, spark_session
 from schemas.errors import NotThereError
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_session_zone_is_utc_whatever_the_machine_has(engine: Engine) -> None:
@@ -54,3 +61,39 @@ def test_spark_writes_timestamps_that_read_back_with_their_zone(spark: Engine, t
     spark.spark.sql("select timestamp '2026-03-01 00:00:00' as at").coalesce(1).write.parquet(str(folder))
     (path,) = folder.glob("*.parquet")
     assert str(pq.read_schema(path).field("at").type) == "timestamp[us, tz=UTC]"
+
+
+def submit(folder: Path, *settings: str) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("spark-submit")
+    command = [str(program), "--master", "local[2]", "--driver-memory", "1g", *settings]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
+    environment.pop("SPARK_CONNECT_MODE_ENABLED", None)
+    script = str(ROOT / "tests" / "lake" / "submitted.py")
+    return subprocess.run([*command, script, str(folder)], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+def test_under_spark_submit_frames_are_classic_and_everything_else_is_the_same(
+    spark_parts: None, tmp_path: Path
+) -> None:
+    extension, catalog = f"spark.sql.extensions={EXTENSION}", f"{CATALOG}={CATALOG_CLASS}"
+    done = submit(tmp_path, "--jars", ",".join(map(str, jars())), "--conf", extension, "--conf", catalog)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["frames"] == "pyspark.sql.session"
+    assert (found["rows"], found["mapped"], found["zone"]) == (10, [{"n": 3}, {"n": 6}], "UTC")
+    assert found["judged"] > 10
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+def test_a_submitted_session_without_delta_is_told_what_to_give(spark_parts: None, tmp_path: Path) -> None:
+    done = submit(tmp_path)
+    assert done.returncode != 0
+    assert "does not know Delta: give spark-submit --conf spark.sql.extensions" in done.stderr + done.stdout
