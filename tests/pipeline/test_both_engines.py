@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from jobs import setup
+from jobs.datasets import unpack
+from jobs.ingest import ingest
+from jobs.pipeline import run
 from jobs.project import Project
 from lake.engine import Engine
 from tests.pipeline import shop
@@ -20,3 +24,21 @@ def test_embedded_and_spark_give_equal_tables_on_the_simulated_shop(
     for day in shop.last_days(3):
         shop.one_day(project, spark, day)
     shop.assert_same(shop.tables(three_days), shop.tables(project), ("embedded", "spark"))
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+def test_embedded_and_spark_give_equal_tables_on_completejourney(
+    tmp_path: Path, embedded: Engine, spark: Engine
+) -> None:
+    """Real orders, coupons and households: 1.47 million lines, one day."""
+    made = {}
+    for engine in (embedded, spark):
+        folder = tmp_path / engine.name
+        setup.init(folder, "completejourney")
+        project = Project.load(folder)
+        last = unpack("completejourney", [], project.inbox)
+        ingest(project, engine, received_at=shop.received(project, last))
+        run(project, engine, last)
+        made[engine.name] = shop.tables(project)
+    shop.assert_same(made["embedded"], made["spark"], ("embedded", "spark"))
