@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Column, Window
 from pyspark.sql import functions as F
 
+from features.kernel.rows import USERS_PER_BUCKET
+from features.links import business_day
 from schemas.behaviours import BEHAVIOURS, DETAILS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-BUCKET_USERS = 100_000
-"""Users of one bucket; fixed when a lake is made."""
 
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("bucket", "int"),
@@ -46,13 +45,8 @@ COLUMNS: tuple[tuple[str, str], ...] = (
 )
 
 
-def business_day(stamp: Column, zone: str) -> Column:
-    """The business day of a UTC stamp: cut in the business zone, never in the session's."""
-    return F.to_date(F.from_utc_timestamp(stamp, zone))
-
-
 def bucket_of(uid: Column) -> Column:
-    return F.floor(uid / F.lit(BUCKET_USERS)).cast("int")
+    return F.floor(uid / F.lit(USERS_PER_BUCKET)).cast("int")
 
 
 def order_facts(orders: DataFrame, lines: DataFrame, refunds: DataFrame, paid_known: DataFrame, zone: str) -> DataFrame:

@@ -13,9 +13,9 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from features.activity import bucket_of
 from features.links import GUEST, ID_KINDS, MEMBER, RANK, Keep, coded_pair, kind_of, rank_of, value_of
 
-USERS_PER_BUCKET = 100_000
 _BLOCK = 64
 _HASH_LENGTH = 32
 
@@ -167,10 +167,6 @@ def _person_kind(person: Column) -> Column:
     return F.when(rank == MEMBER, "member").when(rank == GUEST, "guest").otherwise("anonymous")
 
 
-def _bucket(uid: Column) -> Column:
-    return F.floor(uid / USERS_PER_BUCKET).cast("int")
-
-
 def _new_users(given: DataFrame, users: DataFrame | None, salt: str) -> DataFrame:
     """Rows of ``users`` for uids given now; a ``user_id`` that one of ``users`` has is made anew with the uid in it."""
     person, uid = F.col("person"), F.col("uid")
@@ -186,7 +182,7 @@ def _new_users(given: DataFrame, users: DataFrame | None, salt: str) -> DataFram
         rows = rows.join(taken, "user_id", "left").withColumn("user_id", named)
     return rows.select(
         "uid",
-        _bucket(uid).alias("bucket"),
+        bucket_of(uid).alias("bucket"),
         "user_id",
         _person_kind(person).alias("person_kind"),
         "first_seen_at",

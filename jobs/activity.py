@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 
 from features import activity as act
 from features.identity import resolve
+from features.links import business_day
 from features.versions import as_known
 from jobs.project import Project
 from lake.engine import Engine
@@ -320,7 +321,7 @@ class _Step:
         """Rows with ``uid`` of the acting person (and ``peer_uid`` of the other one) on the row's business day."""
         c = contract(f"silver.{feed}")
         stamp = {"orders": "ordered_at", "refunds": "refunded_at"}.get(feed, "occurred_at")
-        dated = rows.withColumn("resolve_day", act.business_day(F.col(stamp), self.zone))
+        dated = rows.withColumn("resolve_day", business_day(F.col(stamp), self.zone))
         kinds = dict(c.persons) | ({"guest": c.guests} if c.guests else {})
         found = resolve(dated, self.identifiers, kinds, "resolve_day")
         if c.peers:
@@ -332,7 +333,7 @@ class _Step:
         """Where a row names no sharer, the one who shared that card; a share itself has none."""
         c = contract("silver.shares")
         cards = self.silver.every_version("shares").filter("behaviour = 'share' and share_id is not null")
-        dated = cards.withColumn("resolve_day", act.business_day(F.col("occurred_at"), self.zone))
+        dated = cards.withColumn("resolve_day", business_day(F.col("occurred_at"), self.zone))
         owners = (
             resolve(dated, self.identifiers, dict(c.persons), "resolve_day")
             .groupBy("share_id")

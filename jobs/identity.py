@@ -14,7 +14,6 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from pyspark.sql import functions as F
 
 from features.identity import persons_of
@@ -23,7 +22,7 @@ from features.uids import Numbered, number_persons
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import publish
-from schemas.arrow import ARROW, SPARK, arrow_schema, file_schema
+from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import FEEDS, contract
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 LINKS, USERS, IDENTIFIERS, MERGES = "identity.links", "identity.users", "identity.identifiers", "identity.merges"
 BEFORE_LINKS = (USERS, IDENTIFIERS, MERGES)
 SOURCES = tuple(feed for feed in FEEDS if contract(f"silver.{feed}").persons)
-_ARROW_OF = {SPARK[kind]: ARROW[kind] for kind in SPARK}
 
 
 @dataclass(frozen=True)
@@ -207,10 +205,7 @@ class _Step:
         """Frames written once to the run's scratch folder and read from there."""
 
         def keep(df: DataFrame, name: str) -> DataFrame:
-            folder = self.scratch / name
-            df.write.mode("overwrite").parquet(str(folder))
-            schema = pa.schema([(f.name, _ARROW_OF[f.dataType.simpleString()]) for f in df.schema.fields])
-            return self.engine.folder(folder, schema)
+            return self.engine.kept(df, self.scratch / name)
 
         return keep
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features import uids
 from jobs import identity
 from lake.engine import Engine
 from lake.lake import Lake
@@ -142,7 +141,7 @@ def test_a_run_with_nothing_new_writes_nothing(lake: Lake, embedded: Engine) -> 
 def test_only_buckets_in_which_a_user_changed_are_replaced(
     lake: Lake, embedded: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uids, "USERS_PER_BUCKET", 2)
+    monkeypatch.setattr("features.activity.USERS_PER_BUCKET", 2)
     after(lake, embedded, [row(n, device=f"d{n}") for n in range(1, 6)])
     before = {f.partition["bucket"]: f.path for f in lake.files("identity.users")}
     found = after(lake, embedded, [], [row(9, member="a", device="d3")])
