@@ -18,7 +18,11 @@ import pyarrow.parquet as pq
 
 import jobs
 from jobs.activity import Audit, run_activity
+from jobs.brushing import run_brushing
+from jobs.fission import run_fission
 from jobs.identity import run_identity
+from jobs.insights.step import run_insights
+from jobs.offers import run_offers
 from jobs.profile import run_profile
 from jobs.progress import Steps
 from jobs.project import Project
@@ -32,7 +36,7 @@ from schemas.contracts import contract
 from schemas.errors import HuaxiangError
 
 RUNS = "ops.runs"
-RELEASED_LAYERS = ("silver", "identity", "activity", "profile", "segments")
+RELEASED_LAYERS = ("silver", "identity", "activity", "fission", "profile", "segments")
 """Layers that a release pins; the others are written outside a run."""
 
 
@@ -77,15 +81,31 @@ def run(
         first = len(steps.times)
         with steps.step(f"{as_of} identity"):
             identity = run_identity(project, engine, as_of, run_id, audit)
+        with steps.step(f"{as_of} brushing"):
+            brushing = run_brushing(project, engine, run_id, audit)
         with steps.step(f"{as_of} activity"):
             activity = run_activity(project, engine, run_id, audit)
+        with steps.step(f"{as_of} fission"):
+            fission = run_fission(project, engine, as_of, run_id=run_id, known_at=known_at, audit=audit)
+        with steps.step(f"{as_of} offers"):
+            offers = run_offers(project, engine, as_of, run_id=run_id, known_at=known_at, audit=audit)
         with steps.step(f"{as_of} profile") as advance:
             profile = run_profile(
                 project, engine, as_of, known_at=known_at, run_id=run_id, progress=advance, audit=audit
             )
+        with steps.step(f"{as_of} insights"):
+            insights = run_insights(project, engine, as_of, run_id=run_id, audit=audit)
         tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in RELEASED_LAYERS}
         made = releases.write_release(lake, as_of, run_id, tables, fingerprint=wanted, counts=dict(profile.counts))
-        rows = {"identity": identity.users, "activity": activity.rows, "profile": profile.users}
+        rows = {
+            "identity": identity.users,
+            "brushing": brushing,
+            "activity": activity.rows,
+            "fission": fission,
+            "offers": offers,
+            "profile": profile.users,
+            "insights": sum(insights.values()),
+        }
         _note_steps(lake, engine, run_id, as_of, steps, first, rows, tables)
         journal.finish(lake, run_id)
     taken = {t.name.removeprefix(f"{as_of} "): t.seconds for t in steps.times[first:]}
@@ -119,6 +139,7 @@ def fingerprint(project: Project, as_of: date, known_at: datetime | None) -> str
             mode="json", include={"time_zone", "currency", "guest_ids", "keep_days"}
         ),
         "tags": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in project.files("tags")},
+        "methods": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in project.files("methods")},
         "version": jobs.__version__,
     }
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()

@@ -370,7 +370,7 @@ def _stage_small(
 ) -> None:
     """Breaks, flows and quality: sums over buckets, one small file a day."""
     frozen = [
-        {"name": name, "position": i, "number": value}
+        {"name": name, "position": i, "number": value, "spec": "", "fitted_on": run.as_of}
         for name, values in {**numbers, OBSERVED_DAYS: (float(days),)}.items()
         for i, value in enumerate(values, start=1)
     ]
@@ -380,7 +380,9 @@ def _stage_small(
             continue
         flows = _summed([r["flows"] for r in results], ("scheme", "is_member", "from_segment", "to_segment"))
         _stage_rows(run, FLOWS, day, [{"from_as_of": origin, **row} for row in flows])
-        _stage_rows(run, QUALITY, day, _summed([r["quality"] for r in results], ("tag", "is_member")))
+        unknown = {"declared_users": 0, "compared_users": 0, "agreeing_users": 0, "verdict": "first"}
+        quality = _summed([r["quality"] for r in results], ("tag", "is_member"))
+        _stage_rows(run, QUALITY, day, [{**row, **unknown} for row in quality])
 
 
 def _summed(parts: Sequence[Sequence[Mapping[str, Any]]], keys: Sequence[str]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from features.sources import Mapping
 
 SETTINGS_FILE = "huaxiang.yaml"
+M = TypeVar("M", bound=Settings)
 
 
 class Names(Settings):
@@ -114,8 +115,13 @@ class Project:
         return ZoneInfo(self.zone)
 
     def files(self, kind: str) -> list[Path]:
-        """The YAML files of one kind: ``sources``, ``tags`` or ``audiences``, in order of name."""
+        """The YAML files of one kind: ``sources``, ``tags``, ``audiences`` or ``methods``, in order of name."""
         return sorted((self.folder / kind).glob("*.yaml"))
+
+    def method(self, name: str, kind: type[M]) -> M:
+        """Thresholds of one method (``methods/NAME.yaml``); its defaults where the project has no such file."""
+        path = self.folder / "methods" / f"{name}.yaml"
+        return load(path, kind) if path.is_file() else kind()
 
     @cached_property
     def sources(self) -> list[Mapping]:

@@ -14,7 +14,7 @@ from schemas.errors import ConfigurationError
 EXAMPLE = Path(__file__).resolve().parent.parent / "conf"
 """The example shop's project folder, copied by ``init``."""
 DATASETS = EXAMPLE / "datasets"
-PARTS = ("sources", "tags", "audiences")
+PARTS = ("sources", "tags", "audiences", "methods")
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.errors import NotThereError
 
 HERE = Path(__file__).parent
-LAYERS = ("silver", "identity", "activity", "profile", "segments", "audiences", "exports", "landing", "ops")
-FEEDS = ("members", "products", "orders", "order_lines", "refunds", "browse", "shares", "coupons")
+LAYERS = ("silver", "identity", "activity", "profile", "segments", "fission", "audiences", "exports", "landing", "ops")
+FEEDS = (
+    "members",
+    "products",
+    "orders",
+    "order_lines",
+    "refunds",
+    "browse",
+    "shares",
+    "coupons",
+    "surveys",
+    "manual_tags",
+)
 SILVER_LINEAGE = ("source_time", "event_month", "row_hash", "_batch_id", "_file", "_row", "_ingested_at")
 
 Type = Literal["string", "int32", "int64", "float64", "bool", "date", "timestamp"]
@@ -75,7 +86,8 @@ class Contract(_Frozen):
     ``event_time`` lists the fields of which the first present one cuts the business month of a silver row.
     ``persons`` maps id kinds to the columns that hold ids of the acting person, ``peers`` those of the other one.
     ``guests`` names the column that identifies a row's own anonymous buyer where it carries no id.
-    ``open`` tables have further columns that come from the tag catalogue.
+    ``open`` tables have further columns that come from the tag catalogue. ``describes_users`` tables have one row per user
+    and day; their columns beyond the key are attributes that tags may use.
     """
 
     layer: str
@@ -93,6 +105,7 @@ class Contract(_Frozen):
     peers: dict[str, str] = Field(default_factory=dict)
     restricted: bool = False
     open: bool = False
+    describes_users: bool = False
     columns: tuple[Column, ...]
     checks: tuple[Check, ...] = ()
 

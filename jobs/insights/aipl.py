@@ -1,0 +1,9 @@
+"""Topic aipl."""
+
+from __future__ import annotations
+
+from jobs.insights.step import Insight, InsightRun
+
+
+def insight(run: InsightRun) -> Insight:
+    return Insight()

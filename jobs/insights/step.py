@@ -1,0 +1,169 @@
+"""The step itself: every topic in turn, then one publication a table (``segments.figures``, ``curves``, ``alerts`` ...).
+
+A topic gives small rows (aggregates), never a row per user; only ``alert_users`` lists persons, and does so as files.
+Running a day again replaces its slices and changes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lake.lake import Lake, partition_path
+from lake.locks import lock
+from lake.publish import publish
+from schemas.arrow import arrow_schema, file_schema
+from schemas.configuration import Settings
+from schemas.contracts import contract
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from features.catalogue import Catalogue
+    from jobs.project import Project
+    from lake.engine import Engine
+
+TOPICS: tuple[str, ...] = ("lifecycle", "migration", "aipl", "layering", "promotion", "value", "fission", "brushing")
+"""Modules of this package, in the order in which they run; a topic whose data is not there gives nothing."""
+TABLES = {
+    "figures": "segments.figures",
+    "curves": "segments.curves",
+    "alerts": "segments.alerts",
+    "alert_users": "segments.alert_users",
+    "associations": "segments.associations",
+}
+Audit = Callable[[dict[str, Path]], object]
+M = TypeVar("M", bound=Settings)
+Row = Mapping[str, Any]
+
+
+@dataclass
+class Insight:
+    """What a topic gives; rows leave ``as_of`` (and of figures ``topic``) out. Absent keys are null.
+
+    ``alert_users`` are files written below ``InsightRun.scratch`` with the table's columns but ``as_of``.
+    """
+
+    figures: list[Row] = field(default_factory=list)
+    curves: list[Row] = field(default_factory=list)
+    alerts: list[Row] = field(default_factory=list)
+    alert_users: list[Path] = field(default_factory=list)
+    associations: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class InsightRun:
+    """What the topics of one run share."""
+
+    project: Project
+    engine: Engine
+    as_of: dt.date
+    run_id: str
+
+    @property
+    def lake(self) -> Lake:
+        return self.project.lake
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.project.catalogue
+
+    @property
+    def scratch(self) -> Path:
+        """The run's own folder for files that no table holds."""
+        path = self.lake.scratch(self.run_id) / "insights"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def method(self, name: str, kind: type[M]) -> M:
+        return self.project.method(name, kind)
+
+    def map(self, task: str, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return self.engine.map(task, items)
+
+    def by_bucket(self, table: str, **where: object) -> dict[int, list[str]]:
+        """Files of the newest version of a table that is partitioned by bucket, such as one day of the profile."""
+        found: dict[int, list[str]] = {}
+        for f in self.lake.files(table, where=where or None):
+            found.setdefault(int(f.partition["bucket"]), []).append(f.path)
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def snapshots(self) -> list[dt.date]:
+        """Days whose profile is there, oldest first."""
+        return sorted({f.partition["as_of"] for f in self.lake.files("profile.profile")})
+
+    @contextmanager
+    def sql(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The newest version of every table as SQL views ``layer.table`` (DuckDB streams them; results are small)."""
+        from lake.sql import connect
+
+        with connect(self.lake, None) as con:
+            yield con
+
+
+def run_insights(
+    project: Project, engine: Engine, as_of: dt.date, *, run_id: str, audit: Audit | None = None
+) -> dict[str, int]:
+    """Compute and publish the figures, curves, alerts and associations of ``as_of``; gives rows by table.
+
+    The day's profile must be published. ``audit`` stops the run by raising before anything is published.
+    """
+    lake = project.lake
+    run = InsightRun(project, engine, as_of, run_id)
+    with lock(lake, *TABLES.values()):
+        for table in TABLES.values():
+            lake.ensure(table)
+        read = {table: lake.version(table) for table in TABLES.values()}
+        whole = Insight()
+        for topic in TOPICS:
+            found: Insight = importlib.import_module(f"jobs.insights.{topic}").insight(run)
+            whole.figures += [{"item": "", **row, "topic": topic} for row in found.figures]
+            whole.curves += [{"series": "", **row} for row in found.curves]
+            whole.alerts += found.alerts
+            whole.alert_users += found.alert_users
+            whole.associations += found.associations
+        staged = {table: lake.stage(table, run_id) for table in TABLES.values()}
+        rows = {name: _stage(name, getattr(whole, name), as_of, staged[table]) for name, table in TABLES.items()}
+        if audit is not None:
+            audit({t: f for t, f in staged.items() if any(f.rglob("*.parquet"))})
+        for table in TABLES.values():
+            publish(
+                lake,
+                table,
+                staged[table],
+                replace=[{"as_of": as_of}],
+                read_version=read[table],
+                run_id=run_id,
+                key=f"{run_id}-{table}-{as_of}",
+                metadata={"as_of": as_of.isoformat()},
+            )
+    return rows
+
+
+def _stage(name: str, rows: Sequence[Any], as_of: dt.date, folder: Path) -> int:
+    c = contract(TABLES[name])
+    schema = file_schema(arrow_schema(c), c.partitions)
+    place = folder / partition_path({"as_of": as_of})
+    if not rows:
+        return 0
+    place.mkdir(parents=True, exist_ok=True)
+    if name != "alert_users":
+        pq.write_table(pa.Table.from_pylist(list(rows), schema), place / "part-0.parquet", compression="zstd")
+        return len(rows)
+    count = 0
+    for i, path in enumerate(rows):
+        table = pq.read_table(path, partitioning=None)
+        if len(table):
+            pq.write_table(table.select(schema.names).cast(schema), place / f"part-{i}.parquet", compression="zstd")
+        count += len(table)
+    return count
