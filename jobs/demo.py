@@ -28,7 +28,10 @@ from lake.releases import put_if_absent
 from schemas.errors import HuaxiangError, InputError
 
 NOTE = "demo.json"
-WEEK = 7
+BACK_FILLED = (28, 21, 14, 7)
+"""Days before the last one that are run from the first load, so that flows and alerts have weeks to compare."""
+DAILY = (2, 1, 0)
+"""Days before the last one that arrive, and are run, one after the other."""
 DELIVERED_AT = clock(6, 0)
 """Local time at which a day's files arrive, the morning after."""
 
@@ -100,7 +103,7 @@ def demo(
         kind: Kind | None = engine  # type: ignore[assignment]
         with project.open_engine(kind) as e, project.audited(e) as audit:
             for day in plan:
-                _one_day(project, e, day, deliver, steps, report, audit, last=day == plan[-1])
+                _one_day(project, e, day, plan, deliver, steps, report, audit)
             _audiences(project, e, steps, report)
     current = releases.release(project.lake)
     report.users = current.counts.get("users", 0)
@@ -136,50 +139,59 @@ def _arrivals(project: Project, data: str, files: list[Path], users: int, days: 
 
     if data not in datasets.DATASETS:
         raise InputError(f"--data is simulator, {', '.join(datasets.DATASETS)}, not {data!r}")
-    last = datasets.unpack(data, files, project.inbox)
-    return [last - timedelta(days=i) for i in reversed(range(WEEK))], lambda day: None
+    return _plan(datasets.unpack(data, files, project.inbox)), lambda day: None
+
+
+def _plan(last: date) -> list[date]:
+    return [last - timedelta(days=i) for i in (*BACK_FILLED, *DAILY)]
+
+
+def _first_load(plan: list[date]) -> date:
+    """The day up to which everything arrives at once, as a new shop brings its history."""
+    return plan[len(BACK_FILLED)]
 
 
 def _simulated(project: Project, users: int, days: int, seed: int) -> Arrivals:
     from simulator import shop as sim
 
-    last = sim.LAST_DAY
-    week = [last - timedelta(days=i) for i in reversed(range(WEEK))]
+    plan = _plan(sim.LAST_DAY)
     made = project.folder / "truth" / "made"
     if made.exists():
-        return week, lambda day: None
+        return plan, lambda day: None
     shop = sim.simulate(users=users, days=days, seed=seed)
     arrival_days = sim.delivery_days(shop)
 
     def deliver(day: date) -> None:
         for arrival in arrival_days:
-            if arrival == day or (day == week[0] and arrival < day):
+            if arrival == day or (day == _first_load(plan) and arrival < day):
                 sim.write_delivery(shop, project.inbox, arrival)
-        if day == week[-1]:
+        if day == plan[-1]:
             sim.write_truth(shop, project.folder / "truth")
             made.touch()
 
-    return week, deliver
+    return plan, deliver
 
 
 def _one_day(
     project: Project,
     engine: Engine,
     day: date,
+    plan: list[date],
     deliver: Callable[[date], None],
     steps: Steps,
     report: DemoReport,
     audit: Audit,
-    *,
-    last: bool,
 ) -> None:
-    deliver(day)
-    received = datetime.combine(day + timedelta(days=1), DELIVERED_AT, project.zone_info)
-    with steps.step(f"{day} ingest") as advance:
-        taken = ingest(project, engine, received_at=received, progress=advance, audit_staged=audit)
-    report.files_taken += taken.taken
+    taken = 0
+    if day == plan[0] or day > _first_load(plan):
+        arrival = max(day, _first_load(plan))
+        deliver(arrival)
+        received = datetime.combine(arrival + timedelta(days=1), DELIVERED_AT, project.zone_info)
+        with steps.step(f"{arrival} ingest") as advance:
+            taken = ingest(project, engine, received_at=received, progress=advance, audit_staged=audit).taken
+    report.files_taken += taken
     report.days.append(day)
-    if not last and not taken.taken and releases.of_day(project.lake, day):
+    if day != plan[-1] and not taken and releases.of_day(project.lake, day):
         # Later days' files would have the day run again, with its late rows; a demo need not wait for that.
         report.days_done_before += 1
         return
