@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 from audiences.language import (
+    AlertCondition,
     AllConditions,
     AnyConditions,
     Audience,
@@ -24,8 +25,9 @@ from audiences.language import (
     Words,
     definition_hash,
 )
-from audiences.plan import AllOf, AnyOf, Leaf, Member, Node, Not, Operand, Plan, Test
+from audiences.plan import AllOf, AnyOf, Leaf, Member, Node, Not, Operand, Plan, Test, alert_column
 from audiences.wording import compared, measured, negated
+from schemas.alerts import ALERTS
 from schemas.behaviours import BROWSE
 from schemas.configuration import nearest
 from schemas.contracts import Type, fields
@@ -87,6 +89,7 @@ class _Compiler:
     problems: list[str] = field(default_factory=list)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
+    alerts: list[str] = field(default_factory=list)
     path: list[str] = field(default_factory=list)
     nodes: int = 0
 
@@ -142,6 +145,8 @@ class _Compiler:
             return Not(**common, text=Words(zh="不满足", en="not"), part=part)
         if isinstance(condition, UsersCondition):
             return self.users(condition, common)
+        if isinstance(condition, AlertCondition):
+            return self.alert(condition, common)
         if isinstance(condition, TagCondition):
             return self.tag(condition, common)
         return self.event(condition, common)
@@ -163,6 +168,21 @@ class _Compiler:
             column=self.need("user_id"),
             type="string",
             tests=(Test(op="is", values=condition.users),),
+        )
+
+    def alert(self, condition: AlertCondition, common: dict[str, Any]) -> Leaf:
+        name = condition.alert
+        if name not in ALERTS:
+            raise _MistakeError(f"no alert {name!r}; {nearest(name, list(ALERTS))}", "alert")
+        if name not in self.alerts:
+            self.alerts.append(name)
+        zh, en = ALERTS[name]
+        return Leaf(
+            **common,
+            text=Words(zh=f"预警名单：{zh}", en=f"listed by an alert: {en}"),
+            column=alert_column(name),
+            type="bool",
+            tests=(Test(op="is", values=(True,)),),
         )
 
     def tag(self, condition: TagCondition, common: dict[str, Any]) -> Leaf:
@@ -218,6 +238,7 @@ def compile_audience(audience: Audience, audiences: Mapping[str, Audience], cata
         root=root,
         columns=tuple(c.columns),
         facts=c.facts,
+        alerts=tuple(c.alerts),
     )
 
 

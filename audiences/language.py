@@ -1,7 +1,7 @@
 """The language of ``audiences/*.yaml``: frozen models, read with file, line and the nearest known key.
 
-A condition is one mapping whose first word says what it is: ``tag``, ``event``, ``audience``, ``users``, ``all``,
-``any`` or ``not``. What a tag or an event can be compared with is judged by the compiler, which knows the catalogue.
+A condition is one mapping whose first word says what it is: ``tag``, ``event``, ``audience``, ``alert``, ``users``,
+``all``, ``any`` or ``not``. What a tag or an event can be compared with is judged by the compiler, which knows the catalogue.
 """
 
 from __future__ import annotations
@@ -159,6 +159,12 @@ class AudienceCondition(Settings):
     audience: str
 
 
+class AlertCondition(Settings):
+    """Who is listed by an alert of the release's day (``segments.alert_users``), raised or not."""
+
+    alert: str
+
+
 class UsersCondition(Settings):
     """Users by name: a list of ``user_id``."""
 
@@ -181,6 +187,7 @@ KINDS = {
     "tag": "(TagCondition)",
     "event": "(EventCondition)",
     "audience": "(AudienceCondition)",
+    "alert": "(AlertCondition)",
     "users": "(UsersCondition)",
     "all": "(AllConditions)",
     "any": "(AnyConditions)",
@@ -200,6 +207,7 @@ Condition = Annotated[
     Annotated[TagCondition, Tag("(TagCondition)")]
     | Annotated[EventCondition, Tag("(EventCondition)")]
     | Annotated[AudienceCondition, Tag("(AudienceCondition)")]
+    | Annotated[AlertCondition, Tag("(AlertCondition)")]
     | Annotated[UsersCondition, Tag("(UsersCondition)")]
     | Annotated[AllConditions, Tag("(AllConditions)")]
     | Annotated[AnyConditions, Tag("(AnyConditions)")]

@@ -75,13 +75,19 @@ for _model in (AllOf, AnyOf, Not, Member):
 
 
 class Plan(Settings):
-    """``columns`` of the profile and ``facts`` (in the syntax of declared facts, by id) that the conditions need."""
+    """``columns`` of the profile, ``facts`` (in the syntax of declared facts, by id) and ``alerts`` that conditions need."""
 
     audience: str
     definition_hash: str
     root: Member
     columns: tuple[str, ...]
     facts: dict[str, dict[str, Any]]
+    alerts: tuple[str, ...] = ()
+
+
+def alert_column(alert: str) -> str:
+    """The column that says who is listed by an alert."""
+    return f"alert.{alert}"
 
 
 def parts(node: Node) -> tuple[Node, ...]:

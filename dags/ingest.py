@@ -38,9 +38,9 @@ with early_every_day(
 with early_every_day(
     "ingest_reference",
     """### Reference
-    Takes new files of members and products. Every version of a record is kept.
+    Takes new files of members and products, of questionnaires, and of tags set by hand. Every version of a record is kept.
     """,
     at="04:30",
     tags=["ingest"],
 ):
-    verb("ingest_reference", "ingest members products", outlets=[REFERENCE])
+    verb("ingest_reference", "ingest members products surveys manual_tags", outlets=[REFERENCE])

@@ -49,11 +49,14 @@ def bucket_of(uid: Column) -> Column:
     return F.floor(uid / F.lit(USERS_PER_BUCKET)).cast("int")
 
 
-def order_facts(orders: DataFrame, lines: DataFrame, refunds: DataFrame, paid_known: DataFrame, zone: str) -> DataFrame:
-    """Per order: when it was paid and from which day it counts no more.
+def order_facts(
+    orders: DataFrame, lines: DataFrame, refunds: DataFrame, paid_known: DataFrame, flags: DataFrame, zone: str
+) -> DataFrame:
+    """Per order: when it was paid, from which day it counts no more, and from which it is held for brushing.
 
     An order is void from the day on which it was cancelled, or on which its refunds reached its net amount, or, when
-    its lines are worth nothing, from the start. ``paid_known`` has the ingest stamp at which the payment was learned.
+    its lines are worth nothing, from the start. ``paid_known`` has the ingest stamp at which the payment was learned,
+    ``flags`` order_id and flagged_day of held orders.
     """
     worth = lines.groupBy("order_id").agg(F.sum("net_amount_minor").alias("order_net_minor"))
     back = refunds.filter("order_id is not null").select("order_id", "refunded_at", "refund_id", "refund_amount_minor")
@@ -70,6 +73,7 @@ def order_facts(orders: DataFrame, lines: DataFrame, refunds: DataFrame, paid_kn
         .agg(F.min("refunded_at").alias("whole_refund_at"))
     )
     joined = orders.join(worth, "order_id", "left").join(whole, "order_id", "left").join(paid_known, "order_id", "left")
+    joined = joined.join(flags, "order_id", "left")
     paid_day = business_day(F.col("paid_at"), zone)
     worthless = F.when(F.coalesce(F.col("order_net_minor"), F.lit(0)) <= 0, paid_day)
     return joined.select(
@@ -85,6 +89,7 @@ def order_facts(orders: DataFrame, lines: DataFrame, refunds: DataFrame, paid_kn
         F.least(
             business_day(F.col("cancelled_at"), zone), business_day(F.col("whole_refund_at"), zone), worthless
         ).alias("void_day"),
+        "flagged_day",
         business_day(F.col("_ingested_at"), zone).alias("ordered_known_day"),
         business_day(F.coalesce(F.col("paid_known_at"), F.col("_ingested_at")), zone).alias("paid_known_day"),
     )
@@ -100,6 +105,7 @@ def placed(facts: DataFrame, zone: str) -> DataFrame:
         order_key=_key("order_id"),
         on_promotion=F.col("order_on_promotion"),
         void_day=F.col("void_day"),
+        flagged_day=F.col("flagged_day"),
         known_day=F.col("ordered_known_day"),
     )
 
@@ -133,14 +139,17 @@ def paid(facts: DataFrame, lines: DataFrame, zone: str) -> DataFrame:
         | F.col("line_promotion_id").isNotNull()
         | (F.col("line_discount") > 0),
         void_day=F.col("void_day"),
+        flagged_day=F.col("flagged_day"),
         known_day=F.col("paid_known_day"),
     )
 
 
-def refunded(refunds: DataFrame, zone: str) -> DataFrame:
+def refunded(refunds: DataFrame, flags: DataFrame, zone: str) -> DataFrame:
     """One ``refund`` row per refund on the day the money went back (cash view)."""
     return _rows(
-        refunds.withColumn("seller_id", F.lit(None).cast("string")).withColumn("channel", F.lit(None).cast("string")),
+        refunds.join(flags, "order_id", "left")
+        .withColumn("seller_id", F.lit(None).cast("string"))
+        .withColumn("channel", F.lit(None).cast("string")),
         behaviour="refund",
         at="refunded_at",
         zone=zone,
@@ -148,6 +157,7 @@ def refunded(refunds: DataFrame, zone: str) -> DataFrame:
         order_key=_key("order_id"),
         quantity=F.col("quantity"),
         amount=F.col("refund_amount_minor"),
+        flagged_day=F.col("flagged_day"),
         known_day=business_day(F.col("_ingested_at"), zone),
     )
 
@@ -173,6 +183,7 @@ def refunds_of_orders(facts: DataFrame, refunds: DataFrame, zone: str) -> DataFr
         on_promotion=F.col("order_on_promotion"),
         valid_from_day=F.greatest(F.col("paid_day"), F.col("refund_day")),
         void_day=F.col("void_day"),
+        flagged_day=F.col("flagged_day"),
         known_day=F.col("refund_known_day"),
     )
 
@@ -197,16 +208,19 @@ def browsed(browse: DataFrame, zone: str) -> DataFrame:
     )
 
 
-def coupons_moved(coupons: DataFrame, zone: str) -> DataFrame:
+def coupons_moved(coupons: DataFrame, flags: DataFrame, zone: str) -> DataFrame:
     """Coupons got and used; ``list_amount_minor`` is the face value."""
     return _rows(
-        coupons.withColumn("seller_id", F.lit(None).cast("string")).withColumn("channel", F.lit(None).cast("string")),
+        coupons.join(flags, "order_id", "left")
+        .withColumn("seller_id", F.lit(None).cast("string"))
+        .withColumn("channel", F.lit(None).cast("string")),
         behaviour=None,
         at="occurred_at",
         zone=zone,
         sku=F.col("sku_id"),
         order_key=_key("order_id"),
         list_amount=F.coalesce(F.col("face_value_minor"), F.lit(0)),
+        flagged_day=F.col("flagged_day"),
         known_day=business_day(F.col("_ingested_at"), zone),
     )
 
@@ -240,7 +254,12 @@ def credited(shares: DataFrame, order_days: DataFrame, zone: str) -> DataFrame:
 
     An order through a share counts from the day it is paid until it is void; one that is not known as paid does not.
     """
-    days = order_days.select("order_id", "paid_day", F.col("void_day").alias("order_void_day"))
+    days = order_days.select(
+        "order_id",
+        "paid_day",
+        F.col("void_day").alias("order_void_day"),
+        F.col("flagged_day").alias("order_flagged_day"),
+    )
     credited_to = shares.filter("peer_uid is not null and uid is not null and peer_uid <> uid and behaviour <> 'share'")
     joined = credited_to.join(days, "order_id", "left").filter(
         "behaviour <> 'order' or order_id is null or paid_day is not null"
@@ -266,6 +285,7 @@ def credited(shares: DataFrame, order_days: DataFrame, zone: str) -> DataFrame:
         peer=F.col("actor_uid"),
         valid_from_day=F.when(is_order, F.greatest(event_day, F.col("paid_day"))).otherwise(event_day),
         void_day=F.when(is_order, F.col("order_void_day")),
+        flagged_day=F.when(is_order, F.col("order_flagged_day")),
         known_day=business_day(F.col("_ingested_at"), zone),
     )
 
@@ -328,6 +348,7 @@ def _rows(
     peer: Column | None = None,
     valid_from_day: Column | None = None,
     void_day: Column | None = None,
+    flagged_day: Column | None = None,
 ) -> DataFrame:
     """Rows of one kind with sku, seller and channel still as text (``coded`` numbers them)."""
     day = business_day(F.col(at), zone)
@@ -351,7 +372,7 @@ def _rows(
         (peer if peer is not None else F.lit(-1)).cast("bigint").alias("peer_uid"),
         F.greatest(day, valid_from_day if valid_from_day is not None else day).alias("valid_from_day"),
         (void_day if void_day is not None else F.lit(None)).cast("date").alias("void_day"),
-        F.lit(None).cast("date").alias("flagged_day"),
+        (flagged_day if flagged_day is not None else F.lit(None)).cast("date").alias("flagged_day"),
         known_day.alias("known_day"),
     )
 

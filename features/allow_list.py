@@ -7,6 +7,7 @@ refused, and so is an argument of a node that its entry does not name.
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,11 +50,15 @@ class Known:
 
 @dataclass(frozen=True)
 class Scope:
-    """Columns by name, and the frozen numbers: names of ``breaks`` (ascending lists) and ``statistics`` (one number)."""
+    """Columns by name, and the frozen numbers: names of ``breaks`` (ascending lists) and ``statistics`` (one number).
+
+    ``units`` are those of frozen numbers, as far as they are known.
+    """
 
     columns: Mapping[str, Known]
     breaks: frozenset[str] = frozenset()
     statistics: frozenset[str] = frozenset()
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -256,6 +261,7 @@ def _in(node: exp.In, use: Use, depth: int) -> Part:
             raise ExpressionError(f"{n.sql()!r} in a list after 'in'; a constant is expected")
         _check_value(node.this, n, use)
     _joined_type(parts, repr(node.sql()))
+    _unit(parts, repr(node.sql()))
     return Part(f"({parts[0].sql} IN ({', '.join(p.sql for p in parts[1:])}))", "bool")
 
 
@@ -341,6 +347,7 @@ def _of_alike(word: str) -> Callable[[Any, Use, int], Part]:
 def _nullif(node: exp.Nullif, use: Use, depth: int) -> Part:
     parts = _all([node.this, node.expression], use, depth)
     _joined_type(parts, "nullif")
+    _unit(parts, "nullif")
     return Part(f"NULLIF({parts[0].sql}, {parts[1].sql})", parts[0].type, parts[0].unit)
 
 
@@ -418,10 +425,15 @@ def _frozen_name(name: str, node: exp.Expr, known: frozenset[str], use: Use) -> 
     return str(node.this)
 
 
+def _unit_of_frozen(which: str, use: Use) -> Part:
+    return Part("", "float64", use.scope.units.get(which))
+
+
 def _breaks_below(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:
     _count(name, given, 2)
     (x,) = _numbers(given[:1], use, depth, name)
     which = _frozen_name(name, given[1], use.scope.breaks, use)
+    _unit([x, _unit_of_frozen(which, use)], f"{name}(.., {which!r})")
     numbers = (use.numbers or {}).get(which, ())
     if not numbers:
         return Part("CAST(NULL AS BIGINT)", "int64")
@@ -433,7 +445,41 @@ def _statistic(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:
     _count(name, given, 1)
     which = _frozen_name(name, given[0], use.scope.statistics, use)
     numbers = (use.numbers or {}).get(which, ())
-    return Part(number_literal(numbers[0]) if numbers else "CAST(NULL AS DOUBLE)", "float64")
+    sql = number_literal(numbers[0]) if numbers else "CAST(NULL AS DOUBLE)"
+    return Part(sql, "float64", use.scope.units.get(which))
+
+
+def _percentile_rank(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:
+    _count(name, given, 2)
+    (x,) = _numbers(given[:1], use, depth, name)
+    which = _frozen_name(name, given[1], use.scope.breaks, use)
+    _unit([x, _unit_of_frozen(which, use)], f"{name}(.., {which!r})")
+    numbers = (use.numbers or {}).get(which, ())
+    if not numbers:
+        return Part("CAST(NULL AS DOUBLE)", "float64")
+    # equal points (many users with 0) are compared once, with their number as weight
+    weights = Counter(numbers)
+    terms = []
+    for point, weight in sorted(weights.items()):
+        literal = number_literal(point)
+        terms.append(f"{weight} * (CAST({x.sql} > {literal} AS INTEGER) + CAST({x.sql} >= {literal} AS INTEGER))")
+    return Part(f"(CAST({' + '.join(terms)} AS DOUBLE) / {2 * len(numbers)})", "float64")
+
+
+def _number_at(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:
+    _count(name, given, 2)
+    which = _frozen_name(name, given[0], use.scope.breaks | use.scope.statistics, use)
+    position = render(given[1], use, depth)
+    if not fits(position.type, "int64"):
+        raise ExpressionError(f"{name} takes a whole number as position, {given[1].sql()!r} is {position.type}")
+    unit = use.scope.units.get(which)
+    numbers = (use.numbers or {}).get(which, ())
+    if not numbers:
+        return Part("CAST(NULL AS DOUBLE)", "float64", unit)
+    arms = [f"WHEN {i} THEN {number_literal(n)}" for i, n in enumerate(numbers, start=1)]
+    at = f"LEAST(CAST({position.sql} AS BIGINT), {len(numbers)})"
+    # least() passes over an unknown, and an unknown position has no number
+    return Part(f"(CASE WHEN {position.sql} IS NOT NULL THEN CASE {at} {' '.join(arms)} END END)", "float64", unit)
 
 
 def _days(*kinds: str) -> Callable[[str, list[exp.Expr], Use, int], list[Part]]:
@@ -491,6 +537,8 @@ def _count(name: str, given: Sequence[exp.Expr], expected: int) -> None:
 _CALLS: dict[str, Callable[[str, list[exp.Expr], Use, int], Part]] = {
     "breaks_below": _breaks_below,
     "statistic": _statistic,
+    "percentile_rank": _percentile_rank,
+    "number_at": _number_at,
     "days_between": _days_between,
     "years_between": _years_between,
     "add_days": _add_days,

@@ -1,4 +1,4 @@
-"""Frozen global numbers: exact quantiles (type 7) and means over values that lie in many buckets.
+"""Frozen global numbers: exact quantiles (type 7), means and extremes over values that lie in many buckets.
 
 A bucket gives its values as distinct values with their counts; merged they are the same whatever the buckets and the
 engine were, so breaks are equal bit for bit.
@@ -57,6 +57,16 @@ def quantiles(values: Counted, shares: Sequence[float]) -> tuple[float, ...]:
         low, high = of_rank(below), of_rank(min(below + 1, n - 1))
         found.append(float(low + (high - low) * (at - below)))
     return tuple(found)
+
+
+def statistic(values: Counted, name: str) -> tuple[float, ...]:
+    """``mean``, ``median``, ``min`` or ``max``; none of nobody."""
+    distinct, _ = values
+    if name == "mean":
+        return mean(values)
+    if name == "median":
+        return quantiles(values, (0.5,))
+    return () if not len(distinct) else (float(distinct[0] if name == "min" else distinct[-1]),)
 
 
 def mean(values: Counted) -> tuple[float, ...]:

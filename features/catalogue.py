@@ -25,21 +25,24 @@ from features.facts import Fact
 from features.tags import FACT_UNITS, NUMBERS, Break, Model, Tag, TagFile
 from schemas.arrow import ARROW
 from schemas.configuration import line_of, nearest, read_yaml, validated
-from schemas.contracts import contract
+from schemas.contracts import contract, contracts
 from schemas.errors import ConfigurationError, NotThereError
 
 Node = tuple[str, str]
 """A node of the dependency graph: its kind (tag, fact, attribute, break, model) and its name."""
 
+Attributes = dict[str, tuple[str, str | None]]
+"""Type and unit of attributes by name."""
+
 RESERVED = ("as_of", "bucket", "uid", "user_id")
 
 
-def member_attributes() -> dict[str, tuple[str, str | None]]:
+def member_attributes() -> Attributes:
     """Type and unit of what is known of a user's state as of a day: member columns without contacts and ids.
 
     Stamps are given as business days under the name ``..._day``; ``is_member`` tells members from visitors.
     """
-    found: dict[str, tuple[str, str | None]] = {
+    found: Attributes = {
         "is_member": ("bool", None),
         "person_kind": ("string", None),
         "first_seen_day": ("date", None),
@@ -53,6 +56,32 @@ def member_attributes() -> dict[str, tuple[str, str | None]]:
             found[column.name.removesuffix("_at") + "_day"] = ("date", None)
         else:
             found[column.name] = (entry.type, entry.unit)
+    return found
+
+
+def user_tables() -> dict[str, Attributes]:
+    """Attributes by the table that holds them (one row per user and day, ``describes_users``), members' aside.
+
+    Every column beyond the key and the partitions is an attribute; users without a row have null.
+    """
+    return {
+        name: {
+            column.name: (column.field.type, column.field.unit)
+            for column in c.columns
+            if column.name not in (*c.key, *c.partitions)
+        }
+        for name, c in contracts().items()
+        if c.describes_users
+    }
+
+
+def user_attributes() -> Attributes:
+    """Every attribute that a tag may use: the members' (features/population.py) and those of ``user_tables``."""
+    found = member_attributes()
+    for table, columns in user_tables().items():
+        if taken := sorted(set(columns) & set(found)):
+            raise ConfigurationError(f"table {table}: {', '.join(taken)} is an attribute of another table already")
+        found |= columns
     return found
 
 
@@ -81,10 +110,10 @@ class TagSource:
 
 @dataclass(frozen=True)
 class CheckedBreak:
-    """A break with its expressions checked; ``round`` says which breaks must be known before (lower rounds)."""
+    """A break with its expressions checked; ``of`` is None for an estimate, which comes from activity."""
 
     spec: Break
-    of: Expression
+    of: Expression | None
     where: Expression | None
 
 
@@ -133,6 +162,16 @@ class Catalogue:
         """Every fact under the id of its column: those of ``facts:`` and one per tag that is a fact itself."""
         return tuple(f.model_copy(update={"id": name}) for name, f in self.facts.items())
 
+    @cached_property
+    def estimates(self) -> dict[str, Break]:
+        """Breaks that come from curves over activity; they are made before the facts."""
+        return {n: b.spec for n, b in self.breaks.items() if b.spec.estimate is not None}
+
+    @cached_property
+    def layerings(self) -> tuple[str, ...]:
+        """Tags that are layers of a weighted score."""
+        return tuple(n for n, t in self.tags.items() if t.layering is not None)
+
     @property
     def columns(self) -> pa.Schema:
         """Tag columns of the profile, in declared order."""
@@ -140,12 +179,18 @@ class Catalogue:
 
     @cached_property
     def rounds(self) -> dict[Node, int]:
-        """In which round a break or model can be made, and a tag computed: each frozen number opens the next round."""
+        """In which round a break or model can be made, and a tag computed: each frozen number opens the next round.
+
+        Estimates are there before the first round.
+        """
         found: dict[Node, int] = {}
         for node in self.order:
-            steps = [found.get(n, 0) + (1 if n[0] in ("break", "model") else 0) for n in self.needs.get(node, ())]
+            steps = [found.get(n, 0) + (1 if self._opens_round(n) else 0) for n in self.needs.get(node, ())]
             found[node] = max(steps, default=0)
         return found
+
+    def _opens_round(self, node: Node) -> bool:
+        return node[0] == "model" or (node[0] == "break" and node[1] not in self.estimates)
 
     @cached_property
     def windows(self) -> dict[str, int | None]:
@@ -183,13 +228,17 @@ class Catalogue:
     @cached_property
     def version(self) -> str:
         """SHA-256 of everything declared; equal catalogues give equal versions."""
-        said = {
-            "tags": [t.model_dump(mode="json", by_alias=True) for t in self.tags.values()],
+        return hashlib.sha256(json.dumps(self.declared, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+    @cached_property
+    def declared(self) -> dict[str, dict[str, Any]]:
+        """Every declaration as plain data, by kind and name, what is short for something else written out."""
+        return {
+            "tags": {n: t.model_dump(mode="json", by_alias=True) for n, t in self.tags.items()},
             "facts": {n: f.model_dump(mode="json", by_alias=True) for n, f in self.facts.items()},
             "breaks": {n: b.spec.model_dump(mode="json") for n, b in self.breaks.items()},
             "models": {n: m.spec.model_dump(mode="json") for n, m in self.models.items()},
         }
-        return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     def scope(self, tag: str | None = None) -> Scope:
         """Columns that an expression may name; within tag ``gender`` the attribute ``gender`` is meant by its name."""
@@ -269,11 +318,14 @@ def scope_of(
         if name != within or name not in columns:
             low, high = t.bounds
             columns[name] = Known(t.type, quoted(name), t.unit, t.finite, low, high)
-    kinds = {n: (b.spec if isinstance(b, CheckedBreak) else b).quantiles is not None for n, b in breaks.items()}
+    specs: dict[str, Break] = {n: b.spec if isinstance(b, CheckedBreak) else b for n, b in breaks.items()}
+    units = {n: columns[b.of].unit if b.of in columns else "days" for n, b in specs.items() if b.of in (None, *columns)}
+    # an estimate is one number or several ascending ones, so it is both
     return Scope(
         columns,
-        frozenset(n for n, many in kinds.items() if many),
-        frozenset(n for n, many in kinds.items() if not many),
+        frozenset(n for n, b in specs.items() if b.statistic is None),
+        frozenset(n for n, b in specs.items() if b.quantiles is None),
+        {n: unit for n, unit in units.items() if unit},
     )
 
 

@@ -17,21 +17,25 @@ from features.catalogue import (
     Place,
     TagSource,
     fact_type,
-    member_attributes,
     scope_of,
+    user_attributes,
 )
 from features.expressions import Expression, parse
 from features.facts import Fact
+from features.layering import expanded
 from features.reach import never_first
 from features.tags import NUMBERS, UNKNOWN, Break, Model, Tag, ValuesOf
 from schemas.configuration import nearest
 from schemas.contracts import contract
 from schemas.errors import ConfigurationError, NotThereError
 
+_FROM_BREAKS = ("min_gap_of", "counts_of")
+"""Options of a fact that name a break."""
+
 
 def build(sources: Sequence[TagSource], attributes: Mapping[str, tuple[str, str | None]] | None = None) -> Catalogue:
     """The catalogue of validated files; ConfigurationError lists every mistake."""
-    return _Builder(sources, dict(attributes or member_attributes())).built()
+    return _Builder(sources, dict(attributes or user_attributes())).built()
 
 
 class _Builder:
@@ -51,7 +55,7 @@ class _Builder:
     def built(self) -> Catalogue:
         self._declare()
         expressions: dict[str, tuple[Expression, ...]] = {}
-        needs: dict[Node, set[Node]] = {("fact", n): set() for n in self.facts}
+        needs: dict[Node, set[Node]] = {("fact", n): self._check_fact(n, f) for n, f in self.facts.items()}
         for name, tag in self.tags.items():
             expressions[name], needs[("tag", name)] = self._check_tag(name, tag)
         breaks, models = {}, {}
@@ -90,25 +94,32 @@ class _Builder:
                 self.models.setdefault(name, model)
         for source in self.sources:
             for i, tag in enumerate(source.file.tags):
-                place = source.place("tags", i)
-                if ("tag", tag.id) in self.places:
-                    self._mistake(place, f"tag {tag.id!r}", f"id is taken by the tag at {self.places[('tag', tag.id)]}")
+                if tag.layering is None:
+                    self._add_tag(source, i, tag)
                     continue
-                if tag.id in self.facts:
-                    self._mistake(
-                        place, f"tag {tag.id!r}", f"id is taken by the fact at {self.places[('fact', tag.id)]}"
-                    )
-                    continue
-                if tag.id in RESERVED or (tag.id == "is_member"):
-                    self._mistake(place, f"tag {tag.id!r}", "id is a fixed column of the profile; choose another")
-                    continue
-                self.places[("tag", tag.id)] = place
-                self.positions[tag.id] = (source, i)
-                self.tags[tag.id] = tag
+                written_out = expanded(tag)
+                for name, spec in written_out.breaks.items():
+                    self._add("break", name, source.place("tags", i, "layering"))
+                    self.breaks.setdefault(name, spec)
+                self._add_tag(source, i, written_out.score)
+                self._add_tag(source, i, written_out.layers)
         for name, tag in self.tags.items():
             if tag.fact is not None:
                 self.facts[name] = tag.fact
                 self.places[("fact", name)] = self.places[("tag", name)]
+
+    def _add_tag(self, source: TagSource, i: int, tag: Tag) -> None:
+        place, subject = source.place("tags", i), f"tag {tag.id!r}"
+        if ("tag", tag.id) in self.places:
+            self._mistake(place, subject, f"id is taken by the tag at {self.places[('tag', tag.id)]}")
+        elif tag.id in self.facts:
+            self._mistake(place, subject, f"id is taken by the fact at {self.places[('fact', tag.id)]}")
+        elif tag.id in RESERVED or tag.id == "is_member":
+            self._mistake(place, subject, "id is a fixed column of the profile; choose another")
+        else:
+            self.places[("tag", tag.id)] = place
+            self.positions[tag.id] = (source, i)
+            self.tags[tag.id] = tag
 
     def _add(self, kind: str, name: str, place: Place) -> None:
         node = (kind, name)
@@ -119,6 +130,24 @@ class _Builder:
         self.places.setdefault(node, place)
 
     # --- one entry ---
+
+    def _check_fact(self, name: str, fact: Fact) -> set[Node]:
+        """A fact that waits for frozen numbers (the silence that makes a return) needs some that are there before facts."""
+        found: set[Node] = set()
+        for key in _FROM_BREAKS:
+            wanted = getattr(fact, key, None)
+            if wanted is None:
+                continue
+            place, subject = self.places[("fact", name)], f"fact {name!r}"
+            if wanted not in self.breaks:
+                known = [n for n, b in self.breaks.items() if b.estimate is not None]
+                self._mistake(place, subject, f"{key}: unknown break {wanted!r}; {nearest(wanted, known)}")
+            elif self.breaks[wanted].estimate is None:
+                reason = "is made from facts, which would go round in a circle; name a break with an 'estimate'"
+                self._mistake(place, subject, f"{key}: break {wanted!r} {reason}")
+            else:
+                found.add(("break", wanted))
+        return found
 
     def _check_tag(self, name: str, tag: Tag) -> tuple[tuple[Expression, ...], set[Node]]:
         if tag.fact is not None:
@@ -189,6 +218,9 @@ class _Builder:
 
     def _check_break(self, name: str, spec: Break, needs: dict[Node, set[Node]]) -> CheckedBreak | None:
         place, subject, scope = self.places[("break", name)], f"break {name!r}", self._scope(None)
+        if spec.of is None:
+            needs[("break", name)] = set()
+            return CheckedBreak(spec, None, None)
         of = self._parsed(place, subject, spec.of, scope)
         where = None if spec.where is None else self._parsed(place, subject, spec.where, scope)
         needs[("break", name)] = set()

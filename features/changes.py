@@ -121,16 +121,21 @@ class Comparison:
     def flows(self, scheme: str) -> list[dict[str, Any]]:
         """Users by membership, where they were and where they are; the newer snapshot says who is a member."""
         now, was = self.values(scheme, None, pa.string())
-        table = pa.table(
+        origins, start = _coded(was, self.there, NEW)
+        goals, end = _coded(now, self.here, LOST)
+        counts = np.bincount(
+            (start * len(goals) + end) * 2 + self.is_member, minlength=2 * len(origins) * len(goals)
+        ).reshape(len(origins), len(goals), 2)
+        return [
             {
-                "is_member": pa.array(self.is_member),
-                "from_segment": pc.if_else(pa.array(self.there), pc.fill_null(was, UNKNOWN), NEW),
-                "to_segment": pc.if_else(pa.array(self.here), pc.fill_null(now, UNKNOWN), LOST),
+                "scheme": scheme,
+                "is_member": bool(m),
+                "from_segment": origins[i],
+                "to_segment": goals[j],
+                "users": int(counts[i, j, m]),
             }
-        )
-        counted = table.group_by(table.column_names, use_threads=False).aggregate([([], "count_all")])
-        rows = counted.rename_columns([*table.column_names, "users"]).to_pylist()
-        return [{"scheme": scheme, **row} for row in rows]
+            for i, j, m in zip(*(a.tolist() for a in np.nonzero(counts)), strict=True)
+        ]
 
 
 def kept(column: pa.Array, bands: Bands) -> pa.Array:
@@ -152,6 +157,14 @@ def as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_floating(column.type):
         return pa.array([None if v is None else repr(v) for v in column.to_pylist()], pa.string())
     return column.cast(pa.string())
+
+
+def _coded(column: pa.Array, present: np.ndarray, absent: str) -> tuple[list[str], np.ndarray]:
+    """Values, among them ``unknown`` and what users outside have, and the place of each row's among them."""
+    encoded = column.dictionary_encode()
+    names = [*encoded.dictionary.to_pylist(), UNKNOWN, absent]
+    at = pc.fill_null(encoded.indices, len(names) - 2).to_numpy(zero_copy_only=False).astype(np.int64)
+    return names, np.where(present, at, len(names) - 1)
 
 
 def _present(rows: pa.Array | None, n: int) -> np.ndarray:

@@ -55,7 +55,7 @@ class Cleaned:
 class Cleaner:
     """One mapping made ready to run over blocks. ``zone`` cuts business months; the mapping's own reads local stamps.
 
-    ``connection`` is a DuckDB connection to evaluate on; nothing is kept in it.
+    ``connection`` is a DuckDB connection to evaluate on; nothing is kept in it. ``salt`` goes before what is hashed.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Cleaner:
         currency: str,
         guest_ids: Sequence[str],
         connection: duckdb.DuckDBPyConnection,
+        salt: str = "",
     ):
         self.mapping = mapping
         self.contract: Contract = mapping.contract
@@ -73,6 +74,7 @@ class Cleaner:
         self.currency = currency
         self.guest_ids = tuple(g.lower() for g in guest_ids)
         self.connection = connection
+        self.salt = salt
         self.fields = [c for c in self.contract.feed_columns if c.name in mapping.fields]
         self._statements: dict[tuple[Shape, bool], _Statements] = {}
         self._likely: dict[str, str] = {}
@@ -264,7 +266,8 @@ class Cleaner:
                 f"case when upper({t}) = 'RMB' or {t} = '人民币' then 'CNY' else upper({t}) end", t
             ), "currency"
         if col.field.personal in ("identifier", "contact"):
-            return forms.person_id(steps, t, col.name, self.guest_ids), "id"
+            value = forms.person_id(steps, t, col.name, self.guest_ids)
+            return (steps.let(forms.hashed(value, self.salt), value) if rule.hash else value), "id"
         return t, "text"
 
     def _sum(self, col: Column, text: _Texts) -> tuple[str, str, str, str]:
@@ -336,8 +339,8 @@ class Cleaner:
         if p := by_field.get("currency"):
             complaint = p.complaint(f"is not the lake's currency, {self.currency}")
             found.append((f"{quoted('currency')} <> {literal(self.currency)}", complaint))
-        if self.contract.needs_person:
-            ids = [n for n in self.contract.persons.values() if n in by_field]
+        if self.contract.needed_ids:
+            ids = [n for n in self.contract.needed_ids if n in by_field]
             condition = " and ".join(f"{quoted(n)} is null" for n in ids)
             found.append((condition, literal(f"{PERSON_MISSING}: {', '.join(ids)} empty, or on the guest list")))
         return found

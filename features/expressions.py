@@ -11,6 +11,8 @@ give unknown. ``least`` and ``greatest`` pass over unknown arguments.
 Beyond SQL there are
     breaks_below(x, 'name')   how many of the frozen breaks ``name`` lie strictly below x
     statistic('name')         one frozen number
+    number_at('name', i)      the i-th frozen number, from 1; past the last the last one, unknown below the first
+    percentile_rank(x, 'name')   where x lies among the frozen quantile points, 0 to 1 (half of the points equal to it)
     days_between(from, to), years_between(from, to), add_days(day, n), year(day), month(day)
     rfm_eleven(r, f, m)       the named segment of three scores (definitions.md section 2)
     rfm_eight(r, f, m)        the segment of three booleans: recency, frequency, money are high

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -29,6 +29,7 @@ DEFAULT_WEIGHTS: dict[str, float] = {"view": 1, "search": 1, "favourite": 3, "ca
 MAX_WEIGHT = 1_000.0
 
 View = Literal["behaviour", "cash"]
+Flagged = Literal["exclude", "include", "only"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ MEASURES: dict[str, Measure] = {
     "seller": Measure(_OVER_KEYS, ("seller_code",), "seller or distributor"),
     "channel": Measure(_OVER_KEYS, ("channel_code",), "channel, app or shop"),
     "peer": Measure(_OVER_KEYS, ("peer_uid",), "the other person of a share event, as uid"),
-    "day": Measure(("first", "last", "returned"), (), "business day"),
+    "day": Measure(("first", "last", "returned", "reached"), (), "business day"),
     "gap_days": Measure(("mean", "max", "last"), (), "days between consecutive distinct business days"),
     "hour": Measure(("mode",), (), "local hour of the day, 0 to 23"),
 }
@@ -80,7 +81,13 @@ _OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "min_events": (None, ("preferred",)),
     "min_share": (None, ("mode",)),
     "min_gap": ("day", ("returned",)),
+    "min_gap_of": ("day", ("returned",)),
+    "min_gaps": ("day", ("returned",)),
+    "counts_of": ("day", ("reached",)),
+    "counts": ("day", ("reached",)),
 }
+_FROM_BREAKS: dict[str, str] = {"min_gap_of": "min_gaps", "counts_of": "counts"}
+"""Options that name a break -> the option that holds its frozen numbers once a run knows them."""
 
 
 class Where(Settings):
@@ -123,8 +130,15 @@ class Fact(Settings):
 
     ``window`` is in business days ending on ``as_of``, both ends included; absent means ever. ``view: behaviour`` (the
     default) leaves out orders that are void by ``as_of``; ``view: cash`` keeps them, because the money moved.
+    ``flagged`` orders, held for brushing by ``as_of``, are left out unless it says ``include`` (all) or ``only`` (them).
     ``half_life_days``, ``weights`` and ``min_events`` (rows that a value needs to be preferred) belong to ``preferred``;
-    ``min_share`` (share of the rows that the most frequent value needs) to ``mode``; ``min_gap`` (days) to ``returned``.
+    ``min_share`` (share of the rows that the most frequent value needs) to ``mode``.
+
+    ``returned`` is the last day after a silence of at least ``min_gap`` days, or of ``min_gaps``: the days by how many
+    distinct days came before the silence (one, two ..., the last number for more). ``reached`` is the day on which the
+    count of distinct days went beyond the greatest of ``counts`` that it is beyond: with (1, 2, 7) the third day of who
+    has five; the first day of who has one. Both can take their numbers from a break (``min_gap_of``, ``counts_of``),
+    which ``resolved`` puts in.
     """
 
     id: str = ""
@@ -134,11 +148,16 @@ class Fact(Settings):
     window: int | None = Field(default=None, ge=1, le=MAX_WINDOW_DAYS)
     where: Where = Where()
     view: View = "behaviour"
+    flagged: Flagged = "exclude"
     half_life_days: float | None = Field(default=None, gt=0, le=MAX_WINDOW_DAYS)
     weights: Mapping[str, float] | None = None
     min_events: int | None = Field(default=None, ge=1)
     min_share: float | None = Field(default=None, gt=0, le=1)
     min_gap: int | None = Field(default=None, ge=2)
+    min_gap_of: str | None = None
+    min_gaps: tuple[int, ...] | None = Field(default=None, min_length=1)
+    counts_of: str | None = None
+    counts: tuple[int, ...] | None = Field(default=None, min_length=1)
 
     @field_validator("behaviours", mode="before")
     @classmethod
@@ -166,8 +185,18 @@ class Fact(Settings):
             if getattr(self, option) is not None and not fits:
                 where = f"measure {measure!r}, agg" if measure else "agg"
                 raise ValueError(f"{option!r} belongs to {where} {', '.join(aggs)}; agg {self.agg!r} does not read it")
-        if self.agg == "returned" and self.min_gap is None:
-            raise ValueError("agg 'returned' needs min_gap: the days of silence after which a day is a return")
+        if self.agg == "returned" and (self.min_gap is None) == (self.min_gap_of is None and self.min_gaps is None):
+            raise ValueError(
+                "agg 'returned' needs min_gap, or min_gap_of: the days of silence after which a day is a return"
+            )
+        if any(gap < 2 for gap in self.min_gaps or ()):
+            raise ValueError(f"min_gaps {self.min_gaps}: consecutive days are no silence; 2 is the least")
+        if self.agg == "reached" and self.counts_of is None and self.counts is None:
+            raise ValueError(
+                "agg 'reached' needs counts, or counts_of: the numbers of days that part one class from the next"
+            )
+        if self.counts is not None and list(self.counts) != sorted(set(self.counts)):
+            raise ValueError(f"counts {self.counts}: they ascend strictly")
         if self.measure == "net_amount" and self.behaviours != ("pay",):
             raise ValueError("measure 'net_amount' is defined from: [pay]; money back is subtracted by itself")
         if self.measure == "visits" and (other := set(self.behaviours) - set(BROWSE)):
@@ -196,6 +225,21 @@ class Fact(Settings):
         """Weight of one row of ``behaviour`` on its own day, for ``preferred``."""
         return float((self.weights or {}).get(behaviour, DEFAULT_WEIGHTS.get(behaviour, 1)))
 
+    @property
+    def breaks(self) -> tuple[str, ...]:
+        """Breaks whose frozen numbers the fact needs before it can be computed."""
+        return tuple(name for option in _FROM_BREAKS if (name := getattr(self, option)) is not None)
+
+    def resolved(self, numbers: Mapping[str, Sequence[float]]) -> Fact:
+        """The fact with the frozen numbers of its breaks put in, as whole numbers. KeyError for a break without any."""
+        found = {
+            into: tuple(round(n) for n in numbers[name])
+            for option, into in _FROM_BREAKS.items()
+            if (name := getattr(self, option)) is not None
+        }
+        # validated anew: numbers that make no sense are refused here, not inside a task
+        return Fact.model_validate({**self.model_dump(by_alias=True), **found}) if found else self
+
     @cached_property
     def key(self) -> str:
         """The whole content but the id as text: equal for two facts that have equal values by definition."""
@@ -207,6 +251,8 @@ class Fact(Settings):
             "view": self.view,
             "where": self.where.conditions(),
         }
+        if self.flagged != "exclude":
+            said["flagged"] = self.flagged
         if self.agg == "preferred":
             said["half_life_days"] = self.half_life
             said["weights"] = {b: self.weight(b) for b in self.behaviours}
@@ -215,6 +261,9 @@ class Fact(Settings):
             said["min_share"] = self.min_share or 0
         if self.agg == "returned":
             said["min_gap"] = self.min_gap
+        for name in ("min_gap_of", "min_gaps", "counts_of", "counts"):
+            if (given := getattr(self, name)) is not None:
+                said[name] = given
         return json.dumps(said, sort_keys=True)
 
     @cached_property

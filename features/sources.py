@@ -18,6 +18,8 @@ Location = tuple[str | int, ...]
 NUMBERS = ("int32", "int64", "float64")
 TIMES = ("timestamp", "date")
 TIME_WORDS = ("auto", "epoch_seconds", "epoch_milliseconds")
+HASHED = ("address_key", "ip_key")
+"""Fields that hold the hash of something personal, never the thing itself."""
 
 
 def _as_text(value: Any) -> Any:
@@ -68,6 +70,7 @@ class FieldRule(Settings):
 
     ``times`` multiplies ``column``, ``minus`` subtracts columns from ``column`` or ``sum``, ``negate`` turns the sign
     (a refund file that writes money given back as negative). Money says its ``unit``; it is rounded once, at the end.
+    ``hash: true`` keeps the salted SHA-256 of the normalised text in place of it; for the keys in ``HASHED`` alone.
     """
 
     column: ColumnName | None = None
@@ -81,6 +84,7 @@ class FieldRule(Settings):
     time_zone: str | None = None
     values: dict[Text, TypedText] = Field(default_factory=dict)
     otherwise: TypedText | None = None
+    hash: bool | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> FieldRule:
@@ -176,8 +180,8 @@ def mistakes(mapping: Mapping) -> Iterator[tuple[Location, str]]:
     for col in c.feed_columns:
         if col.required and col.name not in mapping.fields and col.name != c.generated:
             yield ("fields",), f"feed {mapping.feed} needs {col.name!r} ({col.field.zh}); say which column holds it"
-    if c.needs_person and not any(f in mapping.fields for f in c.persons.values()):
-        yield ("fields",), f"feed {mapping.feed} needs an id of the person: one of {', '.join(c.persons.values())}"
+    if c.needed_ids and not any(f in mapping.fields for f in c.needed_ids):
+        yield ("fields",), f"feed {mapping.feed} needs an id of the person: one of {', '.join(c.needed_ids)}"
     if mapping.format == "parquet" and (mapping.delimiter != "," or mapping.encoding != "utf-8"):
         yield ("format",), "a Parquet file has no delimiter and no encoding; leave them out"
     if mapping.format == "jsonl" and mapping.delimiter != ",":
@@ -194,6 +198,10 @@ def _rule_mistakes(name: str, rule: FieldRule, col: Column) -> Iterator[str]:
         yield f"{name} is no money, so it has no unit"
     if rule.is_arithmetic and kind not in NUMBERS:
         yield f"{name} is a {kind}: sum, times, minus and negate are for numbers"
+    if name in HASHED and rule.hash is None:
+        yield f"{name} must never be the address itself: say `hash: true`, or `hash: false` where the source hashed it"
+    if name not in HASHED and rule.hash is not None:
+        yield f"{name} cannot be hashed; hash is for {' and '.join(HASHED)}"
     if rule.values and rule.is_arithmetic:
         yield f"{name}: a values map and arithmetic cannot be together"
     if (rule.time or rule.time_zone) and kind not in TIMES:

@@ -5,19 +5,21 @@ the parser. Tags are computed level by level, each level being one projection ov
 scored between two statements.
 
 The table that tags are made from has ``uid``, ``user_id``, ``is_member``, ``as_of``, the columns ``attribute.NAME`` and
-``fact.NAME``, and ``previous.TAG`` (null without one) for tags that keep their last value.
+``fact.NAME``, ``previous.TAG`` (null without one) for tags that keep their last value or are held, and ``override.TAG``
+(null without one) for tags that somebody set by hand or declared.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.allow_list import DUCKDB, number_literal, quoted, text_literal
 from features.catalogue import Catalogue, Node
@@ -31,7 +33,10 @@ Score = Callable[[Mapping[str, Any], np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Scored:
-    """A tag that a model gives: the card, SQL of its inputs and of who is in it, and values of those who are not."""
+    """A tag that a model gives: the card, SQL of its inputs and of who is in it, and values of those who are not.
+
+    ``overridden``: what somebody said wins, and what the model gave stands in ``computed.TAG``.
+    """
 
     tag: str
     card: dict[str, Any] | None
@@ -39,6 +44,7 @@ class Scored:
     where: str
     outside: str
     empty: str
+    overridden: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to compute the wanted tags; plain data."""
+    """How to compute the wanted tags; plain data. ``overridden`` tags come with a further column ``computed.TAG``."""
 
     as_of: str
     stages: tuple[Stage, ...]
     tags: tuple[tuple[str, str], ...]
+    overridden: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,7 +76,8 @@ class Plan:
             )
             for stage in content["stages"]
         ]
-        return cls(content["as_of"], tuple(stages), tuple((n, t) for n, t in content["tags"]))
+        tags = tuple((n, t) for n, t in content["tags"])
+        return cls(content["as_of"], tuple(stages), tags, tuple(content["overridden"]))
 
 
 def make_plan(
@@ -78,10 +86,15 @@ def make_plan(
     numbers: Mapping[str, Sequence[float]],
     cards: Mapping[str, dict[str, Any]],
     tags: Iterable[str] | None = None,
+    *,
+    held: Collection[str] = (),
+    overridden: Collection[str] = (),
 ) -> Plan:
     """The plan for ``tags`` (all if absent) and what they build on, with frozen numbers and model cards put in.
 
-    A model without a card makes its tag unknown.
+    A model without a card makes its tag unknown. A ``held`` tag is not computed: it keeps ``previous.TAG``, and its
+    empty value where there is none; what builds on it sees that. An ``overridden`` tag is ``override.TAG`` where that
+    is known, and ``computed.TAG`` is what it is without.
     """
     wanted = list(catalogue.tags if tags is None else tags)
     needed = catalogue.closure([("tag", n) for n in wanted])
@@ -89,14 +102,27 @@ def make_plan(
     stages = []
     for d in range(max((depth[n] for n in needed if n[0] == "tag"), default=0) + 1):
         here = [n for n in catalogue.order if n in needed and n[0] == "tag" and depth[n] == d]
-        plain = [n for n in here if catalogue.tags[n[1]].model is None]
-        scored = [_scored(catalogue, n[1], numbers, cards) for n in here if catalogue.tags[n[1]].model is not None]
-        levels = [
-            tuple((n[1], tag_sql(catalogue, catalogue.tags[n[1]], numbers)) for n in level)
-            for level in _levels(catalogue, plain)
+        modelled = {n for n in here if catalogue.tags[n[1]].model is not None and n[1] not in held}
+        scored = [
+            replace(_scored(catalogue, n[1], numbers, cards), overridden=n[1] in overridden)
+            for n in here
+            if n in modelled
         ]
+        levels = []
+        for level in _levels(catalogue, [n for n in here if n not in modelled]):
+            columns: list[tuple[str, str]] = []
+            for _, name in level:
+                tag = catalogue.tags[name]
+                sql = held_sql(tag) if name in held else tag_sql(catalogue, tag, numbers)
+                if name in overridden:
+                    columns.append((f"computed.{name}", sql))
+                    sql = f"COALESCE({quoted(f'override.{name}')}, {sql})"
+                columns.append((name, sql))
+            levels.append(tuple(columns))
         stages.append(Stage(tuple(levels), tuple(scored)))
-    return Plan(as_of.isoformat(), tuple(stages), tuple((n, catalogue.tags[n].type) for n in wanted))
+    tags_of_plan = tuple((n, catalogue.tags[n].type) for n in wanted)
+    said = tuple(n for n in catalogue.tags if n in overridden and ("tag", n) in needed)
+    return Plan(as_of.isoformat(), tuple(stages), tags_of_plan, said)
 
 
 def expression_sql(
@@ -135,6 +161,16 @@ def tag_sql(catalogue: Catalogue, tag: Tag, numbers: Mapping[str, Sequence[float
     return f"COALESCE({', '.join([value, *fallbacks])})" if fallbacks else value
 
 
+def held_sql(tag: Tag) -> str:
+    """DuckDB SQL of a tag that keeps its last good values: users without one have its empty value."""
+    fallbacks = [quoted(f"previous.{tag.id}")]
+    if tag.empty not in ("keep_last", UNKNOWN):
+        fallbacks.append(literal(tag.empty, tag.type))
+    elif tag.type == "string":
+        fallbacks.append(text_literal(UNKNOWN))
+    return f"COALESCE({', '.join(fallbacks)})" if len(fallbacks) > 1 else fallbacks[0]
+
+
 def literal(value: Value, kind: str) -> str:
     """A constant of a tag's type for DuckDB."""
     if kind == "string":
@@ -144,9 +180,9 @@ def literal(value: Value, kind: str) -> str:
     return number_literal(float(value)) if kind == "float64" else f"CAST({int(value)} AS {DUCKDB[kind]})"
 
 
-def kept_tags(catalogue: Catalogue) -> tuple[tuple[str, str], ...]:
-    """Tags (with types) whose last value is kept, so that tasks know which earlier columns they need."""
-    return tuple((n, t.type) for n, t in catalogue.tags.items() if t.empty == "keep_last")
+def kept_tags(catalogue: Catalogue, held: Collection[str] = ()) -> tuple[tuple[str, str], ...]:
+    """Tags (with types) whose last value is kept or held, so that tasks know which earlier columns they need."""
+    return tuple((n, t.type) for n, t in catalogue.tags.items() if t.empty == "keep_last" or n in held)
 
 
 def evaluate(
@@ -161,16 +197,21 @@ def evaluate(
             columns = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in level)
             source = f"(SELECT *, {columns} FROM {source})"
         listed = ["*"]
-        scored = {s.tag for s in stage.scored}
+        scored = {n for s in stage.scored for n in (s.tag, f"computed.{s.tag}")}
         if keep is not None and i == len(plan.stages) - 1:
-            listed = [quoted(n) for n in keep if n not in scored]
+            said = [f"override.{s.tag}" for s in stage.scored if s.overridden]
+            listed = [quoted(n) for n in dict.fromkeys([*keep, *said]) if n not in scored]
         for j, s in enumerate(stage.scored):
             listed.append(f"COALESCE({s.where}, FALSE) AS {quoted(f'score.{j}')}")
             listed += [f"CAST({sql} AS DOUBLE) AS {quoted(f'score.{j}.{n}')}" for n, sql in enumerate(s.inputs)]
         table = _fetched(con, f"SELECT {', '.join(listed)} FROM {source}")
         con.unregister("base")
         for j, s in enumerate(stage.scored):
-            table = table.append_column(s.tag, _labels(table, j, s, score))
+            labels = _labels(table, j, s, score)
+            if s.overridden:
+                table = table.append_column(f"computed.{s.tag}", labels)
+                labels = pc.coalesce(table[f"override.{s.tag}"], labels)
+            table = table.append_column(s.tag, labels)
     names = table.column_names if keep is None else keep
     return table.select([n for n in names if not n.startswith("score.")])
 

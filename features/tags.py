@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from features.facts import Fact
+from features.frozen_numbers import Break as Break
+from features.frozen_numbers import Model as Model
+from features.layering import Layering, layer_values
 from schemas.configuration import Settings, nearest
 from schemas.contracts import FEEDS, Type
 
@@ -45,10 +48,12 @@ FACT_UNITS: dict[str, str] = {
 }
 """Unit of a fact's number by measure. Rows are counted in whatever the tag calls them."""
 
+WAYS = ("fact", "attribute", "expression", "rules", "layering", "model")
+"""How a tag can be made."""
 NUMBERS = ("int32", "int64", "float64")
 _METHODS: dict[str, tuple[str, ...]] = {
     "fact": ("fact", "attribute", "expression"),
-    "rule": ("rules", "expression"),
+    "rule": ("rules", "expression", "layering"),
     "model": ("model",),
 }
 
@@ -84,62 +89,22 @@ class Rule(Settings):
     value: Value
 
 
-class Break(Settings):
-    """Global numbers over the base population, frozen per run: quantiles of ``of`` (type 7) or one statistic.
+class Limits(Settings):
+    """Where a run's quality lies before the tag is held; what is not said is the project's, null switches off."""
 
-    ``where`` narrows the population; users whose ``of`` is unknown are left out.
-    """
-
-    of: str
-    where: str | None = None
-    quantiles: tuple[float, ...] | None = None
-    statistic: Literal["mean", "median"] | None = None
-
-    @field_validator("quantiles")
-    @classmethod
-    def _ascending(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if value is not None and (not value or list(value) != sorted(set(value)) or value[0] <= 0 or value[-1] >= 1):
-            raise ValueError("quantiles ascend strictly between 0 and 1")
-        return value
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Break:
-        if (self.quantiles is None) == (self.statistic is None):
-            raise ValueError("exactly one of 'quantiles' and 'statistic' is expected")
-        return self
-
-
-class Model(Settings):
-    """A k-means clustering (definitions.md section 11): which numbers, of whom, and how it is chosen.
-
-    Labels are ``cluster_1`` ... in ascending order of the centres' first input. ``else`` is the value of users outside
-    ``where``. ``min_users``: below that nothing is fitted and the tag is unknown.
-    """
-
-    kind: Literal["kmeans"]
-    inputs: tuple[str, ...] = Field(min_length=1, max_length=20)
-    where: str
-    k: tuple[int, int] = (3, 8)
-    sample: int = Field(default=5_000, ge=100, le=50_000)
-    min_users: int = Field(default=200, ge=20)
-    bootstraps: int = Field(default=10, ge=2, le=100)
-    seed: int = 20_260_301
-
-    @field_validator("k")
-    @classmethod
-    def _bounds(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if not 2 <= value[0] <= value[1] <= 20:
-            raise ValueError("k is [least, most] with 2 <= least <= most <= 20")
-        return value
+    psi: float | None = Field(default=None, gt=0)
+    coverage: float | None = Field(default=None, ge=0, le=1)
 
 
 class Tag(Settings):
-    """One entry of the catalogue. Exactly one of ``fact``, ``attribute``, ``expression``, ``rules``, ``model``.
+    """One entry of the catalogue. Exactly one of ``WAYS`` says how it is made.
 
     ``empty`` is what a user without a result has: ``unknown`` (null for numbers), ``keep_last`` (the value of the
     snapshot before), or a value. ``log_bands``: the process of a number that changes by itself every day (ages, days
     since) is kept by band, or every row would change every day. ``scale``: decimals that a float is rounded to.
-    ``labels``: what values are called.
+    ``labels``: what values are called; ``strategies``: what the owner does with users of each value, ``needs`` and
+    ``resources``: what those users need and what is spent on them. ``declared``: the attribute of questionnaires whose
+    fresh answers win over the computed value.
     """
 
     id: Identifier
@@ -152,6 +117,9 @@ class Tag(Settings):
     unit: str | None = None
     values: tuple[Value, ...] | Range | ValuesOf | None = None
     labels: dict[str, Names] = Field(default_factory=dict)
+    strategies: dict[str, Names] = Field(default_factory=dict)
+    needs: dict[str, Names] = Field(default_factory=dict)
+    resources: dict[str, Names] = Field(default_factory=dict)
     sources: tuple[str, ...] = Field(min_length=1)
     window: int | None = Field(default=None, ge=1)
     empty: Value
@@ -161,10 +129,13 @@ class Tag(Settings):
     scale: int | None = Field(default=None, ge=0, le=12)
     log_bands: tuple[int, ...] | None = None
     scheme: bool = False
+    declared: str | None = Field(default=None, min_length=1)
+    limits: Limits | None = None
     fact: Fact | None = None
     attribute: str | None = None
     expression: str | None = None
     rules: tuple[Rule, ...] | None = None
+    layering: Layering | None = None
     otherwise: Value | None = Field(default=None, alias="else")
     model: str | None = None
 
@@ -187,18 +158,16 @@ class Tag(Settings):
 
     @model_validator(mode="after")
     def _whole(self) -> Tag:
-        given = [n for n in ("fact", "attribute", "expression", "rules", "model") if getattr(self, n) is not None]
+        given = [n for n in WAYS if getattr(self, n) is not None]
         if len(given) != 1:
-            raise ValueError(
-                "exactly one of 'fact', 'attribute', 'expression', 'rules' and 'model' is expected, "
-                + (", ".join(given) or "none")
-                + " given"
-            )
+            ways = ", ".join(map(repr, WAYS[:-1])) + f" and {WAYS[-1]!r}"
+            raise ValueError(f"exactly one of {ways} is expected, {', '.join(given) or 'none'} given")
         if given[0] not in _METHODS[self.method]:
             raise ValueError(f"method {self.method!r} goes with {' or '.join(_METHODS[self.method])}, not {given[0]!r}")
         self._check_rules()
         self._check_values()
         self._check_empty()
+        self._check_said_of_values()
         if self.fact is not None:
             self._check_fact(self.fact)
         if self.log_bands is not None:
@@ -208,19 +177,30 @@ class Tag(Settings):
                 raise ValueError("log_bands ascend strictly")
         if self.scale is not None and self.type != "float64":
             raise ValueError(f"scale belongs to type float64, this is {self.type}")
-        if self.scheme and (self.kind != "dynamic" or self.finite is None):
-            raise ValueError("a segmentation (scheme: true) is a dynamic text tag with a list of values")
         return self
 
     def _check_rules(self) -> None:
         if self.rules is None:
-            if self.otherwise is not None and self.model is None:
-                raise ValueError("'else' belongs to rules and models")
+            if self.layering is not None:
+                self._check_layering(self.layering)
+            elif self.otherwise is not None and self.model is None:
+                raise ValueError("'else' belongs to rules, layerings and models")
             return
         if not self.rules:
             raise ValueError("rules: at least one rule is expected")
         if self.otherwise is None:
             raise ValueError("rules without 'else': every user must get a value, name the last one")
+
+    def _check_layering(self, layering: Layering) -> None:
+        if self.otherwise is None:
+            raise ValueError("layering without 'else': name the value of users outside its 'where'")
+        if self.finite is None:
+            raise ValueError("a layering gives texts: list the layers from lowest to highest, and the 'else'")
+        if len(layer_values(self)) != layering.layers:
+            raise ValueError(
+                f"{layering.layers} layers are cut, but the values name {len(layer_values(self))} "
+                f"({', '.join(layer_values(self))}) beside the 'else'"
+            )
 
     def _check_values(self) -> None:
         if self.type in NUMBERS:
@@ -246,9 +226,22 @@ class Tag(Settings):
                 raise ValueError(f"value {value!r} is not of type {self.type}")
             if finite is not None and value not in finite:
                 raise ValueError(f"value {value!r} is not in the tag's values; {nearest(str(value), list(finite))}")
-        for name in self.labels:
-            if finite is None or name not in finite:
-                raise ValueError(f"label of {name!r}, which is none of the tag's values")
+
+    def _check_said_of_values(self) -> None:
+        finite = self.finite or ()
+        for key in ("labels", "strategies", "needs", "resources"):
+            for name in getattr(self, key):
+                if name not in finite:
+                    hint = nearest(name, list(finite))
+                    raise ValueError(f"{key}: {name!r} is none of the tag's values; {hint}")
+        if self.scheme and (self.kind != "dynamic" or self.finite is None):
+            raise ValueError("a segmentation (scheme: true) is a dynamic text tag with a list of values")
+        missing = [v for v in finite if v not in self.strategies and v != UNKNOWN]
+        if self.scheme and missing:
+            raise ValueError(
+                "a segmentation (scheme: true) needs a strategy for every value (strategies: {VALUE: {zh, en}}); "
+                f"there is none for {', '.join(missing)}"
+            )
 
     def _check_empty(self) -> None:
         if self.empty == "keep_last":
@@ -271,6 +264,11 @@ class Tag(Settings):
         counted = self.type in NUMBERS
         if counted and unit is not None and self.unit != unit:
             raise ValueError(f"unit mismatch: the tag says {self.unit!r}, measure {fact.measure!r} gives {unit!r}")
+
+    def limit(self, name: Literal["psi", "coverage"], default: float | None) -> float | None:
+        """The tag's own limit if it says one (null: none at all), else ``default``."""
+        own = self.limits is not None and name in self.limits.model_fields_set
+        return getattr(self.limits, name) if own else default
 
     @property
     def finite(self) -> tuple[str, ...] | None:

@@ -188,6 +188,12 @@ def person_id(steps: Steps, text: str, name: str, guests: Sequence[str]) -> str:
     return steps.let(present(same, ("", *guests)), same)
 
 
+def hashed(text: str, salt: str) -> str:
+    """SHA-256 of the salt and the text without case, spaces and Chinese commas and stops; null where it is null."""
+    same = f"regexp_replace(lower({text}), '[\\s,\uff0c\u3002\u3001\uff1b]', '', 'g')"
+    return f"sha256({literal(salt)} || ':' || {same})"
+
+
 def as_typed_in(text: str) -> str:
     """An id without what spreadsheets and shop exports put around it to keep it text: ``="123"`` and ``'123``."""
     quoted = f"starts_with({text}, '=\"') and suffix({text}, '\"')"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Audit = Callable[[dict[str, Path]], object]
 TABLE = "activity.activity"
 CODES = "activity.codes"
+FLAGS = "activity.order_flags"
 SOURCES = ("orders", "order_lines", "refunds", "browse", "shares", "coupons")
 MAX_FILES_OF_A_SLICE = 8
 """More files than this in one slice cost the kernel more than rebuilding it does."""
@@ -86,7 +87,12 @@ def run_activity(project: Project, engine: Engine, run_id: str, audit: Audit | N
 
 
 def _input_versions(lake: Lake) -> dict[str, int | None]:
-    names = [f"silver.{feed}" for feed in SOURCES] + ["identity.identifiers", "identity.users", "identity.merges"]
+    names = [f"silver.{feed}" for feed in SOURCES] + [
+        "identity.identifiers",
+        "identity.users",
+        "identity.merges",
+        FLAGS,
+    ]
     return {name: lake.version(name) for name in names}
 
 
@@ -199,6 +205,12 @@ class _Step:
                 orders_of.append(added.select("order_id").filter("order_id is not null"))
             if feed != "order_lines":
                 frames.append(self._persons(added, feed))
+        if (reflagged := self._reflagged()) is not None:
+            orders_of.append(reflagged)
+            refunds, coupons = (
+                self.silver.every_version(f).join(reflagged, "order_id") for f in ("refunds", "coupons")
+            )
+            frames += [self._refund_persons(refunds).select("uid", "event_month"), self._persons(coupons, "coupons")]
         if orders_of:
             frames += self._slices_of_orders(act.union_all(orders_of).distinct())
         found = set()
@@ -207,6 +219,22 @@ class _Step:
             pairs = every.select(act.bucket_of(F.col("uid")).alias("bucket"), "event_month").distinct()
             found = {(r["bucket"], r["event_month"]) for r in pairs.collect()}
         return found | self._slices_of_splits() | self._slices_in_pieces()
+
+    def _flags(self) -> DataFrame:
+        return self.engine.table(self.lake, FLAGS, self.inputs[FLAGS]).select("order_id", "flagged_day")
+
+    def _reflagged(self) -> DataFrame | None:
+        """Orders that are held since the table was last made, are held no more, or from another day: order_id."""
+        before = self.before.get(FLAGS)
+        came, went = self.lake.added_since(FLAGS, before), self.lake.removed_since(FLAGS, before)
+        if not came and not went:
+            return None
+        data = file_schema(arrow_schema(contract(FLAGS)), contract(FLAGS).partitions)
+        new, old = (
+            self.engine.parquet([f.path for f in files], data).select("order_id", "flagged_day")
+            for files in (came, went)
+        )
+        return new.exceptAll(old).unionByName(old.exceptAll(new)).select("order_id").distinct()
 
     def _persons(self, rows: DataFrame, feed: str) -> DataFrame:
         """uid and event_month of everyone that a silver row gives an activity row to."""
@@ -296,17 +324,18 @@ class _Step:
         orders = self._kept(self._resolved(silver.latest("orders", months), "orders"), "orders")
         lines = self._kept(silver.latest("order_lines", near), "lines")
         refunds = self._kept(silver.latest("refunds"), "refunds")
-        facts = self._kept(act.order_facts(orders, lines, refunds, self._paid_known(months), zone), "facts")
+        flags = self._flags()
+        facts = self._kept(act.order_facts(orders, lines, refunds, self._paid_known(months), flags, zone), "facts")
         shares = self._kept(self._resolved(silver.latest("shares", months), "shares"), "shares")
         parts = [
             act.placed(facts, zone),
             act.paid(facts, lines, zone),
             act.refunds_of_orders(facts, refunds, zone),
-            act.refunded(self._refund_persons(_of_months(refunds, months)), zone),
+            act.refunded(self._refund_persons(_of_months(refunds, months)), flags, zone),
             act.browsed(self._resolved(silver.latest("browse", months), "browse"), zone),
             act.shared(shares, zone),
             act.credited(shares, facts if months is None else self._order_days(shares), zone),
-            act.coupons_moved(self._resolved(silver.latest("coupons", months), "coupons"), zone),
+            act.coupons_moved(self._resolved(silver.latest("coupons", months), "coupons"), flags, zone),
         ]
         return act.coded(act.union_all(parts), self.engine.table(self.lake, CODES)).select(*self._columns())
 
@@ -361,7 +390,7 @@ class _Step:
         lines = self.silver.latest("order_lines").join(ids, "order_id")
         refunds = self.silver.latest("refunds").filter("order_id is not null").join(ids, "order_id")
         known = orders.select("order_id", F.col("_ingested_at").alias("paid_known_at"))
-        return act.order_facts(orders, lines, refunds, known, self.zone)
+        return act.order_facts(orders, lines, refunds, known, self._flags(), self.zone)
 
 
 def _shifted(month: int, by: int) -> int:

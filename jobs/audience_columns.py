@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 
 from audiences.compiler import Attribute
 from audiences.language import Words
-from audiences.plan import Plan
+from audiences.plan import Plan, alert_column
 from features.catalogue import Catalogue
 from features.facts import PRODUCT_KEYS, Fact, needs
 from features.kernel import Products, Rows, compute, merge_files
 from features.kernel.rows import USERS_PER_BUCKET
+from jobs.products import CODES, products_as_of
 from jobs.project import Project
 from lake.engine import Engine, Progress
 from lake.lake import Lake
@@ -31,13 +32,11 @@ from lake.releases import Release
 from schemas.arrow import ARROW
 from schemas.behaviours import BEHAVIOURS
 from schemas.configuration import nearest
-from schemas.contracts import contract
 from schemas.errors import NotThereError
 
 PROFILE = "profile.profile"
 ACTIVITY = "activity.activity"
-CODES = "activity.codes"
-PRODUCTS = "silver.products"
+ALERT_USERS = "segments.alert_users"
 Inputs = dict[str, Any]
 INLINE_BUCKETS = 4
 """Up to this many buckets are judged in this process: starting others takes longer."""
@@ -95,6 +94,7 @@ def prepared(project: Project, release: Release, plan: Plan, scratch: Path, furt
         "facts": [f.model_dump(mode="json", by_alias=True, exclude_none=True) for f in facts],
         "codes": {},
         "products": None,
+        "alerts": _alert_files(lake, release, plan.alerts),
         "zone": lake.zone,
     }
     warnings: tuple[str, ...] = ()
@@ -121,6 +121,26 @@ def refuse_missing(release: Release, files: Sequence[str], columns: Sequence[str
         )
 
 
+def _alert_files(lake: Lake, release: Release, alerts: Sequence[str]) -> dict[str, list[str]]:
+    """Files that list the users of each alert on the release's day; NotThereError if the release knows no alerts."""
+    if alerts and ALERT_USERS not in release.tables:
+        raise NotThereError(
+            f"alert {alerts[0]!r} is not in release {release.number} ({release.as_of}), which is older than alerts; "
+            f"run that day again: `huaxiang run --as-of {release.as_of}`"
+        )
+    return {
+        name: sorted(f.path for f in lake.files(ALERT_USERS, release.tables[ALERT_USERS], {"as_of": release.as_of}))
+        for name in alerts
+    }
+
+
+def _listed(path: str, alert: str, uids: pa.ChunkedArray) -> pa.Array:
+    """uids of one file whom the alert lists, those between the least and greatest of ``uids``."""
+    span = pc.min_max(uids)
+    wanted = (pads.field("alert") == alert) & (pads.field("uid") >= span["min"]) & (pads.field("uid") <= span["max"])
+    return pads.dataset(path).to_table(columns=["uid"], filter=wanted)["uid"].combine_chunks()
+
+
 def _meanings(
     lake: Lake, release: Release, facts: Sequence[Fact], scratch: Path
 ) -> tuple[dict[str, dict[str, int]], str | None, tuple[str, ...]]:
@@ -141,7 +161,7 @@ def _meanings(
                 warnings += [f"{kind} {n!r} never occurs" for n in sorted(named[kind]) if n not in codes[kind]]
     if not wanted.products:
         return codes, None, tuple(warnings)
-    products = products_as_of(lake, release)
+    products = products_as_of(lake, release.as_of, versions=release.tables)
     for key in PRODUCT_KEYS:
         there = [t for t in pc.unique(products[key]).to_pylist() if t]
         for name in sorted(named.get(key, ())):
@@ -165,46 +185,16 @@ def _numbers(table: pads.Dataset, kind: str, names: set[str]) -> dict[str, int]:
     return {value: int(code) for value, code in rows}
 
 
-def end_of_day(as_of: date, zone: Any) -> datetime:
-    """The first moment after the business day, in UTC."""
-    return datetime.combine(as_of + timedelta(days=1), time(), zone).astimezone(UTC)
-
-
-def products_as_of(lake: Lake, release: Release) -> pa.Table:
-    """``sku_code`` with brand, category and the category above it, by the last version of the day.
-
-    A version without ``source_time`` counts from when it was ingested, as ``features/versions.py`` has it.
-    """
-    from zoneinfo import ZoneInfo
-
-    import duckdb
-
-    key = contract(PRODUCTS).key[0]
-    with duckdb.connect() as db:
-        db.register("codes", lake.dataset(CODES, release.tables.get(CODES)))
-        db.register("products", lake.dataset(PRODUCTS, release.tables.get(PRODUCTS)))
-        return db.sql(
-            f"""
-            select c.code as sku_code, p.brand, p.category, p.category_parent
-            from codes c left join (
-                select {key}, brand, category, category_parent from products
-                where coalesce(source_time, _ingested_at) < ?
-                qualify row_number() over (
-                    partition by {key} order by source_time desc nulls last, _ingested_at desc, _file desc, _row desc) = 1
-            ) p on p.{key} = c.code_value
-            where c.code_kind = 'sku' order by c.code
-            """,
-            params=[end_of_day(release.as_of, ZoneInfo(lake.zone))],
-        ).to_arrow_table()
-
-
 def bucket_columns(item: Inputs, uid: int | None = None) -> pa.Table:
-    """Profile columns and facts of one bucket (or of one user), a row per user of the profile in order of uid."""
+    """Profile columns, alerts and facts of one bucket (or of one user), a row per user of the profile in order of uid."""
     only = None if uid is None else pads.field("uid") == uid
     parts = [pads.dataset(p).to_table(columns=item["columns"], filter=only) for p in item["profile"]]
     profile = pa.concat_tables(parts).sort_by("uid").combine_chunks()
     as_of = date.fromisoformat(item["as_of"])
     profile = profile.append_column("as_of", pa.array([as_of] * len(profile), pa.date32()))
+    for name, listed in item["alerts"].items():
+        uids = pa.chunked_array([_listed(p, name, profile["uid"]) for p in listed], pa.int64())
+        profile = profile.append_column(alert_column(name), pc.is_in(profile["uid"], uids.combine_chunks()))
     facts = [Fact.model_validate(f) for f in item["facts"]]
     if not facts:
         return profile

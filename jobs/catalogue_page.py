@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from features.catalogue import Catalogue, load_catalogue
+from features.catalogue import Catalogue, load_catalogue, user_tables
 from features.facts import Fact
 from features.tags import PATHS, Range, Tag, ValuesOf
 from schemas.contracts import Column, Contract, contracts
@@ -40,7 +40,12 @@ def catalogue_page(catalogue: Catalogue) -> str:
         "",
     ]
     rows = [
-        [f"`{n}`", f"`{b.spec.of}`", f"`{b.spec.where}`" if b.spec.where else "", _kind_of(b.spec)]
+        [
+            f"`{n}`",
+            f"`{b.spec.of}`" if b.spec.of else "curves over activity",
+            f"`{b.spec.where}`" if b.spec.where else "",
+            _kind_of(b.spec),
+        ]
         for n, b in catalogue.breaks.items()
     ]
     lines += _table(["name", "of", "where", "what"], rows)
@@ -117,6 +122,10 @@ def _tag(catalogue: Catalogue, tag: Tag) -> list[str]:
     if tag.rules is not None:
         lines += [f"  {i}. `{r.when}` → {_value(tag, r.value)}" for i, r in enumerate(tag.rules, start=1)]
         lines.append(f"  {len(tag.rules) + 1}. else → {_value(tag, tag.otherwise)}")
+    for title, said in (("strategy", tag.strategies), ("needs", tag.needs), ("resources", tag.resources)):
+        if said:
+            rows = [[_value(tag, value), text.zh, text.en] for value, text in said.items()]
+            lines += ["", *_table([title, "zh", "en"], rows)]
     return [*lines, ""]
 
 
@@ -124,9 +133,13 @@ def _made(tag: Tag) -> str:
     if tag.fact is not None:
         return _fact(tag.fact)
     if tag.attribute is not None:
-        return f"the member's `{tag.attribute}` as of the day"
+        table = next((t for t, columns in user_tables().items() if tag.attribute in columns), None)
+        return f"`{tag.attribute}` of {table}" if table else f"the member's `{tag.attribute}` as of the day"
     if tag.expression is not None:
         return f"`{' '.join(tag.expression.split())}`"
+    if tag.layering is not None:
+        inputs = [f"{i.weight:g} × `{i.of}` ({i.normalise}, {i.direction})" for i in tag.layering.inputs]
+        return f"layers of {' + '.join(inputs)}, where `{tag.layering.where}`; the first rule that matches:"
     return f"model `{tag.model}`" if tag.model is not None else "the first rule that matches:"
 
 
@@ -163,6 +176,8 @@ def _values(tag: Tag) -> str:
 
 
 def _kind_of(spec: object) -> str:
+    if estimate := getattr(spec, "estimate", None):
+        return f"estimate {estimate}"
     quantiles = getattr(spec, "quantiles", None)
     return f"quantiles {', '.join(f'{q:g}' for q in quantiles)}" if quantiles else str(getattr(spec, "statistic", ""))
 

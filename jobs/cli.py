@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 os.environ.setdefault("RUST_LOG", "error")
@@ -16,6 +17,8 @@ Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 configura
 8 older than what is there, 70 a defect of Huaxiang, 130 stopped.
 """
 
+DEBUG = "--debug"
+
 app = typer.Typer(
     name="huaxiang",
     no_args_is_help=True,
@@ -27,12 +30,13 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from jobs.verbs import audience, project, release, run, tag
+    from jobs.verbs import audience, insight, profile, project, release, report, run, tag
 
     verbs: tuple[Callable[..., None], ...] = (
         *(project.init, project.check, project.demo),
-        *(run.ingest, run.run, run.backfill, run.status, run.sql),
-        audience.user,
+        *(run.ingest, run.run, run.backfill, run.status, run.sql, profile.profile),
+        *(insight.gap, insight.flow),
+        *(audience.user, report.report),
     )
     for function in verbs:
         app.command()(function)
@@ -46,7 +50,10 @@ def _register() -> None:
 
 
 def main() -> None:
-    """Entry point of the distribution."""
+    """Entry point of the distribution. ``--debug`` may stand anywhere and belongs to no verb."""
+    if DEBUG in sys.argv:
+        sys.argv.remove(DEBUG)
+        os.environ["HUAXIANG_DEBUG"] = "1"
     _register()
     app()
 

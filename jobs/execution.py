@@ -15,6 +15,7 @@ import pyarrow as pa
 from jobs.accounting import manifest_rows
 from jobs.deliveries import ManifestRow, drop_landing, manifest, publish_manifest
 from jobs.parsing import in_contract, open_writer
+from jobs.project import salt_of
 from jobs.units import Audit, Batch, Progress, Staged, Unit, UnitResult, forget_intent, write_intent
 from lake.engine import Engine
 from lake.lake import Lake, partition_path
@@ -99,7 +100,7 @@ def _weight(file: dict[str, Any]) -> int:
     return int(file["bytes"]) * (GZIP_RATIO if name.endswith((".gz", ".parquet")) else 1)
 
 
-def _common(s: Staged, batch: Batch, folders: dict[str, Path]) -> dict[str, Any]:
+def _common(lake: Lake, s: Staged, batch: Batch, folders: dict[str, Path]) -> dict[str, Any]:
     return {
         "mapping": batch.mapping,
         "zone": s.unit.zone,
@@ -107,8 +108,13 @@ def _common(s: Staged, batch: Batch, folders: dict[str, Path]) -> dict[str, Any]
         "guest_ids": s.unit.guest_ids,
         "received_at": s.unit.received_at,
         "batch_id": batch.batch_id,
+        "salt": salt_of(lake, s.unit.salt_secret) if _hashes(batch) else "",
         "folders": {table.split(".")[0]: str(folder) for table, folder in folders.items()},
     }
+
+
+def _hashes(batch: Batch) -> bool:
+    return any(rule.get("hash") for rule in batch.mapping["fields"].values())
 
 
 def _parse_items(lake: Lake, s: Staged, batches: Sequence[Batch], word: str, group_bytes: int) -> list[dict[str, Any]]:
@@ -127,7 +133,7 @@ def _parse_items(lake: Lake, s: Staged, batches: Sequence[Batch], word: str, gro
         for n, group in enumerate(groups):
             part = f"{word}-{batch.batch_id}-{n:05d}"
             folders = s.folders
-            item = _common(s, batch, folders) | {"part": part, "again": word == "again"}
+            item = _common(lake, s, batch, folders) | {"part": part, "again": word == "again"}
             if word == "again":
                 item["received_at"] = group[0]["received_at"]
                 item["folders"] = {"silver": str(s.folders[f"silver.{s.unit.feed}"])}
@@ -143,7 +149,7 @@ def _replay_items(lake: Lake, s: Staged) -> list[dict[str, Any]]:
         for origin in dict.fromkeys(f["origin"] for f in batch.files):
             found = lake.files(f"quarantine.{s.unit.feed}", where={"_batch_id": origin})
             slices.append({"batch_id": origin, "paths": [f.path for f in found]})
-        items.append(_common(s, batch, s.folders) | {"part": f"replay-{n:05d}", "slices": slices})
+        items.append(_common(lake, s, batch, s.folders) | {"part": f"replay-{n:05d}", "slices": slices})
     return items
 
 

@@ -1,15 +1,41 @@
-"""Step ``fission``: who brought whom, as of a day (definitions.md section 7)."""
+"""Step ``fission``: who brought whom, as of a day (definitions.md section 7).
+
+1. a task per bucket reads activity once: the first valid touch of each person, who reached whom, what was bought;
+2. one task makes the trees of all touches: a tree knows no buckets;
+3. a task per bucket says what its sharers reached, one finds percentiles among all, a task per bucket writes the roles.
+
+Running a day again replaces its slices. Snapshots leave the newest version of the tables as those of the profile do.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.fission.settings import FissionSettings
+from features.population import end_of_day
 from jobs.activity import Audit
+from jobs.fission_inputs import FissionInputs
+from jobs.profile_inputs import business_day_of
+from jobs.snapshots import expired
+from lake.lake import Lake, partition_path
+from lake.locks import lock
+from lake.publish import publish
+from schemas.arrow import arrow_schema, file_schema
+from schemas.contracts import contract, fields
 
 if TYPE_CHECKING:
     from jobs.project import Project
     from lake.engine import Engine
+
+EDGES, TREES, DAILY = "fission.share_edges", "fission.share_trees", "fission.share_daily"
+TOUCHES, ROLES = "fission.touches", "fission.roles"
+TABLES = (EDGES, TREES, DAILY, TOUCHES, ROLES)
+"""In order of publication: roles that are there have everything that belongs to them."""
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def run_fission(
@@ -21,5 +47,184 @@ def run_fission(
     known_at: dt.datetime | None = None,
     audit: Audit | None = None,
 ) -> int:
-    """Rows written."""
-    return 0
+    """Compute and publish the share trees and roles of ``as_of``; gives the rows of ``roles``.
+
+    ``known_at`` leaves out what was learned later. ``audit`` stops the run by raising before anything is published.
+    """
+    settings = project.method("fission", FissionSettings)
+    return update_fission(
+        project.lake,
+        engine,
+        as_of,
+        settings,
+        run_id=run_id,
+        known_at=known_at,
+        keep_days=project.settings.keep_days,
+        audit=audit,
+    )
+
+
+def update_fission(
+    lake: Lake,
+    engine: Engine,
+    as_of: dt.date,
+    settings: FissionSettings,
+    *,
+    run_id: str,
+    known_at: dt.datetime | None = None,
+    keep_days: int = 35,
+    audit: Audit | None = None,
+) -> int:
+    """``run_fission`` without a project folder."""
+    with lock(lake, *TABLES):
+        for table in TABLES:
+            lake.ensure(table)
+        read = {table: lake.version(table) for table in TABLES}
+        step = _Step(lake, engine, as_of, settings, run_id, known_at)
+        rows = step.compute()
+        if audit is not None:
+            audit({t: f for t, f in step.staged.items() if any(f.rglob("*.parquet"))})
+        there = {f.partition["as_of"] for f in lake.files(ROLES)}
+        days = [as_of, *expired(there | {as_of}, as_of, keep_days)]
+        for table in TABLES:
+            publish(
+                lake,
+                table,
+                step.staged[table],
+                replace=[{"as_of": d} for d in days],
+                read_version=read[table],
+                run_id=run_id,
+                key=f"{run_id}-{table}-{as_of}",
+                metadata={"as_of": as_of.isoformat()},
+            )
+        return rows
+
+
+class _Step:
+    """One run of the step: its inputs, its scratch folder, what it staged."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        engine: Engine,
+        as_of: dt.date,
+        settings: FissionSettings,
+        run_id: str,
+        known_at: dt.datetime | None,
+    ):
+        self.lake, self.engine, self.as_of, self.known_at = lake, engine, as_of, known_at
+        self.settings = settings
+        self.scratch = lake.scratch(run_id) / f"fission-{as_of}"
+        self.staged = {table: lake.stage(table, run_id) for table in TABLES}
+        known_day = None if known_at is None else business_day_of(known_at, lake.zone).isoformat()
+        self.shared = {
+            "as_of": as_of.isoformat(),
+            "known_at_day": known_day,
+            "settings": settings.model_dump(mode="json"),
+        }
+
+    def compute(self) -> int:
+        activity: dict[int, list[str]] = {}
+        for f in self.lake.files("activity.activity"):
+            activity.setdefault(f.partition["bucket"], []).append(f.path)
+        inputs = FissionInputs(self.lake, self.as_of, self.known_at, self.scratch)
+        members = inputs.people()
+        buckets = sorted({*activity, *members})
+        if not buckets:
+            return 0
+        until = (end_of_day(self.as_of, self.lake.zone) - _EPOCH) // dt.timedelta(microseconds=1)
+        touches = self._map(
+            "jobs.fission_touches:touches_of_bucket",
+            [
+                {
+                    "bucket": b,
+                    "files": sorted(activity.get(b, [])),
+                    "members": members.get(b, []),
+                    "retired": str(self.scratch / "retired"),
+                    "until": until,
+                    "out": str(self.scratch / "touches" / f"bucket-{b}"),
+                }
+                for b in buckets
+            ],
+        )
+        folders = [t["folder"] for t in touches]
+        forest = str(self.scratch / "forest")
+        (tree,) = self._map(
+            "jobs.fission_tasks:forest_of_touches",
+            [
+                {
+                    "folders": folders,
+                    "greatest_uid": max(t["greatest_uid"] for t in touches),
+                    "edges_out": self._file(EDGES),
+                    "trees_out": self._file(TREES),
+                    "out": forest,
+                }
+            ],
+        )
+        self._write_touches(touches, tree)
+        inputs.products(folders)
+        inputs.sold(folders)
+        reach = self._map(
+            "jobs.fission_roles:reach_of_bucket",
+            [
+                {
+                    "bucket": t["bucket"],
+                    "folder": t["folder"],
+                    "forest": forest,
+                    "sold": str(self.scratch / "sold"),
+                    "products": str(self.scratch / "products"),
+                    "out": str(self.scratch / "reach" / f"bucket-{t['bucket']}"),
+                }
+                for t in touches
+            ],
+        )
+        last = (self.as_of - _EPOCH.date()).days
+        (numbers,) = self._map(
+            "jobs.fission_roles:numbers_of_all",
+            [
+                {
+                    "folders": [r["folder"] for r in reach],
+                    "touches": folders,
+                    "first_day": min((t["first_day"] for t in touches if t["first_day"] is not None), default=last),
+                    "daily_out": self._file(DAILY),
+                    "out": str(self.scratch / "numbers"),
+                }
+            ],
+        )
+        made = self._map(
+            "jobs.fission_roles:roles_of_bucket",
+            [
+                {
+                    "bucket": t["bucket"],
+                    "folder": t["folder"],
+                    "reach": r["folder"],
+                    "forest": forest,
+                    "numbers": str(self.scratch / "numbers"),
+                    "prior": numbers["prior"],
+                    "seed_cuts": numbers["seed_cuts"],
+                    "roles_out": self._file(ROLES, bucket=t["bucket"]),
+                }
+                for t, r in zip(touches, reach, strict=True)
+            ],
+        )
+        return sum(m["rows"] for m in made)
+
+    def _map(self, task: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return self.engine.map(task, [{**self.shared, **item} for item in items])
+
+    def _file(self, table: str, **partition: object) -> str:
+        place = self.staged[table] / partition_path({"as_of": self.as_of, **partition})
+        place.mkdir(parents=True, exist_ok=True)
+        return str(place / "part-0.parquet")
+
+    def _write_touches(self, touches: list[dict[str, Any]], tree: dict[str, Any]) -> None:
+        """What became of every touch, over all buckets."""
+        dropped = ("repeated", "late", "self_invite", "waiting", "no_sharer")
+        counted = {name: sum(t[name] for t in touches) for name in dropped} | {
+            name: tree[name] for name in ("first", "cycle", "register", "inviter")
+        }
+        outcomes = fields()["touch_outcome"].values
+        c = contract(TOUCHES)
+        rows = [{"touch_outcome": name, "touches": counted[name]} for name in outcomes]
+        schema = file_schema(arrow_schema(c), c.partitions)
+        pq.write_table(pa.Table.from_pylist(rows, schema), self._file(TOUCHES), compression="zstd")

@@ -336,6 +336,7 @@ def _unit(project: Project, feed: str, kind: Any, received_at: datetime, batches
         currency=project.currency,
         guest_ids=list(project.guest_ids),
         batches=batches,
+        salt_secret=project.settings.secrets.id_salt,
     )
 
 

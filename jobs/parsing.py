@@ -90,7 +90,7 @@ class FileCounts:
 
 
 def parse(item: dict[str, Any]) -> dict[str, Any]:
-    """``mapping``, ``zone``, ``currency``, ``guest_ids``, ``received_at``, ``batch_id``, ``part``, ``folders``, ``files``.
+    """``mapping``, ``zone``, ``currency``, ``guest_ids``, ``salt``, ``received_at``, ``batch_id``, ``part``, ``folders``, ``files``.
 
     Gives ``files`` (FileCounts of each) and ``silver`` (path, month, rows of each candidate file, in order).
     """
@@ -101,6 +101,7 @@ def parse(item: dict[str, Any]) -> dict[str, Any]:
         currency=item["currency"],
         guest_ids=item["guest_ids"],
         connection=connection(),
+        salt=item["salt"],
     )
     task = Task(item, mapping, cleaner)
     for file in item["files"]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -19,13 +20,16 @@ import pyarrow.parquet as pq
 import jobs
 from jobs.activity import Audit, run_activity
 from jobs.brushing import run_brushing
+from jobs.catalogue_store import remember
 from jobs.fission import run_fission
 from jobs.identity import run_identity
 from jobs.insights.step import run_insights
 from jobs.offers import run_offers
 from jobs.profile import run_profile
+from jobs.profile_frozen import checked_refit
 from jobs.progress import Steps
 from jobs.project import Project
+from jobs.tag_check import refuse_unresolved
 from lake import journal, releases
 from lake.engine import Engine
 from lake.lake import Lake
@@ -42,12 +46,13 @@ RELEASED_LAYERS = ("silver", "identity", "activity", "fission", "profile", "segm
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run made: its release, whether it was there already, users and seconds by step."""
+    """What a run made: its release, whether it was there already, seconds by step, and what to look at."""
 
     as_of: date
     release: releases.Release
     already_done: bool
     steps: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def new_run_id(verb: str, day: date | None = None) -> str:
@@ -62,20 +67,24 @@ def run(
     known_at: datetime | None = None,
     steps: Steps | None = None,
     force: bool = False,
+    refit: Sequence[str] = (),
     audit: Audit | None = None,
 ) -> RunReport:
     """Bring the lake to ``as_of`` and release it. ``known_at`` uses only rows ingested by then; ``force`` repeats a day.
 
-    ``audit`` judges what each step staged before it is published, and stops the run by raising.
+    ``refit`` names breaks and models to make anew though stored ones are kept, and repeats the day as well. ``audit``
+    judges what each step staged before it is published, and stops the run by raising.
     """
     lake, steps = project.lake, steps or Steps(quiet=True)
+    checked_refit(project.catalogue, refit)
+    refuse_unresolved(project)
     if lake.version("silver.orders") is None and lake.version("silver.browse") is None:
         raise HuaxiangError("nothing has been ingested yet; put files into the inbox and run `huaxiang ingest`")
     with lock(lake, "run"):
         journal.recover(lake)
         wanted = fingerprint(project, as_of, known_at)
         done = releases.of_day(lake, as_of)
-        if done is not None and done.fingerprint == wanted and not force:
+        if done is not None and done.fingerprint == wanted and not (force or refit):
             return RunReport(as_of, done, already_done=True)
         run_id = new_run_id("run", as_of)
         first = len(steps.times)
@@ -91,10 +100,11 @@ def run(
             offers = run_offers(project, engine, as_of, run_id=run_id, known_at=known_at, audit=audit)
         with steps.step(f"{as_of} profile") as advance:
             profile = run_profile(
-                project, engine, as_of, known_at=known_at, run_id=run_id, progress=advance, audit=audit
+                project, engine, as_of, known_at=known_at, run_id=run_id, progress=advance, audit=audit, refit=refit
             )
         with steps.step(f"{as_of} insights"):
             insights = run_insights(project, engine, as_of, run_id=run_id, audit=audit)
+        remember(lake, project.catalogue)
         tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in RELEASED_LAYERS}
         made = releases.write_release(lake, as_of, run_id, tables, fingerprint=wanted, counts=dict(profile.counts))
         rows = {
@@ -109,7 +119,7 @@ def run(
         _note_steps(lake, engine, run_id, as_of, steps, first, rows, tables)
         journal.finish(lake, run_id)
     taken = {t.name.removeprefix(f"{as_of} "): t.seconds for t in steps.times[first:]}
-    return RunReport(as_of, made, already_done=False, steps=taken)
+    return RunReport(as_of, made, already_done=False, steps=taken, warnings=profile.warnings)
 
 
 def backfill(
@@ -136,7 +146,7 @@ def fingerprint(project: Project, as_of: date, known_at: datetime | None) -> str
         "known_at": known_at.isoformat() if known_at else None,
         "silver": {n: v for n, v in lake.versions().items() if n.startswith("silver.")},
         "settings": project.settings.model_dump(
-            mode="json", include={"time_zone", "currency", "guest_ids", "keep_days"}
+            mode="json", include={"time_zone", "currency", "guest_ids", "keep_days", "quality", "declared_valid_days"}
         ),
         "tags": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in project.files("tags")},
         "methods": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in project.files("methods")},

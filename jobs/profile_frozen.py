@@ -1,52 +1,137 @@
-"""Frozen numbers and models of a profile run, from values that a task per bucket collects."""
+"""Frozen numbers and models of a profile run: stored ones that are kept, estimates, and those made from users' values.
+
+What is made from users' values comes from a task per bucket that collects them. A break that says ``keep`` is made once
+and re-used while its declaration stays the same, as models are; ``refit`` names those to make anew.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from features.breaks import Counted, mean, merged, quantiles
-from features.catalogue import Node
-from features.tagging import expression_sql, make_plan
-from features.tags import Break
+from features.breaks import Counted, merged, quantiles, statistic
+from features.catalogue import Catalogue, Node
+from features.frozen_numbers import Break
+from features.tagging import expression_sql
 from jobs.profile_tasks import hashed
 from lake.lake import Lake
+from schemas.configuration import nearest
+from schemas.errors import NotThereError
 
 if TYPE_CHECKING:
     from jobs.profile import ProfileRun
 
-MODELS = "profile.models"
+BREAKS, MODELS = "profile.breaks", "profile.models"
+NOT_KEPT = "-provisional"
+"""Ends the ``spec`` of numbers that no later run may re-use: made from too few users, or an estimate's default."""
 Numbers = dict[str, tuple[float, ...]]
 Cards = dict[str, dict[str, Any]]
 
 
-def frozen(run: ProfileRun, items: list[dict[str, Any]], refit: Sequence[str]) -> tuple[Numbers, Cards, Cards]:
-    """Breaks of the run, cards of every model, and those of them that were fitted now.
+@dataclass(frozen=True)
+class Frozen:
+    """Numbers of breaks with the day they were fitted on (absent: this run) and their spec; cards, and which are new."""
+
+    numbers: Numbers = field(default_factory=dict)
+    fitted_on: dict[str, dt.date] = field(default_factory=dict)
+    specs: dict[str, str] = field(default_factory=dict)
+    cards: Cards = field(default_factory=dict)
+    fitted: Cards = field(default_factory=dict)
+
+    def fits(self, catalogue: Catalogue, as_of: dt.date) -> dict[Node, str]:
+        """When what is kept was made: numbers that later runs re-use, and models."""
+        found: dict[Node, str] = {("model", n): card["version"] for n, card in self.cards.items()}
+        for name, values in self.numbers.items():
+            if catalogue.breaks[name].spec.keep and values and not self.specs[name].endswith(NOT_KEPT):
+                found[("break", name)] = self.fitted_on.get(name, as_of).isoformat()
+        return found
+
+    def rows(self, as_of: dt.date) -> list[dict[str, Any]]:
+        """What ``profile.breaks`` keeps of the day."""
+        return [
+            {
+                "name": name,
+                "position": i,
+                "number": value,
+                "spec": self.specs[name],
+                "fitted_on": self.fitted_on.get(name, as_of),
+            }
+            for name, values in self.numbers.items()
+            for i, value in enumerate(values, start=1)
+        ]
+
+
+def checked_refit(catalogue: Catalogue, names: Iterable[str]) -> tuple[str, ...]:
+    """Names of breaks and models to fit anew; NotThereError names the nearest to one that is neither."""
+    known = sorted({*catalogue.breaks, *catalogue.models})
+    for name in names:
+        if name not in known:
+            raise NotThereError(f"--refit: no break or model {name!r}; {nearest(name, known)}")
+    return tuple(names)
+
+
+def before_facts(run: ProfileRun, refit: Sequence[str]) -> Frozen:
+    """What is there before anything is computed: kept numbers and cards that were stored, and estimates."""
+    catalogue = run.catalogue
+    specs = {name: break_hash(b.spec) for name, b in catalogue.breaks.items()}
+    wanted = {n: specs[n] for n, b in catalogue.breaks.items() if b.spec.keep and n not in refit}
+    found = _stored_numbers(run.lake, wanted, run.as_of)
+    numbers = {n: values for n, (values, _) in found.items()}
+    fitted_on = {n: day for n, (_, day) in found.items()}
+    estimates = {n: spec for n, spec in catalogue.estimates.items() if n not in numbers}
+    if estimates:
+        from jobs.estimates import estimated
+
+        given = estimated(run, estimates, numbers)
+        for name, spec in estimates.items():
+            assert spec.default is not None, "the catalogue refuses an estimate without a default"
+            numbers[name] = given.get(name, spec.default)
+            if name not in given:
+                specs[name] += NOT_KEPT
+    models = {name: spec_hash(m.spec.model_dump(mode="json")) for name, m in catalogue.models.items()}
+    cards = {n: c for n, c in _stored_cards(run.lake, models, run.as_of).items() if n not in refit}
+    return Frozen(numbers, fitted_on, specs, cards)
+
+
+def frozen(run: ProfileRun, items: list[dict[str, Any]], start: Frozen) -> Frozen:
+    """``start`` with all other breaks and models, from the values that the run's plan gives.
 
     Round by round: what a break is made of may itself use breaks of an earlier round.
     """
-    catalogue, numbers = run.catalogue, Numbers()
-    specs = {name: spec_hash(m.spec.model_dump(mode="json")) for name, m in catalogue.models.items()}
-    cards = {n: c for n, c in _stored_cards(run.lake, specs, run.as_of).items() if n not in refit}
-    fitted: Cards = {}
-    waiting: list[Node] = [("break", n) for n in catalogue.breaks]
-    waiting += [("model", n) for n in catalogue.models if n not in cards]
+    catalogue = run.catalogue
+    found = replace(start, numbers=dict(start.numbers), specs=dict(start.specs), cards=dict(start.cards), fitted={})
+    models = {name: spec_hash(m.spec.model_dump(mode="json")) for name, m in catalogue.models.items()}
+    waiting: list[Node] = [("break", n) for n in catalogue.breaks if n not in start.numbers]
+    waiting += [("model", n) for n in catalogue.models if n not in start.cards]
     for number in sorted({catalogue.rounds[n] for n in waiting}):
         here = [n for n in waiting if catalogue.rounds[n] == number]
-        parts = run.map("jobs.profile_tasks:values_of_bucket", _value_items(run, items, here, numbers, cards, number))
+        parts = run.map("jobs.profile_tasks:values_of_bucket", _value_items(run, items, here, found, number))
         for kind, name in here:
             if kind == "break":
-                numbers[name] = _numbers_of(catalogue.breaks[name].spec, _files(parts, "breaks", name))
+                spec = catalogue.breaks[name].spec
+                values = merged(_counted_file(p) for p in _files(parts, "breaks", name))
+                found.numbers[name] = _numbers_of(spec, values)
+                if int(values[1].sum()) < max(spec.min_users, 1):
+                    found.specs[name] += NOT_KEPT
             elif (card := _fit(run, name, _files(parts, "models", name))) is not None:
-                cards[name] = fitted[name] = {**card, "spec": specs[name]}
-    return numbers, cards, fitted
+                found.cards[name] = found.fitted[name] = {**card, "spec": models[name]}
+    return found
+
+
+def depends_on(catalogue: Catalogue, start: Frozen, tags: Iterable[str]) -> bool:
+    """Whether any number or model that a run makes itself is made from one of these tags."""
+    made: list[Node] = [("break", n) for n in catalogue.breaks if n not in start.numbers]
+    made += [("model", n) for n in catalogue.models if n not in start.cards]
+    return bool({("tag", n) for n in tags} & catalogue.closure(made))
 
 
 def _files(parts: Sequence[Mapping[str, Any]], kind: str, name: str) -> list[str]:
@@ -54,14 +139,15 @@ def _files(parts: Sequence[Mapping[str, Any]], kind: str, name: str) -> list[str
 
 
 def _value_items(
-    run: ProfileRun, items: list[dict[str, Any]], nodes: Sequence[Node], numbers: Numbers, cards: Cards, number: int
+    run: ProfileRun, items: list[dict[str, Any]], nodes: Sequence[Node], found: Frozen, number: int
 ) -> list[dict[str, Any]]:
-    catalogue = run.catalogue
+    catalogue, numbers = run.catalogue, found.numbers
     tags = sorted(n for kind, n in catalogue.closure(nodes) if kind == "tag")
     breaks, models = {}, {}
     for kind, name in nodes:
         if kind == "break":
             b = catalogue.breaks[name]
+            assert b.of is not None, f"break {name} comes from activity, not from users' values"
             where = None if b.where is None else expression_sql(catalogue, b.where, numbers)
             breaks[name] = {"of": expression_sql(catalogue, b.of, numbers), "where": where}
         else:
@@ -71,17 +157,17 @@ def _value_items(
                 "where": expression_sql(catalogue, m.where, numbers),
                 "sample": m.spec.sample,
             }
-    plan = make_plan(catalogue, run.as_of, numbers, cards, tags).to_json()
+    plan = run.plan(numbers, found.cards, tags)
     shared = run.shared_file(f"values-{number}", {"plan": plan, "breaks": breaks, "models": models})
     out = run.scratch / f"values-{number}"
     return [{**item, "shared": shared, "out": str(out / f"bucket-{item['bucket']}")} for item in items]
 
 
-def _numbers_of(spec: Break, files: Sequence[str]) -> tuple[float, ...]:
-    values = merged(_counted_file(p) for p in files)
+def _numbers_of(spec: Break, values: Counted) -> tuple[float, ...]:
     if spec.quantiles is not None:
         return quantiles(values, spec.quantiles)
-    return mean(values) if spec.statistic == "mean" else quantiles(values, (0.5,))
+    assert spec.statistic is not None
+    return statistic(values, spec.statistic)
 
 
 def _counted_file(path: str) -> Counted:
@@ -91,6 +177,45 @@ def _counted_file(path: str) -> Counted:
 
 def spec_hash(spec: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def break_hash(spec: Break) -> str:
+    """Of what the numbers come from; whether and when they are kept changes no number."""
+    return spec_hash(spec.model_dump(mode="json", exclude={"keep", "min_users"}))
+
+
+def _stored_numbers(
+    lake: Lake, specs: Mapping[str, str], as_of: dt.date
+) -> dict[str, tuple[tuple[float, ...], dt.date]]:
+    """Stored numbers and the day they were fitted on: the newest fitted by ``as_of``, else the oldest fitted after it.
+
+    A back-filled day keeps the numbers of the days around it; a day that was run before there were any makes its own
+    again, so that repeating it changes nothing. Numbers of another declaration do not count.
+    """
+    if not specs:
+        return {}
+    wanted = pa.array(sorted(s + end for s in specs.values() for end in ("", NOT_KEPT)), pa.string())
+    rows = lake.dataset(BREAKS).to_table(filter=pads.field("spec").isin(wanted)).to_pylist()
+    fits: dict[tuple[str, dt.date, dt.date], list[dict[str, Any]]] = {}
+    for r in rows:
+        if specs.get(r["name"]) == r["spec"]:
+            fits.setdefault((r["name"], r["fitted_on"], r["as_of"]), []).append(r)
+    own = {r["name"] for r in rows if r["as_of"] == as_of and r["spec"] == specs.get(r["name"], "") + NOT_KEPT}
+    found = {}
+    for name in specs:
+        days = [(fitted, day) for n, fitted, day in fits if n == name]
+        by_then = [d for d in days if d[0] <= as_of]
+        if not days or (not by_then and name in own):
+            continue
+        # the day of fitting itself says it best: a re-run of it may have given others than later days still hold
+        best = (
+            max(by_then, key=lambda d: (d[0], d[0] == d[1], d[1]))
+            if by_then
+            else min(days, key=lambda d: (d[0], d[0] != d[1], d[1]))
+        )
+        numbers = sorted(fits[(name, *best)], key=lambda r: int(r["position"]))
+        found[name] = (tuple(float(r["number"]) for r in numbers), best[0])
+    return found
 
 
 def _stored_cards(lake: Lake, specs: Mapping[str, str], as_of: dt.date) -> Cards:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
 
+from features.quality import QualitySettings
 from lake.audit import Auditor
 from lake.engine import Engine, Kind, open_engine
 from lake.lake import Lake
@@ -59,6 +60,8 @@ class ProjectSettings(Settings):
     guest_ids: tuple[str, ...] = ("", "0", "null", "none", "nan", "-", "test", "unknown", "undefined")
     secrets: Secrets = Secrets()
     keep_days: int = Field(default=35, ge=2)
+    quality: QualitySettings = QualitySettings()
+    declared_valid_days: int = Field(default=365, ge=1)
 
     @field_validator("time_zone")
     @classmethod
@@ -157,11 +160,16 @@ class Project:
 
     def id_salt(self) -> str:
         """What salts ``user_id``: the secret named in the settings, or one made once for this lake."""
-        if given := os.environ.get(self.settings.secrets.id_salt):
-            return given
-        path = self.lake.root / "identity" / "_salt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            put_if_absent(path, secrets.token_hex(32))
-            path.chmod(0o600)
-        return path.read_text(encoding="ascii")
+        return salt_of(self.lake, self.settings.secrets.id_salt)
+
+
+def salt_of(lake: Lake, secret: str) -> str:
+    """The salt in the environment variable ``secret``, or the lake's own, made on first use."""
+    if given := os.environ.get(secret):
+        return given
+    path = lake.root / "identity" / "_salt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        put_if_absent(path, secrets.token_hex(32))
+        path.chmod(0o600)
+    return path.read_text(encoding="ascii")

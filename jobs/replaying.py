@@ -26,7 +26,12 @@ def parse_again(item: dict[str, Any]) -> dict[str, Any]:
     """
     mapping = Mapping.model_validate(item["mapping"])
     cleaner = Cleaner(
-        mapping, zone=item["zone"], currency=item["currency"], guest_ids=item["guest_ids"], connection=connection()
+        mapping,
+        zone=item["zone"],
+        currency=item["currency"],
+        guest_ids=item["guest_ids"],
+        connection=connection(),
+        salt=item["salt"],
     )
     task = Task(item, mapping, cleaner)
     staged = []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobs.project import SETTINGS_FILE, Project
+from jobs.tag_check import check_tags
 from schemas.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "conf"
@@ -26,6 +26,7 @@ class CheckReport:
     tags: int
     audiences: int
     mistakes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def init(folder: Path, dataset: str | None = None) -> list[Path]:
@@ -49,25 +50,17 @@ def init(folder: Path, dataset: str | None = None) -> list[Path]:
 def check(folder: Path) -> CheckReport:
     """Load everything; mistakes are collected part by part, so that one run shows all there are."""
     project = Project.load(folder)
-    mistakes: list[str] = []
-
-    def count(load: Callable[[], Any]) -> int:
-        try:
-            found = load()
-            return len(found.tags if hasattr(found, "tags") else found)
-        except ConfigurationError as e:
-            mistakes.extend(str(e).splitlines())
-            return 0
-
-    sources = count(lambda: project.sources)
-    tags = count(lambda: project.catalogue)
-    audiences = count(lambda: project.audiences)
-    if tags and audiences:
-        count(lambda: _compiled(project))
-    return CheckReport(project.settings.model_dump(mode="json"), sources, tags, audiences, tuple(mistakes))
-
-
-def _compiled(project: Project) -> list[Any]:
-    from jobs.audience import plan_of
-
-    return [plan_of(project, name) for name in project.audiences]
+    sources, mistakes = 0, []
+    try:
+        sources = len(project.sources)
+    except ConfigurationError as e:
+        mistakes = str(e).splitlines()
+    found = check_tags(project)
+    return CheckReport(
+        settings=project.settings.model_dump(mode="json"),
+        sources=sources,
+        tags=found.tags,
+        audiences=found.audiences,
+        mistakes=(*mistakes, *found.mistakes),
+        warnings=found.warnings,
+    )

@@ -35,7 +35,10 @@ class Batch:
 
 @dataclass
 class Unit:
-    """What is to be done for one feed. ``remove`` are [batch, file] pairs whose rows a replacing file takes over."""
+    """What is to be done for one feed. ``remove`` are [batch, file] pairs whose rows a replacing file takes over.
+
+    ``salt_secret`` names the secret that salts hashes; the salt itself is never written down with a unit.
+    """
 
     feed: str
     kind: Literal["ingest", "replay"]
@@ -46,6 +49,7 @@ class Unit:
     batches: list[Batch]
     remove: list[list[str]] = field(default_factory=list)
     again: list[Batch] = field(default_factory=list)
+    salt_secret: str = ""
     prepared: dict[str, Any] | None = None
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -17,9 +17,10 @@ import pyarrow.dataset as pads
 
 from audiences.contacts import masked
 from features.kernel.rows import USERS_PER_BUCKET
-from features.tags import PATHS, Tag
+from features.tags import PATHS, UNKNOWN, Tag
 from jobs.audience_columns import PROFILE
 from jobs.project import Project
+from jobs.user_history import Override, Stay, Story, Tree, story
 from lake.lake import Lake
 from lake.releases import Release, release
 from schemas.contracts import contract
@@ -68,7 +69,11 @@ class Identifier:
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of one person at a release. ``personal`` is the member record without ids and contacts."""
+    """What is known of one person at a release.
+
+    ``history`` are the values of every segmentation with their days, oldest first; ``tree`` is absent for who neither
+    shared nor was brought.
+    """
 
     release: int
     as_of: date
@@ -79,6 +84,9 @@ class Card:
     identifiers: tuple[Identifier, ...]
     contacts: tuple[dict[str, Any], ...]
     revealed: bool
+    history: tuple[Stay, ...] = field(default=())
+    tree: Tree | None = None
+    overrides: tuple[Override, ...] = field(default=())
 
 
 def find_uid(
@@ -134,6 +142,7 @@ def card(
         log_reveal(lake, requested_by, "ids and contacts", uid, purpose)
     ids = _identifiers(lake, uid)
     members = [i.value for i in ids if i.kind == "member" and i.until_day is None and i.value]
+    told: Story = story(lake, at, uid, uid // USERS_PER_BUCKET, project.catalogue.schemes)
     shown = tuple(i if reveal else Identifier(i.kind, masked(i.value), i.from_day, i.until_day) for i in ids)
     return Card(
         release=at.number,
@@ -145,6 +154,9 @@ def card(
         identifiers=shown,
         contacts=tuple(_contacts(lake, members, reveal)),
         revealed=reveal,
+        history=told.stays,
+        tree=told.tree,
+        overrides=told.overrides,
     )
 
 
@@ -172,13 +184,13 @@ def _missing(lake: Lake, at: Release, uid: int) -> str:
 def _groups(project: Project, row: dict[str, Any]) -> tuple[TagGroup, ...]:
     found: dict[tuple[str, str], list[TagValue]] = {(a, b): [] for a, below in PATHS.items() for b in below}
     for tag in project.catalogue.tags.values():
-        zh, en = _read(tag, row.get(tag.id), project.currency)
+        zh, en = read_value(tag, row.get(tag.id), project.currency)
         value = TagValue(tag.id, tag.name.zh, tag.name.en, row.get(tag.id), zh, en)
         found[(tag.path[0], tag.path[1])].append(value)
     return tuple(TagGroup(path, tuple(tags)) for path, tags in found.items() if tags)
 
 
-def _read(tag: Tag, value: Any, currency: str) -> tuple[str | None, str | None]:
+def read_value(tag: Tag, value: Any, currency: str) -> tuple[str | None, str | None]:
     """A value as people read it: labels for values, money in the lake's currency."""
     if value is None:
         return None, None
@@ -186,6 +198,8 @@ def _read(tag: Tag, value: Any, currency: str) -> tuple[str | None, str | None]:
         return ("是", "yes") if value else ("否", "no")
     if isinstance(value, str) and value in tag.labels:
         return tag.labels[value].zh, tag.labels[value].en
+    if value == UNKNOWN:
+        return "未知", "unknown"
     if tag.unit == "minor":
         text = f"{value / 100:,.2f} {currency}"
     elif isinstance(value, float):

@@ -40,12 +40,14 @@ def publish(
     key: str,
     metadata: Mapping[str, Any] | None = None,
     appended: Path | None = None,
+    even_empty: bool = False,
 ) -> int:
     """Make staged files part of the table in one transaction and return the table's version.
 
     ``replace``: None appends; ``"all"`` replaces the table; a list of partition values replaces those slices, and every
     staged file must lie in one of them; files ``appended`` in the same transaction need not. ``read_version`` is the
     version that the work was based on: PublishError if the table moved since. ``key`` makes it idempotent: a key that was published before changes nothing.
+    ``even_empty`` publishes (and notes ``metadata``) where no file comes or goes; else that makes no version.
     """
     delta = lake.delta(table)
     if delta is None:
@@ -66,7 +68,7 @@ def publish(
     further = [] if appended is None else lake.staged(table, appended)
     _refuse_foreign(table, root, further, None, partitions)
     adds = [_add_action(table, root, f, schema, partitions) for f in [*files, *further]]
-    if not adds and not removes:
+    if not adds and not removes and not even_empty:
         return delta.version()
     delta.create_write_transaction(
         [*adds, *removes],

@@ -86,6 +86,8 @@ class Contract(_Frozen):
     ``event_time`` lists the fields of which the first present one cuts the business month of a silver row.
     ``persons`` maps id kinds to the columns that hold ids of the acting person, ``peers`` those of the other one.
     ``guests`` names the column that identifies a row's own anonymous buyer where it carries no id.
+    ``needs_person``: a row must carry an id of ``persons``. ``one_of``: a row must carry one of these columns, which link
+    nothing (a note about somebody is no sign of life of theirs).
     ``open`` tables have further columns that come from the tag catalogue. ``describes_users`` tables have one row per user
     and day; their columns beyond the key are attributes that tags may use.
     """
@@ -101,6 +103,7 @@ class Contract(_Frozen):
     event_time: tuple[str, ...] = ()
     guests: str | None = None
     needs_person: bool = False
+    one_of: tuple[str, ...] = ()
     persons: dict[str, str] = Field(default_factory=dict)
     peers: dict[str, str] = Field(default_factory=dict)
     restricted: bool = False
@@ -121,6 +124,11 @@ class Contract(_Frozen):
     def feed_columns(self) -> tuple[Column, ...]:
         """Columns that a mapping may fill: all but the lineage that ingest adds (``source_time`` may be mapped)."""
         return tuple(c for c in self.columns if c.name == "source_time" or c.name not in SILVER_LINEAGE)
+
+    @property
+    def needed_ids(self) -> tuple[str, ...]:
+        """Columns of which a row must have at least one; empty where none is needed."""
+        return tuple(self.persons.values()) if self.needs_person else self.one_of
 
     def column(self, name: str) -> Column:
         for c in self.columns:

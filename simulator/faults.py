@@ -13,8 +13,16 @@ from simulator.feeds import Clean
 from simulator.people import Ints
 from simulator.season import Season, stream
 
-GOOD, BAD_TIME, BAD_AMOUNT, BAD_BEHAVIOUR, NO_KEY = range(5)
-FAULTS = ("good", "unparseable_time", "negative_amount", "unknown_behaviour", "missing_key")
+GOOD, BAD_TIME, BAD_AMOUNT, BAD_BEHAVIOUR, NO_KEY, NO_PERSON, NO_TAG = range(7)
+FAULTS = (
+    "good",
+    "unparseable_time",
+    "negative_amount",
+    "unknown_behaviour",
+    "missing_key",
+    "missing_person",
+    "missing_tag",
+)
 DAILY_DAYS = 7
 """The last days come one file a day; before them a file covers a month, or what there is of it."""
 
@@ -39,6 +47,8 @@ RATES = {
     "browse": Rates(0.02, 0.003, 0.0003, (BAD_BEHAVIOUR, BAD_TIME)),
     "shares": Rates(0.02, 0.003, 0.0004, (BAD_BEHAVIOUR, BAD_TIME)),
     "coupons": Rates(0.01, 0.003, 0.0006, (BAD_TIME, BAD_AMOUNT), has_ids=False),
+    "surveys": Rates(0.02, 0.004, 0.002, (NO_PERSON, BAD_TIME)),
+    "manual_tags": Rates(0.0, 0.01, 0.01, (NO_PERSON, NO_TAG), has_ids=False),
 }
 VERY_LATE = 0.03  # of the late rows: ten days and more
 

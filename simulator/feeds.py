@@ -11,19 +11,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from simulator.addresses import Addresses
 from simulator.behaviour import ACTS, PAGES, REVIEWS, SEARCH_WORDS, Browse
 from simulator.ids import coded, numbered
 from simulator.marks import Marks
 from simulator.member_records import SNAPSHOT_BEFORE, TIERS, MemberRecords
 from simulator.money import REASONS, Baskets
 from simulator.orders import GUEST_ZERO, Orders
-from simulator.people import CHANNELS, Ints, People
+from simulator.people import CHANNELS, STORE, Ints, People
 from simulator.places import CITIES
 from simulator.products import Products
 from simulator.season import DAY_MS, NEVER, Season
 from simulator.share_log import SHARE_ACTS, ShareLog
+from simulator.surveys import NOTES, QUESTIONS, SURVEYS, Answers, Notes
 
-FEEDS = ("members", "products", "orders", "order_lines", "refunds", "browse", "shares", "coupons")
 _CITY = pa.array([c[1] for c in CITIES])
 _PROVINCES = tuple(dict.fromkeys(c[0] for c in CITIES))
 _PROVINCE_OF_CITY = np.array([_PROVINCES.index(c[0]) for c in CITIES])
@@ -146,6 +147,7 @@ def orders_feed(
     baskets: Baskets,
     sellers: tuple[pa.Array, Ints],
     share_ids: pa.Array,
+    addresses: Addresses,
 ) -> Clean:
     """A row when an order is made, and a new version on each later day on which it is paid or cancelled."""
     day = season.day_of(orders.ordered)
@@ -178,7 +180,7 @@ def orders_feed(
             **_ids(people, marks),
             "member_id": coded(as_written, member),
             "seller_id": coded(sellers[0], sellers[1][o]),
-            "channel": _text(CHANNELS, marks.channel),
+            "channel": _text(CHANNELS, _place(people, orders)[o]),
             "freight_amount_minor": pa.array(baskets.freight[o]),
             "total_amount_minor": pa.array(baskets.net[o] + baskets.freight[o]),
             "coupon_id": coded(baskets.coupons.coupon_ids, baskets.coupon[o]),
@@ -187,12 +189,22 @@ def orders_feed(
             "share_id": coded(share_ids, orders.share[o]),
             "ship_province": _text(_PROVINCES, _PROVINCE_OF_CITY[city]),
             "ship_city": coded(_CITY, city),
+            "address": coded(addresses.homes, addresses.home[o]),
+            "ip": coded(addresses.networks, addresses.network[o]),
             "remark": coded(_REMARKS, np.where(o % 11 == 0, o // 11 % len(_REMARKS), -1)),
             "source_time": stamp(updated),
         }
     )
     order = np.lexsort((updated, made))
     return Clean(rows.take(order), made[order], rows["order_id"].combine_chunks().take(order))
+
+
+def _place(people: People, orders: Orders) -> NDArray[np.int8]:
+    """Each order's channel: every other order of a member who joined in a shop, and some of others', is paid there."""
+    account, every = orders.marks.account, np.arange(len(orders))
+    local = people.accounts.channel[np.maximum(account, 0)] == STORE
+    in_store = (account >= 0) & (orders.share < 0) & (orders.brushed < 0) & (every % np.where(local, 2, 19) == 0)
+    return np.where(in_store, STORE, orders.marks.channel).astype(np.int8)
 
 
 def _groups(share_ids: pa.Array) -> pa.Array:
@@ -306,3 +318,36 @@ def coupons_feed(season: Season, people: People, orders: Orders, baskets: Basket
         }
     )
     return Clean(rows, season.day_of(at), rows["coupon_id"].combine_chunks())
+
+
+def surveys_feed(season: Season, people: People, answers: Answers) -> Clean:
+    """One row an answer; questions and answers in the words of the questionnaire."""
+    words = [w for _, _, options in QUESTIONS for _, w in options]
+    first = np.cumsum([0, *(len(options) for _, _, options in QUESTIONS)])
+    rows = pa.table(
+        {
+            "event_id": numbered("q", np.arange(1, len(answers) + 1, dtype=np.int64), 8),
+            "survey_id": _text(SURVEYS, answers.survey),
+            "answered_at": stamp(answers.wall),
+            **{n: ids for n, ids in _ids(people, answers.marks).items() if n in ("member_id", "openid", "unionid")},
+            "attribute": _text(tuple(asked for _, asked, _ in QUESTIONS), answers.question),
+            "answer": _text(tuple(words), first[answers.question] + answers.answer),
+        }
+    )
+    return Clean(rows, season.day_of(answers.wall), rows["event_id"].combine_chunks())
+
+
+def manual_tags_feed(season: Season, people: People, notes: Notes) -> Clean:
+    """Rows without ids, as a hand-kept spreadsheet has them."""
+    said = {name: pa.array([note[i] for note in NOTES]) for i, name in enumerate(("tag", "value", "author"))}
+    rows = pa.table(
+        {
+            "noted_at": stamp(notes.wall),
+            "member_id": coded(people.accounts.member_ids, notes.account),
+            **{name: column.take(pa.array(notes.note)) for name, column in said.items()},
+            "expires_on": pa.array(
+                np.where(notes.expires < NEVER, notes.expires, 0).astype(np.int32), mask=notes.expires >= NEVER
+            ).cast(pa.date32()),
+        }
+    )
+    return Clean(rows, season.day_of(notes.wall), rows["member_id"].combine_chunks())

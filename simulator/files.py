@@ -10,6 +10,8 @@
 | browse | JSON Lines.gz, epoch milliseconds |
 | shares | JSON Lines, ISO times with zone |
 | coupons | CSV, UTF-8 with BOM, ``2026/3/1 8:05``, ``20元``, no event id |
+| surveys | CSV, UTF-8 with BOM, one row an answer, questions and answers in words |
+| manual_tags | CSV, UTF-8 with BOM, as a spreadsheet saves it: ``2026/3/1 8:05``, no event id |
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from simulator.faults import BAD_AMOUNT, BAD_BEHAVIOUR, BAD_TIME, DAILY_DAYS, NO_KEY, Feed
+from simulator.faults import BAD_AMOUNT, BAD_BEHAVIOUR, BAD_TIME, DAILY_DAYS, NO_KEY, NO_PERSON, NO_TAG, Feed
 from simulator.season import Season
 from simulator.text import (
     cells,
@@ -119,6 +121,8 @@ def _orders(r: pa.RecordBatch, fault: pa.Array) -> dict[str, pa.Array]:
         "分享卡片号": cells(r["share_id"]),
         "收货省份": cells(r["ship_province"]),
         "收货城市": cells(r["ship_city"]),
+        "收货地址": cells(r["address"]),
+        "下单IP": cells(r["ip"]),
         "备注": cells(r["remark"]),
         "更新时间": stamps(r["source_time"], "slash"),
     }
@@ -147,6 +151,36 @@ def _coupons(r: pa.RecordBatch, fault: pa.Array) -> dict[str, pa.Array]:
         "面值": cells(_spoilt(fault, BAD_AMOUNT, "-20元", money(r["face_value_minor"], unit="元"))),
         "订单号": cells(r["order_id"]),
     }
+
+
+def _surveys(r: pa.RecordBatch, fault: pa.Array) -> dict[str, pa.Array]:
+    return {
+        "答案编号": cells(r["event_id"]),
+        "问卷": cells(r["survey_id"]),
+        "提交时间": _spoilt(fault, BAD_TIME, "未提交", stamps(r["answered_at"], "slash")),
+        "会员号": _without(fault, NO_PERSON, r["member_id"]),
+        "openid": _without(fault, NO_PERSON, r["openid"]),
+        "unionid": _without(fault, NO_PERSON, r["unionid"]),
+        "题目": cells(r["attribute"]),
+        "答案": cells(r["answer"]),
+    }
+
+
+def _manual_tags(r: pa.RecordBatch, fault: pa.Array) -> dict[str, pa.Array]:
+    return {
+        "用户标识": pa.nulls(r.num_rows, pa.string()),
+        "会员号": _without(fault, NO_PERSON, r["member_id"]),
+        "标签": _without(fault, NO_TAG, r["tag"]),
+        "值": cells(r["value"]),
+        "作者": cells(r["author"]),
+        "到期日": plain(r["expires_on"]),
+        "记录时间": stamps(r["noted_at"], "slash_minutes"),
+    }
+
+
+def _without(fault: pa.Array, kind: int, column: pa.DictionaryArray) -> pa.Array:
+    """The column's text, left out on rows with the fault."""
+    return pc.if_else(pc.equal(fault, kind), pa.scalar(None, pa.string()), plain(column))
 
 
 def _browse(r: pa.RecordBatch, fault: pa.Array) -> pa.Array:
@@ -222,6 +256,8 @@ _CSV: dict[str, tuple[Callable[[pa.RecordBatch, pa.Array], dict[str, pa.Array]],
     "orders": (_orders, "utf-8", ".csv.gz"),
     "refunds": (_refunds, "utf-8", ".csv"),
     "coupons": (_coupons, "utf-8-sig", ".csv"),
+    "surveys": (_surveys, "utf-8-sig", ".csv"),
+    "manual_tags": (_manual_tags, "utf-8-sig", ".csv"),
 }
 _JSON: dict[str, tuple[Callable[[pa.RecordBatch, pa.Array], pa.Array], str]] = {
     "browse": (_browse, ".jsonl.gz"),

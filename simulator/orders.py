@@ -18,6 +18,8 @@ from simulator.sharing import Sharing
 HOUR_MS = 3_600_000
 GUEST_NULL, GUEST_ZERO = 1, 2
 BURST_DAYS = 4
+CAREFUL = 0.15
+"""Share of brushed orders that hide what gives the others away first."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,8 @@ def make_orders(seed: int, season: Season, people: People, phases: Phases, shari
     quick = rng.random(n) < 0.94
     wait = np.where(quick, rng.exponential(120.0, n), rng.uniform(1800.0, 60_000.0, n)).astype(np.int64) * 1000 + 4000
     paid = ordered + np.where(brushed >= 0, rng.integers(3, 9, n) * 1000, wait)
+    careful = _careful(seed, brushed)
+    paid = np.where(careful, ordered + wait, paid)
     unpaid = (rng.random(n) < 0.05) & (brushed < 0)
     paid = np.where(unpaid | (paid >= season.end), NEVER, paid)
     given_up = np.where(unpaid & (rng.random(n) < 0.8), ordered + DAY_MS, NEVER)
@@ -143,8 +147,14 @@ def make_orders(seed: int, season: Season, people: People, phases: Phases, shari
         share=share,
         guest=guest,
         brushed=brushed,
-        marks=_order_marks(rng, season, people, person, ordered, guest, brushed),
+        marks=_order_marks(rng, season, people, person, ordered, guest, brushed, careful),
     )
+
+
+def _careful(seed: int, brushed: Ints) -> NDArray[np.bool_]:
+    """Brushed orders made with care: paid like anybody's, from a browser that shows no device."""
+    rng = stream(seed, "careful")
+    return (rng.random(len(brushed)) < CAREFUL) & (brushed >= 0)
 
 
 def _date_numbers(ordinals: Ints) -> Ints:
@@ -164,8 +174,9 @@ def _order_marks(
     ordered: Ints,
     guest: NDArray[np.int8],
     brushed: Ints,
+    careful: NDArray[np.bool_],
 ) -> Marks:
-    """Members order logged in, guests in a browser whose cookie may show, rings on their devices."""
+    """Members order logged in, guests in a browser whose cookie may show, rings on their devices or in a clean browser."""
     marks = marks_of(rng, season, people, person, ordered, logged_in=1.0)
     n = len(person)
     is_guest, rings = guest > 0, brushed >= 0
@@ -174,9 +185,11 @@ def _order_marks(
     ring_device = people.ring_devices[2 * np.maximum(brushed, 0) + rng.integers(0, 2, n)]
     return Marks(
         account=np.where(is_guest, -1, marks.account),
-        device=np.where(is_guest, -1, np.where(rings, ring_device, marks.device)),
+        device=np.where(is_guest, -1, np.where(rings, np.where(careful, -1, ring_device), marks.device)),
         cookie=np.where(rings, -1, cookie),
         openid=np.where(is_guest, -1, marks.openid),
         unionid=np.where(is_guest, -1, marks.unionid),
-        channel=np.where(is_guest, H5, np.where(rings, APP, marks.channel)).astype(np.int8),
+        channel=np.where(is_guest, H5, np.where(rings & ~careful, APP, np.where(rings, H5, marks.channel))).astype(
+            np.int8
+        ),
     )

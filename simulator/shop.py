@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simulator import feeds as make
+from simulator.addresses import make_addresses
 from simulator.behaviour import make_browse
 from simulator.faults import Feed, deliver
 from simulator.files import spans, write_files
@@ -27,6 +28,7 @@ from simulator.products import PARENTS, make_products
 from simulator.season import Season, make_season
 from simulator.share_log import make_open_marks, make_share_log
 from simulator.sharing import make_sharing
+from simulator.surveys import make_answers, make_notes
 from simulator.truth import World, truth_tables
 
 USERS = 20_000
@@ -65,13 +67,16 @@ def simulate(users: int = USERS, days: int = DAYS, seed: int = SEED, last_day: d
     browse = make_browse(seed, season, people, products, phases, sharing, orders, baskets, open_marks)
     records = make_member_records(seed, season, people, orders, baskets)
     share_ids = numbered("sh", np.arange(1, len(sharing.share_person) + 1, dtype=np.int64), 8)
-    world = World(season, people, phases, sharing, orders, baskets, browse, log, records, share_ids)
+    answers = make_answers(seed, season, people, orders, baskets)
+    world = World(season, people, phases, sharing, orders, baskets, browse, log, records, share_ids, answers)
 
     sellers = make.sellers_of(people, products, orders, baskets, sharing.share_person)
     clean = {
         "members": make.members_feed(season, people, records, sharing.inviter),
         "products": make.products_feed(season, products),
-        "orders": make.orders_feed(season, people, orders, baskets, sellers, share_ids),
+        "orders": make.orders_feed(
+            season, people, orders, baskets, sellers, share_ids, make_addresses(seed, people, orders)
+        ),
         "order_lines": make.order_lines_feed(season, products, orders, baskets),
         "refunds": make.refunds_feed(season, people, products, orders, baskets),
         "browse": make.browse_feed(season, people, products, browse),
@@ -79,6 +84,8 @@ def simulate(users: int = USERS, days: int = DAYS, seed: int = SEED, last_day: d
             season, people, products, orders, log, share_ids, sharing.parent_share, sharing.share_product
         ),
         "coupons": make.coupons_feed(season, people, orders, baskets),
+        "surveys": make.surveys_feed(season, people, answers),
+        "manual_tags": make.manual_tags_feed(season, people, make_notes(seed, season, people)),
     }
     delivered = {name: deliver(seed, season, name, feed) for name, feed in clean.items()}
     return Shop(

@@ -22,6 +22,7 @@ from simulator.places import CITIES
 from simulator.season import NEVER, SENSITIVITY, Season
 from simulator.share_log import ShareLog
 from simulator.sharing import Sharing
+from simulator.surveys import QUESTIONS, Answers
 
 FAR = 1 << 30
 
@@ -40,6 +41,7 @@ class World:
     share_log: ShareLog
     records: MemberRecords
     share_ids: pa.StringArray
+    answers: Answers
 
 
 def _text(values: tuple[str, ...], codes: Ints) -> pa.Array:
@@ -61,9 +63,11 @@ def _sightings(w: World) -> tuple[Marks, Ints, Ints]:
     records = Marks(a, accounts.device[a], none, accounts.openid[a], union, accounts.channel[a])
     day = w.season.day_of
     return (
-        Marks.joined([w.browse.marks, w.share_log.marks, w.orders.marks, records]),
-        np.concatenate([w.browse.person, w.share_log.person, w.orders.person, person]),
-        np.concatenate([day(w.browse.wall), day(w.share_log.wall), day(w.orders.ordered), day(w.records.updated)]),
+        Marks.joined([w.browse.marks, w.share_log.marks, w.orders.marks, w.answers.marks, records]),
+        np.concatenate([w.browse.person, w.share_log.person, w.orders.person, w.answers.person, person]),
+        np.concatenate(
+            [day(t) for t in (w.browse.wall, w.share_log.wall, w.orders.ordered, w.answers.wall, w.records.updated)]
+        ),
     )
 
 
@@ -267,6 +271,22 @@ def _orders_truth(w: World) -> dict[str, pa.Table]:
     }
 
 
+def _survey_answers(w: World) -> pa.Table:
+    """What was answered and what is so, both as the values of the tags, not in the questionnaire's words."""
+    a = w.answers
+    first = np.cumsum([0, *(len(options) for _, _, options in QUESTIONS)])
+    values = tuple(value for _, _, options in QUESTIONS for value, _ in options)
+    return pa.table(
+        {
+            "person_id": pa.array(a.person),
+            "answered_at": stamp(a.wall),
+            "attribute": _text(tuple(attribute for attribute, _, _ in QUESTIONS), a.question),
+            "answer": _text(values, first[a.question] + a.answer),
+            "truth": _text(values, first[a.question] + a.truth),
+        }
+    )
+
+
 def truth_tables(w: World, faults: dict[str, Faults]) -> dict[str, pa.Table]:
     p = w.people
     person_ids, shared_ids = _person_ids(w)
@@ -289,6 +309,7 @@ def truth_tables(w: World, faults: dict[str, Faults]) -> dict[str, pa.Table]:
         ),
         "invitations": _invitations(w),
         **_orders_truth(w),
+        "survey_answers": _survey_answers(w),
         "late_rows": pa.concat_tables([f.late for f in faults.values()]),
         "duplicates": pa.concat_tables([f.twice for f in faults.values()]),
         "bad_rows": pa.concat_tables([f.bad for f in faults.values()]),

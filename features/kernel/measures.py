@@ -43,7 +43,9 @@ class Measures:
         if measure == "orders":
             return self._orders(window), None
         if measure == "day":
-            return self._returned(fact) if agg == "returned" else self._edge_day(agg, window)
+            if agg in ("returned", "reached"):
+                return self._returned(fact) if agg == "returned" else self._reached(fact)
+            return self._edge_day(agg, window)
         if measure == "gap_days":
             return self._gaps(agg, window)
         if measure not in KEY_COLUMNS and measure != "hour":
@@ -98,15 +100,41 @@ class Measures:
         return _quotient(last - first, hi - lo - 1, found), found
 
     def _returned(self, fact: Fact) -> Result:
-        """The last day that follows the one before it, both in the window, by at least ``min_gap`` days."""
+        """The last day that follows the one before it, both in the window, by at least the days of silence asked for."""
         day = self._distinct_day
         lo, hi = self._days_in(fact.window)
         back = np.full(len(day), -1, np.int32)
-        back[1:] = np.where(np.diff(day) >= (fact.min_gap or 0), np.arange(1, len(day), dtype=np.int32), -1)
+        silence = np.diff(day) >= self._least_silence(fact, lo, hi)
+        back[1:] = np.where(silence, np.arange(1, len(day), dtype=np.int32), -1)
         latest = np.maximum.accumulate(back)
         at, _ = _picked(latest, hi - 1, hi - lo >= 2)
         # a day after ``lo`` has its predecessor in the window too
         return _picked(day, at, (hi - lo >= 2) & (at > lo))
+
+    def _least_silence(self, fact: Fact, lo: np.ndarray, hi: np.ndarray) -> int | np.ndarray:
+        """Days of silence that make the day after it a return; by row where the days before the silence decide."""
+        if fact.min_gap is not None:
+            return fact.min_gap
+        if fact.min_gaps is None:
+            raise ValueError(f"fact {fact.column!r}: the numbers of break {fact.min_gap_of!r} have not been put in")
+        return np.asarray(fact.min_gaps)[np.minimum(self._days_before(lo, hi)[1:], len(fact.min_gaps)) - 1]
+
+    def _days_before(self, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
+        """Of every distinct day how many of its user's days in the window came before it; 0 outside the window."""
+        before = np.zeros(len(self._distinct_day), np.int64)
+        count = hi - lo
+        inside = np.repeat(lo - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
+        before[inside] = inside - np.repeat(lo, count)
+        return before
+
+    def _reached(self, fact: Fact) -> Result:
+        """The day on which the number of distinct days in the window went beyond the greatest count it is beyond."""
+        if fact.counts is None:
+            raise ValueError(f"fact {fact.column!r}: the numbers of break {fact.counts_of!r} have not been put in")
+        lo, hi = self._days_in(fact.window)
+        counts = np.asarray((0, *fact.counts))
+        beyond = counts[np.searchsorted(counts, hi - lo, side="left") - 1]
+        return _picked(self._distinct_day, lo + beyond, hi > lo)
 
     # orders
 

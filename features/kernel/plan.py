@@ -62,22 +62,22 @@ def _parts(rows: Rows) -> Iterator[Rows]:
         first = last
 
 
-Plan = dict[tuple[tuple[str, ...], str], list[list[Fact]]]
-"""Behaviours and view -> facts by their further conditions: what is selected once lies together."""
+Plan = dict[tuple[tuple[str, ...], str, str], list[list[Fact]]]
+"""Behaviours, view and flagged -> facts by their further conditions: what is selected once lies together."""
 
 
 def _plan(facts: Sequence[Fact]) -> Plan:
-    found: dict[tuple[tuple[str, ...], str], dict[str, list[Fact]]] = {}
+    found: dict[tuple[tuple[str, ...], str, str], dict[str, list[Fact]]] = {}
     for fact in facts:
-        filters = found.setdefault((fact.reads, fact.view), {})
+        filters = found.setdefault((fact.reads, fact.view, fact.flagged), {})
         filters.setdefault(repr(fact.where.conditions()), []).append(fact)
-    return {behaviours: list(filters.values()) for behaviours, filters in found.items()}
+    return {selected: list(filters.values()) for selected, filters in found.items()}
 
 
 def _measure(scope: Scope, plan: Plan, results: dict[str, _Column], first: int) -> None:
     """Fill the users from ``first`` on; one behaviour set after the other, so that only one set's rows are held."""
-    for (behaviours, view), filters in plan.items():
-        selection = scope.select(behaviours, view)
+    for (behaviours, view, flagged), filters in plan.items():
+        selection = scope.select(behaviours, view, flagged)
         for together in filters:
             measures = Measures(selection.where(together[0].where), together)
             for fact in together:

@@ -1,8 +1,8 @@
 """Which rows count, and where each user's window begins among them.
 
 A row counts on day D if its day and ``valid_from_day`` are <= D, it was known by then where that is asked, it is not
-flagged by D, and, in the behaviour view, not void by D. These are comparisons of days: nothing that became known of a
-row after D can be seen on D.
+flagged by D (unless the fact includes flagged rows or asks for them only), and, in the behaviour view, not void by D.
+These are comparisons of days: nothing that became known of a row after D can be seen on D.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Scope:
         self.zone = zone
         self._starts: dict[int, np.ndarray] = {}
         self._columns: dict[str, np.ndarray] = {}
+        self._flagged: dict[str, np.ndarray | None] = {}
 
     def column(self, name: str) -> np.ndarray:
         """A whole column in order of user and time; kept, because every selection reads it."""
@@ -68,8 +69,6 @@ class Scope:
         for name, limit in (("day", self.as_of), ("valid_from_day", self.as_of), ("known_day", self.known_at)):
             if limit is not None and name in self.rows.stored:
                 conditions.append(self.rows.column(name) <= limit)
-        if "flagged_day" in self.rows.stored:
-            conditions.append(self.rows.column("flagged_day") > self.as_of)
         conditions = [c for c in conditions if not c.all()]
         return np.logical_and.reduce(conditions) if conditions else None
 
@@ -81,7 +80,19 @@ class Scope:
         valid = self.rows.column("void_day") > self.as_of
         return valid if self._standing is None else valid & self._standing
 
-    def select(self, behaviours: tuple[str, ...], view: str) -> Selection:
+    def _flags(self, flagged: str) -> np.ndarray | None:
+        """Rows that count by their flags; None for all."""
+        if flagged == "include" or (flagged == "exclude" and "flagged_day" not in self.rows.stored):
+            return None
+        if flagged not in self._flagged:
+            if "flagged_day" in self.rows.stored:
+                later = self.rows.column("flagged_day") > self.as_of
+                self._flagged["exclude"], self._flagged["only"] = None if later.all() else later, ~later
+            else:
+                self._flagged["only"] = np.zeros(len(self.rows), np.bool_)
+        return self._flagged[flagged]
+
+    def select(self, behaviours: tuple[str, ...], view: str, flagged: str = "exclude") -> Selection:
         """Rows of the behaviours that count on the day in the view."""
         code = self.column("behaviour_code")
         numbers = [BEHAVIOURS[b] for b in behaviours]
@@ -94,8 +105,9 @@ class Scope:
             wanted[numbers] = True
             mask = wanted.take(code)
         counts = self._standing if view == "cash" else self._valid
-        if counts is not None:
-            mask &= counts
+        for rows in (counts, self._flags(flagged)):
+            if rows is not None:
+                mask &= rows
         begin = self.rows.begin
         return Selection(self, mask, begin[:-1], begin[1:], self)
 

@@ -1,9 +1,232 @@
-"""Topic aipl."""
+"""Topic ``aipl``: users and rates per stage, benchmark, asset value and FAST."""
 
 from __future__ import annotations
 
+import csv
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from features.aipl import RANK, SCHEME, STAGES, AiplSettings, StageRates, advancing, asset_value_minor
 from jobs.insights.step import Insight, InsightRun
+from schemas.errors import InputError
+
+TOPIC = "aipl"
+SEGMENTS = "segments.segments"
+COUNTS = "select segment, count(*) from segments.segments where scheme = ? and as_of = ? group by all"
+FLOWS = """
+select coalesce(a.segment, 'NEW'), coalesce(b.segment, 'LOST'), count(*)
+from (select uid, segment from segments.segments where scheme = $scheme and as_of = $first) a
+full outer join (select uid, segment from segments.segments where scheme = $scheme and as_of = $last) b using (uid)
+group by all order by all
+"""
+RATES = """
+select segment, count(*), count(*) filter (f.orders > 0), coalesce(sum(f.orders), 0)::bigint,
+       coalesce(sum(f.net_amount) filter (f.orders > 0), 0)::bigint
+from (select uid, segment from segments.segments where scheme = ? and as_of = ?) s left join facts f using (uid)
+group by all
+"""
+SUPERS = """
+select count(*) filter (s.is_member), count(*) filter (s.is_member and p.interactions_180d > 0)
+from segments.segments s join profile.profile p using (as_of, uid)
+where s.as_of = $day and s.scheme = $scheme and s.segment = $value
+"""
 
 
 def insight(run: InsightRun) -> Insight:
-    return Insight()
+    if SCHEME not in run.catalogue.schemes or run.as_of not in run.snapshots:
+        return Insight()
+    settings = run.method("aipl", AiplSettings)
+    figures: list[dict[str, Any]] = []
+    with run.sql() as con:
+        users = stage_users(con, run.as_of)
+        base = sum(users.values())
+        shares = {s: users.get(s, 0) / base for s in RANK} if base else {}
+        for stage in RANK:
+            figures += [
+                _figure("users", stage, users.get(stage, 0), base),
+                _figure("share", stage, shares.get(stage), base),
+            ]
+        start = start_of_rates(run.snapshots, run.as_of, settings)
+        rates = [] if start is None else stage_rates(run, con, start)
+        figures += _rate_figures(rates, users, (run.as_of - start).days if start else None)
+        figures += _benchmark(run, con, settings, shares, rates)
+        figures += _fast(run, con, settings, users)
+    return Insight(figures=figures)
+
+
+def stage_users(con: duckdb.DuckDBPyConnection, day: dt.date) -> dict[str, int]:
+    """Users by stage on a day, members and visitors together."""
+    return dict(con.execute(COUNTS, [SCHEME, day]).fetchall())
+
+
+def start_of_rates(snapshots: Sequence[dt.date], as_of: dt.date, settings: AiplSettings) -> dt.date | None:
+    """The snapshot nearest to a horizon before ``as_of``, within the tolerance; None without one."""
+    wanted = as_of - dt.timedelta(days=settings.horizon_days)
+    near = [d for d in snapshots if abs((d - wanted).days) <= settings.horizon_tolerance_days and d < as_of]
+    return min(near, key=lambda d: (abs((d - wanted).days), d), default=None)
+
+
+def stage_rates(run: InsightRun, con: duckdb.DuckDBPyConnection, start: dt.date) -> list[StageRates]:
+    """What the users of each stage at ``start`` bought from the day after until ``as_of``."""
+    window = (run.as_of - start).days
+    facts = [
+        {"id": "orders", "from": ["pay"], "measure": "orders", "agg": "count", "window": window},
+        {"id": "net_amount", "from": ["pay"], "measure": "net_amount", "agg": "sum", "window": window},
+    ]
+    items = [
+        {
+            "bucket": bucket,
+            "files": files,
+            "facts": facts,
+            "as_of": run.as_of.isoformat(),
+            "zone": run.lake.zone,
+            "out": str(run.scratch / "aipl" / f"bucket-{bucket}.parquet"),
+        }
+        for bucket, files in run.by_bucket("activity.activity").items()
+    ]
+    paths = [r["path"] for r in run.map("jobs.facts:facts_of_bucket", items)]
+    if not paths:
+        return []
+    con.execute(f"create or replace temp view facts as select * from read_parquet({paths!r})")
+    found = {row[0]: StageRates(*row) for row in con.execute(RATES, [SCHEME, start]).fetchall()}
+    return [found.get(s, StageRates(s, 0, 0, 0, 0)) for s in STAGES]
+
+
+def _figure(figure: str, item: str, number: float | None, sample: int | None = None, **more: Any) -> dict[str, Any]:
+    return {"figure": figure, "item": item, "number": number, "sample_users": sample, **more}
+
+
+def _rate_figures(rates: Sequence[StageRates], users: Mapping[str, int], days: int | None) -> list[dict[str, Any]]:
+    if not rates:
+        return []
+    found = [_figure("horizon_days", "", days)]
+    for r in rates:
+        low, high = r.interval
+        found += [
+            _figure("conversion", r.stage, r.conversion, r.users, low=low, high=high),
+            _figure("orders_per_buyer", r.stage, r.orders_per_buyer, r.buyers),
+            _figure("order_value_minor", r.stage, r.order_value_minor, r.orders),
+            _figure("stage_amount_minor", r.stage, r.net_amount_minor, r.users),
+        ]
+    assets = asset_value_minor(users, rates)
+    found += [_figure("asset_value_minor", stage, value, users.get(stage, 0)) for stage, value in assets.items()]
+    return [*found, _figure("asset_value_minor", "total", sum(assets.values()), sum(users.get(s, 0) for s in assets))]
+
+
+# --- benchmark ---
+
+
+def _benchmark(
+    run: InsightRun,
+    con: duckdb.DuckDBPyConnection,
+    settings: AiplSettings,
+    shares: Mapping[str, float],
+    rates: Sequence[StageRates],
+) -> list[dict[str, Any]]:
+    """Benchmark and gap (ours - benchmark) of stage shares, and of conversions where the benchmark has them."""
+    b = settings.benchmark
+    conversions: dict[str, float] = {}
+    if b.kind == "file":
+        assert b.file is not None
+        peers = read_peers(run.project.folder, b.file)
+        expected = {s: share for s, (share, _) in peers.items()}
+        conversions = {s: c for s, (_, c) in peers.items() if c is not None}
+        days = None
+    else:
+        first = run.as_of - dt.timedelta(days=b.days)
+        earlier = [d for d in run.snapshots if first <= d < run.as_of]
+        days = len(earlier)
+        if not earlier:
+            return []
+        sums = dict.fromkeys(RANK, 0.0)
+        for day in earlier:
+            users = stage_users(con, day)
+            base = sum(users.values())
+            for s in RANK:
+                sums[s] += users.get(s, 0) / base if base else 0
+        expected = {s: n / days for s, n in sums.items()}
+    found = []
+    for s, share in expected.items():
+        found += [
+            _figure("benchmark_share", s, share, days),
+            _figure("benchmark_gap", s, shares.get(s, 0) - share, days),
+            _figure("benchmark_flag", s, float(shares.get(s, 0) < share * (1 - b.flag_below))),
+        ]
+    ours = {r.stage: r.conversion for r in rates}
+    for s, expected_rate in conversions.items():
+        mine = ours.get(s)
+        found.append(_figure("benchmark_conversion", s, expected_rate))
+        if mine is not None:
+            found.append(_figure("benchmark_conversion_gap", s, mine - expected_rate))
+    return found
+
+
+def read_peers(folder: Path, name: str) -> dict[str, tuple[float, float | None]]:
+    """Share and conversion by stage of a CSV of peers; InputError names file, row, field, value and remedy."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InputError(f"benchmark file {name!r} lies outside the project folder; move it there")
+    if not path.is_file():
+        raise InputError(f"benchmark file {name!r} is not there; it is named in methods/aipl.yaml")
+    found: dict[str, tuple[float, float | None]] = {}
+    with path.open(encoding="utf-8-sig", newline="") as f:
+        reader = csv.DictReader(f)
+        if not {"stage", "share"} <= set(reader.fieldnames or ()):
+            raise InputError(f"{name}: the header needs the columns stage and share (and may have conversion)")
+        for number, row in enumerate(reader, start=1):
+            stage = (row["stage"] or "").strip()
+            if stage not in RANK or stage in found:
+                why = "is there twice" if stage in found else f"is none of {', '.join(RANK)}"
+                raise InputError(f"{name} row {number}: stage {stage!r} {why}")
+            share = _rate(name, number, "share", row["share"])
+            conversion = _rate(name, number, "conversion", row.get("conversion") or None)
+            if share is None:
+                raise InputError(f"{name} row {number}: share is empty; give a number from 0 to 1")
+            found[stage] = (share, conversion)
+    return found
+
+
+def _rate(name: str, number: int, column: str, text: str | None) -> float | None:
+    if text is None or not text.strip():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} row {number}: {column} {text!r} is no number from 0 to 1 (write 0.12 for 12 %)")
+    return value
+
+
+# --- FAST ---
+
+
+def _fast(
+    run: InsightRun, con: duckdb.DuckDBPyConnection, settings: AiplSettings, users: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Fertility, advancing, superiority, thriving. Excess and advancing need the snapshot a horizon before."""
+    fertility = sum(users.get(s, 0) for s in STAGES)
+    found = [_figure("fast", "fertility", fertility, sum(users.values()))]
+    start = start_of_rates(run.snapshots, run.as_of, settings)
+    if start is not None:
+        before = stage_users(con, start)
+        found.append(_figure("fast", "fertility_excess", fertility - sum(before.get(s, 0) for s in STAGES), fertility))
+        moved = advancing(flows(con, SCHEME, start, run.as_of))
+        found.append(_figure("fast", "advancing", moved.rate, moved.at_start))
+    columns = {row[0] for row in con.execute("describe profile.profile").fetchall()}
+    if settings.super_scheme in run.catalogue.schemes and "interactions_180d" in columns:
+        values = {"day": run.as_of, "scheme": settings.super_scheme, "value": settings.super_value}
+        ((supers, active),) = con.execute(SUPERS, values).fetchall()
+        found.append(_figure("fast", "superiority", supers, sum(users.values())))
+        found.append(_figure("fast", "thriving", active / supers if supers else None, supers))
+    return found
+
+
+def flows(con: duckdb.DuckDBPyConnection, scheme: str, first: dt.date, last: dt.date) -> dict[tuple[str, str], int]:
+    """Users by (where they were, where they are), user by user; NEW came into the base, LOST left it."""
+    values = {"scheme": scheme, "first": first, "last": last}
+    return {(was, now): n for was, now, n in con.execute(FLOWS, values).fetchall()}

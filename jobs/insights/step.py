@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from jobs.project import Project
     from lake.engine import Engine
 
-TOPICS: tuple[str, ...] = ("lifecycle", "migration", "aipl", "layering", "promotion", "value", "fission", "brushing")
+TOPICS: tuple[str, ...] = (
+    "lifecycle",
+    "migration",
+    "aipl",
+    "layering",
+    "promotion",
+    "value",
+    "fission",
+    "brushing",
+    "segments",
+)
 """Modules of this package, in the order in which they run; a topic whose data is not there gives nothing."""
 TABLES = {
     "figures": "segments.figures",

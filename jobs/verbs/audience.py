@@ -5,15 +5,19 @@ from __future__ import annotations
 import getpass
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from jobs import audience as step
 from jobs import user as person
 from jobs.audience_export import export as export_step
+from jobs.report.card import write_card
+from jobs.report.page import released
+from jobs.verbs.card import show_card
 from jobs.verbs.session import (
     HERE,
+    AsOfOption,
     EngineOption,
     JsonOption,
     ProjectOption,
@@ -186,31 +190,28 @@ def user(
     by_member_id: Annotated[bool, typer.Option("--member", help="WHO is a member id (restricted, logged).")] = False,
     reveal: Annotated[bool, typer.Option("--reveal", help="Show ids and contacts in clear (logged).")] = False,
     purpose: Annotated[str, typer.Option(help="Why personal data is looked at; needed with --reveal.")] = "",
+    as_of: AsOfOption = None,
     release: ReleaseOption = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Also write the card as one HTML file.")] = None,
+    lang: Annotated[str, typer.Option("--lang", help="Language that the file opens in: zh or en.")] = "zh",
     by: WhoOption = None,
     project: ProjectOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """One person's card: tags by group, ids masked."""
+    """One person's card: tags by group, RFM, stages with days, place in the share tree; ids masked."""
     if reveal and not purpose:
         raise HuaxiangError("--reveal needs --purpose: what the personal data is looked at for; it is logged")
+    if lang not in ("zh", "en"):
+        raise HuaxiangError(f"--lang is zh or en, not {lang!r}")
     p = open_project(project)
-    at = releases.release(p.lake, release)
+    at = released(p, None if as_of is None else as_of.date(), release)
     uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=_asker(by), purpose=purpose)
-    card = person.card(p, uid, which=release, reveal=reveal, requested_by=_asker(by), purpose=purpose)
+    card = person.card(p, uid, which=at.number, reveal=reveal, requested_by=_asker(by), purpose=purpose)
+    if html is not None:
+        write_card(p, card, html, lang)  # type: ignore[arg-type]
     if as_json:
         show_json(card)
         return
-    kind = "member" if card.is_member else "visitor"
-    print(f"{card.user_id} (uid {card.uid}), {kind}, at {card.as_of} (release {card.release})")
-    for group in card.groups:
-        rows: list[dict[str, Any]] = [
-            {"tag": t.id, "zh": t.zh, "值": t.value_zh, "en": t.en, "value": t.value_en} for t in group.tags
-        ]
-        show_table(" / ".join(group.path), rows)
-    show_table(
-        "Ids", [{"kind": i.kind, "value": i.value, "from": i.from_day, "until": i.until_day} for i in card.identifiers]
-    )
-    for contact in card.contacts:
-        print(", ".join(f"{k}: {v}" for k, v in contact.items() if v is not None))
-    return
+    show_card(p, card)
+    if html is not None:
+        print(f"\nCard: {html}")

@@ -39,6 +39,8 @@ def check(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
         for key, value in report.settings.items():
             print(f"{key}: {value}")
         print(f"{report.sources} sources, {report.tags} tags, {report.audiences} audiences")
+        for w in report.warnings:
+            print(f"warning: {w}")
         for m in report.mistakes:
             print(m)
         print("No mistakes found." if not report.mistakes else f"{len(report.mistakes)} mistakes.")

@@ -24,6 +24,7 @@ from jobs.verbs.session import (
     plain,
     show_json,
     show_table,
+    stamp,
     steps_for,
     verb,
 )
@@ -31,6 +32,8 @@ from lake.releases import release
 from lake.sql import connect
 from schemas.errors import HuaxiangError
 
+MOST_WARNINGS = 20
+"""Warnings that are printed; those of windows, which may be many in a young shop, come last."""
 DayOption = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"])]
 
 
@@ -51,17 +54,17 @@ def ingest(
 ) -> None:
     """Take new files from the inbox into the lake. Files that were taken before are skipped."""
     p = open_project(project)
-    stamp = _stamp(received_at)
+    received = stamp(received_at, "--received-at") if received_at else datetime.now(UTC)
     steps = steps_for(as_json)
     with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit, steps.step("ingest") as advance:
         if replay:
-            report = replay_step(p, e, feeds=feeds, received_at=stamp, progress=advance, audit_staged=audit)
+            report = replay_step(p, e, feeds=feeds, received_at=received, progress=advance, audit_staged=audit)
         else:
             report = ingest_step(
                 p,
                 e,
                 feeds=feeds,
-                received_at=stamp,
+                received_at=received,
                 replace=replace,
                 append=append,
                 progress=advance,
@@ -75,20 +78,6 @@ def ingest(
         raise typer.Exit(4)
 
 
-def _stamp(text: str | None) -> datetime:
-    if text is None:
-        return datetime.now(UTC)
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise HuaxiangError(
-            f"--received-at {text!r} is no ISO 8601 stamp with a zone, such as 2026-03-31T06:00:00+08:00"
-        )
-    return found.astimezone(UTC)
-
-
 @verb
 def run(
     as_of: Annotated[datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Last whole business day counted.")],
@@ -96,32 +85,40 @@ def run(
     engine: EngineOption = None,
     known_at: Annotated[str | None, typer.Option(help="Use only rows ingested by then (ISO 8601 with zone).")] = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat a day that is done already.")] = False,
+    refit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--refit", help="Make a kept break or model anew, and repeat the day; may be given several times."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Identity, activity, profile, segments, and a release, for one business day."""
     p = open_project(project)
     if dry_run:
-        _dry_run(p, as_of.date(), as_json)
+        _dry_run(p, as_of.date(), force or bool(refit), as_json)
         return
     steps = steps_for(as_json, plan=3)
-    known = _stamp(known_at) if known_at else None
+    known = stamp(known_at, "--known-at") if known_at else None
     with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit:
-        report = run_step(p, e, as_of.date(), known_at=known, steps=steps, force=force, audit=audit)
+        report = run_step(p, e, as_of.date(), known_at=known, steps=steps, force=force, refit=refit or (), audit=audit)
     _show_runs([report], as_json)
 
 
-def _dry_run(p, as_of: date, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+def _dry_run(p, as_of: date, repeat: bool, as_json: bool) -> None:  # type: ignore[no-untyped-def]
     from jobs.pipeline import fingerprint
     from lake.releases import of_day
 
     done = of_day(p.lake, as_of)
     same = done is not None and done.fingerprint == fingerprint(p, as_of, None)
-    answer = {"as_of": as_of, "released": done.number if done else None, "would_run": not same}
+    answer = {"as_of": as_of, "released": done.number if done else None, "would_run": repeat or not same}
     if as_json:
         show_json(answer)
     else:
-        print(f"{as_of}: " + ("done already, nothing would run" if same else "would run and be released"))
+        print(
+            f"{as_of}: " + ("would run and be released" if answer["would_run"] else "done already, nothing would run")
+        )
 
 
 @verb
@@ -151,6 +148,19 @@ def _show_runs(reports: list[RunReport], as_json: bool) -> None:
             counts = ", ".join(f"{n:,} {name}" for name, n in r.release.counts.items())
             taken = ", ".join(f"{name} {s:.1f} s" for name, s in r.steps.items())
             print(f"{r.as_of}: release {r.release.number}: {counts} ({taken})")
+    _show_warnings(reports)
+
+
+def _show_warnings(reports: list[RunReport]) -> None:
+    """Each once, with the first day that it is told of; a back-fill says the same of many days."""
+    first: dict[str, date] = {}
+    for r in reports:
+        for w in r.warnings:
+            first.setdefault(w, r.as_of)
+    for w, day in list(first.items())[:MOST_WARNINGS]:
+        print(f"{day}: warning: {w}", file=sys.stderr)
+    if len(first) > MOST_WARNINGS:
+        print(f"{len(first) - MOST_WARNINGS} further warnings; --json shows all", file=sys.stderr)
 
 
 @verb

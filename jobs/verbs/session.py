@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -53,11 +54,11 @@ def verb(function: F) -> F:
         except KeyboardInterrupt:
             fail("stopped; run the same command again to go on", "Interrupted", 130, as_json)
         except Exception as e:
-            if "--debug" in sys.argv:
+            if os.environ.get("HUAXIANG_DEBUG"):
                 traceback.print_exc()
             fail(
                 f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else 'no message'}\n"
-                "This is a defect of Huaxiang, not of your input; --debug after the verb shows where it happened.",
+                "This is a defect of Huaxiang, not of your input; --debug shows where it happened.",
                 "Defect",
                 DEFECT,
                 as_json,
@@ -121,6 +122,17 @@ def _cell(value: Any) -> str:
 
 def console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 160, markup=False)
+
+
+def stamp(text: str, option: str) -> datetime:
+    """A moment as an option gives it, in UTC; HuaxiangError without a zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise HuaxiangError(f"{option} {text!r} is no ISO 8601 stamp with a zone, such as 2026-03-31T06:00:00+08:00")
+    return found.astimezone(UTC)
 
 
 def open_project(folder: Path) -> Project:

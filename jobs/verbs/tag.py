@@ -1,4 +1,4 @@
-"""``huaxiang tag list | show`` and ``huaxiang user``."""
+"""``huaxiang tag list | check | show | lineage | diff``."""
 
 from __future__ import annotations
 
@@ -6,16 +6,30 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.project import Project
-from jobs.verbs.session import HERE, JsonOption, ProjectOption, open_project, show_json, show_table, verb
-from lake import releases
-from lake.sql import connect
+from jobs.tag_diff import Change, TagDiff, tag_diff
+from jobs.tag_page import Standing, TagPage, tag_page
+from jobs.verbs.session import (
+    HERE,
+    EngineOption,
+    JsonOption,
+    ProjectOption,
+    engine_of,
+    open_project,
+    show_json,
+    show_table,
+    steps_for,
+    verb,
+)
 
 tag = typer.Typer(no_args_is_help=True, help="The catalogue of tags.")
-DISTRIBUTION = """
-select is_member, "{tag}" as value, count(*) as users from profile.profile where as_of = ?
-group by all order by is_member desc, users desc, value limit 40
-"""
+NameArgument = Annotated[str, typer.Argument(help="Id of the tag.")]
+KINDS = {
+    "added": "Added",
+    "removed": "Removed",
+    "changed": "Changed",
+    "dependent": "Changed through what they build on",
+    "worded": "Said differently, same values",
+}
 
 
 @tag.command("list")
@@ -47,34 +61,152 @@ def list_tags(
     show_table(f"{len(rows)} tags", rows, ["id", "zh", "en", "path", "kind", "method", "type", "unit"])
 
 
+@tag.command("check")
+@verb
+def check(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
+    """Validate the catalogue, and every audience against it."""
+    from jobs.tag_check import check_tags
+
+    report = check_tags(open_project(project))
+    if as_json:
+        show_json(report)
+    else:
+        for w in report.warnings:
+            print(f"warning: {w}")
+        for m in report.mistakes:
+            print(m)
+        if not report.mistakes:
+            print(
+                f"{report.tags} tags ({report.segmentations} segmentations) of {report.facts} facts, {report.breaks} "
+                f"frozen numbers and {report.models} models; {report.audiences} audiences"
+            )
+        print("No mistakes found." if not report.mistakes else f"{len(report.mistakes)} mistakes.")
+    if report.mistakes:
+        raise typer.Exit(3)
+
+
 @tag.command("show")
 @verb
-def show(
-    name: Annotated[str, typer.Argument(help="Id of the tag.")],
+def show(name: NameArgument, project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
+    """What a tag means, what is done with its values, and how it stands in the latest release."""
+    page = tag_page(open_project(project), name)
+    if as_json:
+        show_json(page)
+        return
+    _print_entry(page)
+    if page.standing is not None:
+        _print_standing(page, page.standing)
+
+
+def _print_entry(page: TagPage) -> None:
+    e = page.entry
+    print(f"{e['id']}  {e['name']['zh']} · {e['name']['en']}")
+    print(f"{' / '.join(e['path'])}\n\n{e['description']['zh']}\n{e['description']['en']}\n")
+    kind = e["type"] + (f" ({e['unit']})" if "unit" in e else "")
+    window = f", looks back {page.window} days" if page.window else ""
+    print(f"{kind}; {e['kind'].replace('_', '-')}, by {e['method']}{window}; without a result: {e['empty']}")
+    print(f"from {', '.join(e['sources'])}; owner {e['owner']}, {e['refresh']}, version {e['version']}")
+    print(f"declared at {page.place}")
+    if page.used_by_tags:
+        print(f"used by tags: {', '.join(page.used_by_tags)}")
+    if page.used_by_audiences:
+        print(f"used by audiences: {', '.join(page.used_by_audiences)}")
+    for value in page.values:
+        label = value.get("label")
+        print(f"\n  {value['value']}" + (f"  {label['zh']} · {label['en']}" if label else ""))
+        for key in ("strategy", "needs", "resources"):
+            if key in value:
+                print(f"    {key}: {value[key]['zh']}\n    {' ' * len(key)}  {value[key]['en']}")
+
+
+def _print_standing(page: TagPage, standing: Standing) -> None:
+    print(f"\nRelease {standing.release}, {standing.as_of}")
+    labels = {v["value"]: v["label"]["zh"] for v in page.values if "label" in v}
+    if standing.quality:
+        columns = ("coverage", "base_users", "known_users", "changed_users", "psi", "psi_28d", "verdict", "held_since")
+        rows = [{"who": _who(q), **{c: q[c] for c in columns}} for q in standing.quality]
+        rows = [{k: round(v, 4) if isinstance(v, float) else v for k, v in r.items()} for r in rows]
+        show_table("Quality", [{**r, "held_since": r["held_since"] and str(r["held_since"])} for r in rows])
+    if standing.spread:
+        show_table(
+            "Spread", [{"who": _who(s), **{k: v for k, v in s.items() if k != "is_member"}} for s in standing.spread]
+        )
+    if standing.distribution:
+        rows = [
+            {"who": _who(d), "value": d["value"], "label": labels.get(str(d["value"]), ""), "users": d["users"]}
+            for d in standing.distribution
+        ]
+        show_table("Distribution", rows)
+
+
+def _who(row: dict[str, Any]) -> str:
+    return "members" if row["is_member"] else "visitors"
+
+
+@tag.command("lineage")
+@verb
+def show_lineage(name: NameArgument, project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
+    """What a tag is made from, down to the feeds, and which tags and audiences are made from it."""
+    from jobs.tag_lineage import lineage
+
+    found = lineage(open_project(project), name)
+    if as_json:
+        show_json(found)
+    else:
+        print(found.text())
+
+
+@tag.command("diff")
+@verb
+def diff(
+    against: Annotated[
+        str | None, typer.Option(help="A folder with tags/*.yaml, or a release; default: the latest release.")
+    ] = None,
+    count: Annotated[bool, typer.Option(help="Compute the changed tags and count users.")] = True,
     project: ProjectOption = HERE,
+    engine: EngineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What a tag means, how it is made, and how its values are distributed in the latest release."""
+    """What the tags as they are now would do to how many users, before it is published."""
     p = open_project(project)
-    entry = p.catalogue.tag(name)
-    content = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=False, by_alias=True)
-    distribution = _distribution(p, name)
-    if as_json:
-        show_json({"tag": content, "distribution": distribution})
+    if not count:
+        _print_diff(tag_diff(p, against), as_json)
         return
-    for key, value in content.items():
-        print(f"{key}: {value}")
-    if distribution:
-        show_table("Latest release", distribution)
+    steps = steps_for(as_json)
+    with engine_of(p, engine) as opened, steps.step("compute the changed tags") as advance:
+        found = tag_diff(p, against, opened, advance)
+    _print_diff(found, as_json)
 
 
-def _distribution(p: Project, name: str) -> list[dict[str, Any]]:
-    current = releases.latest(p.lake)
-    if current is None:
-        return []
-    with connect(p.lake, current) as con:
-        columns = {row[0] for row in con.execute("describe profile.profile").fetchall()}
-        if name not in columns:
-            return []
-        cursor = con.execute(DISTRIBUTION.format(tag=name), [current.as_of])
-        return [dict(zip(("is_member", "value", "users"), row, strict=True)) for row in cursor.fetchall()]
+def _print_diff(found: TagDiff, as_json: bool) -> None:
+    if as_json:
+        show_json(found)
+        return
+    day = f", users as of {found.as_of}" if found.as_of else ""
+    print(f"Against {found.against}{day}: " + ("nothing changes" if not found.changes else ""))
+    for kind, title in KINDS.items():
+        rows = [_row(c) for c in found.of(kind)]
+        if rows:
+            shown = [n for n in rows[0] if any(r[n] not in (None, "") for r in rows)]
+            show_table(f"{title} ({len(rows)})", rows, shown)
+    for c in found.changes:
+        if c.effect is not None and c.effect.moves and c.kind in ("changed", "dependent"):
+            show_table(f"{c.tag}: from -> to", list(c.effect.moves), ["value_before", "value_after", "users"])
+    for note in found.notes:
+        print(f"note: {note}")
+
+
+def _row(c: Change) -> dict[str, Any]:
+    e = c.effect
+    return {
+        "tag": c.tag,
+        "entry": ", ".join(c.keys),
+        "because of": ", ".join(c.because[:3]) + (" ..." if len(c.because) > 3 else ""),
+        "used by": ", ".join(c.used_by),
+        "users": e and e.users,
+        "changed": e and e.changed if c.kind in ("changed", "dependent") else None,
+        "known before": e and e.known_before,
+        "known after": e and e.known_after,
+        "mean before": e and e.mean_before,
+        "mean after": e and e.mean_after,
+    }

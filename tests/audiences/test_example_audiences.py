@@ -17,8 +17,9 @@ AUDIENCES = read_folder(CONF / "audiences")
 CATALOGUE = attributes(load_catalogue(sorted((CONF / "tags").glob("*.yaml"))))
 
 
-def test_there_are_three() -> None:
-    assert list(AUDIENCES) == ["beijing_lapsed_shiseido", "sharers_without_purchase", "super_users_going_dormant"]
+def test_there_are_four() -> None:
+    shipped = ["beijing_lapsed_shiseido", "moving_to_rare_low", "sharers_without_purchase", "super_users_going_dormant"]
+    assert list(AUDIENCES) == shipped
 
 
 @pytest.mark.parametrize("name", AUDIENCES)

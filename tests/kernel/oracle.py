@@ -67,8 +67,9 @@ def _conditions(fact: Fact, as_of: date, known_at_day: date | None) -> list[str]
         f"a.behaviour_code IN {sql_list(BEHAVIOURS[b] for b in behaviours)}",
         f"a.day <= {sql_day(as_of)}",
         f"a.valid_from_day <= {sql_day(as_of)}",
-        f"(a.flagged_day IS NULL OR a.flagged_day > {sql_day(as_of)})",
     ]
+    flagged = f"coalesce(a.flagged_day <= {sql_day(as_of)}, false)"
+    found += {"exclude": [f"NOT {flagged}"], "only": [flagged], "include": []}[fact.flagged]
     if fact.view == "behaviour":
         found.append(f"(a.void_day IS NULL OR a.void_day > {sql_day(as_of)})")
     if known_at_day is not None:
@@ -122,10 +123,16 @@ def answer(fact: Fact, as_of: date) -> str:
         return f"SELECT uid, {'min' if agg == 'first' else 'max'}(day) FROM counted GROUP BY uid"
     if measure in ("day", "gap_days"):
         days = """
-            SELECT uid, day, day - lag(day) OVER (PARTITION BY uid ORDER BY day) AS gap
+            SELECT uid, day, day - lag(day) OVER (PARTITION BY uid ORDER BY day) AS gap,
+                   row_number() OVER (PARTITION BY uid ORDER BY day) AS nth, count(*) OVER (PARTITION BY uid) AS days
             FROM (SELECT DISTINCT uid, day FROM counted)"""
         if agg == "returned":
-            return f"SELECT uid, max(day) FROM ({days}) WHERE gap >= {fact.min_gap} GROUP BY uid"
+            gaps = fact.min_gaps or (fact.min_gap,)
+            least = " ".join(f"WHEN nth = {n + 1} THEN {gap}" for n, gap in enumerate(gaps, 1))
+            return f"SELECT uid, max(day) FROM ({days}) WHERE gap >= CASE {least} ELSE {gaps[-1]} END GROUP BY uid"
+        if agg == "reached":
+            starts = ", ".join(str(c + 1) for c in (0, *(fact.counts or ())))
+            return f"SELECT uid, max(day) FROM ({days}) WHERE nth IN ({starts}) AND nth <= days GROUP BY uid"
         how = {
             "mean": "CAST(sum(gap) AS DOUBLE) / count(gap)",
             "max": "CAST(max(gap) AS BIGINT)",

@@ -54,7 +54,9 @@ def every_fact() -> list[Fact]:
             if agg == "mode":
                 options = [{}, {"min_share": 0.4}]
             if agg == "returned":
-                options = [{"min_gap": 2}, {"min_gap": 6}]
+                options = [{"min_gap": 2}, {"min_gap": 6}, {"min_gaps": (6, 2, 3)}]
+            if agg == "reached":
+                options = [{"counts": (1, 2, 4)}]
             froms = FROMS
             if measure == "visits":
                 froms = FROMS[:3]

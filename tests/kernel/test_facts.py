@@ -119,7 +119,7 @@ def test_a_fact_survives_json() -> None:
 def test_counts_are_whole_numbers_and_zero_and_the_rest_is_null_without_rows() -> None:
     for measure, spec in MEASURES.items():
         for agg in spec.aggs:
-            further = {"min_gap": 7} if agg == "returned" else {}
+            further = {"returned": {"min_gap": 7}, "reached": {"counts": (1, 2)}}.get(agg, {})
             declared = fact(measure=measure, agg=agg, **{"from": ["view"]} if measure == "visits" else {}, **further)
             counted = agg in ("count", "distinct", "sum")
             assert declared.absent == (0 if counted else None)

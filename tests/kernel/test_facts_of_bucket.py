@@ -16,7 +16,7 @@ import pytest
 
 import jobs.facts
 from features.facts import Fact
-from jobs.facts import facts_of_bucket
+from jobs.facts import facts_of_bucket, read_facts
 from tests.kernel.shop import CODES, PRODUCTS, ZONE, row, table, values
 from tests.kernel.test_against_the_oracle import EVERY, drawn_row
 
@@ -140,3 +140,20 @@ def test_a_worker_does_not_import_pandas(tmp_path: Path) -> None:
         [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_the_next_step_reads_is_what_a_kept_file_holds(tmp_path: Path) -> None:
+    draw = random.Random(5)
+    facts = draw.sample(EVERY, 60)
+    rows = table([drawn_row(draw) for _ in range(80)])
+    day = date(2026, 3, 4)
+    written(item(tmp_path, [rows], facts, day), facts)
+    passed_on = facts_of_bucket(item(tmp_path, [rows], facts, day, out=str(tmp_path / "facts.arrow")))
+    assert read_facts(passed_on["path"]).equals(pq.read_table(tmp_path / "out" / "facts.parquet"))
+
+
+def test_numbers_of_any_size_survive_being_narrowed(tmp_path: Path) -> None:
+    numbers = {"a": [-128, 127], "b": [-129, 0], "c": [1 << 31, None], "d": [None, None], "e": [-(1 << 63), 7]}
+    table = pa.table({n: pa.array(v, pa.int64()) for n, v in numbers.items()} | {"hour": pa.array([3, 4], pa.int32())})
+    jobs.facts._write(table, tmp_path / "x.arrow")
+    assert read_facts(str(tmp_path / "x.arrow")).equals(table)

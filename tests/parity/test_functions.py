@@ -98,6 +98,7 @@ SCALAR: dict[str, Callable[[], list[Any]]] = {
     "trim": lambda: [F.trim("s")],
     "unhex": lambda: [F.hex(F.unhex("hex"))],
     "unix_date": lambda: [F.unix_date("d")],
+    "unix_micros": lambda: [F.unix_micros("t")],
     "upper": lambda: [F.upper("hex")],
     "when": lambda: [F.when(F.col("l") > 0, F.col("s")).when(F.col("l") < 0, F.lit("-")).otherwise(F.lit(None))],
     "xxhash64": lambda: [F.xxhash64("s"), F.xxhash64("l"), F.xxhash64("d"), F.xxhash64("s", "l")],
@@ -127,10 +128,17 @@ def _over() -> WindowSpec:
     return Window.partitionBy("g").orderBy("n")
 
 
+def _days() -> WindowSpec:
+    return Window.partitionBy("g").orderBy("n").rangeBetween(-1, 0)
+
+
 WINDOW: dict[str, Callable[[], list[Any]]] = {
     "row_number": lambda: [F.row_number().over(_over())],
     "lag": lambda: [F.lag("s").over(_over())],
     "lead": lambda: [F.lead("l", 1).over(_over())],
+    # The window of so many days up to a row, all rows of its day included.
+    "count_over_days": lambda: [F.count("s").over(_days()), F.min("s").over(_days()), F.max("s").over(_days())],
+    "sum_over_days": lambda: [F.sum("m").over(_days())],
     "rank": lambda: [F.rank().over(Window.partitionBy("g").orderBy(F.col("l").asc_nulls_first()))],
 }
 DIRECTIONS = {"asc", "desc", "asc_nulls_first", "asc_nulls_last", "desc_nulls_first", "desc_nulls_last"}

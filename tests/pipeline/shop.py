@@ -31,7 +31,7 @@ VOLATILE = {
     "release",
 }
 """Columns that say who made a row and when, not what it says."""
-COMPARED = ("bronze", "quarantine", "silver", "identity", "activity", "profile", "segments", "landing")
+COMPARED = ("bronze", "quarantine", "silver", "identity", "activity", "fission", "profile", "segments", "landing")
 
 
 @cache

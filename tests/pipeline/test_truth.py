@@ -10,6 +10,7 @@ import pytest
 from jobs.project import Project
 from lake.sql import connect
 from schemas.behaviours import BEHAVIOURS
+from tests.offers.agreement import SENSITIVITY, agreement
 from tests.pipeline import shop
 
 LAST = shop.LAST
@@ -149,3 +150,12 @@ def test_the_lifecycle_agrees_with_the_true_phase_far_better_than_chance(con: du
     chance = sum(truths.get(k, 0) * sayings.get(k, 0) for k in truths) / users**2
     print(f"lifecycle: agreement {agreed:.3f} of {users} members, chance {chance:.3f}")
     assert (agreed - chance) / (1 - chance) > 0.5
+
+
+def test_promotion_scores_follow_the_true_price_sensitivity(con: duckdb.DuckDBPyConnection) -> None:
+    """Few users of a shop of 60 days have three orders to compare."""
+    found = agreement(con.execute(SENSITIVITY, [LAST]).fetchall())
+    print(found)
+    assert found.users > 20
+    assert found.concordant > 0.65
+    assert found.agreed > found.chance

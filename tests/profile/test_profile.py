@@ -15,7 +15,8 @@ import pytest
 from features.breaks import counted, quantiles
 from features.catalogue import Catalogue
 from features.changes import as_text, kept
-from jobs.profile import TABLES, _expired
+from jobs.profile import TABLES
+from jobs.snapshots import expired
 from lake.engine import Engine
 from schemas.arrow import ARROW
 from schemas.errors import AuditError
@@ -198,7 +199,7 @@ def test_month_ends_are_kept() -> None:
     from datetime import date, timedelta
 
     days = {date(2026, 1, 1) + timedelta(days=i) for i in range(100)}
-    gone = _expired(days, date(2026, 4, 10), 35)
+    gone = expired(days, date(2026, 4, 10), 35)
     kept = days - set(gone)
     assert {d for d in kept if d < date(2026, 3, 7)} == {date(2026, 1, 31), date(2026, 2, 28)}
     assert len([d for d in kept if d >= date(2026, 3, 7)]) == 35

@@ -164,10 +164,10 @@ def test_guests_show_a_null_or_a_zero_and_no_other_id_than_a_cookie(town: Shop) 
     assert 0.2 < guests.cookie_id.notna().mean() < 0.8
 
 
-def test_brushed_orders_are_paid_in_seconds_after_no_visit(town: Shop) -> None:
+def test_brushed_orders_are_paid_in_seconds_but_for_careful_ones_after_no_visit(town: Shop) -> None:
     orders = _truth(town, "orders").merge(_truth(town, "brushing_orders"), on=["order_id", "person_id"])
     assert len(orders) > 20
-    assert ((orders.paid_at - orders.ordered_at).dt.total_seconds() < 10).all()
+    assert 0.7 < ((orders.paid_at - orders.ordered_at).dt.total_seconds() < 10).mean() < 1
     assert set(orders.person_id) <= set(_truth(town, "brushing_users").person_id)
     browse, person = _feed(town, "browse"), _members(town)
     browse = browse[browse.member_id.notna()]
@@ -176,6 +176,18 @@ def test_brushed_orders_are_paid_in_seconds_after_no_visit(town: Shop) -> None:
     full = _feed(town, "orders").drop_duplicates("order_id").set_index("order_id").loc[orders.order_id]
     assert (full.groupby(orders.ring.to_numpy()).device_id.nunique() <= 2).all()
     assert (full.groupby(orders.ring.to_numpy()).ship_city.nunique() == 1).all()
+    for key, most in (("address", 1), ("ip", 2)):
+        usual = full.groupby(orders.ring.to_numpy())[key].apply(lambda c, n=most: c.value_counts()[:n].sum() / len(c))
+        assert (usual > 0.7).all(), f"a ring shares {key}"
+
+
+def test_ordinary_people_share_homes_and_networks_too(town: Shop) -> None:
+    orders = _feed(town, "orders").drop_duplicates("order_id").merge(_truth(town, "orders"), on="order_id")
+    plain = orders[~orders.is_brushed]
+    at_home = plain.groupby("address").person_id.nunique()
+    assert 1 < at_home.max() <= 4
+    assert plain.groupby("ip").person_id.nunique().max() > 4
+    assert plain.ip.str.startswith("10.").all()
 
 
 def test_two_accounts_of_one_person_share_a_verified_phone_or_were_merged(town: Shop) -> None:
@@ -227,11 +239,11 @@ def test_shared_devices_are_shared_from_the_day_of_the_second_member(town: Shop)
 
 def test_every_id_in_the_logs_has_its_person(town: Shop) -> None:
     ids = _truth(town, "person_ids")
-    for name in ("browse", "orders", "shares"):
+    for name in ("browse", "orders", "shares", "surveys"):
         feed = _feed(town, name)
         kinds = {"member": "member_id", "openid": "openid", "device": "device_id", "cookie": "cookie_id"}
         for kind, column in kinds.items():
-            shown = set(feed[column].dropna()) - {"0"}
+            shown = set(feed[column].dropna()) - {"0"} if column in feed else set()
             assert shown <= set(ids[ids.id_kind == kind].id_value), (name, kind)
     assert ids[ids.id_kind == "phone"].id_value.str.match("^160[0-9]{8}$").all(), "no number of a real person"
     assert not ids.duplicated(["person_id", "id_kind", "id_value"]).any()
@@ -244,7 +256,7 @@ def test_duplicates_are_the_same_row_again(town: Shop) -> None:
         good = feed.rows.to_pandas()[feed.fault == 0]
         assert good.duplicated().sum() == (twice.feed == name).sum(), name
     assert set(twice.same_delivery) == {True, False}
-    without_ids = twice[twice.feed.isin(["order_lines", "coupons"])]
+    without_ids = twice[twice.feed.isin(["order_lines", "coupons", "manual_tags"])]
     week = town.season.last_day - pd.Timedelta(days=6)
     assert (without_ids.delivered_again_day >= week).all(), "rows without ids come again in a later file only"
     assert not without_ids.same_delivery.any()
@@ -252,7 +264,7 @@ def test_duplicates_are_the_same_row_again(town: Shop) -> None:
 
 def test_late_rows_come_days_later_and_a_few_very_late(town: Shop) -> None:
     late = _truth(town, "late_rows")
-    assert set(late.feed) == {"orders", "order_lines", "refunds", "browse", "shares", "coupons"}
+    assert set(late.feed) == {"orders", "order_lines", "refunds", "browse", "shares", "coupons", "surveys"}
     assert (late.late_days > 0).all()
     assert late.late_days.median() <= 3
     assert (late.late_days >= 10).sum() > 5
@@ -263,7 +275,9 @@ def test_late_rows_come_days_later_and_a_few_very_late(town: Shop) -> None:
 def test_every_feed_has_rows_that_cannot_be_taken(town: Shop) -> None:
     bad = _truth(town, "bad_rows")
     assert set(bad.feed) == set(town.feeds)
-    assert set(bad.fault) == {"unparseable_time", "negative_amount", "unknown_behaviour", "missing_key"}
+    assert set(bad.fault) == {
+        "unparseable_time", "negative_amount", "unknown_behaviour", "missing_key", "missing_person", "missing_tag"
+    }  # fmt: skip
     for name, feed in town.feeds.items():
         assert np.count_nonzero(feed.fault) == (bad.feed == name).sum()
 
@@ -288,10 +302,15 @@ def test_roles_show_in_what_people_share(town: Shop) -> None:
     assert reach["connector"] > 3 * reach["none"]
 
 
-@pytest.mark.parametrize("name", ["orders", "browse", "shares", "refunds", "coupons", "order_lines"])
+@pytest.mark.parametrize(
+    "name", ["orders", "browse", "shares", "refunds", "coupons", "order_lines", "surveys", "manual_tags"]
+)
 def test_nothing_happens_outside_the_season_or_arrives_before_it_happens(town: Shop, name: str) -> None:
     feed = town.feeds[name]
-    times = {"orders": "source_time", "order_lines": "ordered_at", "refunds": "refunded_at"}
+    times = {
+        "orders": "source_time", "order_lines": "ordered_at", "refunds": "refunded_at",
+        "surveys": "answered_at", "manual_tags": "noted_at",
+    }  # fmt: skip
     time = feed.rows[times.get(name, "occurred_at")]
     day = (pd.to_datetime(time.to_pandas()) - pd.Timestamp(town.season.first_day)).dt.days.to_numpy()
     assert day.min() >= 0
@@ -302,7 +321,11 @@ def test_nothing_happens_outside_the_season_or_arrives_before_it_happens(town: S
 
 def test_nobody_acts_as_a_member_before_registering(town: Shop) -> None:
     registered = _feed(town, "members").drop_duplicates("member_id").set_index("member_id").registered_at
-    for name, time in (("browse", "occurred_at"), ("orders", "ordered_at"), ("shares", "occurred_at")):
+    times = {
+        "browse": "occurred_at", "orders": "ordered_at", "shares": "occurred_at",
+        "surveys": "answered_at", "manual_tags": "noted_at",
+    }  # fmt: skip
+    for name, time in times.items():
         rows = _feed(town, name)
         rows = rows[rows.member_id.notna() & (rows.member_id != "0")]
         assert (rows[time].to_numpy() >= registered[rows.member_id].to_numpy()).all(), name

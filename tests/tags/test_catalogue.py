@@ -7,7 +7,7 @@ from textwrap import dedent, indent
 
 import pytest
 
-from features.catalogue import Catalogue, load_catalogue, member_attributes
+from features.catalogue import Catalogue, load_catalogue, member_attributes, user_attributes, user_tables
 from features.population import STATE_COLUMNS
 from schemas.errors import ConfigurationError, NotThereError
 
@@ -159,7 +159,8 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path, tags: list[str], 
         (text("a", unit="orders"), "tag 'a': type string has no unit"),
         (
             text("a", expression="'x'"),
-            "tag 'a': exactly one of 'fact', 'attribute', 'expression', 'rules' and 'model' is expected, expression, rules given",
+            "tag 'a': exactly one of 'fact', 'attribute', 'expression', 'rules', 'layering' and 'model' is expected, "
+            "expression, rules given",
         ),
         (text("a", method="fact"), "tag 'a': method 'fact' goes with fact or attribute or expression, not 'rules'"),
         (text("a", owner=""), "tag 'a': owner: "),
@@ -215,7 +216,7 @@ def test_every_mistake_of_every_file_is_told_at_once(tmp_path: Path) -> None:
     ("breaks", "message"),
     [
         ("{of: orders_9d, quantiles: [0.8, 0.2]}", "quantiles ascend strictly between 0 and 1"),
-        ("{of: orders_9d}", "exactly one of 'quantiles' and 'statistic' is expected"),
+        ("{of: orders_9d}", "exactly one of 'quantiles', 'statistic' and 'estimate' is expected"),
         ("{of: last_buy, statistic: mean}", "break 'more': 'of' gives date; a number is expected"),
         (
             "{of: orders_9d, where: orders_9d, statistic: mean}",
@@ -226,8 +227,78 @@ def test_every_mistake_of_every_file_is_told_at_once(tmp_path: Path) -> None:
 )
 def test_breaks_are_checked(tmp_path: Path, breaks: str, message: str) -> None:
     common = COMMON.replace("tags:\n", f"  more: {breaks}\ntags:\n")
-    level = number("level", unit="score", expression="case when orders_9d > statistic('more') then 1 else 0 end")
+    level = number("level", unit="orders", expression="case when orders_9d > statistic('more') then 1 else 0 end")
     assert message in refusal(tmp_path, level, common=common)
+
+
+SCHEME = {"scheme": "true", "strategies": "{a: {zh: 做, en: Do}, b: {zh: 做, en: Do}, none: {zh: 做, en: Do}}"}
+
+
+def test_a_segmentation_says_what_is_done_with_each_value(tmp_path: Path) -> None:
+    assert load(tmp_path, text("a", **SCHEME)).tags["a"].strategies["b"].en == "Do"
+    assert "tag 'a': a segmentation (scheme: true) needs a strategy for every value" in refusal(
+        tmp_path, text("a", scheme="true", strategies="{a: {zh: 做, en: Do}}")
+    )
+    assert "there is none for b, none" in refusal(
+        tmp_path, text("a", scheme="true", strategies="{a: {zh: 做, en: Do}}")
+    )
+    assert "needs: 'c' is none of the tag's values; " in refusal(tmp_path, text("a", needs="{c: {zh: 要, en: Want}}"))
+
+
+def test_limits_are_the_tags_own_or_the_projects(tmp_path: Path) -> None:
+    found = load(tmp_path, number("a", limits="{psi: null}"), number("b", limits="{coverage: 0.5}"), number("c")).tags
+    assert [(t.limit("psi", 0.25), t.limit("coverage", 0.2)) for t in found.values()] == [
+        (None, 0.2),
+        (0.25, 0.5),
+        (0.25, 0.2),
+    ]
+
+
+ESTIMATE = (
+    "  churn: {estimate: silence_cut, share: 0.9, horizon_days: 365, min_cases: 100, default: [180], keep: true}\n"
+)
+
+
+def test_numbers_from_curves_are_there_before_facts_and_open_no_round(tmp_path: Path) -> None:
+    common = COMMON.replace("breaks:\n", "breaks:\n" + ESTIMATE).replace(
+        "breaks:", "  back: {from: [pay], measure: day, agg: returned, min_gap_of: churn}\nbreaks:", 1
+    )
+    silent = number("a", unit="days", expression="floor(number_at('churn', orders_9d) + statistic('churn'))")
+    found = load(tmp_path, silent, number("b", unit="days", empty="unknown", expression="as_of - back"), common=common)
+    assert set(found.estimates) == {"churn"}
+    assert ("break", "churn") in found.needs[("fact", "back")]
+    assert found.rounds[("tag", "a")] == found.rounds[("tag", "b")] == 0
+    assert found.order.index(("break", "churn")) < found.order.index(("fact", "back"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("churm", "fact 'back': min_gap_of: unknown break 'churm'; did you mean 'churn'?"),
+        ("cuts", "fact 'back': min_gap_of: break 'cuts' is made from facts, which would go round in a circle"),
+    ],
+)
+def test_a_fact_waits_for_numbers_from_curves_only(tmp_path: Path, name: str, message: str) -> None:
+    common = COMMON.replace("breaks:\n", "breaks:\n" + ESTIMATE)
+    common = common.replace(
+        "breaks:", f"  back: {{from: [pay], measure: day, agg: returned, min_gap_of: {name}}}\nbreaks:", 1
+    )
+    assert message in refusal(tmp_path, number("a"), common=common)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("{estimate: silence_cut}", "an estimate needs a 'default'"),
+        ("{estimate: silence_cut, of: orders_9d, default: [1]}", "an estimate comes from activity and has no 'of'"),
+        ("{of: orders_9d, statistic: mean, share: 0.5}", "'share' belongs to an 'estimate'"),
+        ("{statistic: mean}", "'of' is missing"),
+        ("{estimate: knees, default: [1]}", "breaks.more.estimate: "),
+    ],
+)
+def test_kinds_of_breaks_are_told_apart(tmp_path: Path, spec: str, message: str) -> None:
+    common = COMMON.replace("tags:\n", f"  more: {spec}\ntags:\n")
+    assert message in refusal(tmp_path, number("a"), common=common)
 
 
 def test_the_shipped_catalogue_is_sound() -> None:
@@ -247,14 +318,25 @@ def test_every_value_of_a_segmentation_has_a_name_in_both_languages() -> None:
     for tag in load_catalogue(SHIPPED).tags.values():
         if tag.scheme and tag.model is None:
             assert set(tag.labels) == set(tag.finite or ()), tag.id
+        for said in (tag.strategies, tag.needs, tag.resources):
+            assert not said or set(said) == set(tag.finite or ()) - {"unknown"}, tag.id
 
 
-def test_attributes_are_those_of_the_base_population() -> None:
+def test_member_attributes_are_those_of_the_base_population() -> None:
     assert set(member_attributes()) == set(STATE_COLUMNS) - {"bucket", "uid", "user_id"}
 
 
+def test_attributes_of_further_tables_stand_beside_those_of_members_under_names_of_their_own() -> None:
+    tables = user_tables()
+    assert {"fission.roles", "profile.offers"} <= set(tables)
+    assert tables["profile.offers"]["next_category"] == ("string", None)
+    assert "uid" not in tables["fission.roles"] and "bucket" not in tables["fission.roles"]
+    columns = [name for found in (member_attributes(), *tables.values()) for name in found]
+    assert len(columns) == len(set(columns)) == len(user_attributes())
+
+
 def test_no_attribute_reaches_a_person() -> None:
-    assert not {"phone", "email", "unionid", "openid", "member_id", "device_id"} & set(member_attributes())
+    assert not {"phone", "email", "unionid", "openid", "member_id", "device_id"} & set(user_attributes())
 
 
 def test_windows_look_through_everything_a_tag_builds_on(tmp_path: Path) -> None:

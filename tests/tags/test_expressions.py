@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.allow_list import ExpressionError, Known, Scope
@@ -28,9 +28,10 @@ SCOPE = Scope(
         "last_day": Known("date", '"last_day"'),
     },
     breaks=frozenset({"cuts"}),
-    statistics=frozenset({"average"}),
+    statistics=frozenset({"average", "mean_net", "silence"}),
+    units={"mean_net": "minor", "silence": "days"},
 )
-NUMBERS = {"cuts": (1.0, 2.5, 2.5, 10.0), "average": (2.5,)}
+NUMBERS = {"cuts": (1.0, 2.5, 2.5, 10.0), "average": (2.5,), "silence": (30.0, 60.0, 20.0)}
 NOTHING = dict.fromkeys(SCOPE.columns)
 
 
@@ -247,3 +248,61 @@ def test_the_segment_of_scores_in_sql_is_that_of_the_code_list() -> None:
         rows = con.execute(f"SELECT r, f, m, {sql} FROM {grid}").fetchall()
     assert len(rows) == 125
     assert all(found == segment_of(r, f, m) for r, f, m, found in rows)
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"), [(0, 0.0), (1, 0.125), (2, 0.25), (2.5, 0.5), (9, 0.75), (10, 0.875), (11, 1.0), (None, None)]
+)
+def test_a_percentile_rank_counts_half_of_the_points_that_are_equal(x: float | None, expected: float | None) -> None:
+    assert value("percentile_rank(share, 'cuts')", share=x) == expected
+
+
+def test_a_percentile_rank_without_points_is_unknown() -> None:
+    assert value("percentile_rank(share, 'cuts')", numbers={}, share=1) is None
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=12), st.integers(-4, 4))
+def test_a_percentile_rank_is_that_of_counting(points: list[int], x: int) -> None:
+    points = sorted(points)
+    expected = (sum(p < x for p in points) + sum(p <= x for p in points)) / (2 * len(points))
+    assert value("percentile_rank(share, 'cuts')", numbers={"cuts": points}, share=x) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("i", "expected"), [(1, 30.0), (2, 60.0), (3, 20.0), (9, 20.0), (0, None), (-1, None), (None, None)]
+)
+def test_a_frozen_number_is_taken_by_its_place_and_past_the_last_the_last(i: int | None, expected: Any) -> None:
+    assert value("number_at('silence', level)", level=i) == expected
+
+
+def test_no_frozen_numbers_give_no_number() -> None:
+    assert value("number_at('silence', 1)", numbers={}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("days + net > 5", "mixes units: days, minor"),
+        ("days > net", "mixes units: days, minor"),
+        ("days = nullif(net, 0)", "mixes units: days, minor"),
+        ("nullif(net, days)", "nullif mixes units: days, minor"),
+        ("case when is_member then days else net end", "case mixes units: days, minor"),
+        ("days between 1 and net", "mixes units: days, minor"),
+        ("days > statistic('mean_net')", "mixes units: days, minor"),
+        ("net > number_at('silence', 1)", "mixes units: days, minor"),
+        ("number_at('silence', share)", "takes a whole number as position, 'share' is float64"),
+        ("number_at('silense', 1)", "unknown break 'silense'; did you mean 'silence'?"),
+        ("percentile_rank(city, 'cuts')", "percentile_rank takes numbers, string given"),
+        ("percentile_rank(days, 'average')", "unknown break 'average'; known are cuts"),
+    ],
+)
+def test_units_and_kinds_of_frozen_numbers_are_checked(text: str, message: str) -> None:
+    with pytest.raises(ExpressionError) as e:
+        parse(text, SCOPE)
+    assert message in str(e.value)
+
+
+@pytest.mark.parametrize("text", ["days > 30", "net + 100 > 5000", "days in (1, 2)", "net > statistic('mean_net')"])
+def test_literals_fit_every_unit(text: str) -> None:
+    parse(text, SCOPE)

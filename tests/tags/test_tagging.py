@@ -14,10 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.breaks import counted, mean, quantiles
+from features.breaks import Counted, counted, mean, quantiles
 from features.catalogue import Catalogue, fact_type, load_catalogue
+from features.frozen_numbers import Break
 from features.rfm import EIGHT, segment_of
-from features.tagging import Plan, evaluate, expression_sql, make_plan, numpy_columns, profile_columns, values_of
+from features.tagging import (
+    Plan,
+    evaluate,
+    expression_sql,
+    kept_tags,
+    make_plan,
+    numpy_columns,
+    profile_columns,
+    values_of,
+)
 from jobs.profile_tasks import _score
 from models.clusters import fit
 from schemas.arrow import ARROW
@@ -52,16 +62,30 @@ def base(users: list[dict[str, Any]], catalogue: Catalogue = CATALOGUE) -> pa.Ta
 
 
 def numbers_of(con: duckdb.DuckDBPyConnection, table: pa.Table) -> dict[str, tuple[float, ...]]:
-    """Breaks as a run freezes them."""
-    plan = make_plan(CATALOGUE, AS_OF, {}, {}, [n for n in CATALOGUE.tags if CATALOGUE.rounds[("tag", n)] == 0])
-    done = evaluate(con, table, plan, _score)
-    found = {}
-    for name, b in CATALOGUE.breaks.items():
-        where = None if b.where is None else expression_sql(CATALOGUE, b.where, {})
-        values = counted(numpy_columns(values_of(con, done, [expression_sql(CATALOGUE, b.of, {})], where))[:, 0])
-        spec = b.spec
-        found[name] = mean(values) if spec.statistic == "mean" else quantiles(values, spec.quantiles or (0.5,))
+    """Breaks as a run freezes them, round by round."""
+    found = {name: spec.default or () for name, spec in CATALOGUE.estimates.items()}
+    waiting = [name for name in CATALOGUE.breaks if name not in found]
+    for number in sorted({CATALOGUE.rounds[("break", name)] for name in waiting}):
+        here = [name for name in waiting if CATALOGUE.rounds[("break", name)] == number]
+        needed = CATALOGUE.closure([("break", name) for name in here])
+        plan = make_plan(CATALOGUE, AS_OF, found, {}, [n for kind, n in needed if kind == "tag"])
+        done = evaluate(con, table, plan, _score)
+        for name in here:
+            b = CATALOGUE.breaks[name]
+            assert b.of is not None
+            where = None if b.where is None else expression_sql(CATALOGUE, b.where, found)
+            of = expression_sql(CATALOGUE, b.of, found)
+            values = counted(numpy_columns(values_of(con, done, [of], where))[:, 0])
+            found[name] = _frozen(b.spec, values)
     return found
+
+
+def _frozen(spec: Break, values: Counted) -> tuple[float, ...]:
+    if spec.statistic == "mean":
+        return mean(values)
+    if spec.statistic in ("min", "max"):
+        return tuple(float(v) for v in values[0][[0 if spec.statistic == "min" else -1]]) if len(values[0]) else ()
+    return quantiles(values, spec.quantiles or (0.5,))
 
 
 def tags_of(con: duckdb.DuckDBPyConnection, *users: dict[str, Any], numbers: Any = None) -> list[dict[str, Any]]:
@@ -94,7 +118,8 @@ def test_lifecycle_stages_follow_the_definition_first_match_wins(con: duckdb.Duc
         (bought(0, days=7), "mature"),
         (bought(0, days=8), "loyal"),
     ]
-    found = tags_of(con, *[facts for facts, _ in cases])
+    cuts = {name: spec.default or () for name, spec in CATALOGUE.estimates.items()}
+    found = tags_of(con, *[facts for facts, _ in cases], numbers=cuts)
     assert [u["lifecycle"] for u in found] == [stage for _, stage in cases]
 
 
@@ -250,6 +275,57 @@ def test_a_model_labels_those_inside_and_names_the_others(con: duckdb.DuckDBPyCo
     assert ordered == sorted(ordered)
 
 
+def with_columns(table: pa.Table, **columns: Any) -> pa.Table:
+    for name, values in columns.items():
+        prefix, tag = name.split("__")
+        table = table.append_column(f"{prefix}.{tag}", pa.array(values, ARROW[CATALOGUE.tags[tag].type]))
+    return table
+
+
+def test_a_held_tag_keeps_its_last_values_and_what_builds_on_it_sees_them(con: duckdb.DuckDBPyConnection) -> None:
+    held = ("super_user", "days_since_last_purchase", "spending_cluster")
+    table = with_columns(
+        base([bought(1, net=900_000), bought(5, net=10)]),
+        previous__super_user=["ordinary", None],
+        previous__days_since_last_purchase=[400, None],
+        previous__spending_cluster=["cluster_2", None],
+    )
+    plan = make_plan(CATALOGUE, AS_OF, {}, {}, held=held)
+    found = evaluate(con, table, plan, _score, profile_columns(plan)).to_pylist()
+    assert [u["super_user"] for u in found] == ["ordinary", "ordinary"]
+    assert [u["days_since_last_purchase"] for u in found] == [400, None]
+    assert [u["spending_cluster"] for u in found] == ["cluster_2", "unknown"]
+    assert {n for n, _ in kept_tags(CATALOGUE, held)} >= set(held)
+    assert not {n for n, _ in kept_tags(CATALOGUE)} & set(held)
+
+
+def test_what_somebody_said_wins_and_the_computed_value_stands_beside_it(con: duckdb.DuckDBPyConnection) -> None:
+    said = ("gender", "orders_30d", "spending_cluster", "super_user")
+    table = with_columns(
+        base([{"gender": "female", "orders_30d": 3}, {"gender": "female"}]),
+        override__gender=["male", None],
+        override__orders_30d=[7, None],
+        override__spending_cluster=["cluster_3", None],
+        override__super_user=["super", None],
+        previous__super_user=[None, "super"],
+    )
+    plan = make_plan(CATALOGUE, AS_OF, {}, {}, held=["super_user"], overridden=said)
+    assert plan.overridden == tuple(n for n in CATALOGUE.tags if n in said)
+    keep = [*profile_columns(plan), *(f"computed.{n}" for n in plan.overridden)]
+    for names in (keep, None):
+        found = evaluate(con, table, plan, _score, names).to_pylist()
+        assert [(u["gender"], u["computed.gender"]) for u in found] == [("male", "female"), ("female", "female")]
+        assert [(u["orders_30d"], u["computed.orders_30d"]) for u in found] == [(7, 3), (0, 0)]
+        assert [(u["spending_cluster"], u["computed.spending_cluster"]) for u in found] == [
+            ("cluster_3", "no_purchase"),
+            ("no_purchase", "no_purchase"),
+        ]
+        assert [(u["super_user"], u["computed.super_user"]) for u in found] == [
+            ("super", "ordinary"),
+            ("super", "super"),
+        ]
+
+
 def test_without_a_model_buyers_are_unknown(con: duckdb.DuckDBPyConnection) -> None:
     assert [u["spending_cluster"] for u in tags_of(con, bought(1), {})] == ["unknown", "no_purchase"]
 
@@ -257,5 +333,5 @@ def test_without_a_model_buyers_are_unknown(con: duckdb.DuckDBPyConnection) -> N
 def test_a_plan_survives_json(con: duckdb.DuckDBPyConnection) -> None:
     import json
 
-    plan = make_plan(CATALOGUE, AS_OF, {"rfm_recency": (1.0,)}, {})
+    plan = make_plan(CATALOGUE, AS_OF, {"rfm_recency": (1.0,)}, {}, overridden=["gender", "spending_cluster"])
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan

@@ -1,0 +1,1 @@
+"""Who brought whom: first touches, the share forest, its shape, roles in it, growth, distributors (section 7)."""

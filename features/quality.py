@@ -1,0 +1,271 @@
+"""How the values of a tag are spread, how far they moved since another run, and when a tag is held (definitions.md 1).
+
+Values are put into bins that do not depend on the data, so that any two runs compare: texts and booleans as they are,
+numbers into intervals of a 1-2-5 series, days by their age, and what is not known into a bin of its own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from features.catalogue import Catalogue, Node
+from features.tags import UNKNOWN
+from schemas.configuration import Settings
+
+OTHER = "other"
+"""Bin of the text values beyond the most frequent ones."""
+MOST_VALUES = 50
+MOST_VALUES_OF_A_PART = 2_000
+"""Distinct texts that one part names; rarer ones go to ``other``, which only the tail of a long list feels."""
+FIRST = "first"
+Bins = dict[str, int]
+"""Users by bin."""
+
+_DECADES = range(-4, 16)
+_EDGE_TEXTS = tuple(f"{Decimal(m).scaleb(e):f}" for e in _DECADES for m in (1, 2, 5))
+_EDGES = np.array([float(t) for t in _EDGE_TEXTS])
+_WORDS_OF_A_TAG = {
+    *("name", "description", "path", "labels", "strategies", "needs", "resources"),
+    *("owner", "refresh", "limits", "sources", "kind", "log_bands", "scheme"),
+}
+"""What a declaration says about a tag that changes no value."""
+
+
+class QualitySettings(Settings):
+    """``quality:`` of huaxiang.yaml: what PSI means, and when a tag is held.
+
+    ``psi`` and ``coverage_drop`` (share of the last good coverage that may be lost) are the limits of tags that declare
+    none; null switches one off. Fewer than ``min_users`` members, or more than ``max_gap_days`` between two runs, hold
+    nothing: a small or new shop moves by itself.
+    """
+
+    psi: float | None = Field(default=0.25, gt=0)
+    coverage_drop: float | None = Field(default=0.5, gt=0, le=1)
+    min_users: int = Field(default=500, ge=1)
+    max_gap_days: int = Field(default=7, ge=1)
+    watch: float = Field(default=0.10, gt=0)
+    act: float = Field(default=0.25, gt=0)
+
+
+# --- bins ---
+
+
+def distribution(column: pa.Array, is_member: np.ndarray, as_of: dt.date) -> dict[str, list[int]]:
+    """Visitors and members by bin, of one column in which null and the text ``unknown`` say the same."""
+    if pa.types.is_string(column.type):
+        names, at = _texts(column)
+    elif pa.types.is_boolean(column.type):
+        names = ["false", "true", UNKNOWN]
+        at = pc.fill_null(column.cast(pa.int8()), 2).to_numpy(zero_copy_only=False)
+    else:
+        names, at = _numbers(column, as_of)
+    counts = np.bincount(at.astype(np.int64) * 2 + is_member, minlength=2 * len(names)).reshape(-1, 2)
+    found: dict[str, list[int]] = {}
+    for i in np.flatnonzero(counts.sum(axis=1)):
+        into = found.setdefault(names[i], [0, 0])
+        into[0] += int(counts[i, 0])
+        into[1] += int(counts[i, 1])
+    return _most_frequent_of_part(found)
+
+
+def _texts(column: pa.Array) -> tuple[list[str], np.ndarray]:
+    encoded = column.dictionary_encode()
+    names = [*encoded.dictionary.to_pylist(), UNKNOWN]
+    return names, pc.fill_null(encoded.indices, len(names) - 1).to_numpy(zero_copy_only=False)
+
+
+def _numbers(column: pa.Array, as_of: dt.date) -> tuple[list[str], np.ndarray]:
+    """Bins by place: what lies below zero in falling size, zero, what lies above in rising size, unknown."""
+    if pa.types.is_date(column.type):
+        days = column.cast(pa.int32())
+        column = pc.subtract((as_of - dt.date(1970, 1, 1)).days, days)
+    known = pc.is_valid(column).to_numpy(zero_copy_only=False)
+    values = pc.fill_null(column.cast(pa.float64(), safe=False), 0.0).to_numpy(zero_copy_only=False)
+    n = len(_EDGES) + 1
+    place = np.sign(values).astype(np.int64) * (1 + np.searchsorted(_EDGES, np.abs(values), side="right"))
+    return _NUMBER_NAMES, np.where(known, place + n, 2 * n + 1)
+
+
+def _interval(i: int) -> str:
+    """Name of the i-th interval above zero (0: below the first edge)."""
+    low = "0" if i == 0 else _EDGE_TEXTS[i - 1]
+    high = _EDGE_TEXTS[i] if i < len(_EDGE_TEXTS) else None
+    if high is None:
+        return f">= {low}"
+    return f"({low}, {high})" if i == 0 else f"[{low}, {high})"
+
+
+def _below_zero(i: int) -> str:
+    low = "0" if i == 0 else "-" + _EDGE_TEXTS[i - 1]
+    high = "-" + _EDGE_TEXTS[i] if i < len(_EDGE_TEXTS) else None
+    if high is None:
+        return f"<= {low}"
+    return f"({high}, {low})" if i == 0 else f"({high}, {low}]"
+
+
+_NUMBER_NAMES = [
+    *(_below_zero(i) for i in reversed(range(len(_EDGES) + 1))),
+    "0",
+    *(_interval(i) for i in range(len(_EDGES) + 1)),
+    UNKNOWN,
+]
+
+
+def _most_frequent_of_part(found: dict[str, list[int]]) -> dict[str, list[int]]:
+    if len(found) <= MOST_VALUES_OF_A_PART:
+        return found
+    order = sorted(found, key=lambda b: (b != UNKNOWN, -sum(found[b]), b))
+    kept = {b: found[b] for b in order[:MOST_VALUES_OF_A_PART]}
+    into = kept.setdefault(OTHER, [0, 0])
+    for b in order[MOST_VALUES_OF_A_PART:]:
+        into[0] += found[b][0]
+        into[1] += found[b][1]
+    return kept
+
+
+def merged_bins(parts: Iterable[Mapping[str, Iterable[int]]]) -> tuple[Bins, Bins]:
+    """Visitors and members by bin over all parts: the 50 most frequent values of each, the rest in ``other``."""
+    sums: tuple[Bins, Bins] = ({}, {})
+    for part in parts:
+        for name, counts in part.items():
+            for into, users in zip(sums, counts, strict=True):
+                if users:
+                    into[name] = into.get(name, 0) + users
+    return _most_frequent(sums[0]), _most_frequent(sums[1])
+
+
+def _most_frequent(bins: Bins) -> Bins:
+    values = sorted((b for b in bins if b not in (UNKNOWN, OTHER)), key=lambda b: (-bins[b], b))
+    if len(values) + (OTHER in bins) <= MOST_VALUES:
+        return bins
+    kept = {b: bins[b] for b in (*values[:MOST_VALUES], UNKNOWN) if b in bins}
+    return kept | {OTHER: bins.get(OTHER, 0) + sum(bins[b] for b in values[MOST_VALUES:])}
+
+
+# --- figures ---
+
+
+def coverage(bins: Mapping[str, int]) -> float | None:
+    """Share of the users with a value other than unknown; None of nobody."""
+    users = sum(bins.values())
+    return None if not users else 1 - bins.get(UNKNOWN, 0) / users
+
+
+def psi(expected: Mapping[str, int], actual: Mapping[str, int]) -> float | None:
+    """Population stability index: the sum over bins of (a - e) * ln(a / e), a and e being shares; None without users.
+
+    A bin that one side has not counts there as half a user, the other bins staying as they are; otherwise the logarithm
+    has no value. Where one side has cut its values to the most frequent ones, values that are not in both are
+    ``other`` on both.
+    """
+    if _is_cut(expected) or _is_cut(actual):
+        both = {*expected} & {*actual} | {UNKNOWN}
+        expected, actual = _others_together(expected, both), _others_together(actual, both)
+    n, m = sum(expected.values()), sum(actual.values())
+    if not n or not m:
+        return None
+    terms = []
+    for b in {*expected, *actual}:
+        e, a = (expected.get(b) or 0.5) / n, (actual.get(b) or 0.5) / m
+        terms.append((a - e) * math.log(a / e))
+    return math.fsum(terms)
+
+
+def _is_cut(bins: Mapping[str, int]) -> bool:
+    """``other`` beside as many values as are named at most; a tag with few values may well have one of that name."""
+    return OTHER in bins and len([b for b in bins if b not in (OTHER, UNKNOWN)]) >= MOST_VALUES
+
+
+def _others_together(bins: Mapping[str, int], named: set[str]) -> Bins:
+    found: Bins = {}
+    for b, users in bins.items():
+        into = b if b in named else OTHER
+        found[into] = found.get(into, 0) + users
+    return found
+
+
+def verdict(value: float | None, settings: QualitySettings) -> str:
+    """``first`` where there was nothing to compare with, else stable, watch or act by the PSI."""
+    if value is None:
+        return FIRST
+    return "stable" if value < settings.watch else "watch" if value < settings.act else "act"
+
+
+# --- when a tag is held ---
+
+
+def breach(
+    catalogue: Catalogue, tag: str, good: Mapping[str, int], now: Mapping[str, int], settings: QualitySettings
+) -> str | None:
+    """Which limit the members' values break against the last good run's, in words; None if none.
+
+    Fewer than ``min_users`` members on either side break nothing. A coverage below the tag's own limit counts only
+    where the last good run kept it: values that lie below it themselves would mend nothing.
+    """
+    if min(sum(good.values()), sum(now.values())) < settings.min_users:
+        return None
+    entry = catalogue.tags[tag]
+    moved, most = psi(good, now), entry.limit("psi", settings.psi)
+    if moved is not None and most is not None and moved >= most:
+        return f"psi {moved:.2f} over {most:g}"
+    was, known = coverage(good) or 0.0, coverage(now) or 0.0
+    declared = entry.limits is not None and "coverage" in entry.limits.model_fields_set
+    if declared:
+        least = entry.limit("coverage", None)
+        if least is not None and known < least <= was:
+            return f"coverage {known:.1%} of members below its limit {least:.1%}"
+        return None
+    if settings.coverage_drop is not None and known < (1 - settings.coverage_drop) * was:
+        return f"coverage {known:.1%} of members after {was:.1%}"
+    return None
+
+
+def causes(catalogue: Catalogue, broken: Iterable[str], held: Iterable[str]) -> list[str]:
+    """Of tags that broke a limit those that build on no other such tag: the rest may be well once these are held."""
+    broken = list(broken)
+    suspects = {("tag", n) for n in (*broken, *held)}
+    return [n for n in broken if not (catalogue.closure([("tag", n)]) - {("tag", n)}) & suspects]
+
+
+def declarations(catalogue: Catalogue, fits: Mapping[Node, str]) -> dict[str, str]:
+    """Two hashes per tag, ``DECLARED.FITTED``, over all that its values come from.
+
+    The first is of its declaration with version and of whatever it builds on, words aside: runs that differ in it are
+    not compared, the values moved on purpose. The second is of ``fits``, which say when kept numbers and models that it
+    builds on were made: runs that differ in it alone are compared, and nothing is held.
+    """
+    said: dict[Node, str] = {}
+    for name, tag in catalogue.tags.items():
+        said[("tag", name)] = _hashed(tag.model_dump(mode="json", by_alias=True, exclude=_WORDS_OF_A_TAG))
+    for name, fact in catalogue.facts.items():
+        said[("fact", name)] = fact.key
+    for name, b in catalogue.breaks.items():
+        said[("break", name)] = _hashed(b.spec.model_dump(mode="json"))
+    for name, model in catalogue.models.items():
+        said[("model", name)] = _hashed(model.spec.model_dump(mode="json"))
+    found = {}
+    for name in catalogue.tags:
+        below = sorted(catalogue.closure([("tag", name)]))
+        declared = _hashed([[*node, said.get(node, "")] for node in below])
+        found[name] = f"{declared}.{_hashed([[*n, fits[n]] for n in below if n in fits])[:6]}"
+    return found
+
+
+def same_declaration(spec: str | None, other: str | None) -> bool:
+    """Whether two specs of ``declarations`` may be compared."""
+    return spec is not None and other is not None and spec.split(".")[0] == other.split(".")[0]
+
+
+def _hashed(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]

@@ -1,0 +1,304 @@
+"""Map task ``touches``: what one bucket's activity says of sharing, as arrays for the tasks that follow.
+
+Files are read in batches and only the rows of sharing, joining and buying are kept, so memory is those rows, whatever
+else the users did.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from features.fission.growth import active_within
+from features.fission.settings import FissionSettings
+from features.fission.touches import NEVER, NOBODY, distinct_pairs, first_rows, first_touches
+from features.kernel.arrays import from_arrow
+from features.kernel.rows import NEVER as NO_DAY
+from features.kernel.rows import USERS_PER_BUCKET
+from jobs.array_files import load, save
+from schemas.behaviours import BEHAVIOURS as B
+
+BATCH_ROWS = 1 << 19
+ROLLING_DAYS = 30
+KINDS = ("share_open", "register", "inviter")
+"""What tells who brought a person; codes of touch_kind are places in this list."""
+NO_LEVEL = -1
+
+_KEPT = (
+    "share",
+    "share_open",
+    "join_group",
+    "register",
+    "order",
+    "pay",
+    "refund_of_order",
+    "share_opened",
+    "brought_order",
+)
+_OWN = [
+    code
+    for name, code in B.items()
+    if not name.startswith("brought_") and name not in ("share_opened", "refund_of_order")
+]
+_TYPES: dict[str, type] = {
+    "uid": np.int64,
+    "occurred_at": np.int64,
+    "day": np.int32,
+    "behaviour_code": np.uint8,
+    "sku_code": np.int32,
+    "order_key": np.int64,
+    "amount_minor": np.int64,
+    "peer_uid": np.int64,
+    "valid_from_day": np.int32,
+    "void_day": np.int32,
+    "flagged_day": np.int32,
+    "known_day": np.int32,
+}
+_VALIDITY = ("valid_from_day", "flagged_day", "known_day")
+
+Rows = dict[str, np.ndarray]
+
+
+def touches_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
+    """Read a bucket's activity once and write what fission needs of it to ``out``; gives counts.
+
+    ``item``: ``bucket``, ``files`` of its activity, ``members`` (files of uid, registered_at, distributor_level,
+    inviter_uid), ``retired`` (folder), ``as_of`` and ``until`` (the day and its last microsecond), ``known_at_day``,
+    ``settings``, ``out``.
+    """
+    as_of = _day(item["as_of"])
+    settings = FissionSettings.model_validate(item["settings"])
+    retired, elder = load(item["retired"], "retired", "elder")
+    reading = _Reading(item["bucket"] * USERS_PER_BUCKET, as_of, settings.cohort_days + ROLLING_DAYS - 1)
+    known_at = None if item["known_at_day"] is None else _day(item["known_at_day"])
+    for path in sorted(item["files"]):
+        reading.add(path, known_at, retired)
+    rows = reading.rows()
+    rows["peer_uid"] = elders(rows["peer_uid"], np.asarray(retired), np.asarray(elder))
+    member = _members(item["members"], reading.base, item["until"])
+    joined = joined_at(rows, member["registered"])
+    counts = _write_touches(item["out"], rows, reading.base, joined, member, settings)
+    foreign = np.flatnonzero((rows["peer_uid"] >= 0) & (rows["peer_uid"] != rows["place"] + reading.base))
+    _write_money(item["out"], rows, as_of, settings)
+    _write_sharing(item["out"], rows, foreign, as_of)
+    active = reading.seen.sum(axis=1)[ROLLING_DAYS - 1 :]
+    save(
+        item["out"],
+        level=member["level"],
+        sku_first_day=reading.sku_first_day,
+        active=active,
+        active_30d=active_within(reading.seen, ROLLING_DAYS),
+    )
+    first = reading.first_day
+    return {
+        "bucket": item["bucket"],
+        "folder": item["out"],
+        "first_day": None if first == NO_DAY else int(first),
+        **counts,
+    }
+
+
+def elders(uid: np.ndarray, retired: np.ndarray, elder: np.ndarray) -> np.ndarray:
+    """The uids with retired ones replaced by who has their ids now (``retired`` is sorted)."""
+    if not len(retired):
+        return uid
+    place = np.minimum(np.searchsorted(retired, uid), len(retired) - 1)
+    return np.where(retired[place] == uid, elder[place], uid)
+
+
+def joined_at(rows: Mapping[str, np.ndarray], registered: np.ndarray) -> np.ndarray:
+    """When each user of the bucket joined: registered as the member record says, else by a row, else first ordered.
+
+    The first order is the earliest that was paid; one that was refunded later made its buyer a customer all the same.
+    """
+    by_row = _earliest(rows, rows["behaviour_code"] == B["register"])
+    joined = np.where(registered < NEVER, registered, by_row)
+    paid = rows["order_key"][rows["behaviour_code"] == B["pay"]]
+    placed = np.flatnonzero(rows["behaviour_code"] == B["order"])
+    placed = placed[joined[rows["place"][placed]] == NEVER]
+    ordered = np.zeros(len(rows["place"]), np.bool_)
+    ordered[placed[np.isin(rows["order_key"][placed], paid)]] = True
+    return np.where(joined < NEVER, joined, _earliest(rows, ordered))
+
+
+def _earliest(rows: Mapping[str, np.ndarray], mask: np.ndarray) -> np.ndarray:
+    found = np.full(USERS_PER_BUCKET, NEVER)
+    np.minimum.at(found, rows["place"][mask], rows["occurred_at"][mask])
+    return found
+
+
+class _Reading:
+    """The rows of a bucket that count on the day, file by file; active users by day; each product's first day."""
+
+    def __init__(self, base: int, as_of: int, days: int):
+        self.base, self.as_of = base, as_of
+        self.first_seen_day = as_of - days + 1
+        self.seen = np.zeros((days, USERS_PER_BUCKET), np.bool_)
+        self.sku_first_day = np.full(1, NO_DAY, np.int32)
+        self.first_day = NO_DAY
+        self._parts: list[Rows] = []
+        self._kept = np.zeros(256, np.bool_)
+        self._kept[[B[name] for name in _KEPT]] = True
+        self._own = np.zeros(256, np.bool_)
+        self._own[_OWN] = True
+
+    def add(self, path: str, known_at: int | None, retired: np.ndarray) -> None:
+        names = [n for n in _TYPES if n != "known_day" or known_at is not None]
+        for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=names, use_threads=False):
+            rows = {
+                n: from_arrow(
+                    batch.column(n), np.dtype(_TYPES[n]), NO_DAY if n in ("void_day", "flagged_day") else None, n
+                )
+                for n in names
+            }
+            counts = (rows["day"] <= self.as_of) & (rows["valid_from_day"] <= self.as_of)
+            counts &= rows["flagged_day"] > self.as_of
+            if known_at is not None:
+                counts &= rows["known_day"] <= known_at
+            if len(retired):
+                counts &= ~np.isin(rows["uid"], retired)
+            self._note(rows, np.flatnonzero(counts & self._own[rows["behaviour_code"]]))
+            wanted = np.flatnonzero(counts & self._kept[rows["behaviour_code"]])
+            self._parts.append({n: v[wanted] for n, v in rows.items() if n not in _VALIDITY})
+
+    def _note(self, rows: Rows, own: np.ndarray) -> None:
+        """Users seen, and products seen for the first time, in rows of what users did themselves."""
+        if not len(own):
+            return
+        day, sku = rows["day"][own], rows["sku_code"][own]
+        recent = day >= self.first_seen_day
+        self.seen[day[recent] - self.first_seen_day, rows["uid"][own][recent] - self.base] = True
+        last = int(sku.max())
+        if last >= len(self.sku_first_day):
+            more = np.full(last + 1 - len(self.sku_first_day), NO_DAY, np.int32)
+            self.sku_first_day = np.concatenate([self.sku_first_day, more])
+        np.minimum.at(self.sku_first_day, sku, day)
+        self.first_day = min(self.first_day, int(day.min()))
+
+    def rows(self) -> Rows:
+        names = [n for n in _TYPES if n not in _VALIDITY]
+        found = {n: np.concatenate([np.empty(0, _TYPES[n]), *(p[n] for p in self._parts)]) for n in names}
+        self._parts = []
+        found["place"] = (found.pop("uid") - self.base).astype(np.int32)
+        return found
+
+
+def _members(files: Sequence[str], base: int, until: int) -> dict[str, np.ndarray]:
+    """Per user of the bucket: when registered (``NEVER`` if not by then), distributor level, inviter."""
+    registered = np.full(USERS_PER_BUCKET, NEVER)
+    level = np.full(USERS_PER_BUCKET, NO_LEVEL, np.int32)
+    inviter = np.full(USERS_PER_BUCKET, NOBODY, np.int64)
+    for path in files:
+        table = pq.read_table(path, partitioning=None, use_threads=False)
+        place = from_arrow(table["uid"], np.dtype(np.int64), None, "uid") - base
+        registered[place] = from_arrow(table["registered_at"], np.dtype(np.int64), NEVER, "registered_at")
+        level[place] = from_arrow(table["distributor_level"], np.dtype(np.int32), NO_LEVEL, "distributor_level")
+        inviter[place] = from_arrow(table["inviter_uid"], np.dtype(np.int64), NOBODY, "inviter_uid")
+    registered[registered > until] = NEVER
+    return {"registered": registered, "level": level, "inviter": inviter}
+
+
+def _write_touches(
+    out: str, rows: Rows, base: int, joined: np.ndarray, member: Mapping[str, np.ndarray], settings: FissionSettings
+) -> dict[str, int]:
+    """The touch that brought each person, all pairs of opener and sharer, and what became of the rest."""
+    opens = np.flatnonzero(rows["behaviour_code"] == B["share_open"])
+    place, sharer, at = rows["place"][opens], rows["peer_uid"][opens], rows["occurred_at"][opens]
+    found = first_touches(place + base, sharer, at, joined[place])
+    parent = np.full(USERS_PER_BUCKET, NOBODY, np.int64)
+    touched = np.full(USERS_PER_BUCKET, NEVER)
+    kind = np.zeros(USERS_PER_BUCKET, np.int8)
+    parent[place[found.rows]], touched[place[found.rows]] = sharer[found.rows], at[found.rows]
+    if "register" in settings.without_touch:
+        own = rows["place"] + base
+        named = (rows["behaviour_code"] == B["register"]) & (rows["peer_uid"] >= 0) & (rows["peer_uid"] != own)
+        first = first_rows(rows["place"], rows["occurred_at"], rows["peer_uid"], np.flatnonzero(named))
+        who = rows["place"][first]
+        first, who = first[parent[who] == NOBODY], who[parent[who] == NOBODY]
+        parent[who], kind[who] = rows["peer_uid"][first], KINDS.index("register")
+        touched[who] = np.minimum(rows["occurred_at"][first], joined[who])
+    if "inviter" in settings.without_touch:
+        own_uid = np.arange(USERS_PER_BUCKET) + base
+        named = (member["registered"] < NEVER) & (member["inviter"] >= 0) & (member["inviter"] != own_uid)
+        who = np.flatnonzero(named & (parent == NOBODY))
+        parent[who], kind[who], touched[who] = member["inviter"][who], KINDS.index("inviter"), joined[who]
+    brought = np.flatnonzero(parent >= 0)
+    in_group = _joined_a_group(rows, parent, touched, joined, settings.activity_days)
+    save(
+        out,
+        child=brought + base,
+        parent=parent[brought],
+        touched_at=touched[brought],
+        joined_at=joined[brought],
+        touch_kind=kind[brought],
+        in_group=in_group[brought],
+    )
+    opener, peer = distinct_pairs(place, np.where(sharer == place + base, NOBODY, sharer))
+    save(out, pair_opener=opener + base, pair_sharer=peer)
+    most = max((int(a.max()) for a in (brought + base, parent[brought], opener + base, peer) if len(a)), default=-1)
+    return {
+        "greatest_uid": most,
+        "repeated": found.repeated,
+        "late": found.late,
+        "self_invite": found.self_invite,
+        "waiting": found.waiting,
+        "no_sharer": found.no_sharer,
+    }
+
+
+def _joined_a_group(rows: Rows, parent: np.ndarray, touched: np.ndarray, joined: np.ndarray, days: int) -> np.ndarray:
+    """A flag per user: joined a group of the parent between the touch and so many days after joining."""
+    joins = np.flatnonzero((rows["behaviour_code"] == B["join_group"]) & (rows["peer_uid"] >= 0))
+    who, at = rows["place"][joins], rows["occurred_at"][joins]
+    of_parent = rows["peer_uid"][joins] == parent[who]
+    who, at = who[of_parent], at[of_parent]
+    soon = (at >= touched[who]) & (at - joined[who] <= days * 86_400_000_000)
+    flags = np.zeros(USERS_PER_BUCKET, np.bool_)
+    flags[who[soon]] = True
+    return flags
+
+
+def _write_money(out: str, rows: Rows, as_of: int, settings: FissionSettings) -> None:
+    """Who ever bought, when last, for how much; and what each order of the window was worth, net of refunds."""
+    valid = rows["void_day"] > as_of
+    pays = np.flatnonzero(valid & (rows["behaviour_code"] == B["pay"]))
+    back = np.flatnonzero(valid & (rows["behaviour_code"] == B["refund_of_order"]))
+    last = np.full(USERS_PER_BUCKET, -NO_DAY, np.int32)
+    np.maximum.at(last, rows["place"][pays], rows["day"][pays])
+    buyer = np.flatnonzero(last > -NO_DAY)
+    money = np.concatenate([pays, back])
+    amount = np.concatenate([rows["amount_minor"][pays], -rows["amount_minor"][back]])
+    recent = rows["day"][money] > as_of - settings.amount_days
+    money, amount = money[recent], amount[recent]
+    net = np.zeros(USERS_PER_BUCKET, np.int64)
+    np.add.at(net, rows["place"][money], amount)
+    key, order = np.unique(rows["order_key"][money], return_inverse=True)
+    worth = np.zeros(len(key), np.int64)
+    np.add.at(worth, order, amount)
+    save(out, buyer=buyer, buyer_net=net[buyer], buyer_last_day=last[buyer], order_key=key, order_net=worth)
+
+
+def _write_sharing(out: str, rows: Rows, foreign: np.ndarray, as_of: int) -> None:
+    """Shares, what others opened of them, and valid orders that they brought; ``foreign`` rows name another person."""
+    code = rows["behaviour_code"]
+    share = np.flatnonzero(code == B["share"])
+    opened = foreign[code[foreign] == B["share_opened"]]
+    sold = foreign[(code[foreign] == B["brought_order"]) & (rows["void_day"][foreign] > as_of)]
+    columns = {
+        "place": "place",
+        "at": "occurred_at",
+        "day": "day",
+        "sku": "sku_code",
+        "peer": "peer_uid",
+        "key": "order_key",
+    }
+    for name, found in (("share", share), ("opened", opened), ("sold", sold)):
+        save(out, **{f"{name}_{short}": rows[column][found] for short, column in columns.items()})
+
+
+def _day(text: str) -> int:
+    return (dt.date.fromisoformat(text) - dt.date(1970, 1, 1)).days

@@ -1,0 +1,173 @@
+"""``huaxiang gap``: which users a money target still needs, stage by stage, and who could fill each gap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from features.aipl import BELOW, SCHEME, STAGES, AiplSettings, StageGap, StageRates, gmv_gap
+from jobs.project import Project
+from lake.releases import put_if_absent, release
+from lake.sql import connect
+from schemas.errors import HuaxiangError, NotThereError
+
+MINOR_PER_MAJOR = 100
+FIGURES = "select figure, item, number, sample_users from segments.figures where as_of = ? and topic = 'aipl'"
+
+
+@dataclass(frozen=True)
+class Filler:
+    """The audience that would fill a stage's gap: who stands one stage below, and how many they are."""
+
+    name: str
+    from_stage: str
+    users: int
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
+class StageNeed:
+    """One stage of the plan; money in minor units, rates over the report's horizon of days."""
+
+    stage: str
+    zh: str
+    en: str
+    users: int
+    sample_users: int
+    conversion: float
+    conversion_low: float
+    conversion_high: float
+    orders_per_buyer: float
+    order_value_minor: float
+    target_share: float
+    needed_users: int
+    gap_users: int
+    surplus_users: int
+    filler: Filler | None
+
+
+@dataclass(frozen=True)
+class GapReport:
+    """What a target needs. ``reached_minor``: what the users there are would bring at these rates."""
+
+    as_of: date
+    release: int
+    target_minor: int
+    horizon_days: int
+    stages: tuple[StageNeed, ...]
+    reached_minor: int
+    warnings: tuple[str, ...]
+
+
+def gap(
+    project: Project,
+    target: Decimal,
+    as_of: date | None,
+    *,
+    stages: Sequence[str] = STAGES,
+    save: bool = False,
+) -> GapReport:
+    """The gap of a target in major units at a release's rates. ``save`` writes audiences/gap_STAGE.yaml where missing.
+
+    HuaxiangError names a stage without history or conversion; NotThereError a day without release or figures.
+    """
+    if target <= 0:
+        raise HuaxiangError(f"--target is money above 0 in {project.currency}, not {target}")
+    unknown = [s for s in stages if s not in STAGES]
+    if unknown:
+        raise HuaxiangError(f"no stage {unknown[0]!r}; stages are {', '.join(STAGES)}")
+    settings = project.method("aipl", AiplSettings)
+    at = release(project.lake, as_of.isoformat() if as_of else None)
+    with connect(project.lake, at) as con:
+        users, rates, days = _figures(con, at.as_of)
+    target_minor = int((target * MINOR_PER_MAJOR).to_integral_value())
+    wanted = [r for r in rates if r.stage in stages]
+    if len(wanted) < len(stages):
+        raise NotThereError(
+            f"the release of {at.as_of} has no rates: they need a snapshot {settings.horizon_days} days before it "
+            f"(within {settings.horizon_tolerance_days} days); run that day too, such as "
+            f"`huaxiang backfill --from DAY --to {at.as_of}`"
+        )
+    chosen = None if settings.gmv_share is None else {str(k): v for k, v in settings.gmv_share.items() if k in stages}
+    found = gmv_gap(target_minor, users, wanted, chosen)
+    labels = project.catalogue.tag(SCHEME).labels
+    needs = tuple(_need(project, g, users, labels, save) for g in found)
+    reached = sum(round(g.users * (g.rates.value_per_user_minor or 0)) for g in found)
+    small = [r for r in wanted if r.users < settings.min_sample]
+    warnings = tuple(f"stage {r.stage}: its rates rest on {r.users} users only" for r in small)
+    return GapReport(at.as_of, at.number, target_minor, days, needs, reached, warnings)
+
+
+def _figures(con: duckdb.DuckDBPyConnection, as_of: date) -> tuple[dict[str, int], list[StageRates], int]:
+    found = {(f, i): (number, sample) for f, i, number, sample in con.execute(FIGURES, [as_of]).fetchall()}
+    users = {i: int(n) for (f, i), (n, _) in found.items() if f == "users"}
+    rates = [
+        StageRates(
+            stage,
+            found["conversion", stage][1],
+            found["orders_per_buyer", stage][1],
+            found["order_value_minor", stage][1],
+            int(found["stage_amount_minor", stage][0]),
+        )
+        for stage in STAGES
+        if ("conversion", stage) in found
+    ]
+    return users, rates, int(found.get(("horizon_days", ""), (0, None))[0])
+
+
+def _need(project: Project, g: StageGap, users: dict[str, int], labels: dict[str, Any], save: bool) -> StageNeed:
+    r = g.rates
+    low, high = r.interval
+    assert r.conversion is not None and r.orders_per_buyer is not None and r.order_value_minor is not None
+    assert low is not None and high is not None
+    filler = None
+    if g.gap:
+        below = BELOW[r.stage]
+        name = f"gap_{r.stage}"
+        filler = Filler(name, below, users.get(below, 0), _saved(project, name, g, labels) if save else None)
+    return StageNeed(
+        stage=r.stage,
+        zh=labels[r.stage].zh,
+        en=labels[r.stage].en,
+        users=g.users,
+        sample_users=r.users,
+        conversion=r.conversion,
+        conversion_low=low,
+        conversion_high=high,
+        orders_per_buyer=r.orders_per_buyer,
+        order_value_minor=r.order_value_minor,
+        target_share=g.target_share,
+        needed_users=g.needed_users,
+        gap_users=g.gap,
+        surplus_users=g.surplus,
+        filler=filler,
+    )
+
+
+def _saved(project: Project, name: str, g: StageGap, labels: dict[str, Any]) -> Path:
+    """The audience as a file of the project; one that is there is the shop's own and stays."""
+    below = BELOW[g.rates.stage]
+    path = project.folder / "audiences" / f"{name}.yaml"
+    zh, en = labels[g.rates.stage].zh, labels[g.rates.stage].en
+    below_zh, below_en = labels[below].zh, labels[below].en
+    text = f"""# Proposed by `huaxiang gap`: users one stage below {g.rates.stage}. Change it as you like; it is not written again.
+name: {{zh: "补足{zh}", en: "Towards {en}"}}
+description:
+  zh: "现处于“{below_zh}”的用户，用于补足“{zh}”阶段的人数缺口。"
+  en: "Users who stand in {below_en}; to fill the gap of stage {en}."
+owner: crm
+include:
+  all:
+    - {{tag: {SCHEME}, is: {below}}}
+export:
+  columns: [user_id, {SCHEME}]
+"""
+    path.parent.mkdir(exist_ok=True)
+    put_if_absent(path, text)
+    return path

@@ -1,0 +1,176 @@
+"""The profile as it stood on a day, or as it could be known then: ``huaxiang profile --as-of D [--known-at T]``.
+
+- a day whose snapshot is kept: that snapshot;
+- a day whose snapshot is gone: dynamic tags from their process (``profile.tag_changes``); of the others no process is
+  kept, and the answer says so;
+- with ``known_at``: computed anew from the rows ingested by then, into the run's scratch folder; nothing is published.
+  What was done is known by the day, so rows ingested on the day of ``known_at`` count. Who is who is what is known
+  today: uids never change, but a person who was merged or first seen through a late row since stands in the base as
+  they do now. What other steps say of users (fission.roles, profile.offers) is what they said last.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import duckdb
+import pyarrow.parquet as pq
+
+from features.allow_list import DUCKDB, quoted, text_literal
+from features.catalogue import Catalogue
+from features.tagging import FIXED
+from jobs.pipeline import new_run_id
+from jobs.profile import run_profile
+from jobs.profile_inputs import CHANGES
+from jobs.profile_publishing import PROFILE
+from lake import journal
+from schemas.errors import HuaxiangError, NotThereError
+
+if TYPE_CHECKING:
+    from jobs.project import Project
+    from lake.engine import Engine
+    from lake.lake import Lake
+
+VIEW = "profile_at"
+FORMATS = {".parquet": "parquet, compression zstd", ".csv": "csv, header"}
+HISTORY = """
+create view {view} as
+select {day} as as_of, h.uid, u.user_id, cast(null as boolean) as is_member, {columns}
+from (
+    select uid, tag, value from changes where from_day <= {day} and tag in ({tags})
+    qualify row_number() over (partition by uid, tag order by from_day desc) = 1
+) h join users u on u.uid = h.uid
+where h.value is not null
+group by h.uid, u.user_id order by h.uid
+"""
+
+
+@dataclass(frozen=True)
+class PointInTime:
+    """The profile of a day as the view ``profile_at`` of ``con``; ``notes`` say what it does not give, and why."""
+
+    as_of: dt.date
+    known_at: dt.datetime | None
+    origin: Literal["snapshot", "history", "recomputed"]
+    users: int
+    tags: tuple[str, ...]
+    notes: tuple[str, ...]
+    con: duckdb.DuckDBPyConnection
+
+    def write(self, out: Path) -> None:
+        """As Parquet or CSV, by the name's ending; HuaxiangError for another one."""
+        if out.suffix not in FORMATS:
+            raise HuaxiangError(f"--out {out}: the name ends in {' or '.join(FORMATS)}")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        self.con.execute(f"copy (from {VIEW}) to {text_literal(str(out))} (format {FORMATS[out.suffix]})")
+
+
+@contextmanager
+def point_in_time(
+    project: Project,
+    engine: Engine | None,
+    as_of: dt.date,
+    *,
+    known_at: dt.datetime | None = None,
+    tags: Sequence[str] = (),
+) -> Iterator[PointInTime]:
+    """The profile of ``as_of`` with ``tags`` (all that can be given if absent). An engine is needed for ``known_at``.
+
+    NotThereError for an unknown tag, and for a day before the first run.
+    """
+    catalogue, lake = project.catalogue, project.lake
+    wanted = [catalogue.tag(n).id for n in tags] or list(catalogue.tags)
+    with duckdb.connect() as con:
+        con.execute("set enable_progress_bar = false")
+        con.execute(f"set TimeZone = '{lake.zone}'")
+        con.execute("set python_enable_replacements = false")
+        if known_at is not None:
+            assert engine is not None, "recomputing needs an engine"
+            run_id = new_run_id("profile", as_of)
+            try:
+                made = run_profile(project, engine, as_of, run_id=run_id, known_at=known_at, publish=False)
+                folder = made.staged.get(PROFILE)
+                files = [] if folder is None else [f.path for f in lake.staged(PROFILE, folder)]
+                notes = ["who is who is as known today; rows ingested on the day of --known-at count"]
+                yield _of_files(con, catalogue, as_of, known_at, wanted, files, "recomputed", notes)
+            finally:
+                journal.finish(lake, run_id)
+            return
+        files = [f.path for f in lake.files(PROFILE, where={"as_of": as_of})]
+        if files:
+            yield _of_files(con, catalogue, as_of, None, wanted, files, "snapshot", [])
+        else:
+            yield _of_history(con, lake, catalogue, as_of, wanted, named=bool(tags))
+
+
+def _of_files(
+    con: duckdb.DuckDBPyConnection,
+    catalogue: Catalogue,
+    as_of: dt.date,
+    known_at: dt.datetime | None,
+    wanted: Sequence[str],
+    files: Sequence[str],
+    origin: Literal["snapshot", "recomputed"],
+    notes: list[str],
+) -> PointInTime:
+    have = {n for f in files for n in pq.read_schema(f).names}
+    given = [n for n in wanted if n in have] if files else list(wanted)
+    if missing := [n for n in wanted if n not in given]:
+        notes.append(f"not given, because the snapshot was made before there were such tags: {', '.join(missing)}")
+    day = f"date '{as_of}'"
+    if files:
+        listed = ", ".join(text_literal(f) for f in sorted(files))
+        source = f"read_parquet([{listed}], hive_partitioning = false, union_by_name = true) order by uid"
+        columns = ", ".join(quoted(n) for n in (*FIXED, *given))
+    else:
+        source, kinds = "(select 1) where false", {"uid": "bigint", "user_id": "varchar", "is_member": "boolean"}
+        kinds |= {n: DUCKDB[catalogue.tags[n].type] for n in given}
+        columns = ", ".join(f"cast(null as {kind}) as {quoted(n)}" for n, kind in kinds.items())
+    con.execute(f"create view {VIEW} as select {day} as as_of, {columns} from {source}")
+    return PointInTime(as_of, known_at, origin, _users(con), tuple(given), tuple(notes), con)
+
+
+def _of_history(
+    con: duckdb.DuckDBPyConnection, lake: Lake, catalogue: Catalogue, as_of: dt.date, wanted: Sequence[str], named: bool
+) -> PointInTime:
+    days = sorted({f.partition["from_day"] for f in lake.files(CHANGES)})
+    earlier = [d for d in days if d <= as_of]
+    if not earlier:
+        first = f"the first day is {days[0]}" if days else "no day has been run"
+        raise NotThereError(f"there is no profile as early as {as_of}; {first}. --known-at computes one")
+    given = [n for n in wanted if catalogue.tags[n].kind == "dynamic"]
+    missing = [n for n in wanted if n not in given]
+    if not given:
+        raise NotThereError(
+            f"the snapshot of {as_of} is gone, and of {', '.join(missing)} no process is kept (only of dynamic tags); "
+            "--known-at computes them anew"
+        )
+    notes = [f"the snapshot is gone: dynamic tags are given as their process has them since {earlier[-1]}"]
+    notes.append("who was unknown in all of them is left out, and membership is not known")
+    if missing:
+        told = ", ".join(missing) if named else f"{len(missing)} static and semi-dynamic tags"
+        notes.append(f"not given, because no process of them is kept: {told}")
+    if banded := [n for n in given if catalogue.tags[n].log_bands]:
+        notes.append(f"given by band: {', '.join(banded)}")
+    con.register("changes", lake.dataset(CHANGES))
+    con.register("users", lake.dataset("identity.users"))
+    columns = ", ".join(f"{_typed(catalogue, n)} as {quoted(n)}" for n in given)
+    tags = ", ".join(text_literal(n) for n in given)
+    con.execute(HISTORY.format(view=VIEW, day=f"date '{as_of}'", columns=columns, tags=tags))
+    return PointInTime(as_of, None, "history", _users(con), tuple(given), tuple(notes), con)
+
+
+def _typed(catalogue: Catalogue, name: str) -> str:
+    value = f"max(h.value) filter (h.tag = {text_literal(name)})"
+    tag = catalogue.tags[name]
+    return value if tag.log_bands or tag.type == "string" else f"cast({value} as {DUCKDB[tag.type]})"
+
+
+def _users(con: duckdb.DuckDBPyConnection) -> int:
+    ((users,),) = con.execute(f"select count(*) from {VIEW}").fetchall()
+    return int(users)

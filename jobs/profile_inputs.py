@@ -1,0 +1,142 @@
+"""What a profile run computes from: the base population, its facts, what other tables say of users, earlier days."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from features.catalogue import user_tables
+from features.kernel.rows import USERS_PER_BUCKET
+from jobs.products import products_as_of
+from jobs.profile_frozen import Numbers
+from lake.lake import Lake
+
+if TYPE_CHECKING:
+    from jobs.profile import ProfileRun
+
+CHANGES = "profile.tag_changes"
+
+
+def population(run: ProfileRun) -> dict[int, list[str]]:
+    """Write the base population of the day; its files by bucket."""
+    from features.population import users_state
+
+    users, identifiers, members = (
+        run.engine.table(run.lake, t) for t in ("identity.users", "identity.identifiers", "silver.members")
+    )
+    state = users_state(users, identifiers, members, run.as_of, run.lake.zone, run.known_at)
+    folder = run.scratch / "users"
+    run.engine.write(state, folder, partition_by=["bucket"], sort_by=["uid"])
+    found: dict[int, list[str]] = {}
+    for path in sorted(folder.rglob("*.parquet")):
+        if pq.read_metadata(path).num_rows:
+            found.setdefault(int(path.parent.name.removeprefix("bucket=")), []).append(str(path))
+    return dict(sorted(found.items()))
+
+
+def facts_of(run: ProfileRun, buckets: Mapping[int, list[str]], numbers: Numbers) -> dict[int, str]:
+    """Compute the declared facts of every bucket, with ``numbers`` where a fact takes its own from a break."""
+    facts = run.catalogue.kernel_facts
+    if not facts or not buckets:
+        return {}
+    activity: dict[int, list[str]] = {}
+    for f in run.lake.files("activity.activity"):
+        activity.setdefault(f.partition["bucket"], []).append(f.path)
+    sizes = _bucket_sizes(run.lake)
+    shared = {
+        "facts": [f.resolved(numbers).model_dump(mode="json", by_alias=True, exclude_none=True) for f in facts],
+        "as_of": run.as_of.isoformat(),
+        "zone": run.lake.zone,
+        "known_at_day": None if run.known_at is None else business_day_of(run.known_at, run.lake.zone).isoformat(),
+        "products": str(_products(run)),
+        "codes": [f.path for f in run.lake.files("activity.codes")],
+    }
+    items = []
+    for bucket in buckets:
+        item = {**shared, "bucket": bucket, "files": sorted(activity.get(bucket, []))}
+        item["out"] = str(run.scratch / "facts" / f"bucket-{bucket}.arrow")
+        if bucket in sizes:
+            item["users"] = sizes[bucket]
+        items.append(item)
+    return {r["bucket"]: r["path"] for r in run.map("jobs.facts:facts_of_bucket", items)}
+
+
+def _bucket_sizes(lake: Lake) -> dict[int, int]:
+    """How many uids of each bucket were ever given, from the footers of identity.users."""
+    found: dict[int, int] = {}
+    for f in lake.files("identity.users"):
+        footer = pq.read_metadata(f.path)
+        position = footer.schema.names.index("uid")
+        bucket = f.partition["bucket"]
+        for g in range(footer.num_row_groups):
+            statistics = footer.row_group(g).column(position).statistics
+            if statistics is None or not statistics.has_min_max:
+                return {}
+            found[bucket] = max(found.get(bucket, 0), statistics.max - bucket * USERS_PER_BUCKET + 1)
+    return found
+
+
+def business_day_of(moment: dt.datetime, zone: str) -> dt.date:
+    """The local date of a moment."""
+    from zoneinfo import ZoneInfo
+
+    return moment.astimezone(ZoneInfo(zone)).date()
+
+
+def _products(run: ProfileRun) -> Path:
+    path = run.scratch / "products.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(products_as_of(run.lake, run.as_of, known_at=run.known_at), path)
+    return path
+
+
+# --- what the tasks of a bucket read ---
+
+
+def items_of(
+    run: ProfileRun,
+    buckets: Mapping[int, list[str]],
+    facts: Mapping[int, str],
+    snapshots: Mapping[dt.date, Mapping[int, list[str]]],
+    before: dt.date | None,
+    spans: Sequence[dt.date],
+) -> list[dict[str, Any]]:
+    """What each bucket's tasks read. A bucket all of whose users left is there too: they are LOST."""
+    log = log_between(run.lake, before, run.as_of)
+    previous = snapshots.get(before, {}) if before else {}
+    described = _described(run)
+    earlier = {b for day in (before, *spans) if day for b in snapshots.get(day, {})}
+    return [
+        {
+            "bucket": b,
+            "users": buckets.get(b, []),
+            "facts": facts.get(b),
+            "described": {table: files.get(b, []) for table, files in described.items()},
+            "overrides": run.overrides.files.get(b),
+            "previous": previous.get(b, []),
+            "spans": {day.isoformat(): snapshots[day].get(b, []) for day in spans},
+            "log": log,
+            "uids": [b * USERS_PER_BUCKET, (b + 1) * USERS_PER_BUCKET - 1],
+        }
+        for b in sorted({*buckets, *earlier})
+    ]
+
+
+def _described(run: ProfileRun) -> dict[str, dict[int, list[str]]]:
+    """Files of the day's slice of every table that describes users, by table and bucket; none where there is none."""
+    found: dict[str, dict[int, list[str]]] = {}
+    for table in user_tables():
+        by_bucket = found.setdefault(table, {})
+        for f in run.lake.files(table, where={"as_of": run.as_of}):
+            by_bucket.setdefault(f.partition["bucket"], []).append(f.path)
+    return found
+
+
+def log_between(lake: Lake, before: dt.date | None, day: dt.date) -> list[list[str]]:
+    """Changes of days between two snapshots whose own snapshots are gone: day and file."""
+    found = [(f.partition["from_day"], f.path) for f in lake.files(CHANGES)]
+    return [[d.isoformat(), p] for d, p in sorted(found) if d < day and (before is None or d > before)]

@@ -1,0 +1,240 @@
+"""Who moved: transitions between two releases, quadrant migration with its control limits, alerts."""
+
+from __future__ import annotations
+
+from jobs.report import charts
+from jobs.report.blocks import Block, Section, Text, Tile, count, decimal, same, share, table
+from jobs.report.data import ReportData, Row
+from jobs.report.sections.segmentation import shares
+from jobs.report.words import ALERT_REASONS, NAMES
+
+HISTORY = Text("需要至少两次运行的历史。", "Needs at least two runs of history.")
+FLOWS = ("segments.segment_flows",)
+
+
+def moved_between(d: ReportData, scheme: str, *, wide: bool = False) -> Block:
+    """From-to matrix since the run before; NEW and LOST keep the counts whole."""
+    title = d.words.tag(scheme) + Text("：流转", ": who moved")
+    pairs = d.flow(scheme)
+    if not pairs or d.flows_from is None:
+        return Block(title, Text("与上一次运行相比。", "Against the run before."), FLOWS, missing=HISTORY)
+    return transitions(d, scheme, title, pairs, since(d), FLOWS, wide=wide)
+
+
+def since(d: ReportData) -> Text:
+    return Text(
+        f"{d.flows_from} → {d.as_of}，逐人计数，会员与访客合计。",
+        f"{d.flows_from} → {d.as_of}, counted user by user, members and visitors together.",
+    )
+
+
+def transitions(
+    d: ReportData,
+    scheme: str,
+    title: Text,
+    pairs: dict[tuple[str, str], int],
+    note: Text,
+    source: tuple[str, ...],
+    *,
+    wide: bool = False,
+) -> Block:
+    order = d.words.order(scheme, there=dict.fromkeys(v for p in pairs for v in p if v not in ("NEW", "LOST")))
+    starts = [v for v in (*order, "NEW") if any(a == v for a, _ in pairs)]
+    ends = [v for v in (*order, "LOST") if any(b == v for _, b in pairs)]
+    numbers = [[pairs.get((a, b), 0) for b in ends] for a in starts]
+    totals = [sum(row) or 1 for row in numbers]
+    return Block(
+        title,
+        note + Text(" 颜色为该行的去向占比。", " Shaded by the share of the row."),
+        source,
+        charts.matrix(
+            [d.words.value(scheme, v) for v in starts],
+            [d.words.value(scheme, v) for v in ends],
+            numbers,
+            [[count(n) if n else "" for n in row] for row in numbers],
+            title,
+            x_title=Text("后一日", "Later day"),
+            y_title=Text("前一日", "Earlier day"),
+            shade=[[(n / t) ** 0.5 for n in row] for row, t in zip(numbers, totals, strict=True)],
+        ),
+        table(
+            [Text("从", "From"), Text("到", "To"), Text("用户", "Users")],
+            [
+                (d.words.value(scheme, a), d.words.value(scheme, b), count(n))
+                for (a, b), n in sorted(pairs.items(), key=lambda kv: -kv[1])
+            ],
+            first_text=2,
+        ),
+        wide=wide,
+    )
+
+
+def quadrants(d: ReportData) -> Section:
+    return Section(
+        "quadrants",
+        Text("频次 × 价值象限与迁移预警", "Frequency × value quadrants and migration alert"),
+        Text(
+            "以买家中位数切分（严格高于为高）；周期 7 天，不重叠；预警看流向低频低价的占比。",
+            "Cut at the buyers' medians (strictly above is high); periods of 7 days that do not overlap; the alert watches the "
+            "share that moves toward rare, low value.",
+        ),
+        (shares(d, "quadrant"), _matrix(d), _drift(d), _alerts(d)),
+    )
+
+
+def _matrix(d: ReportData) -> Block:
+    title = Text("象限转移矩阵（最近一期）", "Quadrant transitions, latest period")
+    note = Text(
+        "前后两日用同一组冻结的切分点；含新进入与离开。",
+        "Both days with the same frozen cuts; new and lost users included.",
+    )
+    found = d.figure("migration", "transition")
+    pairs = {(k.split(">", 1)[0], k.split(">", 1)[1]): int(f.number or 0) for k, f in found.items() if ">" in k}
+    if pairs:
+        return transitions(d, "quadrant", title, pairs, note, ("segments.figures",))
+    return Block(
+        title, note, ("segments.figures",), missing=Text("需要至少 7 天历史。", "Needs at least 7 days of history.")
+    )
+
+
+def _drift(d: ReportData) -> Block:
+    title = Text("向低频低价迁移的占比", "Share moving toward rare, low value")
+    note = Text(
+        "每期：从其他象限落到低频低价的用户 / 期初在这些象限的用户；上限 = 前 12 期均值 + k 倍标准差。",
+        "Per period: users who go from another quadrant to rare, low value / users of those quadrants at its start; limit = mean "
+        "of the 12 periods before + k standard deviations.",
+    )
+    curves = d.curve("quadrant_drift")
+    source = ("segments.curves",)
+    if not curves:
+        return Block(
+            title,
+            note,
+            source,
+            missing=Text(
+                "需要至少 7 天历史；控制限需要 12 期。", "Needs at least 7 days of history; the limit needs 12 periods."
+            ),
+        )
+    style = {"share": (charts.ACCENT, "solid"), "mean": (charts.GREY, "dot"), "upper": (charts.WARN, "dash")}
+    parts = [
+        charts.Line(
+            NAMES.get(s, same(s)),
+            [p["x"] for p in curves[s]],
+            [p["y"] for p in curves[s]],
+            *style.get(s, (charts.SOFT, "solid")),
+            markers=s == "share",
+        )
+        for s in sorted(curves, key=lambda s: list(style).index(s) if s in style else 9)
+    ]
+    days = sorted({p["x"] for s in curves.values() for p in s})
+    at = {s: {p["x"]: p["y"] for p in points} for s, points in curves.items()}
+    return Block(
+        title,
+        note,
+        source,
+        charts.lines(
+            parts,
+            title,
+            x_title=Text("距截止日的天数", "Days before the day of the report"),
+            y_title=Text("占比", "Share"),
+        ),
+        table(
+            [Text("期末（天）", "Period end (days)"), *(NAMES.get(s, same(s)) for s in at)],
+            [(decimal(x, 0), *(share(at[s].get(x), 2) for s in at)) for x in days],
+        ),
+    )
+
+
+def _alerts(d: ReportData) -> Block:
+    title = Text("预警", "Alerts")
+    note = Text(
+        "只列人数；名单在 segments.alert_users，可作为人群使用。",
+        "Counts only; the list is in segments.alert_users and serves audiences.",
+    )
+    source = ("segments.alerts", "segments.alert_users")
+    if not d.alerts:
+        return Block(
+            title,
+            note,
+            source,
+            missing=Text(
+                "没有可以判断的指标：需要至少 7 天历史。", "Nothing to judge yet: needs at least 7 days of history."
+            ),
+        )
+    tiles = tuple(
+        Tile(
+            NAMES.get(a["alert"], same(a["alert"])),
+            Text("报警", "raised") if a["is_raised"] else Text("正常", "calm"),
+            _judged(a),
+            "warn" if a["is_raised"] else "calm",
+        )
+        for a in d.alerts
+    )
+    moved = [
+        (
+            NAMES.get(r["alert"], same(r["alert"])),
+            d.words.value("quadrant", r["from_segment"]),
+            d.words.value("quadrant", r["to_segment"]),
+            count(r["users"]),
+        )
+        for r in d.moved
+    ]
+    heads = [Text("预警", "Alert"), Text("从", "From"), Text("到", "To"), Text("涉及用户", "Users concerned")]
+    shown = table(heads, moved, first_text=3) if moved else None
+    return Block(title, note, source, table=shown, tiles=tiles, shown=True)
+
+
+def _judged(alert: Row) -> Text:
+    """What an alert rests on, and why it is raised or not."""
+    found = Text(
+        f"{share(alert['number'], 2)}，上限 {share(alert['limit_number'], 2)}，期初 {count(alert['sample_users'])} 人",
+        f"{share(alert['number'], 2)}, limit {share(alert['limit_number'], 2)}, {count(alert['sample_users'])} users at the start",
+    )
+    reason = ALERT_REASONS.get(str(alert.get("alert_reason")))
+    if alert["number"] is None:
+        return reason or found
+    return found if reason is None else found + Text("；", "; ") + reason
+
+
+def flows(d: ReportData) -> Section:
+    """Every segmentation: who stayed, moved, came, left."""
+    title = Text("各方案的流转守恒", "Flows of every segmentation, conserved")
+    rows = []
+    for scheme in d.flows:
+        pairs = d.flow(scheme)
+        stayed = sum(n for (a, b), n in pairs.items() if a == b)
+        new = sum(n for (a, _), n in pairs.items() if a == "NEW")
+        lost = sum(n for (a, b), n in pairs.items() if b == "LOST" and a != "NEW")
+        start = sum(n for (a, _), n in pairs.items() if a != "NEW")
+        moved = start - stayed - lost
+        rows.append(
+            (
+                d.words.tag(scheme),
+                count(start),
+                count(stayed),
+                count(moved),
+                share(moved / start if start else None),
+                count(new),
+                count(lost),
+            )
+        )
+    heads = [
+        Text("方案", "Segmentation"),
+        Text("期初", "At start"),
+        Text("未动", "Stayed"),
+        Text("移动", "Moved"),
+        Text("移动占比", "Moved %"),
+        Text("新进入", "New"),
+        Text("离开", "Left"),
+    ]
+    if not rows:
+        block = Block(title, Text("与上一次运行相比。", "Against the run before."), FLOWS, missing=HISTORY, wide=True)
+    else:
+        note = since(d) + Text(" 期初 = 未动 + 移动 + 离开。", " Start = stayed + moved + left.")
+        block = Block(title, note, FLOWS, table=table(heads, rows), wide=True, shown=True)
+    return Section(
+        "flows",
+        Text("流转", "Flows"),
+        Text("两次运行之间每个分群方案的人员流转。", "How users moved between two runs, for every segmentation."),
+        (block,),
+    )

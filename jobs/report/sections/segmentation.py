@@ -1,0 +1,89 @@
+"""One segmentation on the page: its shares as a chart, and its whole table with money, means and the owner's strategy."""
+
+from __future__ import annotations
+
+from jobs.report import charts
+from jobs.report.blocks import Block, Cell, Table, Text, count, decimal, share
+from jobs.report.data import ReportData
+
+WINDOW = Text(
+    "窗口 365 天，会员与访客合计；均值只算买家。", "365 days, members and visitors together; means are over buyers."
+)
+SOURCE = ("segments.figures", "segments.segments")
+
+
+def shares(d: ReportData, scheme: str) -> Block:
+    """Share of users beside share of spend, value by value."""
+    title = d.words.tag(scheme) + Text("：人数与消费占比", ": share of users and of spend")
+    order = values(d, scheme)
+    if not order:
+        return Block(title, WINDOW, SOURCE, missing=_missing())
+    of_users = [_users(d, scheme, v) / d.users if d.users else None for v in order]
+    of_money = [_figure(d, "amount_share", scheme, v) for v in order]
+    parts = [charts.Bars(Text("人数占比", "Share of users"), of_users, [share(x) for x in of_users], charts.PALE)]
+    if any(x is not None for x in of_money):
+        parts.append(charts.Bars(Text("消费占比", "Share of spend"), of_money, [share(x) for x in of_money]))
+    labels = [d.words.value(scheme, v) for v in order]
+    return Block(title, WINDOW, SOURCE, charts.bars(labels, parts, title, percent=True), _table(d, scheme, order))
+
+
+def whole_table(d: ReportData, scheme: str) -> Block:
+    """Counts, money, means and strategy of every value, standing open."""
+    title = d.words.tag(scheme) + Text("：人数、金额、均值与策略", ": users, money, means and strategy")
+    order = values(d, scheme)
+    if not order:
+        return Block(title, WINDOW, SOURCE, missing=_missing(), wide=True)
+    source = (*SOURCE, f"tags: {scheme}")
+    return Block(title, WINDOW, source, table=_table(d, scheme, order, strategy=True), wide=True, shown=True)
+
+
+def values(d: ReportData, scheme: str) -> list[str]:
+    """The values that anybody has, in declared order."""
+    there = d.segments.get(scheme, {})
+    return [v for v in d.words.order(scheme, there=there) if v in there]
+
+
+def _missing() -> Text:
+    return Text("这次发布没有这个分群方案。", "This release does not have this segmentation.")
+
+
+def _users(d: ReportData, scheme: str, value: str) -> int:
+    return sum(d.segments[scheme][value].values())
+
+
+def _figure(d: ReportData, figure: str, scheme: str, value: str) -> float | None:
+    return d.number("segments", figure, f"{scheme}/{value}")
+
+
+def _table(d: ReportData, scheme: str, order: list[str], *, strategy: bool = False) -> Table:
+    heads = [
+        Text("分群", "Segment"),
+        Text("会员", "Members"),
+        Text("访客", "Visitors"),
+        Text("人数占比", "Users %"),
+        Text("净消费", "Net spend") + f" ({d.project.currency})",
+        Text("消费占比", "Spend %"),
+        Text("平均 R（天）", "Mean R (days)"),
+        Text("平均 F（天）", "Mean F (days)"),
+        Text("平均 M", "Mean M"),
+    ]
+    rows: list[tuple[Cell, ...]] = [
+        (
+            d.words.value(scheme, v),
+            count(d.segments[scheme][v].get(True, 0)),
+            count(d.segments[scheme][v].get(False, 0)),
+            share(_users(d, scheme, v) / d.users if d.users else None),
+            d.money(_figure(d, "net_amount_minor", scheme, v)),
+            share(_figure(d, "amount_share", scheme, v)),
+            decimal(_figure(d, "mean_recency_days", scheme, v), 1),
+            decimal(_figure(d, "mean_frequency_days", scheme, v), 2),
+            d.money(_figure(d, "mean_monetary_minor", scheme, v), 2),
+        )
+        for v in order
+    ]
+    numeric = frozenset(range(1, len(heads)))
+    said = [d.words.said(scheme, v) for v in order]
+    if strategy and any(said):
+        heads.append(Text("策略", "Strategy"))
+        rows = [(*r, s) for r, s in zip(rows, said, strict=True)]
+    return Table(tuple(heads), tuple(rows), numeric)

@@ -1,0 +1,260 @@
+"""Fission (裂变): the share tree by level, K factor, roles, seed users, structures, distributors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobs.report import charts
+from jobs.report.blocks import Block, Section, Text, Tile, count, decimal, same, share, table
+from jobs.report.data import Figure, ReportData, by_share
+from jobs.report.words import NAMES
+
+FIGURES = ("segments.figures",)
+NOBODY = Text("还没有人由分享带来。", "Nobody has been brought by a share yet.")
+
+
+def fission(d: ReportData) -> Section:
+    return Section(
+        "fission",
+        Text("裂变", "Fission"),
+        Text(
+            "上级 = 注册（否则首单）前首个打开其分享的人；自我邀请、成环与晚到的触达剔除并计数。会员与访客合计。",
+            "Parent = the sharer whose share was opened first before registering, else before the first order; self-invites, circles "
+            "and late touches are dropped and counted. Members and visitors together.",
+        ),
+        (
+            _figures(d),
+            _levels(d),
+            _growth(d),
+            _k_days(d),
+            _items(
+                d,
+                "users_by_role",
+                Text("社群角色", "Roles"),
+                Text(
+                    "主要角色，每人至多一个；分数为百分位。", "Primary role, at most one each; scores are percentiles."
+                ),
+            ),
+            _items(
+                d,
+                "users_by_kind",
+                Text("裂变类型", "Kinds of fission"),
+                Text("用户是怎样被带来的。", "How users were brought."),
+            ),
+            _structures(d),
+            _distributors(d),
+            _dropped(d),
+        ),
+    )
+
+
+def _figures(d: ReportData) -> Block:
+    title = Text("要点", "At a glance")
+    note = Text("K 因子与周期看近 30 天。", "K factor and cycle time over the latest 30 days.")
+    found = [
+        (
+            "k_factor",
+            Text("K 因子", "K factor"),
+            lambda n: decimal(n, 3),
+            Text("人均邀请 × 接受率", "invites per active user × accepted per invite"),
+        ),
+        (
+            "cycle_hours",
+            Text("裂变周期", "Cycle time"),
+            lambda n: decimal(n, 1) + " h",
+            Text("分享到注册的中位小时", "median hours from share to registration"),
+        ),
+        (
+            "share_levels_1_3",
+            Text("1–3 层占比", "At levels 1–3"),
+            share,
+            Text("被带来的用户中", "of users who were brought"),
+        ),
+        (
+            "seed_users",
+            Text("种子用户", "Seed users"),
+            count,
+            Text("广度前 10% 且转化高于中位的根", "roots in the top tenth of breadth, conversion above the median"),
+        ),
+    ]
+    tiles = [Tile(name, same(say(n)), base) for f, name, say, base in found if (n := _whole(d, f)) is not None]
+    if not tiles:
+        return Block(title, note, FIGURES, missing=NOBODY, wide=True)
+    return Block(title, note, FIGURES, tiles=tuple(tiles), wide=True)
+
+
+def _whole(d: ReportData, figure: str) -> float | None:
+    items = d.figure("fission", figure)
+    found = items.get("") or next(iter(items.values()), None)
+    return None if found is None else found.number
+
+
+def _by_level(items: Mapping[str, Figure]) -> list[tuple[str, Figure]]:
+    return sorted(items.items(), key=lambda kv: (int(kv[0]) if kv[0].isdigit() else 999, kv[0]))
+
+
+def _levels(d: ReportData) -> Block:
+    title = Text("各层人数（广度）", "Users by level (breadth)")
+    note = Text("0 层为根；每层的人数即该层广度。", "Level 0 are the roots; users at a level are its breadth.")
+    items = _by_level(d.figure("fission", "users_at_level"))
+    if not items:
+        return Block(title, note, FIGURES, missing=NOBODY)
+    numbers = [f.number for _, f in items]
+    labels = [Text(f"{k} 层", f"L{k}") for k, _ in items]
+    rows = [(t, count(n)) for t, n in zip(labels, numbers, strict=True)]
+    chart = charts.columns(
+        labels[:30], [charts.Bars(Text("用户", "Users"), numbers[:30], [count(n) for n in numbers[:30]])], title
+    )
+    return Block(title, note, FIGURES, chart, table([Text("层", "Level"), Text("用户", "Users")], rows))
+
+
+def _growth(d: ReportData) -> Block:
+    title = Text("逐层增长", "Growth by level")
+    note = Text("按裂变类型，每层被带来的用户。", "Users brought at each level, by kind of fission.")
+    curves = d.curve("growth_by_level")
+    if not curves:
+        return Block(title, note, ("segments.curves",), missing=NOBODY)
+    parts = [
+        charts.Line(
+            NAMES.get(s, same(s)) if s else Text("全部", "All"),
+            [p["x"] for p in points],
+            [p["y"] for p in points],
+            charts.SHADES[i % len(charts.SHADES)],
+            markers=True,
+        )
+        for i, (s, points) in enumerate(sorted(curves.items()))
+    ]
+    rows = [
+        (NAMES.get(s, same(s)) if s else Text("全部", "All"), decimal(p["x"], 0), count(p["y"]))
+        for s, points in sorted(curves.items())
+        for p in points
+    ]
+    heads = [Text("类型", "Kind"), Text("层", "Level"), Text("用户", "Users")]
+    chart = charts.lines(parts, title, x_title=Text("层", "Level"), y_title=Text("用户", "Users"), percent=False)
+    return Block(title, note, ("segments.curves",), chart, table(heads, rows))
+
+
+def _k_days(d: ReportData) -> Block:
+    title = Text("每日 K 因子", "K factor by day")
+    note = Text(
+        "按分享发出日；K = 人均邀请 × 接受率。最近几天的邀请还可能被接受。",
+        "By the day of sharing; K = invites per active user × accepted per invite. Invites of the last days may still be accepted.",
+    )
+    source = ("fission.share_daily",)
+    days = d.share_days[-90:]
+    if not days:
+        return Block(title, note, source, missing=NOBODY)
+    chart = charts.lines(
+        [charts.Line(Text("K 因子", "K factor"), [str(r["cohort_day"]) for r in days], [r["k_factor"] for r in days])],
+        title,
+        x_title=Text("分享日", "Day of sharing"),
+        y_title=same("K"),
+        percent=False,
+        dates=True,
+    )
+    rows = [
+        (
+            str(r["cohort_day"]),
+            count(r["active_users"]),
+            count(r["sharers"]),
+            count(r["invites"]),
+            count(r["accepted"]),
+            decimal(r["k_factor"], 4),
+            decimal(r["cycle_hours"], 1),
+        )
+        for r in reversed(days)
+    ]
+    heads = [
+        Text("日", "Day"),
+        Text("活跃", "Active"),
+        Text("分享者", "Sharers"),
+        Text("邀请", "Invites"),
+        Text("接受", "Accepted"),
+        Text("K", "K"),
+        Text("周期（时）", "Cycle (h)"),
+    ]
+    return Block(title, note, source, chart, table(heads, rows))
+
+
+def _items(d: ReportData, figure: str, title: Text, note: Text) -> Block:
+    found = list(by_share(d.figure("fission", figure)))
+    if not found:
+        return Block(title, note, FIGURES, missing=NOBODY)
+    labels = [d.words.known(k, "fission_kind", "community_role", "share_role") for k, _ in found]
+    numbers = [f.number for _, f in found]
+    rows = [(t, count(n)) for t, n in zip(labels, numbers, strict=True)]
+    # who is nothing of it would swamp the others; they stand in the table
+    kept = [(t, n) for (k, _), t, n in zip(found, labels, numbers, strict=True) if k != "none"]
+    of_kept = charts.Bars(Text("用户", "Users"), [n for _, n in kept], [count(n) for _, n in kept])
+    chart = charts.bars([t for t, _ in kept], [of_kept], title) if kept else None
+    return Block(title, note, FIGURES, chart, table([title, Text("用户", "Users")], rows), shown=not kept)
+
+
+def _structures(d: ReportData) -> Block:
+    title = Text("裂变树与社群结构", "Trees and community structures")
+    note = Text(
+        "至少 10 人的树才判断结构；结构病毒性 = 两两平均距离。",
+        "A structure is judged from 10 people on; virality = mean distance over all pairs.",
+    )
+    if not d.trees:
+        items = d.figure("fission", "trees_by_structure")
+        if items:
+            return _items(d, "trees_by_structure", title, note)
+        return Block(title, note, ("fission.share_trees",), missing=NOBODY)
+    order = {k: i for i, k in enumerate(("honeycomb", "umbrella", "tower", "mixed", "none"))}
+    rows = [
+        (
+            NAMES.get(r["structure"], same(r["structure"])),
+            count(r["trees"]),
+            count(r["users"]),
+            count(r["largest"]),
+            count(r["deepest"]),
+            decimal(r["virality"], 2),
+            count(r["conversions"]),
+        )
+        for r in sorted(d.trees, key=lambda r: order.get(r["structure"], 9))
+    ]
+    heads = [
+        Text("结构", "Structure"),
+        Text("树", "Trees"),
+        Text("用户", "Users"),
+        Text("最大", "Largest"),
+        Text("最深", "Deepest"),
+        Text("平均病毒性", "Mean virality"),
+        Text("成交人数", "Buyers"),
+    ]
+    return Block(title, note, ("fission.share_trees",), table=table(heads, rows), shown=True)
+
+
+def _distributors(d: ReportData) -> Block:
+    title = Text("店主（分销）", "Distributors")
+    note = Text(
+        "按店主等级；转为自购 = 90 天无归因销售而自己仍购买。",
+        "By distributor level; turned to self-buyer = no attributed sale for 90 days while own purchases go on.",
+    )
+    items = _by_level(d.figure("fission", "distributors"))
+    if not items:
+        return Block(title, note, FIGURES, missing=Text("没有店主。", "There are no distributors."))
+    turned = d.figure("fission", "turned_self_buyer")
+    rows = [(_level(k), count(f.number)) for k, f in items]
+    rows += [
+        (Text("转为自购", "Turned to self-buyer") + (f" {k}" if k else ""), count(f.number)) for k, f in turned.items()
+    ]
+    heads = [Text("等级", "Level"), Text("店主", "Distributors")]
+    return Block(title, note, FIGURES, table=table(heads, rows), shown=True)
+
+
+def _level(item: str) -> Text:
+    if item == "0":
+        return Text("无等级但有归因销售", "no level, but attributed sales")
+    return Text(f"{item} 级", f"level {item}") if item else Text("全部", "All")
+
+
+def _dropped(d: ReportData) -> Block:
+    title = Text("剔除的触达", "Touches dropped")
+    note = Text("不进入裂变树的分享触达。", "Touches of shares that do not enter the tree.")
+    items = d.figure("fission", "dropped")
+    if not items:
+        return Block(title, note, FIGURES, missing=Text("没有剔除。", "None was dropped."))
+    rows = [(NAMES.get(k, same(k)), count(f.number)) for k, f in by_share(items)]
+    return Block(title, note, FIGURES, table=table([Text("原因", "Reason"), Text("次数", "Touches")], rows), shown=True)

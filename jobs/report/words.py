@@ -1,0 +1,157 @@
+"""Words of the page in both languages: names of figures, states and verdicts, and of what surrounds them.
+
+A value of a tag is named by the catalogue; here is what no catalogue names. An unknown name is shown as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from jobs.report.blocks import Text, same
+
+if TYPE_CHECKING:
+    from features.catalogue import Catalogue
+
+KINDS = {
+    "static": Text("静态", "static"),
+    "semi_dynamic": Text("半动态", "semi-dynamic"),
+    "dynamic": Text("动态", "dynamic"),
+}
+METHODS = {"fact": Text("统计", "fact"), "rule": Text("规则", "rule"), "model": Text("模型", "model")}
+VERDICTS = {
+    "first": Text("首次", "first run"),
+    "stable": Text("稳定", "stable"),
+    "watch": Text("关注", "watch"),
+    "act": Text("需处理", "act"),
+}
+GROUPS = {
+    "基本信息": "Basics",
+    "人口信息": "demographics",
+    "社会学信息": "social background",
+    "会员特征": "Membership",
+    "会员类型": "member type",
+    "会员寿命": "member life",
+    "会员信息": "member record",
+    "消费特征": "Spending",
+    "消费总规模": "total spend",
+    "交叉消费": "cross-purchase",
+    "消费能力和频次": "means and frequency",
+    "活动偏好": "promotion preference",
+    "活跃特征": "Activity",
+    "线上活跃": "online",
+    "线下活跃": "offline",
+    "社交特征": "Social",
+    "分享": "sharing",
+    "裂变": "fission",
+    "社群角色": "community role",
+    "临时标签": "Temporary",
+    "触达": "reach",
+    "粘性": "stickiness",
+    "转化": "conversion",
+}
+NAMES = {
+    "NEW": Text("新进入", "New to the base"),
+    "LOST": Text("离开", "Left the base"),
+    "unknown": Text("未知", "Unknown"),
+    "none": Text("无", "None"),
+    "true": Text("是", "yes"),
+    "false": Text("否", "no"),
+    "total": Text("合计", "Total"),
+    "buyers": Text("买家", "Buyers"),
+    "everybody": Text("全部用户", "Everybody"),
+    "members": Text("会员", "Members"),
+    "visitors": Text("访客", "Visitors"),
+    "with_flagged": Text("含可疑订单", "With flagged orders"),
+    "without_flagged": Text("不含可疑订单", "Without flagged orders"),
+    "difference": Text("差额", "Difference"),
+    "fertility": Text("F 可运营人数", "F fertility"),
+    "fertility_excess": Text("F 较上期增减", "F against last period"),
+    "advancing": Text("A 递进率", "A advancing"),
+    "superiority": Text("S 超级用户数", "S super users"),
+    "thriving": Text("T 超级用户活跃率", "T thriving"),
+    "moving_to_rare_low": Text("向低频低价迁移", "Moving to rare, low value"),
+    "self_invite": Text("自我邀请", "Invited oneself"),
+    "cycle": Text("成环", "Would close a circle"),
+    "late": Text("注册之后才触达", "Touched after joining"),
+    "activity": Text("活动裂变", "Activity (group buy, bargain)"),
+    "distribution": Text("分销裂变", "Distribution"),
+    "membership": Text("会员邀请", "Member invite"),
+    "connector": Text("联络员", "Connector"),
+    "maven": Text("内行", "Maven"),
+    "salesman": Text("推销员", "Salesman"),
+    "honeycomb": Text("蜂窝", "Honeycomb"),
+    "umbrella": Text("伞形", "Umbrella"),
+    "tower": Text("塔形", "Tower"),
+    "mixed": Text("混合", "Mixed"),
+    "share": Text("实际占比", "Share that moved"),
+    "mean": Text("此前 12 期均值", "Mean of 12 periods"),
+    "upper": Text("控制上限", "Upper limit"),
+}
+SIGNALS = {
+    "shared_address": Text("同一地址集中下单", "Burst from one address"),
+    "shared_device": Text("同一设备集中下单", "Burst from one device"),
+    "shared_ip": Text("同一 IP 集中下单", "Burst from one IP"),
+    "one_seller": Text("只在一家反复购买", "Repeat buying from one seller only"),
+    "no_browse": Text("付款前没有浏览", "No browse before pay"),
+    "quick_pay": Text("下单后数秒付款", "Paid within seconds"),
+    "price_outlier": Text("价格异常", "Price outlier"),
+    "reciprocal": Text("买卖双方互相分享", "Buyer and seller share with each other"),
+}
+"""Signals of brushing."""
+ALERT_REASONS = {
+    "no_earlier_day": Text("没有 7 天前的画像可比", "no profile of 7 days before to compare with"),
+    "refitted": Text(
+        "切分点在期间重估，两日不可比", "the cuts were made anew in between, so the days cannot be compared"
+    ),
+    "few_users": Text("期初人数太少，不判断", "too few users at the start to judge"),
+    "few_periods": Text("历史期数不足，还没有上限", "too few periods for a limit yet"),
+    "within_limit": Text("在上限之内", "within the limit"),
+    "above_limit": Text("超过上限", "above the limit"),
+}
+LEVELS = {"dormant": Text("沉睡", "dormant"), "churned": Text("流失", "churned")}
+
+
+class Vocabulary:
+    """Names of tags and of their values, from the shop's catalogue."""
+
+    def __init__(self, catalogue: Catalogue):
+        self.tags = catalogue.tags
+
+    def tag(self, name: str) -> Text:
+        found = self.tags.get(name)
+        return same(name) if found is None else Text(found.name.zh, found.name.en)
+
+    def value(self, tag: str, value: str | None) -> Text:
+        """A value as people read it: its label, else a word known here, else as it is stored."""
+        if value is None:
+            return NAMES["unknown"]
+        found = self.tags.get(tag)
+        if found is not None and value in found.labels:
+            return Text(found.labels[value].zh, found.labels[value].en)
+        return NAMES.get(value, same(value))
+
+    def known(self, value: str, *tags: str) -> Text:
+        """A value that one of these tags, or any segmentation, has a label for."""
+        for tag in (*tags, *(n for n, t in self.tags.items() if t.scheme)):
+            found = self.tags.get(tag)
+            if found is not None and value in found.labels:
+                return Text(found.labels[value].zh, found.labels[value].en)
+        return NAMES.get(value, same(value))
+
+    def order(self, tag: str, *, there: Mapping[str, object] | None = None) -> list[str]:
+        """The tag's values in declared order, then what else is there."""
+        found = self.tags.get(tag)
+        declared = list(found.finite or ()) if found is not None else []
+        return declared + sorted(v for v in there or {} if v not in declared)
+
+    def said(self, tag: str, value: str, what: str = "strategies") -> Text | None:
+        """What the owner declared for a value: ``strategies``, ``needs`` or ``resources``."""
+        found = getattr(self.tags.get(tag), what, None) or {}
+        text = found.get(value)
+        return None if text is None else Text(text.zh, text.en)
+
+
+def group_name(path: tuple[str, ...]) -> Text:
+    """The two upper levels of a tag's path."""
+    return Text(" / ".join(path[:2]), " / ".join(GROUPS.get(p, p) for p in path[:2]))

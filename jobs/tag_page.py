@@ -1,0 +1,101 @@
+"""Everything that a marketer asks about one tag: meaning, values and strategies, and how it stands in the latest release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from jobs.project import Project
+from jobs.tag_check import audience_uses
+from lake import releases
+from lake.sql import connect
+
+if TYPE_CHECKING:
+    import duckdb
+
+QUALITY = "select * from profile.tag_quality where tag = ? and as_of = ? order by is_member desc"
+BINS = """
+select is_member, bin as value, users from profile.tag_distribution where tag = ? and as_of = ?
+order by is_member desc, users desc, bin limit 40
+"""
+VALUES = """
+select is_member, cast("{tag}" as varchar) as value, count(*) as users from profile.profile where as_of = ?
+group by all order by is_member desc, users desc, value limit 40
+"""
+SPREAD = """
+select is_member, count("{tag}") as known, min("{tag}") as least, quantile_cont("{tag}", 0.25) as quarter,
+       median("{tag}") as median, quantile_cont("{tag}", 0.75) as three_quarters, max("{tag}") as greatest,
+       avg("{tag}") as mean
+from profile.profile where as_of = ? group by all order by is_member desc
+"""
+
+
+@dataclass(frozen=True)
+class TagPage:
+    """``standing`` is the latest release's: its day, quality rows, and the distribution; None without a release."""
+
+    entry: dict[str, Any]
+    window: int | None
+    place: str
+    values: tuple[dict[str, Any], ...]
+    used_by_tags: tuple[str, ...]
+    used_by_audiences: tuple[str, ...]
+    standing: Standing | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A tag in the latest release, members and visitors apart. ``spread`` is there for numbers."""
+
+    as_of: date
+    release: int
+    quality: tuple[dict[str, Any], ...]
+    distribution: tuple[dict[str, Any], ...]
+    spread: tuple[dict[str, Any], ...]
+
+
+def tag_page(project: Project, name: str) -> TagPage:
+    """NotThereError names the nearest tag."""
+    catalogue = project.catalogue
+    tag = catalogue.tag(name)
+    said = (("label", tag.labels), ("strategy", tag.strategies), ("needs", tag.needs), ("resources", tag.resources))
+    values = [
+        {"value": v, **{key: texts[v].model_dump() for key, texts in said if v in texts}} for v in tag.finite or ()
+    ]
+    return TagPage(
+        entry=tag.model_dump(mode="json", exclude_none=True, by_alias=True),
+        window=catalogue.windows[name],
+        place=str(catalogue.places[("tag", name)]),
+        values=tuple(values),
+        used_by_tags=tuple(catalogue.users_of(name)),
+        used_by_audiences=tuple(u.name for u in audience_uses(project, name)),
+        standing=_standing(project, name, tag.type),
+    )
+
+
+def _standing(project: Project, name: str, kind: str) -> Standing | None:
+    current = releases.latest(project.lake)
+    if current is None:
+        return None
+    with connect(project.lake, current) as con:
+        if name not in {row[0] for row in con.execute("describe profile.profile").fetchall()}:
+            return None
+        quality = [
+            {"coverage": row["known_users"] / row["base_users"] if row["base_users"] else None, **row}
+            for row in _rows(con, QUALITY, [name, current.as_of])
+        ]
+        distribution, spread = [], []
+        if kind in ("int32", "int64", "float64"):
+            spread = _rows(con, SPREAD.format(tag=name), [current.as_of])
+        if "profile.tag_distribution" in current.tables:
+            distribution = _rows(con, BINS, [name, current.as_of])
+        if not distribution and not spread:
+            distribution = _rows(con, VALUES.format(tag=name), [current.as_of])
+    return Standing(current.as_of, current.number, tuple(quality), tuple(distribution), tuple(spread))
+
+
+def _rows(con: duckdb.DuckDBPyConnection, sql: str, values: list[Any]) -> list[dict[str, Any]]:
+    cursor = con.execute(sql, values)
+    names = [d[0] for d in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

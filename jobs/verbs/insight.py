@@ -1,0 +1,95 @@
+"""``huaxiang gap`` and ``huaxiang flow``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+import typer
+
+from features.aipl import SCHEME, STAGES
+from jobs.flow import flow as flow_step
+from jobs.gap import MINOR_PER_MAJOR
+from jobs.gap import gap as gap_step
+from jobs.verbs.session import HERE, AsOfOption, JsonOption, ProjectOption, open_project, show_json, show_table, verb
+from schemas.errors import HuaxiangError
+
+
+@verb
+def gap(
+    target: Annotated[str, typer.Option(help="Money to reach within the horizon, in the lake's currency.")],
+    as_of: AsOfOption = None,
+    stages: Annotated[str, typer.Option(help="Stages that are to bring it.")] = ",".join(STAGES),
+    save: Annotated[bool, typer.Option("--save", help="Write an audience for each gap into audiences/.")] = False,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """用户缺口推演: how many users each AIPL stage still needs for a money target, and who could fill the gap."""
+    p = open_project(project)
+    try:
+        money = Decimal(target.replace(",", ""))
+    except InvalidOperation:
+        raise HuaxiangError(f"--target {target!r} is no amount of money, such as 1000000") from None
+    chosen = [s.strip() for s in stages.split(",") if s.strip()]
+    report = gap_step(p, money, as_of.date() if as_of else None, stages=chosen, save=save)
+    if as_json:
+        show_json(report)
+        return
+    rows: list[dict[str, Any]] = [
+        {
+            "stage": f"{s.zh} {s.en}",
+            "users": s.users,
+            "CVR %": 100 * s.conversion,
+            "95 %": f"{100 * s.conversion_low:.2f}..{100 * s.conversion_high:.2f}",
+            "n": s.sample_users,
+            "orders/buyer": s.orders_per_buyer,
+            "order value": s.order_value_minor / MINOR_PER_MAJOR,
+            "share %": 100 * s.target_share,
+            "needed": s.needed_users,
+            "gap": s.gap_users,
+            "surplus": s.surplus_users,
+        }
+        for s in report.stages
+    ]
+    show_table(
+        f"Target {report.target_minor / MINOR_PER_MAJOR:,.2f} {p.currency} within {report.horizon_days} days, "
+        f"rates up to {report.as_of} (release {report.release})",
+        rows,
+    )
+    print(f"The users there are would bring {report.reached_minor / MINOR_PER_MAJOR:,.2f} {p.currency} at these rates.")
+    for s in report.stages:
+        if s.filler is not None:
+            f = s.filler
+            short = "" if f.users >= s.gap_users else f", {s.gap_users - f.users:,} short: reach new people"
+            kept = f" -> {f.file}" if f.file else ""
+            print(f"{s.stage}: audience {f.name} = users in {f.from_stage} ({f.users:,} users{short}){kept}")
+    for w in report.warnings:
+        print(f"warning: {w}")
+
+
+@verb
+def flow(
+    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The earlier day.")],
+    last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The later day.")],
+    scheme: Annotated[str, typer.Option(help="Segmentation, the id of its tag.")] = SCHEME,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Who moved where between two days, user by user; every user is counted once."""
+    report = flow_step(open_project(project), scheme, first.date(), last.date())
+    if as_json:
+        counts = [{"from": was, "to": now, "users": n} for (was, now), n in report.counts.items()]
+        show_json(
+            {"scheme": scheme, "from": report.first, "to": report.last, "counts": counts, "segments": report.segments}
+        )
+        return
+    names = [s.segment for s in report.segments]
+    rows = [
+        {"from": was, **{now: report.counts.get((was, now), 0) for now in (*names, "LOST")}} for was in (*names, "NEW")
+    ]
+    show_table(f"{scheme}: {report.first} -> {report.last}", rows)
+    show_table(
+        "Balance: at_start = stayed + moved_out + lost, at_end = stayed + moved_in + new",
+        [vars(s) for s in report.segments],
+    )

@@ -1,0 +1,62 @@
+"""``huaxiang profile``: the profile as it stood on a day."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.point_in_time import VIEW, point_in_time
+from jobs.verbs.session import (
+    HERE,
+    EngineOption,
+    JsonOption,
+    ProjectOption,
+    engine_of,
+    open_project,
+    show_json,
+    show_table,
+    stamp,
+    verb,
+)
+
+SHOWN_ROWS, SHOWN_TAGS = 20, 8
+
+
+@verb
+def profile(
+    as_of: Annotated[datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="The day.")],
+    known_at: Annotated[
+        str | None, typer.Option(help="Compute it anew from rows ingested by then (ISO 8601 with zone).")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="Only this tag; may be given several times.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write it to this file, .parquet or .csv.")] = None,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The profile as it stood on a day: its snapshot, else the process of dynamic tags; with --known-at as known then."""
+    p = open_project(project)
+    known = stamp(known_at, "--known-at") if known_at else None
+    with ExitStack() as stack:
+        e = stack.enter_context(engine_of(p, engine)) if known else None
+        found = stack.enter_context(point_in_time(p, e, as_of.date(), known_at=known, tags=tag or ()))
+        if out is not None:
+            found.write(out)
+        if as_json:
+            what = {"as_of": found.as_of, "known_at": found.known_at, "origin": found.origin, "users": found.users}
+            show_json({**what, "tags": found.tags, "notes": found.notes, "out": out})
+            return
+        print(f"{found.as_of}: {found.users:,} users, {len(found.tags)} tags ({found.origin})")
+        for note in found.notes:
+            print(f"  {note}")
+        if out is not None:
+            print(f"  written to {out}")
+            return
+        cursor = found.con.execute(f"select * exclude (as_of) from {VIEW} limit {SHOWN_ROWS}")
+        names = [d[0] for d in cursor.description or ()]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        show_table(f"First {len(rows)}", rows, names[: 3 + SHOWN_TAGS])

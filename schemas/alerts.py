@@ -1,0 +1,9 @@
+"""Alerts that list users in ``segments.alert_users``, in words: what an audience may name."""
+
+from __future__ import annotations
+
+MOVING_TO_RARE_LOW = "moving_to_rare_low"
+ALERTS: dict[str, tuple[str, str]] = {
+    MOVING_TO_RARE_LOW: ("近一期移向低频低价的用户", "users who moved to rare, low value in the last period"),
+}
+"""Name -> what its users are called in Chinese and English."""

@@ -1,0 +1,255 @@
+"""The step on shops made by hand: what counts, who is whose parent, what the tables say."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from features.fission.settings import FissionSettings
+from jobs.insights.fission import insight
+from jobs.insights.step import InsightRun
+from lake.engine import Engine
+from lake.lake import Lake
+from tests.fission.lake_shop import AS_OF, Here, ShareShop
+from tests.silver import at as stamp
+
+FAR = 100_007
+"""A user of the second bucket."""
+
+
+@pytest.fixture
+def shop(lake: Lake) -> ShareShop:
+    return ShareShop(lake)
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory: pytest.TempPathFactory) -> ShareShop:
+    """``family``, run once for the tests that only read it."""
+    found = ShareShop(Lake(tmp_path_factory.mktemp("family") / "lake", "Asia/Shanghai"))
+    family(found)
+    assert found.run() == 4
+    return found
+
+
+def family(shop: ShareShop) -> None:
+    """1 brings 2 and FAR, FAR brings 3 on a later day; 2 opens late and its own; 4 opens and never joins."""
+    shop.member(1, "2026-01-01 09:00", level=2)
+    shop.share(1, "2026-03-02 10:00", sku=5)
+    shop.open(2, 1, "2026-03-02 12:00", sku=5)
+    shop.register(2, "2026-03-02 16:00", sharer=1)
+    shop.open(FAR, 1, "2026-03-03 12:00", sku=5)
+    shop.open(FAR, 2, "2026-03-03 13:00")
+    shop.buy(FAR, "2026-03-04 10:00", 9_900, key=71, through=1)
+    shop.share(FAR, "2026-03-05 10:00", sku=6)
+    shop.open(3, FAR, "2026-03-05 11:00", sku=6)
+    shop.member(3, "2026-03-05 22:00")
+    shop.buy(3, "2026-03-06 10:00", 5_000, key=72)
+    shop.open(2, FAR, "2026-03-06 11:00", sku=6)
+    shop.open(2, 2, "2026-03-06 11:00")
+    shop.open(4, 1, "2026-03-06 12:00")
+
+
+def test_the_first_valid_touch_makes_the_parent(families: ShareShop) -> None:
+    shop = families
+    assert shop.edges() == {2: (1, 1, 1), FAR: (1, 1, 1), 3: (FAR, 1, 2)}
+    assert shop.touches() == {"first": 3, "repeated": 1, "late": 1, "self_invite": 1, "waiting": 1}
+    (tree,) = shop.rows("share_trees")
+    assert (tree["root_uid"], tree["tree_users"], tree["tree_depth"], tree["largest_hub_users"]) == (1, 4, 2, 2)
+    assert tree["extra_edges"] == 1, "2 opened what FAR shared, twice and in both directions it is one edge"
+    assert tree["tree_conversions"] == 2
+    # six pairs at distances 1 1 1 2 2 3
+    assert tree["structural_virality"] == pytest.approx(10 / 6, abs=1e-6)
+
+
+def test_a_users_place_reach_and_down_line_stand_in_roles(families: ShareShop) -> None:
+    shop = families
+    root = shop.role(1)
+    assert (root["share_level"], root["share_children"], root["share_descendants"], root["share_depth"]) == (0, 2, 3, 2)
+    assert (root["share_breadth"], root["share_conversions"]) == (3, 1)
+    assert (root["is_seller"], root["downline_users"], root["downline_amount_minor"]) == (True, 3, 14_900)
+    assert root["attributed_amount_minor"] == 9_900
+    assert root["fission_kind"] == "none"
+    far = shop.role(FAR)
+    assert (far["share_level"], far["share_breadth"], far["fission_kind"]) == (1, 2, "distribution")
+    assert (far["is_seller"], far["downline_users"], far["turned_self_buyer"]) == (False, None, None)
+    assert shop.role(3)["fission_kind"] == "membership"
+    assert {r["uid"] for r in shop.rows("roles")} == {1, 2, 3, FAR}
+
+
+def test_the_insight_says_levels_kinds_speed_and_what_was_dropped(families: ShareShop) -> None:
+    project = SimpleNamespace(lake=families.lake)
+    found = insight(InsightRun(project, Here(), AS_OF, "insight"))  # type: ignore[arg-type]
+    figures = {(f["figure"], f.get("item", "")): f["number"] for f in found.figures}
+    assert [figures["users_at_level", str(level)] for level in (0, 1, 2)] == [1, 2, 1]
+    assert figures["share_levels_1_3", ""] == 1
+    assert [figures["dropped", item] for item in ("self_invite", "cycle", "late")] == [1, 0, 1]
+    assert (figures["users_by_kind", "distribution"], figures["users_by_kind", "membership"]) == (2, 1)
+    assert figures["users_by_role", "none"] == 4
+    assert figures["trees_by_structure", "none"] == 1
+    assert (figures["seed_users", ""], figures["turned_self_buyer", ""], figures["distributors", "0"]) == (0, 0, 1)
+    assert figures["k_factor", ""] == pytest.approx(3 / 5)
+    assert figures["cycle_hours", ""] == pytest.approx((27 + 12) / 2)
+    curve = {(c.get("series", ""), c["x"]): c["y"] for c in found.curves if c["curve"] == "growth_by_level"}
+    assert curve == {("", 0): 1, ("", 1): 2, ("", 2): 1, ("distribution", 1): 2, ("membership", 2): 1}
+
+
+def test_one_paid_level_counts_children_alone(shop: ShareShop) -> None:
+    family(shop)
+    shop.run(settings=FissionSettings(paid_levels=1))
+    assert (shop.role(1)["downline_users"], shop.role(1)["downline_amount_minor"]) == (2, 9_900)
+
+
+def test_invites_and_acceptances_belong_to_the_day_of_the_share(families: ShareShop) -> None:
+    shop = families
+    daily = {r["cohort_day"]: r for r in shop.rows("share_daily")}
+    first = daily[date(2026, 3, 2)]
+    assert (first["active_users"], first["sharers"], first["invites"], first["accepted"]) == (2, 1, 2, 2)
+    assert first["k_factor"] == 1
+    # 6 hours and 48 hours after 10:00 of the day
+    assert first["cycle_hours"] == pytest.approx(27)
+    third = daily[date(2026, 3, 5)]
+    assert (third["sharers"], third["invites"], third["accepted"], third["cycle_hours"]) == (1, 2, 1, 12)
+    assert daily[AS_OF]["active_users_30d"] == 5
+    assert daily[date(2026, 3, 7)]["k_factor"] is None, "nobody was active"
+    assert sum(r["accepted"] for r in daily.values()) == 3
+
+
+def test_a_cycle_is_cut_at_its_latest_edge(shop: ShareShop) -> None:
+    for person, sharer, at in ((1, 2, "2026-03-01 10:00"), (2, 3, "2026-03-01 12:00"), (3, 1, "2026-03-01 11:00")):
+        shop.open(person, sharer, at)
+        shop.register(person, "2026-03-02 10:00")
+    shop.run()
+    assert shop.edges() == {3: (1, 2, 2), 1: (2, 2, 1)}
+    assert shop.touches() == {"first": 2, "cycle": 1}
+
+
+def test_without_an_opened_share_the_registration_then_the_record_tells_the_inviter(shop: ShareShop) -> None:
+    shop.member(1, "2025-01-01 10:00")
+    shop.register(2, "2026-03-01 10:00", sharer=1)
+    shop.member(3, "2026-03-02 10:00", inviter=1)
+    shop.open(4, 2, "2026-03-02 10:00")
+    shop.member(4, "2026-03-03 10:00", inviter=1)
+    shop.run()
+    assert {c: p for c, (p, _, _) in shop.edges().items()} == {2: 1, 3: 1, 4: 2}
+    assert shop.touches() == {"first": 1, "register": 1, "inviter": 1}
+    shop.run(settings=FissionSettings(without_touch=()))
+    assert set(shop.edges()) == {4}
+
+
+def test_retired_people_live_on_in_their_elders(shop: ShareShop) -> None:
+    shop.open(2, 8, "2026-03-01 10:00")
+    shop.open(1, 9, "2026-03-01 10:00")
+    shop.open(3, 7, "2026-03-01 10:00")
+    for person in (1, 2, 3, 8):
+        shop.register(person, "2026-03-02 10:00")
+    shop.retire(9, 8)
+    shop.retire(8, 1)
+    shop.retire(7, None)
+    # the rows of 8 and 9 were appended to those of 1
+    shop._add(1, "share_opened", "2026-03-01 10:00", peer_uid=2)
+    shop._add(1, "share_opened", "2026-03-01 10:00", peer_uid=1)
+    shop.run()
+    assert shop.edges() == {2: (1, 1, 1)}
+    assert shop.touches() == {"first": 1, "self_invite": 1, "no_sharer": 1}
+    assert shop.role(1)["share_breadth"] == 1
+    assert {r["uid"] for r in shop.rows("roles")} == {1, 2}
+
+
+def test_what_happened_or_was_learned_later_does_not_count(shop: ShareShop) -> None:
+    family(shop)
+    shop.open(6, 1, "2026-03-06 10:00", known_day="2026-03-20")
+    shop.register(6, "2026-03-07 10:00")
+    shop.run(as_of=date(2026, 3, 5))
+    assert shop.edges() == {2: (1, 1, 1), FAR: (1, 1, 1), 3: (FAR, 1, 2)}
+    shop.run(as_of=date(2026, 3, 3))
+    on_the_third = shop.sql("select uid from fission.share_edges where as_of = '2026-03-03'")
+    assert on_the_third == [(2,)], "FAR has not ordered yet"
+    shop.run(as_of=date(2026, 3, 10), known_at=stamp("2026-03-12 06:00"))
+    known = shop.sql("select uid from fission.share_edges where as_of = '2026-03-10' order by uid")
+    assert (6,) not in known
+    assert (FAR,) in known
+
+
+def test_flagged_and_refunded_orders_bring_no_sales_and_flagged_ones_no_buyer(shop: ShareShop) -> None:
+    for person, more in ((2, {"flagged_day": "2026-03-09"}), (3, {"void_day": "2026-03-08"}), (4, {})):
+        shop.open(person, 1, "2026-03-01 10:00")
+        shop.buy(person, "2026-03-02 10:00", 1_000, key=person, through=1, **more)
+    shop.refund(4, "2026-03-02 10:00", 300, key=4, on="2026-03-05")
+    shop.run()
+    assert set(shop.edges()) == {3, 4}, "whoever bought joined, though the money went back"
+    root = shop.role(1)
+    assert (root["share_conversions"], root["attributed_amount_minor"], root["downline_amount_minor"]) == (1, 700, 700)
+
+
+def test_a_seller_who_only_buys_for_ninety_days_has_turned_self_buyer(shop: ShareShop) -> None:
+    shop.buy(2, "2025-12-31 10:00", 1_000, key=1, through=1)
+    shop.buy(1, "2026-03-01 10:00", 1_000, key=2)
+    shop.buy(4, "2026-01-01 10:00", 1_000, key=3, through=3)
+    shop.buy(3, "2026-03-01 10:00", 1_000, key=4)
+    shop.run()
+    assert shop.role(1)["turned_self_buyer"] is True
+    assert shop.role(3)["turned_self_buyer"] is False
+
+
+def test_joining_the_sharers_group_is_fission_by_activity(shop: ShareShop) -> None:
+    for person, group_of, at in ((2, 1, "2026-03-05 10:00"), (3, 1, "2026-03-20 10:00"), (4, 2, "2026-03-05 10:00")):
+        shop.open(person, 1, "2026-03-01 10:00")
+        shop.register(person, "2026-03-02 10:00")
+        shop.join_group(person, group_of, at)
+    shop.run()
+    kinds = {r["uid"]: r["fission_kind"] for r in shop.rows("share_edges")}
+    assert kinds == {2: "activity", 3: "membership", 4: "membership"}
+
+
+def test_a_shop_where_nobody_shares_has_empty_tables(shop: ShareShop) -> None:
+    shop.view(1, "2026-03-01 10:00")
+    assert shop.run() == 0
+    assert [len(shop.rows(t)) for t in ("share_edges", "share_trees", "roles")] == [0, 0, 0]
+    assert shop.touches() == {}
+    daily = shop.rows("share_daily")
+    assert (daily[0]["cohort_day"], daily[0]["k_factor"]) == (date(2026, 3, 1), 0)
+
+
+@pytest.mark.slow
+def test_a_lake_without_activity_is_fine(shop: ShareShop) -> None:
+    shop.users[1] = None
+    assert shop.run() == 0
+
+
+@pytest.mark.slow
+def test_running_a_day_again_changes_nothing_and_old_days_leave_but_month_ends_stay(shop: ShareShop) -> None:
+    family(shop)
+    shop.run()
+    before = {t: shop.rows(t) for t in ("share_edges", "share_trees", "share_daily", "touches", "roles")}
+    shop.run()
+    assert {t: shop.rows(t) for t in before} == before
+    for days in (1, 2, 3):
+        shop.run(as_of=AS_OF + timedelta(days=days), keep_days=2)
+    for table in before:
+        days_there = shop.sql(f"select distinct as_of from fission.{table} order by 1")
+        assert [d for (d,) in days_there] == [AS_OF, date(2026, 4, 2), date(2026, 4, 3)], table
+
+
+@pytest.mark.slow
+def test_the_order_and_the_files_of_rows_do_not_matter(tmp_path: Path) -> None:
+    found = []
+    for turn in (1, -1):
+        shop = ShareShop(Lake(tmp_path / f"lake{turn}", "Asia/Shanghai"))
+        family(shop)
+        shop.activity = shop.activity[::turn]
+        shop.run()
+        found.append([shop.rows(t) for t in ("share_edges", "share_trees", "share_daily", "touches", "roles")])
+    assert found[0] == found[1]
+
+
+@pytest.mark.spark
+def test_spark_writes_the_same_tables(shop: ShareShop, spark: Engine) -> None:
+    family(shop)
+    shop.run()
+    tables = ("share_edges", "share_trees", "share_daily", "touches", "roles")
+    before = [shop.rows(t) for t in tables]
+    shop.run(spark)
+    assert [shop.rows(t) for t in tables] == before

@@ -1,0 +1,140 @@
+"""The profile as it stood on a day, and as it could be known then."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.catalogue import Catalogue, load_catalogue
+from jobs.point_in_time import VIEW, point_in_time
+from jobs.project import Project, ProjectSettings
+from lake.engine import Engine
+from schemas.errors import HuaxiangError, NotThereError
+from tests.profile.conftest import Shop
+from tests.profile.small import COMMON, catalogue_of
+from tests.silver import at
+
+pytestmark = pytest.mark.slow
+
+DAY, BEFORE, LATE = "2026-03-10", "2026-03-12 06:00", "2026-03-25 06:00"
+
+
+class AsProject(Project):
+    """A shop's lake and catalogue as those of a project."""
+
+    def __init__(self, shop: Shop):
+        super().__init__(shop.lake.root.parent, ProjectSettings(lake=shop.lake.root))
+        self.__dict__["lake"], self.__dict__["catalogue"] = shop.lake, shop.catalogue
+
+
+def behavioural(folder: Path) -> Catalogue:
+    """Facts of behaviour beside the small catalogue's tags."""
+    import json
+
+    def fact(name: str, measure: str, agg: str, unit: str, window: int) -> dict[str, Any]:
+        source = {"from": ["pay"], "measure": measure, "agg": agg, "window": window}
+        number = {"type": "int64", "unit": unit, "values": {"min": 0}, "empty": 0, "method": "fact"}
+        return {"id": name, **COMMON, "name": {"zh": name, "en": name}, "window": window, "fact": source, **number}
+
+    catalogue_of(folder)
+    tags = [fact("orders_30d", "orders", "count", "orders", 30), fact("net_30d", "net_amount", "sum", "minor", 30)]
+    (folder / "facts.yaml").write_text(json.dumps({"tags": tags}, ensure_ascii=False), encoding="utf-8")
+    return load_catalogue(sorted(folder.glob("*.yaml")))
+
+
+def order(shop: Shop, order_id: str, member: str, day: str, ingested: str) -> None:
+    when = {"ordered_at": at(f"{day} 10:00"), "order_id": order_id}
+    line = {**when, "line_id": "1", "sku_id": "s", "quantity": 1, "list_amount_minor": 900, "net_amount_minor": 900}
+    shop.write("orders", {**when, "member_id": member, "paid_at": at(f"{day} 10:01")}, ingested=ingested)
+    shop.write("order_lines", line, ingested=ingested)
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory: pytest.TempPathFactory, embedded: Engine) -> tuple[Shop, dict[str, Any]]:
+    """Orders of one member arrive two weeks late; the day is published before they came, and again after."""
+    shop = Shop(tmp_path_factory.mktemp("late") / "lake", embedded, behavioural(tmp_path_factory.mktemp("tags")))
+    known = {"registered_at": at("2026-02-01 10:00"), "source_time": at("2026-02-01 10:00"), "points": 5}
+    shop.write("members", *({"member_id": f"m{n}", **known} for n in range(3)), ingested=BEFORE)
+    order(shop, "o1", "m1", "2026-03-05", BEFORE)
+    shop.learn(DAY)
+    shop.profile(DAY)
+    first = snapshot(shop, DAY)
+    order(shop, "o2", "m1", "2026-03-06", LATE)
+    order(shop, "o3", "m2", "2026-03-07", LATE)
+    shop.write("members", {"member_id": "m0", **known, "points": 9}, ingested=LATE)
+    shop.learn("2026-03-25")
+    shop.profile(DAY)
+    shop.profile("2026-03-25")
+    return shop, first
+
+
+def snapshot(shop: Shop, day: str) -> list[dict[str, Any]]:
+    return shop.rows("select * exclude (bucket) from profile.profile where as_of = ? order by uid", day)
+
+
+def given_at(shop: Shop, day: str, **more: Any) -> tuple[Any, list[dict[str, Any]]]:
+    with point_in_time(AsProject(shop), shop.engine, date.fromisoformat(day), **more) as found:
+        cursor = found.con.execute(f"from {VIEW}")
+        names = [d[0] for d in cursor.description or ()]
+        return found, [dict(zip(names, r, strict=True)) for r in cursor.fetchall()]
+
+
+def test_as_known_then_is_what_was_published_before_the_late_rows(late: tuple[Shop, Any]) -> None:
+    shop, first = late
+    published = {t: shop.lake.version(t) for t in ("profile.profile", "profile.breaks", "profile.tag_changes")}
+    found, rows = given_at(shop, DAY, known_at=at(BEFORE))
+    assert found.origin == "recomputed"
+    assert rows == first
+    assert [(r["orders_30d"], r["net_30d"], r["points"]) for r in rows] == [(0, 0, 5), (1, 900, 5), (0, 0, 5)]
+    assert {t: shop.lake.version(t) for t in published} == published, "nothing is published"
+    assert not list((shop.lake.root / "ops" / "scratch").glob("profile-*"))
+
+
+def test_as_it_stands_is_the_repaired_snapshot(late: tuple[Shop, Any]) -> None:
+    shop, first = late
+    found, rows = given_at(shop, DAY)
+    assert found.origin == "snapshot"
+    assert rows == snapshot(shop, DAY) != first
+    assert [(r["orders_30d"], r["net_30d"], r["points"]) for r in rows] == [(0, 0, 9), (2, 1800, 5), (1, 900, 5)]
+
+
+def test_a_day_whose_snapshot_is_gone_comes_from_the_process_of_dynamic_tags(
+    late: tuple[Shop, Any], tmp_path: Path
+) -> None:
+    shop, _ = late
+    shutil.copytree(shop.lake.root, tmp_path / "lake")
+    shop = Shop(tmp_path / "lake", shop.engine, shop.catalogue)
+    kept = snapshot(shop, DAY)
+    shop.profile("2026-03-26", keep_days=3)
+    found, rows = given_at(shop, DAY)
+    assert found.origin == "history"
+    dynamic = [n for n in shop.catalogue.tags if n != "opted"]
+    assert [{n: r[n] for n in ("uid", "user_id", *dynamic)} for r in rows] == [
+        {n: None if r[n] == "unknown" else r[n] for n in ("uid", "user_id", *dynamic)} for r in kept
+    ]
+    assert any("1 static and semi-dynamic tags" in n for n in found.notes)
+    between, _ = given_at(shop, "2026-03-15", tags=["orders_30d"])
+    assert f"since {DAY}" in between.notes[0]
+    with pytest.raises(NotThereError, match="no process is kept"):
+        given_at(shop, DAY, tags=["opted"])
+    with pytest.raises(NotThereError, match=f"the first day is {DAY}"):
+        given_at(shop, "2026-03-01")
+
+
+def test_it_is_written_as_parquet_or_csv(late: tuple[Shop, Any], tmp_path: Path) -> None:
+    shop, _ = late
+    with point_in_time(AsProject(shop), None, date.fromisoformat(DAY), tags=["net_30d"]) as found:
+        found.write(tmp_path / "p.parquet")
+        found.write(tmp_path / "p.csv")
+        with pytest.raises(HuaxiangError, match=r"\.parquet or \.csv"):
+            found.write(tmp_path / "p.xlsx")
+    table = pq.read_table(tmp_path / "p.parquet")
+    assert table.column_names == ["as_of", "uid", "user_id", "is_member", "net_30d"]
+    assert table["as_of"].type == pa.date32()
+    assert (tmp_path / "p.csv").read_text().splitlines()[0] == "as_of,uid,user_id,is_member,net_30d"

@@ -1,0 +1,194 @@
+"""Bins, PSI, verdicts and limits, against figures made by hand."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.catalogue import Catalogue
+from features.overrides import stated
+from features.quality import (
+    QualitySettings,
+    breach,
+    causes,
+    coverage,
+    declarations,
+    distribution,
+    merged_bins,
+    psi,
+    same_declaration,
+    verdict,
+)
+from tests.profile.small import catalogue_of
+
+DAY = date(2026, 3, 31)
+LIMITS = QualitySettings(min_users=20)
+
+
+def spread(column: pa.Array) -> dict[str, int]:
+    """Bins of members only."""
+    return {b: n[1] for b, n in distribution(column, np.ones(len(column), bool), DAY).items()}
+
+
+def test_psi_is_the_sum_over_bins_worked_out_by_hand() -> None:
+    expected, actual = {"a": 50, "b": 30, "c": 20}, {"a": 400, "b": 300, "c": 300}
+    by_hand = (0.4 - 0.5) * math.log(0.4 / 0.5) + 0 + (0.3 - 0.2) * math.log(0.3 / 0.2)
+    assert psi(expected, actual) == pytest.approx(by_hand)
+    assert by_hand == pytest.approx(0.0628609, abs=1e-7)
+    assert psi(expected, {k: 7 * v for k, v in expected.items()}) == 0
+
+
+def test_a_bin_that_one_side_has_not_counts_as_half_a_user() -> None:
+    by_hand = (0.5 - 1) * math.log(0.5 / 1) + (0.5 - 0.5 / 100) * math.log(0.5 / (0.5 / 100))
+    assert psi({"a": 100}, {"a": 50, "b": 50}) == pytest.approx(by_hand)
+    assert psi({}, {"a": 1}) is None
+    assert psi({"a": 1}, {}) is None
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 50), min_size=1), st.permutations("abcdef"))
+def test_psi_is_symmetric_and_never_negative(bins: dict[str, int], order: list[str]) -> None:
+    other = dict(zip(order, [3, 5, 8, 13, 21, 34], strict=True))
+    assert psi(bins, other) == pytest.approx(psi(other, bins))
+    assert (psi(bins, other) or 0) >= 0
+
+
+@pytest.mark.parametrize(
+    ("value", "word"), [(None, "first"), (0, "stable"), (0.0999, "stable"), (0.10, "watch"), (0.25, "act"), (3, "act")]
+)
+def test_verdicts(value: float | None, word: str) -> None:
+    assert verdict(value, LIMITS) == word
+
+
+def test_numbers_lie_in_intervals_that_do_not_depend_on_the_data() -> None:
+    values = pa.array([0, 1, 2, 4, 5, 9, 10, 1_000_000, -1, -3, None], pa.int64())
+    assert spread(values) == {
+        "0": 1,
+        "[1, 2)": 1,
+        "[2, 5)": 2,
+        "[5, 10)": 2,
+        "[10, 20)": 1,
+        "[1000000, 2000000)": 1,
+        "(-2, -1]": 1,
+        "(-5, -2]": 1,
+        "unknown": 1,
+    }
+    assert spread(pa.array([0.0, 0.1, 0.19, 0.00001, -0.3, 1e20])) == {
+        "0": 1,
+        "[0.1, 0.2)": 2,
+        "(0, 0.0001)": 1,
+        "(-0.5, -0.2]": 1,
+        ">= 5000000000000000": 1,
+    }
+
+
+@given(st.integers(-(10**15), 10**15))
+def test_every_number_lies_in_the_interval_that_is_named(value: int) -> None:
+    (name,) = spread(pa.array([value], pa.int64()))
+    if value == 0:
+        assert name == "0"
+        return
+    low, high = (float(x) for x in name[1:-1].split(", "))
+    assert (low <= value < high) if value > 0 else (low < value <= high)
+
+
+def test_days_lie_by_their_age_and_other_values_as_they_are() -> None:
+    assert spread(pa.array([DAY, date(2026, 3, 30), date(2026, 3, 27), date(2026, 4, 1), None])) == {
+        "0": 1,
+        "[1, 2)": 1,
+        "[2, 5)": 1,
+        "(-2, -1]": 1,
+        "unknown": 1,
+    }
+    assert spread(pa.array([True, False, True, None])) == {"true": 2, "false": 1, "unknown": 1}
+    assert spread(pa.array(["x", "unknown", None, "x"])) == {"x": 2, "unknown": 2}
+
+
+def test_members_and_visitors_are_spread_apart_and_parts_add_up() -> None:
+    part = distribution(pa.array(["x", "y", "x"]), np.array([True, False, False]), DAY)
+    assert part == {"x": [1, 1], "y": [1, 0]}
+    assert merged_bins([part, part]) == ({"x": 2, "y": 2}, {"x": 2})
+
+
+def test_long_lists_are_cut_to_the_most_frequent_and_still_compare() -> None:
+    cities = {f"c{i:03d}": [0, 1000 - i] for i in range(80)}
+    _, members = merged_bins([cities, {"unknown": [0, 7]}])
+    assert len(members) == 52
+    assert members["other"] == sum(1000 - i for i in range(50, 80))
+    assert members["unknown"] == 7
+    swapped = {**members, "c079": members["c049"]}
+    del swapped["c049"]
+    # who drops out of the first fifty is among the others on both sides, not a value that vanished
+    assert psi(members, swapped) == pytest.approx(0, abs=1e-4)
+    # a tag with few values may have one of that name
+    assert psi({"other": 10, "b": 90}, {"c": 90, "other": 10}) == pytest.approx(
+        psi({"o": 10, "b": 90}, {"c": 90, "o": 10})
+    )
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    return catalogue_of(tmp_path_factory.mktemp("tags"))
+
+
+def test_what_breaks_a_limit_is_said_in_words(small: Catalogue) -> None:
+    good = {"[1, 2)": 60, "[2, 5)": 40}
+    assert breach(small, "points", good, good, LIMITS) is None
+    assert breach(small, "points", good, {"[1, 2)": 10, "[5, 10)": 90}, LIMITS) == "psi 7.27 over 0.25"
+    assert breach(small, "points", good, {"[1, 2)": 10}, LIMITS) is None, "too few members"
+    assert breach(small, "points", good, {"[1, 2)": 10, "[5, 10)": 90}, QualitySettings(psi=None)) is None
+    lost = {"[1, 2)": 24, "[2, 5)": 16, "unknown": 60}
+    assert breach(small, "points", good, lost, QualitySettings(psi=None, min_users=20)) == (
+        "coverage 40.0% of members after 100.0%"
+    )
+    assert coverage(lost) == pytest.approx(0.4)
+
+
+def test_a_tags_own_limits_stand_before_the_projects(small: Catalogue) -> None:
+    good, none = {"北京": 40, "unknown": 60}, {"上海": 29, "unknown": 71}
+    assert breach(small, "city", good, {"上海": 100}, LIMITS) is None, "psi is switched off"
+    assert breach(small, "city", good, none, LIMITS) == "coverage 29.0% of members below its limit 30.0%"
+    assert breach(small, "city", none, none, LIMITS) is None, "the last good values would mend nothing"
+
+
+def test_of_broken_tags_those_are_held_that_the_others_build_on(small: Catalogue) -> None:
+    assert causes(small, ["points", "rich", "city"], []) == ["points", "city"]
+    assert causes(small, ["rich"], ["points"]) == []
+    assert causes(small, ["rich"], []) == ["rich"]
+
+
+def test_words_about_a_tag_change_no_spec_but_version_and_what_it_builds_on_do(
+    small: Catalogue, tmp_path: Path
+) -> None:
+    def changed(**changes: Any) -> dict[str, str]:
+        return declarations(catalogue_of(tmp_path, **changes), {})
+
+    before = declarations(small, {})
+    assert changed(points={"owner": "analytics", "name": {"zh": "分", "en": "Score"}}) == before
+    newer = changed(points={"version": 2})
+    assert {n for n in before if not same_declaration(before[n], newer[n])} == {"points", "rich", "richer"}
+    refitted = declarations(small, {("break", "points_median"): "2026-03-01"})
+    assert {n for n in before if refitted[n] != before[n]} == {"rich"}
+    assert same_declaration(before["rich"], refitted["rich"])
+
+
+def test_stated_values_are_read_as_their_tags_have_them(small: Catalogue) -> None:
+    assert stated(small.tags["points"], " 42 ") == "42"
+    assert stated(small.tags["opted"], "是") == "true"
+    assert stated(small.tags["city"], "广州") == "广州"
+    for tag, text, reason in (
+        ("points", "4.5", "whole number"),
+        ("points", "-1", "outside"),
+        ("rich", "yess", "did you mean 'yes'"),
+        ("opted", "maybe", "true or false"),
+        ("city", "unknown", "a value is expected"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            stated(small.tags[tag], text)

@@ -1,0 +1,225 @@
+"""The report page from hand-made tables: self-contained, escaped, in two languages, with every part of the material."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from jobs.report.blocks import Block, Section, Text, texts
+from jobs.report.data import ReportData, load
+from jobs.report.page import WORDS, html, overview, plotly_script, report, sections
+from jobs.report.words import Vocabulary
+from schemas.errors import HuaxiangError, NotThereError
+from tests.report.made_shop import HOSTILE, HOSTILE_CATEGORY, SCHEMES, D, MadeShop
+
+CHINESE = re.compile("[\u4e00-\u9fff]")
+PARTS = (
+    "tags",
+    "rfm",
+    "pyramid",
+    "aipl",
+    "lifecycle",
+    "quadrants",
+    "promotion",
+    "layering",
+    "fission",
+    "cross",
+    "brushing",
+    "flows",
+    "quality",
+)
+
+
+class Reader(HTMLParser):
+    """Elements with their attributes, and the text of scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.visible: list[str] = []
+        self._inside: str | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self._inside = tag
+            if tag == "script":
+                self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = None
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif self._inside is None:
+            self.visible.append(data)
+
+
+@pytest.fixture(scope="module")
+def data(made: MadeShop) -> ReportData:
+    return load(made.project, made.made)
+
+
+@pytest.fixture(scope="module")
+def text(data: ReportData) -> str:
+    return html(data)[0]
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Reader:
+    return Reader(text)
+
+
+@pytest.fixture(scope="module")
+def charts(page: Reader) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(page.scripts[1])
+    return found
+
+
+def blocks(found: tuple[Section, ...]) -> list[Block]:
+    return [b for s in found for b in s.blocks]
+
+
+def test_the_page_has_every_part_of_the_material(page: Reader) -> None:
+    ids = [a["id"] for tag, a in page.elements if tag == "section" and "id" in a]
+    assert ids == list(PARTS)
+
+
+def test_nothing_is_missing_where_every_table_has_rows(data: ReportData) -> None:
+    assert [b.title.en for b in blocks(sections(data)) if b.missing] == []
+
+
+def test_the_page_loads_nothing(page: Reader) -> None:
+    """No element may fetch, and the page's own policy forbids it to the browser."""
+    assert not [t for t, _ in page.elements if t in ("link", "img", "iframe", "object", "embed", "base", "form")]
+    assert not [a for _, a in page.elements if "src" in a or "srcset" in a or "onerror" in a]
+    assert {str(a["href"])[:1] for _, a in page.elements if "href" in a} == {"#"}
+    policy = next(a["content"] for t, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert str(policy).startswith("default-src 'none';") and "http" not in str(policy)
+    assert "@import" not in "".join(page.visible)
+
+
+def test_plotly_stands_in_the_page_once(page: Reader) -> None:
+    assert len(page.scripts) == 3
+    assert page.scripts[0] == plotly_script()
+    assert "</script" not in page.scripts[0].lower()
+
+
+def test_hostile_names_and_values_are_text(text: str, page: Reader) -> None:
+    assert HOSTILE not in text and HOSTILE_CATEGORY not in text
+    assert "window.broken" not in "".join(page.scripts[::2])
+    assert HOSTILE in "".join(page.visible)
+
+
+def test_data_inside_the_script_cannot_end_it(text: str, page: Reader) -> None:
+    inside = text.split('id="charts">', 1)[1].split("</script>", 1)[0]
+    assert not set("<>&") & set(inside)
+    assert "&lt;img src=x" in json.dumps(json.loads(page.scripts[1]), ensure_ascii=False)
+
+
+def test_plotly_accepts_every_chart(charts: list[dict[str, Any]]) -> None:
+    assert len(charts) >= 25
+    for spec in charts:
+        go.Figure(spoken(spec["data"], "zh"), spoken(spec["layout"], "zh"))
+
+
+def spoken(value: Any, lang: str) -> Any:
+    if isinstance(value, dict):
+        return value[lang] if set(value) == {"zh", "en"} else {k: spoken(v, lang) for k, v in value.items()}
+    return [spoken(v, lang) for v in value] if isinstance(value, list) else value
+
+
+def test_every_text_is_there_in_both_languages(data: ReportData) -> None:
+    own = [*texts(sections(data)), *texts(overview(data)), *texts(list(vars(WORDS).values()))]
+    assert len(own) > 500
+    assert [t for t in own if not t.zh.strip() and t.en.strip()] == []
+    assert [t for t in own if t.zh.strip() and not t.en.strip()] == []
+    shops = ("北京", "上海", "面霜", "面膜", "口红", HOSTILE, HOSTILE_CATEGORY)
+    said = [t for t in own if CHINESE.search(t.en) and not any(s in t.en for s in shops)]
+    assert said == []
+
+
+def test_prose_is_chinese_in_chinese(data: ReportData) -> None:
+    for b in blocks(sections(data)):
+        assert CHINESE.search(b.note.zh) and not CHINESE.search(b.note.en), b.title
+        assert b.title.zh and b.title.en
+
+
+def test_every_block_says_what_it_counts_and_where_from(data: ReportData) -> None:
+    for b in blocks(sections(data)):
+        assert len(b.note.en) > 15 and len(b.note.zh) > 5, b.title
+        assert b.source, b.title
+        if b.chart is not None:
+            assert b.table is not None and b.table.rows, b.title
+
+
+def test_the_head_tells_members_from_visitors(data: ReportData) -> None:
+    tiles = {t.label.en: t.value.en for t in overview(data)}
+    assert (tiles["Members"], tiles["Visitors"]) == ("240", "60")
+
+
+def test_a_young_shop_is_told_what_is_missing_instead_of_empty_charts(bare: MadeShop) -> None:
+    found = load(bare.project, bare.made)
+    text, drawn = html(found)
+    assert drawn < 12
+    missing = {b.title.en: b.missing.en for b in blocks(sections(found)) if b.missing}
+    assert missing["Quadrant transitions, latest period"] == "Needs at least 7 days of history."
+    assert "Needs at least two runs" in missing["Flow between stages"]
+    for b in blocks(sections(found)):
+        assert b.missing or b.chart or b.table or b.tiles or b.steps or b.groups, b.title
+    assert "需要至少 7 天历史" in text
+
+
+def test_the_pyramid_shows_needs_and_resources_of_every_level(data: ReportData) -> None:
+    (block,) = [b for b in blocks(sections(data)) if b.steps]
+    assert [s.name.en for s in block.steps] == ["Spokesperson", "Repeat", "First purchase", "Follower"]
+    assert all(s.needs and s.resources and s.strategy for s in block.steps)
+
+
+def test_a_held_tag_and_a_raised_alert_stand_at_the_top(text: str) -> None:
+    head = text.split('id="tags"')[0]
+    assert "1 tags held: Scheme quadrant" in head
+    assert "Moving to rare, low value: 6.10%, above the limit 5.00%" in head
+
+
+def test_no_person_is_on_the_page(text: str) -> None:
+    """Neither public ids nor contacts; alert users are counts."""
+    own = text.replace(plotly_script(), "")
+    assert not re.search(r"u0000\d\d", own) and "1380013800" not in own and '"uid"' not in own
+
+
+def test_an_unknown_name_is_shown_as_it_is(data: ReportData) -> None:
+    (block,) = [b for b in blocks(sections(data)) if b.title.en == "Reasons for flags"]
+    assert block.table is not None
+    assert [r[0] for r in block.table.rows][-1] == Text("something else", "something else")
+
+
+def test_values_come_in_declared_order_then_what_else_is_there(made: MadeShop) -> None:
+    words = Vocabulary(made.project.catalogue)
+    assert words.order("value_layer", there={"zinc": 1, "gold": 2}) == [*SCHEMES["value_layer"][0], "zinc"]
+    assert words.value("lifecycle", "no_such") == Text("no_such", "no_such")
+
+
+def test_the_file_is_written_where_exports_go(made: MadeShop, tmp_path: Path) -> None:
+    done = report(made.project, as_of=D)
+    assert done.file == made.folder / "exports" / f"report-{D}.html" and done.bytes == done.file.stat().st_size
+    there = report(made.project, number=1, out=tmp_path / "new" / "r.html", lang="en")
+    assert 'data-lang="en"' in there.file.read_text(encoding="utf-8")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["r.html"]
+
+
+def test_a_day_without_a_release_names_the_days_that_have_one(made: MadeShop) -> None:
+    with pytest.raises(NotThereError, match=f"2026-01-01 has no release; days with a release: {D}"):
+        report(made.project, as_of=D.replace(month=1, day=1))
+    with pytest.raises(HuaxiangError, match=f"release 1 is of {D}, not of 2026-01-01"):
+        report(made.project, as_of=D.replace(month=1, day=1), number=1)
