@@ -10,6 +10,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from sqlglot import exp
@@ -437,8 +438,10 @@ def _breaks_below(name: str, given: list[exp.Expr], use: Use, depth: int) -> Par
     numbers = (use.numbers or {}).get(which, ())
     if not numbers:
         return Part("CAST(NULL AS BIGINT)", "int64")
-    below = " + ".join(f"CAST({x.sql} > {number_literal(b)} AS BIGINT)" for b in numbers)
-    return Part(f"({below})", "int64")
+    points = sorted(Counter(numbers).items())
+    below = [str(n) for n in (0, *accumulate(n for _, n in points))]
+    place = _searched(x.sql, [number_literal(v) for v, _ in points], below, below)
+    return Part(f"(CASE WHEN {x.sql} IS NOT NULL THEN CAST({place} AS BIGINT) END)", "int64")
 
 
 def _statistic(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:
@@ -457,13 +460,26 @@ def _percentile_rank(name: str, given: list[exp.Expr], use: Use, depth: int) -> 
     numbers = (use.numbers or {}).get(which, ())
     if not numbers:
         return Part("CAST(NULL AS DOUBLE)", "float64")
-    # equal points (many users with 0) are compared once, with their number as weight
-    weights = Counter(numbers)
-    terms = []
-    for point, weight in sorted(weights.items()):
-        literal = number_literal(point)
-        terms.append(f"{weight} * (CAST({x.sql} > {literal} AS INTEGER) + CAST({x.sql} >= {literal} AS INTEGER))")
-    return Part(f"(CAST({' + '.join(terms)} AS DOUBLE) / {2 * len(numbers)})", "float64")
+    # twice the points below, and one for each equal: a user exactly on a point stands in its middle
+    points = sorted(Counter(numbers).items())
+    below = [0, *accumulate(n for _, n in points)]
+    inner = [str(2 * n) for n in below]
+    exact = [str(2 * below[i] + n) for i, (_, n) in enumerate(points)]
+    place = _searched(x.sql, [number_literal(v) for v, _ in points], inner, exact)
+    return Part(f"(CASE WHEN {x.sql} IS NOT NULL THEN CAST({place} AS DOUBLE) / {2 * len(numbers)} END)", "float64")
+
+
+def _searched(x: str, points: Sequence[str], between: Sequence[str], exact: Sequence[str]) -> str:
+    """A binary search as nested CASE: ``between[i]`` below the i-th point, ``exact[i]`` on it, the last above all.
+
+    A sum over 99 points took four times as long (112,000 users: 0.19 s against 0.04 s).
+    """
+    if not points:
+        return between[0]
+    i = len(points) // 2
+    low = _searched(x, points[:i], between[: i + 1], exact[:i])
+    high = _searched(x, points[i + 1 :], between[i + 1 :], exact[i + 1 :])
+    return f"CASE WHEN {x} < {points[i]} THEN {low} WHEN {x} = {points[i]} THEN {exact[i]} ELSE {high} END"
 
 
 def _number_at(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:
@@ -514,9 +530,11 @@ def _add_days(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:
 def _rfm_eleven(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:
     _count(name, given, 3)
     r, f, m = _numbers(given, use, depth, name)
-    code = f"(CAST({r.sql} AS BIGINT) * 100 + CAST({f.sql} AS BIGINT) * 10 + CAST({m.sql} AS BIGINT))"
-    arms = " ".join(f"WHEN {code} IN ({', '.join(map(str, c))}) THEN '{s}'" for s, c in rfm.ELEVEN.items())
-    return Part(f"(CASE {arms} END)", "string")
+    segment = {code: name for name, codes in rfm.ELEVEN.items() for code in codes}
+    names = ", ".join(f"'{segment[code]}'" for code in rfm.CODES)
+    scores = " AND ".join(f"{x.sql} BETWEEN 1 AND 5" for x in (r, f, m))
+    place = f"CAST({r.sql} AS BIGINT) * 25 + CAST({f.sql} AS BIGINT) * 5 + CAST({m.sql} AS BIGINT) - 30"
+    return Part(f"(CASE WHEN {scores} THEN ([{names}])[{place}] END)", "string")
 
 
 def _rfm_eight(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:

@@ -22,15 +22,16 @@ from jobs.ingest import ingest
 from jobs.pipeline import run
 from jobs.progress import Steps
 from jobs.project import SETTINGS_FILE, Project
+from jobs.report.page import report as write_report
 from lake import releases
 from lake.engine import Engine, Kind
 from lake.releases import put_if_absent
 from schemas.errors import HuaxiangError, InputError
 
 NOTE = "demo.json"
-BACK_FILLED = (28, 21, 14, 7)
+BACK_FILLED = (28, 7)
 """Days before the last one that are run from the first load, so that flows and alerts have weeks to compare."""
-DAILY = (2, 1, 0)
+DAILY = (1, 0)
 """Days before the last one that arrive, and are run, one after the other."""
 DELIVERED_AT = clock(6, 0)
 """Local time at which a day's files arrive, the morning after."""
@@ -47,6 +48,7 @@ class DemoReport:
     files_taken: int = 0
     users: int = 0
     audiences: list[dict[str, Any]] = field(default_factory=list)
+    page: Path | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     total_seconds: float = 0.0
 
@@ -59,12 +61,14 @@ class DemoReport:
             f"{self.data}: {self.files_taken} new files taken, {len(self.days)} days run{done}, {self.users:,} users profiled.",
             f"Lake (Delta tables): {p / 'lake'}",
             *(f"Audience {a['name']}: {a['rows']:,} rows -> {a['file']}" for a in self.audiences),
+            f"Report / 分群报告 (open in a browser / 用浏览器打开): {self.page}",
             f"Took {self.total_seconds:.1f} s: {spent}",
             "",
             "Try next / 接下来可以试:",
             f"  huaxiang status -p {p}",
             f'  huaxiang sql -p {p} "select scheme, segment, count(*) as users from segments.segments group by all order by all"',
             f"  huaxiang tag list -p {p}",
+            f"  huaxiang gap --target 1000000 -p {p}",
         ]
         if self.audiences:
             name = self.audiences[0]["name"]
@@ -105,6 +109,8 @@ def demo(
             for day in plan:
                 _one_day(project, e, day, plan, deliver, steps, report, audit)
             _audiences(project, e, steps, report)
+        with steps.step("report"):
+            report.page = write_report(project).file
     current = releases.release(project.lake)
     report.users = current.counts.get("users", 0)
     report.seconds = _by_part(steps)

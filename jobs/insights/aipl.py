@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from features.aipl import RANK, SCHEME, STAGES, AiplSettings, StageRates, advancing, asset_value_minor
-from jobs.insights.step import Insight, InsightRun
+from jobs.insights.step import Insight, InsightRun, Row
 from schemas.errors import InputError
 
 TOPIC = "aipl"
@@ -40,7 +40,7 @@ def insight(run: InsightRun) -> Insight:
     if SCHEME not in run.catalogue.schemes or run.as_of not in run.snapshots:
         return Insight()
     settings = run.method("aipl", AiplSettings)
-    figures: list[dict[str, Any]] = []
+    figures: list[Row] = []
     with run.sql() as con:
         users = stage_users(con, run.as_of)
         base = sum(users.values())

@@ -23,7 +23,9 @@ def insight(run: InsightRun) -> Insight:
         return found
     with run.sql() as con:
         for name in ("roles", "share_trees", "share_edges", "share_daily", "touches"):
-            con.execute(f"create temp view day_{name} as select * from fission.{name} where as_of = date '{run.as_of}'")
+            con.execute(
+                f"create or replace temp view day_{name} as select * from fission.{name} where as_of = date '{run.as_of}'"
+            )
         users = con.execute("select count(*) from day_roles").fetchall()[0][0]
         if not users:
             return found

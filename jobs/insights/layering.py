@@ -11,19 +11,21 @@ from features.expressions import parse
 from features.layering import Layering, normalised
 from features.tagging import expression_sql
 from features.tags import Tag
-from jobs.insights.step import Insight, InsightRun
+from jobs.insights.step import Insight, InsightRun, Row
 
 BREAKS = "select name, list(number order by position) from profile.breaks where as_of = ? group by all"
 
 
 def insight(run: InsightRun) -> Insight:
     layered = [t for t in run.catalogue.tags.values() if t.layering is not None]
-    figures: list[dict[str, Any]] = []
+    figures: list[Row] = []
     if not layered or run.as_of not in run.snapshots:
         return Insight()
     with run.sql() as con:
         numbers = {name: tuple(found) for name, found in con.execute(BREAKS, [run.as_of]).fetchall()}
-        con.execute(f"create temp view day as select * from profile.profile where as_of = date '{run.as_of}'")
+        con.execute(
+            f"create or replace temp view day as select * from profile.profile where as_of = date '{run.as_of}'"
+        )
         for tag in layered:
             assert tag.layering is not None
             figures += [

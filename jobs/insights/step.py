@@ -114,11 +114,22 @@ class InsightRun:
 
     @contextmanager
     def sql(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The newest version of every table as SQL views ``layer.table`` (DuckDB streams them; results are small)."""
+        """The newest version of every table as SQL views ``layer.table`` (DuckDB streams them; results are small).
+
+        All topics share one connection: opening it costs a tenth of a second. ``create or replace`` what is temporary.
+        """
+        yield self._connection
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
         from lake.sql import connect
 
-        with connect(self.lake, None) as con:
-            yield con
+        return connect(self.lake, None)
+
+    def close(self) -> None:
+        """Let go of the connection, if there is one."""
+        if "_connection" in self.__dict__:
+            self._connection.close()
 
 
 def run_insights(
@@ -135,8 +146,7 @@ def run_insights(
             lake.ensure(table)
         read = {table: lake.version(table) for table in TABLES.values()}
         whole = Insight()
-        for topic in TOPICS:
-            found: Insight = importlib.import_module(f"jobs.insights.{topic}").insight(run)
+        for found, topic in _found(run):
             whole.figures += [{"item": "", **row, "topic": topic} for row in found.figures]
             whole.curves += [{"series": "", **row} for row in found.curves]
             whole.alerts += found.alerts
@@ -158,6 +168,14 @@ def run_insights(
                 metadata={"as_of": as_of.isoformat()},
             )
     return rows
+
+
+def _found(run: InsightRun) -> Iterator[tuple[Insight, str]]:
+    try:
+        for topic in TOPICS:
+            yield importlib.import_module(f"jobs.insights.{topic}").insight(run), topic
+    finally:
+        run.close()
 
 
 def _stage(name: str, rows: Sequence[Any], as_of: dt.date, folder: Path) -> int:
