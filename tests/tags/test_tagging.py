@@ -220,7 +220,7 @@ def random_users(seed: int, n: int) -> list[dict[str, Any]]:
     return users
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.integers(0, 10**6))
 def test_every_user_has_exactly_one_declared_value_of_every_segmentation(seed: int) -> None:
     users = random_users(seed, 80)
