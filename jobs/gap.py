@@ -18,6 +18,8 @@ from lake.sql import connect
 from schemas.errors import HuaxiangError, NotThereError
 
 MINOR_PER_MAJOR = 100
+LARGEST = Decimal(10) ** 15
+"""Beyond, minor units and the users they need are no exact numbers any more."""
 FIGURES = "select figure, item, number, sample_users from segments.figures where as_of = ? and topic = 'aipl'"
 
 
@@ -77,13 +79,19 @@ def gap(
 
     HuaxiangError names a stage without history or conversion; NotThereError a day without release or figures.
     """
-    if target <= 0:
-        raise HuaxiangError(f"--target is money above 0 in {project.currency}, not {target}")
+    if not target.is_finite() or not 0 < target <= LARGEST:
+        raise HuaxiangError(f"--target is money above 0 and up to {LARGEST:.0e} in {project.currency}, not {target}")
     unknown = [s for s in stages if s not in STAGES]
-    if unknown:
-        raise HuaxiangError(f"no stage {unknown[0]!r}; stages are {', '.join(STAGES)}")
+    if unknown or not stages:
+        raise HuaxiangError(f"no stage {unknown[0] if unknown else ''!r}; stages are {', '.join(STAGES)}")
+    stages = list(dict.fromkeys(stages))
     settings = project.method("aipl", AiplSettings)
     at = release(project.lake, as_of.isoformat() if as_of else None)
+    if "segments.figures" not in at.tables:
+        raise NotThereError(
+            f"release {at.number} ({at.as_of}) is older than the figures of AIPL; run that day again: "
+            f"`huaxiang run --as-of {at.as_of}`"
+        )
     with connect(project.lake, at) as con:
         users, rates, days = _figures(con, at.as_of)
     target_minor = int((target * MINOR_PER_MAJOR).to_integral_value())

@@ -82,6 +82,7 @@ def run(
         raise HuaxiangError("nothing has been ingested yet; put files into the inbox and run `huaxiang ingest`")
     with lock(lake, "run"):
         journal.recover(lake)
+        widen(lake)
         wanted = fingerprint(project, as_of, known_at)
         done = releases.of_day(lake, as_of)
         if done is not None and done.fingerprint == wanted and not (force or refit):
@@ -103,7 +104,7 @@ def run(
                 project, engine, as_of, known_at=known_at, run_id=run_id, progress=advance, audit=audit, refit=refit
             )
         with steps.step(f"{as_of} insights"):
-            insights = run_insights(project, engine, as_of, run_id=run_id, audit=audit)
+            insights = run_insights(project, engine, as_of, run_id=run_id, known_at=known_at, audit=audit)
         remember(lake, project.catalogue)
         tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in RELEASED_LAYERS}
         made = releases.write_release(lake, as_of, run_id, tables, fingerprint=wanted, counts=dict(profile.counts))
@@ -120,6 +121,12 @@ def run(
         journal.finish(lake, run_id)
     taken = {t.name.removeprefix(f"{as_of} "): t.seconds for t in steps.times[first:]}
     return RunReport(as_of, made, already_done=False, steps=taken, warnings=profile.warnings)
+
+
+def widen(lake: Lake) -> None:
+    """Columns that contracts gained since a lake was made are added to its tables, absent for the rows they hold."""
+    for name in lake.versions():
+        lake.ensure(name)
 
 
 def backfill(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import duckdb
 import pyarrow.parquet as pq
 
+from audiences.delivery import MARK
 from features.allow_list import DUCKDB, quoted, text_literal
 from features.catalogue import Catalogue
 from features.tagging import FIXED
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 VIEW = "profile_at"
 FORMATS = {".parquet": "parquet, compression zstd", ".csv": "csv, header"}
+FORMULA = r"^[\s\p{Z}\p{C}]*[=+\-@＝＋－＠]|^[\t\r\n]"
 HISTORY = """
 create view {view} as
 select {day} as as_of, h.uid, u.user_id, cast(null as boolean) as is_member, {columns}
@@ -63,11 +65,26 @@ class PointInTime:
     con: duckdb.DuckDBPyConnection
 
     def write(self, out: Path) -> None:
-        """As Parquet or CSV, by the name's ending; HuaxiangError for another one."""
+        """As Parquet or CSV, by the name's ending; HuaxiangError for another one.
+
+        In a CSV, text that a spreadsheet would run as a formula is marked with an apostrophe, as in audience files.
+        """
         if out.suffix not in FORMATS:
             raise HuaxiangError(f"--out {out}: the name ends in {' or '.join(FORMATS)}")
         out.parent.mkdir(parents=True, exist_ok=True)
-        self.con.execute(f"copy (from {VIEW}) to {text_literal(str(out))} (format {FORMATS[out.suffix]})")
+        rows = f"from {VIEW}"
+        if out.suffix == ".csv":
+            described = self.con.execute(f"describe {VIEW}").fetchall()
+            listed = [_marked(n) if kind == "VARCHAR" else quoted(n) for n, kind, *_ in described]
+            rows = f"select {', '.join(listed)} from {VIEW}"
+        self.con.execute(f"copy ({rows}) to {text_literal(str(out))} (format {FORMATS[out.suffix]})")
+
+
+def _marked(column: str) -> str:
+    c = quoted(column)
+    return (
+        f"case when regexp_matches({c}, {text_literal(FORMULA)}) then {text_literal(MARK)} || {c} else {c} end as {c}"
+    )
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from features.quality import QualitySettings
 from features.tagging import kept_tags, make_plan
 from jobs.overrides import OVERRIDES, Overrides, overrides_of
 from jobs.profile_frozen import BREAKS, Cards, Frozen, Numbers, before_facts, checked_refit, depends_on, frozen
-from jobs.profile_inputs import CHANGES, facts_of, items_of, population
+from jobs.profile_inputs import CHANGES, facts_of, first_day_of_activity, items_of, population
 from jobs.profile_publishing import (
     PROFILE,
     SEGMENTS,
@@ -223,7 +223,7 @@ def update_profile(
         found = frozen(run, items, start)
         past, held = past_of(run, found.fits(catalogue, as_of)), Held()
         found, made, spreads = _computed(run, items, start, found, before, past, held)
-        days = _observed(made, as_of)
+        days = observed_days(first_day_of_activity(lake), as_of)
         _stage_small(run, found, made, past, held, spreads, days)
         if publish:
             after = min((d for d in snapshots if d > as_of), default=None)
@@ -273,11 +273,6 @@ def _profiles(run: ProfileRun, items: Made, found: Frozen, before: dt.date | Non
         "changes_out": str(run.staged[CHANGES]),
     }
     return run.map("jobs.profile_tasks:profile_of_bucket", [{**item, **out, "shared": shared} for item in items])
-
-
-def _observed(made: Sequence[Mapping[str, Any]], as_of: dt.date) -> int:
-    first = min((r["first_day"] for r in made if r["first_day"]), default=None)
-    return observed_days(None if first is None else dt.date.fromisoformat(first), as_of)
 
 
 def _stage_small(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.catalogue import user_tables
@@ -63,6 +64,28 @@ def facts_of(run: ProfileRun, buckets: Mapping[int, list[str]], numbers: Numbers
             item["users"] = sizes[bucket]
         items.append(item)
     return {r["bucket"]: r["path"] for r in run.map("jobs.facts:facts_of_bucket", items)}
+
+
+def first_day_of_activity(lake: Lake) -> dt.date | None:
+    """The day of the first behaviour, from the footers of the earliest period's files; None without any.
+
+    Not the day on which the first person was seen: members may have registered years before the first log.
+    """
+    files = [f for f in lake.files("activity.activity") if f.rows]
+    first = min((f.partition["period"] for f in files), default=None)
+    days = (_least_day(f.path) for f in files if f.partition["period"] == first)
+    return min(days, default=None)
+
+
+def _least_day(path: str) -> dt.date:
+    file = pq.ParquetFile(path)
+    place = file.schema_arrow.get_field_index("day")
+    groups = [file.metadata.row_group(i).column(place).statistics for i in range(file.metadata.num_row_groups)]
+    if all(g is not None and g.has_min_max for g in groups):
+        least: dt.date = min(g.min for g in groups)
+    else:
+        least = pc.min(file.read(columns=["day"])["day"]).as_py()
+    return least
 
 
 def _bucket_sizes(lake: Lake) -> dict[int, int]:

@@ -80,10 +80,9 @@ def profile_of_bucket(item: Item) -> dict[str, Any]:
     """Write one bucket's profile, tag changes and segments; return counts, flows, quality figures and distributions."""
     shared = _shared(item["shared"])
     if not item["users"]:
-        figures: dict[str, Any] = {"first_day": None, "users": 0, "members": 0, "bins": {}, "agreement": []}
+        figures: dict[str, Any] = {"users": 0, "members": 0, "bins": {}, "agreement": []}
         return {"bucket": item["bucket"], **figures, **_compared(None, item, shared)}
     base = base_of(item, shared)
-    first_day = _first_day(base)
     plan = Plan.from_json(shared["plan"])
     columns = profile_columns(plan)
     with _connection() as con:
@@ -99,7 +98,6 @@ def profile_of_bucket(item: Item) -> dict[str, Any]:
     as_of = dt.date.fromisoformat(shared["as_of"])
     return {
         "bucket": item["bucket"],
-        "first_day": first_day,
         "users": len(profile),
         "members": int(np.count_nonzero(is_member)),
         "bins": {t: distribution(profile[t].combine_chunks(), is_member, as_of) for t, _ in plan.tags},
@@ -217,12 +215,6 @@ def _profile(files: Sequence[str], tags: Sequence[Sequence[Any]]) -> pa.Table | 
 
 def _score(card: Mapping[str, Any], values: np.ndarray) -> np.ndarray:
     return assign(ClusterCard.from_json({k: v for k, v in card.items() if k != "spec"}), values)
-
-
-def _first_day(base: pa.Table) -> str | None:
-    name = "attribute.first_seen_day"
-    day = pc.min(base[name]).as_py() if name in base.column_names else None
-    return None if day is None else day.isoformat()
 
 
 # --- what became of them ---

@@ -199,7 +199,7 @@ def read_value(tag: Tag, value: Any, currency: str) -> tuple[str | None, str | N
     if isinstance(value, str) and value in tag.labels:
         return tag.labels[value].zh, tag.labels[value].en
     if value == UNKNOWN:
-        return "未知", "unknown"
+        return "未知", "Unknown"
     if tag.unit == "minor":
         text = f"{value / 100:,.2f} {currency}"
     elif isinstance(value, float):

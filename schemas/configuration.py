@@ -20,6 +20,14 @@ class Settings(BaseModel):
 
 M = TypeVar("M", bound=BaseModel)
 MAX_BYTES = 2_000_000
+MAX_NESTING = 100
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
 def _refuse_duplicates(node: yaml.Node, path: Path) -> None:
@@ -52,8 +60,7 @@ def read_yaml(path: Path) -> tuple[Any, yaml.Node]:
     if len(text) > MAX_BYTES:
         raise ConfigurationError(f"{path}: {len(text):,} characters is more than a configuration file may have")
     try:
-        if any(isinstance(t, yaml.AliasToken) for t in yaml.scan(text, Loader=yaml.CSafeLoader)):
-            raise ConfigurationError(f"{path}: aliases (*name) are not allowed; write the value out")
+        _refuse_aliases_and_depth(text, path)
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
         if node is None:
             raise ConfigurationError(f"{path}: the file is empty")
@@ -63,6 +70,20 @@ def read_yaml(path: Path) -> tuple[Any, yaml.Node]:
         mark = getattr(e, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigurationError(f"{path}{line}: not valid YAML: {getattr(e, 'problem', None) or e}") from None
+
+
+def _refuse_aliases_and_depth(text: str, path: Path) -> None:
+    """Before anything is built from the text: the parser itself recurses, and aliases multiply."""
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.CSafeLoader):
+        if isinstance(token, yaml.AliasToken):
+            raise ConfigurationError(f"{path}: aliases (*name) are not allowed; write the value out")
+        if isinstance(token, _OPENING):
+            depth += 1
+        elif isinstance(token, _CLOSING):
+            depth -= 1
+        if depth > MAX_NESTING:
+            raise ConfigurationError(f"{path}:{token.start_mark.line + 1}: nested more than {MAX_NESTING} deep")
 
 
 def line_of(node: yaml.Node, location: tuple[Any, ...]) -> int:

@@ -83,6 +83,7 @@ def stage_rates(run: InsightRun, con: duckdb.DuckDBPyConnection, start: dt.date)
             "files": files,
             "facts": facts,
             "as_of": run.as_of.isoformat(),
+            "known_at_day": run.known_at_day,
             "zone": run.lake.zone,
             "out": str(run.scratch / "aipl" / f"bucket-{bucket}.parquet"),
         }

@@ -68,6 +68,7 @@ def _facts(run: InsightRun) -> list[str]:
             "files": files,
             "facts": facts,
             "as_of": run.as_of.isoformat(),
+            "known_at_day": run.known_at_day,
             "zone": run.lake.zone,
             "out": str(run.scratch / "brushing" / f"bucket-{bucket}.parquet"),
         }

@@ -74,7 +74,7 @@ def _drawn(
     run: InsightRun, specs: Mapping[str, Break], numbers: Mapping[str, Sequence[float]], settings: LifecycleSettings
 ) -> tuple[list[Row], Row | None]:
     """Rows of the three curves, and the knee of recovery with the gaps it rests on."""
-    gaps = counted(run.lake, run.as_of, run.map, run.scratch / "gaps")
+    gaps = counted(run.lake, run.as_of, run.map, run.scratch / "gaps", run.known_at)
     horizon = max((s.horizon_days or HORIZON_DAYS for s in specs.values()), default=HORIZON_DAYS)
     cuts = _classes(specs, numbers)
     rows = _rows("repurchase", "", lifecycle.repurchase(gaps))

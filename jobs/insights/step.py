@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -78,6 +79,7 @@ class InsightRun:
     engine: Engine
     as_of: dt.date
     run_id: str
+    known_at: dt.datetime | None = None
 
     @property
     def lake(self) -> Lake:
@@ -93,6 +95,11 @@ class InsightRun:
         path = self.lake.scratch(self.run_id) / "insights"
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    @property
+    def known_at_day(self) -> str | None:
+        """The business day of ``known_at``, as map tasks take it: rows of activity learned later do not count."""
+        return None if self.known_at is None else self.known_at.astimezone(ZoneInfo(self.lake.zone)).date().isoformat()
 
     def method(self, name: str, kind: type[M]) -> M:
         return self.project.method(name, kind)
@@ -133,14 +140,20 @@ class InsightRun:
 
 
 def run_insights(
-    project: Project, engine: Engine, as_of: dt.date, *, run_id: str, audit: Audit | None = None
+    project: Project,
+    engine: Engine,
+    as_of: dt.date,
+    *,
+    run_id: str,
+    known_at: dt.datetime | None = None,
+    audit: Audit | None = None,
 ) -> dict[str, int]:
     """Compute and publish the figures, curves, alerts and associations of ``as_of``; gives rows by table.
 
-    The day's profile must be published. ``audit`` stops the run by raising before anything is published.
+    The day's profile must be published. ``known_at`` leaves out rows learned later. ``audit`` stops the run by raising before anything is published.
     """
     lake = project.lake
-    run = InsightRun(project, engine, as_of, run_id)
+    run = InsightRun(project, engine, as_of, run_id, known_at)
     with lock(lake, *TABLES.values()):
         for table in TABLES.values():
             lake.ensure(table)

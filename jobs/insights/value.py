@@ -32,7 +32,9 @@ def insight(run: InsightRun) -> Insight:
             for figure, tag in USERS_OF.items():
                 if tag in run.catalogue.tags:
                     found.figures += _users(con, run, figure, tag)
-    found.associations = associations(run.project, run.engine, run.as_of, run_id=run.run_id).to_pylist()
+    found.associations = associations(
+        run.project, run.engine, run.as_of, run_id=run.run_id, known_at=run.known_at
+    ).to_pylist()
     return found
 
 

@@ -99,7 +99,7 @@ def _numbers(parts: Sequence[Bars], percent: bool) -> dict[str, Any]:
 def _format(most: float, percent: bool) -> str:
     """Percent, thousands with a letter, or decimals, as fine as the greatest number needs."""
     if percent:
-        return ",.0%" if most >= 0.1 else ",.2~%"
+        return ",.0%" if most >= 0.1 else ",.2~%" if most >= 0.001 else ",.4~%"
     return "~s" if most >= 1000 else ",.3~f"
 
 
@@ -220,7 +220,7 @@ def lines(
             {
                 "x": m.x,
                 "yref": "paper",
-                "y": 0.06 + 0.09 * (i % 8) if marks_low else 1.0 - 0.09 * (i % 8),
+                "y": 0.06 + 0.1 * (i % 8) if marks_low else 1.0 - 0.1 * (i % 8),
                 "text": plain(m.name),
                 "showarrow": False,
                 "xanchor": "left",
@@ -248,7 +248,7 @@ def lines(
         layout["xaxis"]["tickformat"] = "%m-%d"
     elif len({x for p in parts for x in p.x}) <= WHOLE:
         layout["xaxis"]["tickvals"] = sorted({x for p in parts for x in p.x})
-    return Chart(tuple(data), layout, 340, says)
+    return Chart(tuple(data), layout, 340 + 15 * max(len(marks) - 4, 0), says)
 
 
 def matrix(

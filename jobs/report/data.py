@@ -96,7 +96,7 @@ class ReportData:
 
     @property
     def observed_days(self) -> int | None:
-        """Days of data that the run could see."""
+        """Days from the first behaviour on, as the run noted them."""
         rows = self.breaks.get("observed_days")
         return int(rows[0]["number"]) if rows else None
 

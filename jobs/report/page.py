@@ -284,7 +284,11 @@ def overview(d: ReportData) -> tuple[Tile, ...]:
     )
     if d.observed_days is not None:
         found.append(
-            Tile(Text("数据天数", "Days of data"), same(count(d.observed_days)), Text("截至本日", "up to this day"))
+            Tile(
+                Text("数据天数", "Days of data"),
+                same(count(d.observed_days)),
+                Text("自首个行为起", "since the first behaviour"),
+            )
         )
     return tuple(found)
 

@@ -5,6 +5,7 @@ A value of a tag is named by the catalogue; here is what no catalogue names. An 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from jobs.report.blocks import Text, same
 
 if TYPE_CHECKING:
     from features.catalogue import Catalogue
+    from features.tags import Tag
 
 KINDS = {
     "static": Text("静态", "static"),
@@ -109,6 +111,7 @@ ALERT_REASONS = {
     "within_limit": Text("在上限之内", "within the limit"),
     "above_limit": Text("超过上限", "above the limit"),
 }
+INTERVAL = re.compile(r"[\[(](-?[\d.]+), (-?[\d.]+)[\])]")
 LEVELS = {"dormant": Text("沉睡", "dormant"), "churned": Text("流失", "churned")}
 
 
@@ -150,6 +153,45 @@ class Vocabulary:
         found = getattr(self.tags.get(tag), what, None) or {}
         text = found.get(value)
         return None if text is None else Text(text.zh, text.en)
+
+
+def interval(tag: Tag, written: str, currency: str) -> Text | None:
+    """A bin of numbers or days (``features.quality``) as people say it; None where it says nothing (thousands of years)."""
+    if tag.unit == "year":
+        return None
+    found = INTERVAL.fullmatch(written)
+    low, high = (float(found[1]), float(found[2])) if found else (_number(written), None)
+    if low is None:
+        return same(written)
+    if tag.type == "date":
+        return _days_ago(int(low), None if high is None else int(high))
+    if tag.type.startswith("int") and tag.unit != "minor" and high is not None:
+        low, high = (low, high - 1) if low >= 0 else (low + 1, high)
+    if tag.unit == "share" and high is not None and low < high:
+        high = max(low, min(high, 1.0))
+    sign = ">= " if written.startswith(">=") else "<= " if written.startswith("<=") else ""
+    ends = [_said(tag, n) for n in dict.fromkeys((low, low if high is None else high))]
+    return same(sign + "–".join(ends) + (f" {currency}" if tag.unit == "minor" else ""))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.removeprefix(">= ").removeprefix("<= "))
+    except ValueError:
+        return None
+
+
+def _said(tag: Tag, n: float) -> str:
+    if tag.unit == "share":
+        return f"{n * 100:g}%"
+    return f"{n / 100 if tag.unit == 'minor' else n:,.10f}".rstrip("0").rstrip(".")
+
+
+def _days_ago(low: int, high: int | None) -> Text:
+    if high is None and low == 0:
+        return Text("当天", "the same day")
+    days = str(low) if high is None or high - low == 1 else f"{low}–{high - 1}"
+    return Text(f"{days} 天前", f"{days} days ago")
 
 
 def group_name(path: tuple[str, ...]) -> Text:

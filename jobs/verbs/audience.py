@@ -25,6 +25,7 @@ from jobs.verbs.session import (
     open_project,
     show_json,
     show_table,
+    target_file,
     verb,
 )
 from lake import releases
@@ -207,7 +208,7 @@ def user(
     at = released(p, None if as_of is None else as_of.date(), release)
     uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=_asker(by), purpose=purpose)
     card = person.card(p, uid, which=at.number, reveal=reveal, requested_by=_asker(by), purpose=purpose)
-    if html is not None:
+    if target_file(html, "--html") is not None:
         write_card(p, card, html, lang)  # type: ignore[arg-type]
     if as_json:
         show_json(card)

@@ -20,6 +20,7 @@ from jobs.verbs.session import (
     show_json,
     show_table,
     stamp,
+    target_file,
     verb,
 )
 
@@ -40,6 +41,7 @@ def profile(
 ) -> None:
     """The profile as it stood on a day: its snapshot, else the process of dynamic tags; with --known-at as known then."""
     p = open_project(project)
+    out = target_file(out, "--out")
     known = stamp(known_at, "--known-at") if known_at else None
     with ExitStack() as stack:
         e = stack.enter_context(engine_of(p, engine)) if known else None

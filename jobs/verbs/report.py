@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jobs.report.page import report as report_step
-from jobs.verbs.session import HERE, AsOfOption, JsonOption, ProjectOption, open_project, show_json, verb
+from jobs.verbs.session import HERE, AsOfOption, JsonOption, ProjectOption, open_project, show_json, target_file, verb
 from schemas.errors import HuaxiangError
 
 
@@ -27,6 +27,7 @@ def report(
     if lang not in ("zh", "en"):
         raise HuaxiangError(f"--lang is zh or en, not {lang!r}")
     day = None if as_of is None else as_of.date()
+    out = target_file(out, "--out")
     made = report_step(open_project(project), as_of=day, number=release, out=out, lang=lang)  # type: ignore[arg-type]
     if as_json:
         show_json(made)

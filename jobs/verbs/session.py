@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -137,6 +138,23 @@ def stamp(text: str, option: str) -> datetime:
 
 def open_project(folder: Path) -> Project:
     return Project.load(folder)
+
+
+def target_file(path: Path | None, option: str) -> Path | None:
+    """A file that a verb is to write, its folders made; HuaxiangError where none can be written there."""
+    if path is None:
+        return None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.name or path.is_dir():
+            raise HuaxiangError(f"{option} {path} is a folder; name a file in it")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except (OSError, ValueError) as e:
+        raise HuaxiangError(f"{option} {path} cannot be written: {getattr(e, 'strerror', None) or e}") from None
+    return path
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def check(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
         if not report.mistakes:
             print(
                 f"{report.tags} tags ({report.segmentations} segmentations) of {report.facts} facts, {report.breaks} "
-                f"frozen numbers and {report.models} models; {report.audiences} audiences"
+                f"frozen numbers and {report.models} model{'' if report.models == 1 else 's'}; {report.audiences} audiences"
             )
         print("No mistakes found." if not report.mistakes else f"{len(report.mistakes)} mistakes.")
     if report.mistakes:

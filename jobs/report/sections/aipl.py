@@ -146,6 +146,8 @@ def _fast(d: ReportData) -> Block:
         "F users from awareness to loyalty; A share that moved up; S members who reach the super-user rule; T super users who "
         "interacted within 180 days.",
     )
+    days = count(d.number("aipl", "horizon_days") or HORIZON)
+    note += Text(f"“上期”与递进看 {days} 天前。", f" Last period and moves: {days} days before.")
     items = {**{k: f for k in FAST for f in d.figure("aipl", k).values()}, **d.figure("aipl", "fast")}
     if not items:
         return Block(

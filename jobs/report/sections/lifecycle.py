@@ -41,18 +41,13 @@ def _cut(d: ReportData, kind: str) -> dict[str, float]:
 def _cuts(d: ReportData) -> Block:
     title = Text("当前切分点", "Cuts in force")
     note = Text(
-        "沉睡与流失按购买天数分级；单位天，购买次数级为购买天数。",
-        "Dormant and churned by class of purchase days; in days, the classes in purchase days.",
+        "按买过的天数分级，买得越多，沉默越早算沉睡与流失；召回拐点之后很少有人回来。",
+        "Users are put in classes by how many days they bought on: the more, the sooner silence counts as dormant and churned. After "
+        "the recovery knee few come back.",
     )
     rows: list[tuple[Cell, ...]] = []
-    for kind, name in (
-        *LEVELS.items(),
-        ("purchase_days", Text("购买天数级", "purchase-day class")),
-        ("recovery", Text("召回拐点", "recovery knee")),
-    ):
-        rows += [
-            (name, Text(f"第 {k} 级", f"class {k}") if k else "–", decimal(n, 1)) for k, n in _cut(d, kind).items()
-        ]
+    for kind, name in (*LEVELS.items(), ("recovery", Text("召回拐点", "recovery knee"))):
+        rows += [(name, _class(d, k), decimal(n, 1)) for k, n in _cut(d, kind).items()]
     if not rows:
         return Block(
             title,
@@ -63,8 +58,22 @@ def _cuts(d: ReportData) -> Block:
                 "No cuts from curves yet; the defaults are 90 and 180 days.",
             ),
         )
-    heads = [Text("切分", "Cut"), Text("级", "Class"), Text("数值", "Number")]
+    heads = [Text("切分", "Cut"), Text("购买天数级", "Class by purchase days"), Text("沉默天数", "Days of silence")]
     return Block(title, note, FIGURES, table=table(heads, rows, first_text=2), shown=True)
+
+
+def _class(d: ReportData, k: str) -> Cell:
+    """A class with the purchase days that it is of."""
+    if not k:
+        return "–"
+    tops = [int(n) for _, n in sorted(_cut(d, "purchase_days").items())]
+    if not k.isdigit() or not tops or int(k) > len(tops) + 1:
+        return Text(f"第 {k} 级", f"class {k}")
+    i = int(k) - 1
+    low = 1 if i == 0 else tops[i - 1] + 1
+    high = None if i == len(tops) else tops[i]
+    days = f"{low}+" if high is None else str(low) if low == high else f"{low}–{high}"
+    return Text(f"第 {k} 级（买过 {days} 天）", f"class {k} ({days} purchase days)")
 
 
 def _side(points: list[Row], name: str) -> list[float | None] | None:

@@ -149,7 +149,7 @@ def _one_layering(d: ReportData, tag: str) -> Block:
     inputs = list(dict.fromkeys(k[2] for k in contributions if k[0] == tag and len(k) == 3))
     parts = [
         charts.Bars(
-            d.words.tag(i),
+            d.words.tag(i) + (f" (w={decimal(weights[i], 2)})" if i in weights else ""),
             n := [contributions.get((tag, v, i)) for v in layers],
             [decimal(x, 3) for x in n],
             charts.SHADES[j % len(charts.SHADES)],
@@ -180,8 +180,9 @@ def _one_layering(d: ReportData, tag: str) -> Block:
 def cross_purchase(d: ReportData) -> Section:
     title = Text("同买的类目", "Categories bought together")
     note = Text(
-        "篮 = 用户 × 窗口；提升度 = P(ab) / (P(a)·P(b))，1 为偶然；至少 30 个共同篮。",
-        "Basket = user × window; lift = P(ab) / (P(a)·P(b)), 1 is chance; at least 30 joint baskets.",
+        "篮 = 一个用户在窗口（默认 180 天）内买过的类目；提升度 = 同买占比 / 各自占比之积，1 为偶然；至少 30 个共同篮。",
+        "Basket = the categories that one user bought within the window (180 days unless set); lift = P(ab) / (P(a)·P(b)), 1 is "
+        "chance; at least 30 joint baskets.",
     )
     intro = Text(
         "哪些类目常被同一批人买，用于推荐下一个类目。", "Which categories the same people buy, to suggest the next one."

@@ -72,7 +72,7 @@ def transitions(
 def quadrants(d: ReportData) -> Section:
     return Section(
         "quadrants",
-        Text("频次 × 价值象限与迁移预警", "Frequency × value quadrants and migration alert"),
+        Text("频次 × 价值象限与迁移预警", "Quadrants and migration alert"),
         Text(
             "以买家中位数切分（严格高于为高）；周期 7 天，不重叠；预警看流向低频低价的占比。",
             "Cut at the buyers' medians (strictly above is high); periods of 7 days that do not overlap; the alert watches the "
@@ -89,6 +89,9 @@ def _matrix(d: ReportData) -> Block:
         "Both days with the same frozen cuts; new and lost users included.",
     )
     found = d.figure("migration", "transition")
+    start = next((a["from_as_of"] for a in d.alerts if a.get("from_as_of")), None)
+    if start is not None:
+        note = Text(f"{start} → {d.as_of}，", f"{start} → {d.as_of}. ") + note
     pairs = {(k.split(">", 1)[0], k.split(">", 1)[1]): int(f.number or 0) for k, f in found.items() if ">" in k}
     if pairs:
         return transitions(d, "quadrant", title, pairs, note, ("segments.figures",))
@@ -164,9 +167,9 @@ def _alerts(d: ReportData) -> Block:
     tiles = tuple(
         Tile(
             NAMES.get(a["alert"], same(a["alert"])),
-            Text("报警", "raised") if a["is_raised"] else Text("正常", "calm"),
+            _state(a),
             _judged(a),
-            "warn" if a["is_raised"] else "calm",
+            "warn" if a["is_raised"] else "calm" if a["limit_number"] is not None else "",
         )
         for a in d.alerts
     )
@@ -182,6 +185,12 @@ def _alerts(d: ReportData) -> Block:
     heads = [Text("预警", "Alert"), Text("从", "From"), Text("到", "To"), Text("涉及用户", "Users concerned")]
     shown = table(heads, moved, first_text=3) if moved else None
     return Block(title, note, source, table=shown, tiles=tiles, shown=True)
+
+
+def _state(alert: Row) -> Text:
+    if alert["is_raised"]:
+        return Text("报警", "raised")
+    return Text("暂不判断", "not judged") if alert["limit_number"] is None else Text("正常", "calm")
 
 
 def _judged(alert: Row) -> Text:
@@ -230,7 +239,10 @@ def flows(d: ReportData) -> Section:
     if not rows:
         block = Block(title, Text("与上一次运行相比。", "Against the run before."), FLOWS, missing=HISTORY, wide=True)
     else:
-        note = since(d) + Text(" 期初 = 未动 + 移动 + 离开。", " Start = stayed + moved + left.")
+        note = since(d) + Text(
+            " 期初 = 未动 + 移动 + 离开；离开的多是查明与他人为同一人而合并的用户。",
+            " Start = stayed + moved + left; who left was mostly found to be the same person as another and merged.",
+        )
         block = Block(title, note, FLOWS, table=table(heads, rows), wide=True, shown=True)
     return Section(
         "flows",

@@ -100,8 +100,8 @@ def _windows(d: ReportData) -> Block:
     title = Text("窗口与历史", "Windows and history")
     days = d.observed_days
     note = Text(
-        f"数据共 {count(days)} 天；窗口更长的标签只看到这么多。",
-        f"{count(days)} days of data; tags with a longer window see no more.",
+        f"自首个行为起共 {count(days)} 天；窗口更长的标签只看到这么多。",
+        f"{count(days)} days since the first behaviour; tags with a longer window see no more.",
     )
     windows = {n: w for n, w in d.project.catalogue.windows.items() if w is not None}
     if days is None or not windows:
@@ -120,5 +120,9 @@ def _windows(d: ReportData) -> Block:
     more = Text(f" 其中 {short} 个标签的窗口长于数据（⚠）。", f" {short} tags have a window longer than the data (⚠).")
     rows = [(t, count(n)) for t, n in zip(labels, numbers, strict=True)]
     return Block(
-        title, note + more, ("profile.breaks",), chart, table([Text("窗口", "Window"), Text("标签", "Tags")], rows)
+        title,
+        note + more,
+        ("profile.breaks",),
+        chart,
+        table([Text("窗口", "Window"), Text("标签", "Tags")], rows),
     )

@@ -137,8 +137,9 @@ def _growth(d: ReportData) -> Block:
 def _k_days(d: ReportData) -> Block:
     title = Text("每日 K 因子", "K factor by day")
     note = Text(
-        "按分享发出日；K = 人均邀请 × 接受率。最近几天的邀请还可能被接受。",
-        "By the day of sharing; K = invites per active user × accepted per invite. Invites of the last days may still be accepted.",
+        "按分享发出日，分母是当日活跃用户，所以低于上面 30 天的 K；K = 人均邀请 × 接受率。最近几天的邀请还可能被接受。",
+        "By the day of sharing, over the users active that day, hence below the K of 30 days above; K = invites per active user × "
+        "accepted per invite. Invites of the last days may still be accepted.",
     )
     source = ("fission.share_daily",)
     days = d.share_days[-90:]

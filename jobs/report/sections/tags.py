@@ -8,7 +8,7 @@ from features.tags import PATHS
 from jobs.report import charts
 from jobs.report.blocks import Block, Section, TagGroup, TagRow, Text, count, decimal, same, share, table
 from jobs.report.data import ReportData
-from jobs.report.words import KINDS, METHODS, VERDICTS, group_name
+from jobs.report.words import KINDS, METHODS, VERDICTS, group_name, interval
 
 if TYPE_CHECKING:
     from features.tags import Tag
@@ -90,11 +90,16 @@ def _values(d: ReportData, tag: Tag) -> tuple[tuple[Text, str], ...]:
     rows = spread.get(True) or spread.get(None) or []
     whole = sum(r["users"] for r in rows)
     shown = [r for r in rows if r["bin"] != "unknown"][:TOP]
-    return tuple((_value(d, tag, r["bin"]), share(r["users"] / whole, 0)) for r in shown)
+    return tuple((said, share(r["users"] / whole, 0)) for r in shown if (said := _value(d, tag, r["bin"])) is not None)
 
 
-def _value(d: ReportData, tag: Tag, value: str) -> Text:
-    return YES[value] if tag.type == "bool" and value in YES else d.words.value(tag.id, value)
+def _value(d: ReportData, tag: Tag, value: str) -> Text | None:
+    """A value, or an interval of numbers; None where the interval says nothing."""
+    if tag.type == "bool":
+        return YES.get(value, same(value))
+    if tag.type == "string":
+        return d.words.value(tag.id, value)
+    return interval(tag, value, d.project.currency)
 
 
 def _coverage(d: ReportData, groups: tuple[TagGroup, ...]) -> Block:

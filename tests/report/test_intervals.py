@@ -1,0 +1,39 @@
+"""Bins of numbers and days as the page says them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobs.report.words import interval
+
+
+def tag(type: str, unit: str | None = None) -> Any:
+    return SimpleNamespace(type=type, unit=unit)
+
+
+@pytest.mark.parametrize(
+    ("of", "written", "zh", "en"),
+    [
+        (tag("int64", "orders"), "[2, 5)", "2–4", "2–4"),
+        (tag("int32", "level"), "[1, 2)", "1", "1"),
+        (tag("int64", "points"), "(-5, -2]", "-4–-2", "-4–-2"),
+        (tag("int64", "minor"), "[200000, 500000)", "2,000–5,000 CNY", "2,000–5,000 CNY"),
+        (tag("int64", "minor"), "0", "0 CNY", "0 CNY"),
+        (tag("float64", "share"), "[0.5, 1)", "50%–100%", "50%–100%"),
+        (tag("float64", "share"), "[1, 2)", "100%", "100%"),
+        (tag("float64", "score"), "[0.2, 0.5)", "0.2–0.5", "0.2–0.5"),
+        (tag("float64", "ratio"), "other", "other", "other"),
+        (tag("date"), "0", "当天", "the same day"),
+        (tag("date"), "[1, 2)", "1 天前", "1 days ago"),
+        (tag("date"), "[20, 50)", "20–49 天前", "20–49 days ago"),
+    ],
+)
+def test_a_bin_reads_as_people_say_it(of: Any, written: str, zh: str, en: str) -> None:
+    assert interval(of, written, "CNY") == (zh, en)
+
+
+def test_thousands_of_years_say_nothing_of_a_year_of_birth() -> None:
+    assert interval(tag("int64", "year"), "[1000, 2000)", "CNY") is None
