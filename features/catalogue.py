@@ -19,9 +19,9 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from features.allow_list import Known, Scope, quoted
 from features.expressions import Expression
 from features.facts import Fact
+from features.sql_parts import Known, Scope, quoted
 from features.tags import FACT_UNITS, NUMBERS, Break, Model, Tag, TagFile
 from schemas.arrow import ARROW
 from schemas.configuration import line_of, nearest, read_yaml, validated
@@ -168,6 +168,11 @@ class Catalogue:
         return {n: b.spec for n, b in self.breaks.items() if b.spec.estimate is not None}
 
     @cached_property
+    def fixed(self) -> dict[str, tuple[float, ...]]:
+        """Breaks whose numbers are declared."""
+        return {n: b.spec.fixed for n, b in self.breaks.items() if b.spec.fixed is not None}
+
+    @cached_property
     def layerings(self) -> tuple[str, ...]:
         """Tags that are layers of a weighted score."""
         return tuple(n for n, t in self.tags.items() if t.layering is not None)
@@ -181,7 +186,7 @@ class Catalogue:
     def rounds(self) -> dict[Node, int]:
         """In which round a break or model can be made, and a tag computed: each frozen number opens the next round.
 
-        Estimates are there before the first round.
+        Estimates and fixed numbers are there before the first round.
         """
         found: dict[Node, int] = {}
         for node in self.order:
@@ -190,7 +195,7 @@ class Catalogue:
         return found
 
     def _opens_round(self, node: Node) -> bool:
-        return node[0] == "model" or (node[0] == "break" and node[1] not in self.estimates)
+        return node[0] == "model" or (node[0] == "break" and node[1] not in {*self.estimates, *self.fixed})
 
     @cached_property
     def windows(self) -> dict[str, int | None]:
@@ -320,7 +325,7 @@ def scope_of(
             columns[name] = Known(t.type, quoted(name), t.unit, t.finite, low, high)
     specs: dict[str, Break] = {n: b.spec if isinstance(b, CheckedBreak) else b for n, b in breaks.items()}
     units = {n: columns[b.of].unit if b.of in columns else "days" for n, b in specs.items() if b.of in (None, *columns)}
-    # an estimate is one number or several ascending ones, so it is both
+    # an estimate, and what is fixed, is one number or several ascending ones, so it is both
     return Scope(
         columns,
         frozenset(n for n, b in specs.items() if b.statistic is None),

@@ -7,7 +7,6 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from features.allow_list import ExpressionError, Scope, fits
 from features.catalogue import (
     RESERVED,
     Catalogue,
@@ -24,6 +23,7 @@ from features.expressions import Expression, parse
 from features.facts import Fact
 from features.layering import expanded
 from features.reach import never_first
+from features.sql_parts import ExpressionError, Scope, fits
 from features.tags import NUMBERS, UNKNOWN, Break, Model, Tag, ValuesOf
 from schemas.configuration import nearest
 from schemas.contracts import contract
@@ -142,7 +142,7 @@ class _Builder:
             if wanted not in self.breaks:
                 known = [n for n, b in self.breaks.items() if b.estimate is not None]
                 self._mistake(place, subject, f"{key}: unknown break {wanted!r}; {nearest(wanted, known)}")
-            elif self.breaks[wanted].estimate is None:
+            elif self.breaks[wanted].estimate is None and self.breaks[wanted].fixed is None:
                 reason = "is made from facts, which would go round in a circle; name a break with an 'estimate'"
                 self._mistake(place, subject, f"{key}: break {wanted!r} {reason}")
             else:
@@ -230,6 +230,9 @@ class _Builder:
             self._mistake(place, subject, f"'of' gives {of.type}; a number is expected")
         if where is not None and where.type != "bool":
             self._mistake(place, subject, f"'where' gives {where.type}; a condition is expected")
+        if spec.fixed is not None:
+            # its numbers wait for nothing; ``of`` says what they are numbers of
+            return CheckedBreak(spec, of, None)
         needs[("break", name)] = self._nodes(of, None) | (set() if where is None else self._nodes(where, None))
         return CheckedBreak(spec, of, where)
 

@@ -27,7 +27,8 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from features.allow_list import DUCKDB, ExpressionError, Scope, Use, render
+from features.allow_list import render
+from features.sql_parts import DUCKDB, ExpressionError, Scope, Use
 from schemas.contracts import Type
 
 MAX_CHARACTERS = 4000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -12,10 +13,11 @@ Estimate = Literal["purchase_day_knees", "silence_cut", "recovery_knee"]
 
 
 class Break(Settings):
-    """Global numbers over the base population, frozen per run: exactly one of three kinds.
+    """Global numbers over the base population, frozen per run: exactly one of four kinds.
 
     - ``quantiles`` (type 7) of ``of``;
     - one ``statistic`` of ``of``;
+    - ``fixed`` numbers that the shop declares, of the unit of ``of`` (fixed cuts of RFM, a fixed comparison value);
     - an ``estimate``: numbers that come from curves over activity (definitions.md section 4), made before the facts.
       ``share``, ``horizon_days`` and ``min_cases`` are its parameters; with too few cases it is ``default``.
 
@@ -27,6 +29,7 @@ class Break(Settings):
     where: str | None = None
     quantiles: tuple[float, ...] | None = None
     statistic: Literal["mean", "median", "min", "max"] | None = None
+    fixed: tuple[float, ...] | None = None
     estimate: Estimate | None = None
     share: float | None = Field(default=None, gt=0, lt=1)
     horizon_days: int | None = Field(default=None, ge=1)
@@ -34,6 +37,20 @@ class Break(Settings):
     default: tuple[float, ...] | None = None
     keep: bool = False
     min_users: int = Field(default=0, ge=0)
+
+    @field_validator("default")
+    @classmethod
+    def _default_ascends(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and (not value or list(value) != sorted(set(value)) or value[0] <= 0):
+            raise ValueError("the default numbers are above 0 and ascend strictly")
+        return value
+
+    @field_validator("fixed")
+    @classmethod
+    def _fixed_ascends(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and (not value or list(value) != sorted(set(value)) or not all(map(isfinite, value))):
+            raise ValueError("fixed numbers ascend strictly")
+        return value
 
     @field_validator("quantiles")
     @classmethod
@@ -44,13 +61,15 @@ class Break(Settings):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Break:
-        kinds = [n for n in ("quantiles", "statistic", "estimate") if getattr(self, n) is not None]
+        kinds = [n for n in ("quantiles", "statistic", "fixed", "estimate") if getattr(self, n) is not None]
         if len(kinds) != 1:
-            raise ValueError("exactly one of 'quantiles', 'statistic' and 'estimate' is expected")
+            raise ValueError("exactly one of 'quantiles', 'statistic', 'fixed' and 'estimate' is expected")
         estimated = [n for n in ("share", "horizon_days", "min_cases", "default") if getattr(self, n) is not None]
         if self.estimate is None:
             if self.of is None:
                 raise ValueError(f"'of' is missing: the number that the {kinds[0]} are of")
+            if self.fixed is not None and (self.where is not None or self.keep or self.min_users):
+                raise ValueError("fixed numbers are made from nobody: 'where', 'keep' and 'min_users' say nothing")
             if estimated:
                 raise ValueError(f"{estimated[0]!r} belongs to an 'estimate'")
             return self

@@ -46,7 +46,7 @@ def _number(tag: Tag, text: str) -> str:
     low, high = tag.bounds
     if (low is not None and value < low) or (high is not None and value > high):
         raise ValueError(
-            f"lies outside the tag's values ({'' if low is None else low} to {'' if high is None else high})"
+            f"lies outside the tag's values ({'any' if low is None else f'{low:g}'} to {'any' if high is None else f'{high:g}'})"
         )
     if isinstance(tag.values, tuple) and value not in tag.values:
         raise ValueError(f"is none of the tag's values; known are {', '.join(map(str, tag.values))}")

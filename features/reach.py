@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlglot import exp
 
-from features.allow_list import Known, Scope
+from features.sql_parts import Known, Scope
 
 MAX_CELLS = 400_000
 TRUE, UNKNOWN, FALSE = 2, 1, 0

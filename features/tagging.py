@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.allow_list import DUCKDB, number_literal, quoted, text_literal
 from features.catalogue import Catalogue, Node
 from features.expressions import Expression, compiled, stored
+from features.sql_parts import DUCKDB, number_literal, quoted, text_literal
 from features.tags import UNKNOWN, Tag, Value
 
 FIXED = ("uid", "user_id", "is_member")

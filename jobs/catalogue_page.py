@@ -178,6 +178,8 @@ def _values(tag: Tag) -> str:
 def _kind_of(spec: object) -> str:
     if estimate := getattr(spec, "estimate", None):
         return f"estimate {estimate}"
+    if fixed := getattr(spec, "fixed", None):
+        return f"fixed {', '.join(f'{n:g}' for n in fixed)}"
     quantiles = getattr(spec, "quantiles", None)
     return f"quantiles {', '.join(f'{q:g}' for q in quantiles)}" if quantiles else str(getattr(spec, "statistic", ""))
 

@@ -32,7 +32,7 @@ NOTE = "demo.json"
 BACK_FILLED = (28, 7)
 """Days before the last one that are run from the first load, so that flows and alerts have weeks to compare."""
 DAILY = (1, 0)
-"""Days before the last one that arrive, and are run, one after the other."""
+"""Days before the last one that are run as they come; the first of them is the day up to which the first load reaches."""
 DELIVERED_AT = clock(6, 0)
 """Local time at which a day's files arrive, the morning after."""
 

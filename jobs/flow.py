@@ -8,7 +8,7 @@ from datetime import date
 from jobs.insights.aipl import flows
 from jobs.project import Project
 from lake.sql import connect
-from schemas.errors import NotThereError
+from schemas.errors import HuaxiangError, NotThereError
 
 DAYS = "select distinct as_of from segments.segments where scheme = ? order by as_of"
 
@@ -43,6 +43,8 @@ def flow(project: Project, scheme: str, first: date, last: date) -> FlowReport:
     catalogue = project.catalogue
     if scheme not in catalogue.schemes:
         raise NotThereError(f"no segmentation {scheme!r}; there are {', '.join(catalogue.schemes)}")
+    if last < first:
+        raise HuaxiangError(f"a flow goes from the older day to the newer one, not from {first} to {last}")
     with connect(project.lake, None) as con:
         days = [row[0] for row in con.execute(DAYS, [scheme]).fetchall()]
         for day in (first, last):

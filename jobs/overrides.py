@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 OVERRIDES = "profile.overrides"
 MANUAL, DECLARED = "manual", "declared"
+SHOWN = 60
 MOST_TOLD, MOST_PROBLEMS_TOLD = 5, 20
 """Rows of one mistake that are told one by one, and mistakes that are; all are counted."""
 READ = ("uid", "tag", "value", "author", "from_day", "until_day", "said_at", "_ingested_at", "_file", "_row")
@@ -269,18 +270,23 @@ def _judge(con: duckdb.DuckDBPyConnection, catalogue: Catalogue) -> None:
     for origin, tag, value in con.execute("select distinct origin, tag, value from said").fetchall():
         checked: dict[str, Any] = {"origin": origin, "tag": tag, "value": value, "stated": None, "problem": None}
         if tag not in catalogue.tags:
-            checked["problem"] = f"names no tag: {tag!r}; {nearest(tag, sorted(catalogue.tags))}"
+            checked["problem"] = f"names no tag: {_short(tag)!r}; {nearest(tag, sorted(catalogue.tags))}"
         else:
             try:
                 checked["stated"] = stated(catalogue.tags[tag], value)
             except ValueError as e:
                 # an answer may say something private: it stays in silver
-                shown = f"{value!r} " if origin == MANUAL else "the answer "
+                shown = f"{_short(value)!r} " if origin == MANUAL else "the answer "
                 checked["problem"] = f"tag {tag!r}: {shown}{e}"
         checks.append(checked)
     names = ("origin", "tag", "value", "stated", "problem")
     con.register("checks", pa.Table.from_pylist(checks, pa.schema([(n, pa.string()) for n in names])))
     con.execute(PROBLEMS)
+
+
+def _short(given: str) -> str:
+    """What a sheet says, as long as a line of a log can take."""
+    return given if len(given) <= SHOWN else given[:SHOWN] + "…"
 
 
 def _refused(con: duckdb.DuckDBPyConnection) -> list[str]:

@@ -22,8 +22,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from audiences.delivery import MARK
-from features.allow_list import DUCKDB, quoted, text_literal
 from features.catalogue import Catalogue
+from features.sql_parts import DUCKDB, quoted, text_literal
 from features.tagging import FIXED
 from jobs.pipeline import new_run_id
 from jobs.profile import run_profile

@@ -87,6 +87,7 @@ def before_facts(run: ProfileRun, refit: Sequence[str]) -> Frozen:
     found = _stored_numbers(run.lake, wanted, run.as_of)
     numbers = {n: values for n, (values, _) in found.items()}
     fitted_on = {n: day for n, (_, day) in found.items()}
+    numbers |= catalogue.fixed
     estimates = {n: spec for n, spec in catalogue.estimates.items() if n not in numbers}
     if estimates:
         from jobs.estimates import estimated

@@ -123,6 +123,8 @@ def _text(catalogue: Catalogue, node: Node) -> str:
         spec = catalogue.breaks[name].spec
         if spec.estimate is not None:
             return f"{spec.estimate} from curves over activity"
+        if spec.fixed is not None:
+            return f"fixed at {', '.join(f'{n:g}' for n in spec.fixed)}"
         what = f"{len(spec.quantiles)} quantiles" if spec.quantiles else str(spec.statistic)
         return f"{what} of {spec.of}" + (f" where {spec.where}" if spec.where else "")
     model = catalogue.models[name].spec

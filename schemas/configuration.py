@@ -13,9 +13,9 @@ from schemas.errors import ConfigurationError
 
 
 class Settings(BaseModel):
-    """Base of every configuration model: cannot be changed after loading, refuses keys it does not know."""
+    """Base of every configuration model: cannot be changed after loading, refuses keys it does not know and numbers that are none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
 
 M = TypeVar("M", bound=BaseModel)

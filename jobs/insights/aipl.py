@@ -77,19 +77,7 @@ def stage_rates(run: InsightRun, con: duckdb.DuckDBPyConnection, start: dt.date)
         {"id": "orders", "from": ["pay"], "measure": "orders", "agg": "count", "window": window},
         {"id": "net_amount", "from": ["pay"], "measure": "net_amount", "agg": "sum", "window": window},
     ]
-    items = [
-        {
-            "bucket": bucket,
-            "files": files,
-            "facts": facts,
-            "as_of": run.as_of.isoformat(),
-            "known_at_day": run.known_at_day,
-            "zone": run.lake.zone,
-            "out": str(run.scratch / "aipl" / f"bucket-{bucket}.parquet"),
-        }
-        for bucket, files in run.by_bucket("activity.activity").items()
-    ]
-    paths = [r["path"] for r in run.map("jobs.facts:facts_of_bucket", items)]
+    paths = run.facts("aipl", facts)
     if not paths:
         return []
     con.execute(f"create or replace temp view facts as select * from read_parquet({paths!r})")

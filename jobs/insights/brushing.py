@@ -62,19 +62,7 @@ def _facts(run: InsightRun) -> list[str]:
         for view, flagged in VIEWS.items()
         for name, (measure, agg) in measures.items()
     ]
-    items = [
-        {
-            "bucket": bucket,
-            "files": files,
-            "facts": facts,
-            "as_of": run.as_of.isoformat(),
-            "known_at_day": run.known_at_day,
-            "zone": run.lake.zone,
-            "out": str(run.scratch / "brushing" / f"bucket-{bucket}.parquet"),
-        }
-        for bucket, files in run.by_bucket("activity.activity").items()
-    ]
-    return [str(r["path"]) for r in run.map("jobs.facts:facts_of_bucket", items)]
+    return run.facts("brushing", facts)
 
 
 def _compared(views: dict[str, tuple[int, int, int]]) -> list[Row]:

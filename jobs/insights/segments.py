@@ -9,7 +9,7 @@ left out where the shop's catalogue has not the three tags they are made of.
 
 from __future__ import annotations
 
-from features.allow_list import quoted
+from features.sql_parts import quoted
 from jobs.insights.step import Insight, InsightRun, Row
 
 RECENCY, FREQUENCY, MONETARY = "days_since_last_purchase", "purchase_days_365d", "net_amount_365d"

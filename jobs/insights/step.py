@@ -114,6 +114,22 @@ class InsightRun:
             found.setdefault(int(f.partition["bucket"]), []).append(f.path)
         return dict(sorted(found.items()))
 
+    def facts(self, name: str, declared: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Declared facts of every user as of the day: a file a bucket, below ``name`` in the scratch folder."""
+        items = [
+            {
+                "bucket": bucket,
+                "files": files,
+                "facts": list(declared),
+                "as_of": self.as_of.isoformat(),
+                "known_at_day": self.known_at_day,
+                "zone": self.lake.zone,
+                "out": str(self.scratch / name / f"bucket-{bucket}.parquet"),
+            }
+            for bucket, files in self.by_bucket("activity.activity").items()
+        ]
+        return [str(r["path"]) for r in self.map("jobs.facts:facts_of_bucket", items)]
+
     @cached_property
     def snapshots(self) -> list[dt.date]:
         """Days whose profile is there, oldest first."""

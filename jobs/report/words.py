@@ -190,8 +190,11 @@ def _said(tag: Tag, n: float) -> str:
 def _days_ago(low: int, high: int | None) -> Text:
     if high is None and low == 0:
         return Text("当天", "the same day")
+    if high is not None and high <= 0:
+        ahead = str(-high) if high - low == 1 else f"{-high}–{-low - 1}"
+        return Text(f"{ahead} 天后", f"in {ahead} day{'' if ahead == '1' else 's'}")
     days = str(low) if high is None or high - low == 1 else f"{low}–{high - 1}"
-    return Text(f"{days} 天前", f"{days} days ago")
+    return Text(f"{days} 天前", f"{days} day{'' if days == '1' else 's'} ago")
 
 
 def group_name(path: tuple[str, ...]) -> Text:

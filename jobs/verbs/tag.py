@@ -21,6 +21,7 @@ from jobs.verbs.session import (
     verb,
 )
 
+MOST_WARNINGS = 20
 tag = typer.Typer(no_args_is_help=True, help="The catalogue of tags.")
 NameArgument = Annotated[str, typer.Argument(help="Id of the tag.")]
 KINDS = {
@@ -71,8 +72,10 @@ def check(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
     if as_json:
         show_json(report)
     else:
-        for w in report.warnings:
+        for w in report.warnings[:MOST_WARNINGS]:
             print(f"warning: {w}")
+        if len(report.warnings) > MOST_WARNINGS:
+            print(f"{len(report.warnings) - MOST_WARNINGS} further warnings; --json shows all")
         for m in report.mistakes:
             print(m)
         if not report.mistakes:

@@ -27,7 +27,8 @@ def tag(type: str, unit: str | None = None) -> Any:
         (tag("float64", "score"), "[0.2, 0.5)", "0.2–0.5", "0.2–0.5"),
         (tag("float64", "ratio"), "other", "other", "other"),
         (tag("date"), "0", "当天", "the same day"),
-        (tag("date"), "[1, 2)", "1 天前", "1 days ago"),
+        (tag("date"), "[1, 2)", "1 天前", "1 day ago"),
+        (tag("date"), "(-20, -10]", "10–19 天后", "in 10–19 days"),
         (tag("date"), "[20, 50)", "20–49 天前", "20–49 days ago"),
     ],
 )

@@ -216,7 +216,7 @@ def test_every_mistake_of_every_file_is_told_at_once(tmp_path: Path) -> None:
     ("breaks", "message"),
     [
         ("{of: orders_9d, quantiles: [0.8, 0.2]}", "quantiles ascend strictly between 0 and 1"),
-        ("{of: orders_9d}", "exactly one of 'quantiles', 'statistic' and 'estimate' is expected"),
+        ("{of: orders_9d}", "exactly one of 'quantiles', 'statistic', 'fixed' and 'estimate' is expected"),
         ("{of: last_buy, statistic: mean}", "break 'more': 'of' gives date; a number is expected"),
         (
             "{of: orders_9d, where: orders_9d, statistic: mean}",

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.allow_list import ExpressionError, Known, Scope
 from features.expressions import compiled, parse, stored
 from features.rfm import EIGHT, segment_of
+from features.sql_parts import ExpressionError, Known, Scope
 
 SCOPE = Scope(
     {

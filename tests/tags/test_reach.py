@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.allow_list import Known, Scope
 from features.expressions import compiled, parse
 from features.reach import never_first
+from features.sql_parts import Known, Scope
 
 SCOPE = Scope(
     {
