@@ -10,7 +10,8 @@ import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -160,11 +161,30 @@ def remote(address: str) -> SparkSession:
     """A session of its own at a Spark Connect address."""
     # Its handlers run in every child that is forked, and now and then kill the one that becomes Spark's JVM.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    from pyspark.sql.connect.session import SparkSession as RemoteSession
+    with _named_main():
+        from pyspark.sql.connect.session import SparkSession as RemoteSession
 
     # Functions of pyspark.sql choose their dialect by this variable, not by the session.
     os.environ[_MODE] = "1"
     return RemoteSession.builder.remote(address).create()
+
+
+@contextmanager
+def _named_main() -> Iterator[None]:
+    """A main module with a file, while Spark Connect is imported.
+
+    It takes a process without one (``python -c``, a worker of a test run) for its own doctests, looks for a whole Spark,
+    and ends the process where there is only the client.
+    """
+    main = sys.modules["__main__"]
+    nameless = main.__spec__ is None and not hasattr(main, "__file__")
+    if nameless:
+        main.__file__ = ""
+    try:
+        yield
+    finally:
+        if nameless:
+            del main.__file__
 
 
 def _connected(address: str, cores: int) -> Session:

@@ -109,7 +109,7 @@ export: {columns: [user_id, citty]}
         ("{tag: orders_ever, below: 0}", "can never match: 'orders_ever' takes values from 0"),
         ("{tag: orders_ever, above: 3, below: 3}", "can never match"),
         ("{tag: orders_ever, between: [5, 2]}", "between goes from the smaller to the greater"),
-        ("{tag: mean_gap, above: .nan}", "is a number, given nan"),
+        ("{tag: mean_gap, above: .nan}", "given: nan"),
         ("{tag: is_follower, is: 1}", "'is_follower' is true or false, given 1"),
         ("{tag: is_follower, above: 0}", "is true or false; it can be compared with is"),
         ("{tag: last_purchase_day, above: soon}", "is a date such as 2026-03-01, given 'soon'"),
