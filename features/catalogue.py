@@ -230,6 +230,19 @@ class Catalogue:
             if w is not None and w > observed_days
         ]
 
+    def window_summary(self, observed_days: int) -> list[str]:
+        """``window_warnings`` in one line per window, for a run that only has to say that they are there."""
+        tags: dict[int, list[str]] = {}
+        for n, w in self.windows.items():
+            if w is not None and w > observed_days:
+                tags.setdefault(w, []).append(n)
+        return [
+            f"{len(names)} tags look back {w} days, longer than the {observed_days} days of data: "
+            + ", ".join(names[:3])
+            + (" ... (`huaxiang tag check` lists them)" if len(names) > 3 else "")
+            for w, names in sorted(tags.items())
+        ]
+
     @cached_property
     def version(self) -> str:
         """SHA-256 of everything declared; equal catalogues give equal versions."""

@@ -160,6 +160,9 @@ def _of_history(
     if not earlier:
         first = f"the first day is {days[0]}" if days else "no day has been run"
         raise NotThereError(f"there is no profile as early as {as_of}; {first}. --known-at computes one")
+    newest = max(f.partition["as_of"] for f in lake.files(PROFILE))
+    if as_of > newest:
+        raise NotThereError(f"{as_of} has not been run yet; the newest day is {newest}")
     given = [n for n in wanted if catalogue.tags[n].kind == "dynamic"]
     missing = [n for n in wanted if n not in given]
     if not given:

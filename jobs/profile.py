@@ -236,7 +236,7 @@ def update_profile(
             users=sum(r["users"] for r in made),
             members=sum(r["members"] for r in made),
             counts=_counts(catalogue, made),
-            warnings=(*warnings_of(past, held), *run.overrides.warnings, *catalogue.window_warnings(days)),
+            warnings=(*warnings_of(past, held), *run.overrides.warnings, *catalogue.window_summary(days)),
             versions={table: lake.version(table) for table in TABLES},
             held=dict(held.since),
             staged={} if publish else staged_folders(run),

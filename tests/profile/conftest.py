@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import uuid
 from datetime import date, timedelta
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from features.catalogue import Catalogue, load_catalogue
 from jobs.activity import run_activity
@@ -75,6 +77,16 @@ class Shop:
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
     return load_catalogue(sorted(TAGS.glob("*.yaml")))
+
+
+@pytest.fixture(scope="session")
+def few_tags(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
+    """Purchases, lifecycle and three tags of members: a quarter of the catalogue, for tests that need no more."""
+    member = yaml.safe_load((TAGS / "member.yaml").read_text(encoding="utf-8"))
+    member["tags"] = [t for t in member["tags"] if t["id"] in ("member_tier", "register_city", "user_kind")]
+    path = tmp_path_factory.mktemp("tags") / "member.yaml"
+    path.write_text(json.dumps({k: member[k] for k in ("defaults", "tags")}, ensure_ascii=False), encoding="utf-8")
+    return load_catalogue([TAGS / "purchase.yaml", TAGS / "lifecycle.yaml", path])
 
 
 @pytest.fixture

@@ -125,6 +125,8 @@ def test_a_day_whose_snapshot_is_gone_comes_from_the_process_of_dynamic_tags(
         given_at(shop, DAY, tags=["opted"])
     with pytest.raises(NotThereError, match=f"the first day is {DAY}"):
         given_at(shop, "2026-03-01")
+    with pytest.raises(NotThereError, match="2026-04-30 has not been run yet; the newest day is 2026-03-26"):
+        given_at(shop, "2026-04-30")
 
 
 def test_it_is_written_as_parquet_or_csv(late: tuple[Shop, Any], tmp_path: Path) -> None:

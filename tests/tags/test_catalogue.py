@@ -345,6 +345,8 @@ def test_windows_look_through_everything_a_tag_builds_on(tmp_path: Path) -> None
     assert len(catalogue.window_warnings(8)) == 3
     assert catalogue.window_warnings(8)[0].endswith("tag 'a': its window of 9 days is longer than the 8 days of data")
     assert catalogue.window_warnings(9) == []
+    assert catalogue.window_summary(8)[0].startswith("3 tags look back 9 days, longer than the 8 days of data: a")
+    assert catalogue.window_summary(9) == []
 
 
 def test_frozen_numbers_open_rounds(tmp_path: Path) -> None:
