@@ -22,7 +22,7 @@ IN_CI = os.environ.get("CI", "").lower() == "true"
 
 # Slow machines are no failures, and a failure must be the same on every machine.
 _SAME_EVERYWHERE = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("quick", _SAME_EVERYWHERE, max_examples=15)
+settings.register_profile("quick", _SAME_EVERYWHERE, max_examples=8)
 settings.register_profile("thorough", _SAME_EVERYWHERE, max_examples=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough"))
 

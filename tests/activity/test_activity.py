@@ -122,6 +122,7 @@ def test_a_guest_order_belongs_to_nobody_else(shop: Shop) -> None:
     assert len({r["uid"] for r in shop.rows("order")}) == 3
 
 
+@pytest.mark.slow
 def test_a_newer_version_of_an_order_takes_the_place_of_the_older(shop: Shop) -> None:
     shop.write("orders", order())
     shop.write("order_lines", line())
@@ -150,6 +151,7 @@ def test_opening_a_share_is_the_openers_and_is_credited_to_the_sharer(shop: Shop
     assert [r["peer_uid"] for r in shop.rows("share")] == [-1]
 
 
+@pytest.mark.slow
 def test_an_order_through_a_share_is_credited_once_it_is_paid_and_until_it_is_void(shop: Shop) -> None:
     shop.write("orders", order("o1", paid_at=at("2026-03-06 00:05")), order("o2"))
     shop.write("order_lines", line("o1"), line("o2"))
@@ -181,6 +183,7 @@ def test_only_the_slices_that_new_rows_touch_are_rewritten(shop: Shop) -> None:
     assert shop.run().slices_rebuilt == 0
 
 
+@pytest.mark.slow
 def test_merging_two_persons_appends_the_younger_ones_rows_to_the_elder(shop: Shop) -> None:
     shop.write(
         "browse", {"event_id": "e1", "behaviour": "view", "member_id": "m1", "occurred_at": at("2026-02-03 10:00")}
