@@ -241,9 +241,7 @@ def con(shop: Shop) -> Iterator[duckdb.DuckDBPyConnection]:
         yield found
 
 
-@pytest.mark.parametrize(
-    "as_of", [DAYS[0], *(pytest.param(d, marks=pytest.mark.slow) for d in DAYS[1:])], ids=str
-)
+@pytest.mark.parametrize("as_of", [DAYS[0], *(pytest.param(d, marks=pytest.mark.slow) for d in DAYS[1:])], ids=str)
 def test_every_windowed_fact_equals_sql_over_silver(shop: Shop, con: duckdb.DuckDBPyConnection, as_of: date) -> None:
     facts = declared()
     found = shop.facts(facts, as_of)
