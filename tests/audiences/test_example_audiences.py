@@ -9,12 +9,12 @@ import pytest
 
 from audiences.compiler import compile_audience
 from audiences.language import read_folder
-from features.catalogue import load_catalogue
 from jobs.audience_columns import attributes, facts_of
+from tests import shipped
 
 CONF = Path(__file__).parents[2] / "conf"
 AUDIENCES = read_folder(CONF / "audiences")
-CATALOGUE = attributes(load_catalogue(sorted((CONF / "tags").glob("*.yaml"))))
+CATALOGUE = attributes(shipped.catalogue())
 
 
 def test_there_are_four() -> None:

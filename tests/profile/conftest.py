@@ -19,6 +19,7 @@ from jobs.profile import ProfileReport, update_profile
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.sql import connect
+from tests import shipped
 from tests.silver import at, write_silver
 
 ZONE = "Asia/Shanghai"
@@ -76,7 +77,7 @@ class Shop:
 
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
-    return load_catalogue(sorted(TAGS.glob("*.yaml")))
+    return shipped.catalogue()
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from features.catalogue import load_catalogue
 from jobs.catalogue_page import catalogue_page, dictionary_page
 from schemas.contracts import contracts
+from tests import shipped
 
 ROOT = Path(__file__).parents[2]
-CATALOGUE = load_catalogue(sorted((ROOT / "conf" / "tags").glob("*.yaml")))
+CATALOGUE = shipped.catalogue()
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from audiences.language import read_folder
-from features.catalogue import load_catalogue
 from features.sources import load_mappings
 from features.tags import PATHS, UNKNOWN
 from simulator.surveys import NOTES, QUESTIONS
+from tests import shipped
 
 CONF = Path(__file__).parents[2] / "conf"
-CATALOGUE = load_catalogue(sorted((CONF / "tags").glob("*.yaml")))
+CATALOGUE = shipped.catalogue()
 TAGS = CATALOGUE.tags
 LEAVES = [(group, leaf) for group, leaves in PATHS.items() for leaf in leaves]
 SOURCES = {m.feed: m for m in load_mappings(sorted((CONF / "sources").glob("*.yaml")))}

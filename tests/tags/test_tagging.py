@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -15,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.breaks import Counted, counted, mean, quantiles
-from features.catalogue import Catalogue, fact_type, load_catalogue
+from features.catalogue import Catalogue, fact_type
 from features.frozen_numbers import Break
 from features.rfm import EIGHT, segment_of
 from features.tagging import (
@@ -31,9 +30,10 @@ from features.tagging import (
 from jobs.profile_tasks import _score
 from models.clusters import fit
 from schemas.arrow import ARROW
+from tests import shipped
 
 AS_OF = dt.date(2026, 3, 31)
-CATALOGUE = load_catalogue(sorted((Path(__file__).parents[2] / "conf" / "tags").glob("*.yaml")))
+CATALOGUE = shipped.catalogue()
 
 
 @pytest.fixture(scope="module")
