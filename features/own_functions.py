@@ -23,19 +23,19 @@ def _frozen_name(name: str, node: exp.Expr, known: frozenset[str], use: Use) -> 
     return str(node.this)
 
 
-def _unit_of_frozen(which: str, use: Use) -> Part:
-    return Part("", "float64", use.scope.units.get(which))
-
-
-def _breaks_below(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:
+def _against_break(name: str, given: list[exp.Expr], use: Use, depth: int) -> tuple[Part, list[tuple[float, int]]]:
+    """The number asked about, and the frozen numbers of the break it is held against: ascending, each with its count."""
     _count(name, given, 2)
     (x,) = numbers_in(given[:1], use, depth, name)
     which = _frozen_name(name, given[1], use.scope.breaks, use)
-    common_unit([x, _unit_of_frozen(which, use)], f"{name}(.., {which!r})")
-    numbers = (use.numbers or {}).get(which, ())
-    if not numbers:
+    common_unit([x, Part("", "float64", use.scope.units.get(which))], f"{name}(.., {which!r})")
+    return x, sorted(Counter((use.numbers or {}).get(which, ())).items())
+
+
+def _breaks_below(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:
+    x, points = _against_break(name, given, use, depth)
+    if not points:
         return Part("CAST(NULL AS BIGINT)", "int64")
-    points = sorted(Counter(numbers).items())
     below = [str(n) for n in (0, *accumulate(n for _, n in points))]
     place = _searched(x.sql, [number_literal(v) for v, _ in points], below, below)
     return Part(f"(CASE WHEN {x.sql} IS NOT NULL THEN CAST({place} AS BIGINT) END)", "int64")
@@ -50,20 +50,15 @@ def _statistic(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:
 
 
 def _percentile_rank(name: str, given: list[exp.Expr], use: Use, depth: int) -> Part:
-    _count(name, given, 2)
-    (x,) = numbers_in(given[:1], use, depth, name)
-    which = _frozen_name(name, given[1], use.scope.breaks, use)
-    common_unit([x, _unit_of_frozen(which, use)], f"{name}(.., {which!r})")
-    numbers = (use.numbers or {}).get(which, ())
-    if not numbers:
+    x, points = _against_break(name, given, use, depth)
+    if not points:
         return Part("CAST(NULL AS DOUBLE)", "float64")
     # twice the points below, and one for each equal: a user exactly on a point stands in its middle
-    points = sorted(Counter(numbers).items())
     below = [0, *accumulate(n for _, n in points)]
     inner = [str(2 * n) for n in below]
     exact = [str(2 * below[i] + n) for i, (_, n) in enumerate(points)]
     place = _searched(x.sql, [number_literal(v) for v, _ in points], inner, exact)
-    return Part(f"(CASE WHEN {x.sql} IS NOT NULL THEN CAST({place} AS DOUBLE) / {2 * len(numbers)} END)", "float64")
+    return Part(f"(CASE WHEN {x.sql} IS NOT NULL THEN CAST({place} AS DOUBLE) / {2 * below[-1]} END)", "float64")
 
 
 def _searched(x: str, points: Sequence[str], between: Sequence[str], exact: Sequence[str]) -> str:
