@@ -22,7 +22,7 @@ demo: $(VENV)/.base ## a shop from raw logs to audience files, in its own folder
 test: $(VENV)/.dev $(VENV)/.airflow ## every test: Spark, Airflow and Great Expectations included
 	@$(MAKE) --no-print-directory setup-spark || [ "$$CI" != true ]
 	@.ci/browser.sh
-	@$(TEST_JAVA) $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(TEST_JAVA) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types and the quick tests; under two minutes
 	@$(BIN)/ruff format --check --quiet --output-format concise . || { echo "run: make format"; exit 1; }

@@ -97,6 +97,7 @@ def activity(parts: list[Rows]) -> pa.Table:
             "peer_uid": peer,
             "valid_from_day": days,
             "void_day": pa.nulls(n, pa.date32()),
+            "void_known_day": pa.nulls(n, pa.date32()),
             "flagged_day": pa.nulls(n, pa.date32()),
             "known_day": days,
         }

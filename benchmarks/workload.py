@@ -187,7 +187,7 @@ def _as_activity(bucket: int, parts: list[dict[str, np.ndarray]]) -> pa.Table:
     found["channel_code"] = 1 + found["occurred_at"] // 1_000_000 % 3
     found["seller_code"] = 1 + found["sku_code"] % 50
     found["detail_code"] = np.zeros(count, np.int64)
-    found["known_day"] = found["day"]
+    found["known_day"], found["void_known_day"] = found["day"], found["void_day"]
     schema = arrow_schema(contract("activity.activity"))
     arrays = []
     for field in schema:
@@ -195,7 +195,7 @@ def _as_activity(bucket: int, parts: list[dict[str, np.ndarray]]) -> pa.Table:
             arrays.append(pa.nulls(count, field.type))
             continue
         values = found[field.name]
-        mask = values == 0 if field.name == "void_day" else None
+        mask = values == 0 if field.name in ("void_day", "void_known_day") else None
         if pa.types.is_date32(field.type):
             arrays.append(pa.array(values.astype(np.int32), mask=mask).view(field.type))
         elif pa.types.is_timestamp(field.type):

@@ -40,6 +40,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("peer_uid", "bigint"),
     ("valid_from_day", "date"),
     ("void_day", "date"),
+    ("void_known_day", "date"),
     ("flagged_day", "date"),
     ("known_day", "date"),
 )
@@ -49,17 +50,32 @@ def bucket_of(uid: Column) -> Column:
     return F.floor(uid / F.lit(USERS_PER_BUCKET)).cast("int")
 
 
+def learned(versions: DataFrame) -> DataFrame:
+    """Of every version of the orders when each order, its payment and its cancellation were first delivered."""
+
+    def first(condition: Column) -> Column:
+        return F.min(F.when(condition, F.col("_ingested_at")))
+
+    return versions.groupBy("order_id").agg(
+        F.min("_ingested_at").alias("ordered_known_at"),
+        first(F.col("paid_at").isNotNull()).alias("paid_known_at"),
+        first(F.col("cancelled_at").isNotNull()).alias("cancelled_known_at"),
+    )
+
+
 def order_facts(
-    orders: DataFrame, lines: DataFrame, refunds: DataFrame, paid_known: DataFrame, flags: DataFrame, zone: str
+    orders: DataFrame, lines: DataFrame, refunds: DataFrame, known: DataFrame, flags: DataFrame, zone: str
 ) -> DataFrame:
     """Per order: when it was paid, from which day it counts no more, and from which it is held for brushing.
 
     An order is void from the day on which it was cancelled, or on which its refunds reached its net amount, or, when
-    its lines are worth nothing, from the start. ``paid_known`` has the ingest stamp at which the payment was learned,
-    ``flags`` order_id and flagged_day of held orders.
+    its lines are worth nothing, from the start; ``void_known_day`` is when the last of what made it so was delivered.
+    ``known`` are the stamps of ``learned``, ``flags`` order_id and flagged_day of held orders.
     """
     worth = lines.groupBy("order_id").agg(F.sum("net_amount_minor").alias("order_net_minor"))
-    back = refunds.filter("order_id is not null").select("order_id", "refunded_at", "refund_id", "refund_amount_minor")
+    back = refunds.filter("order_id is not null").select(
+        "order_id", "refunded_at", "refund_id", "refund_amount_minor", "_ingested_at"
+    )
     running = (
         Window.partitionBy("order_id")
         .orderBy("refunded_at", "refund_id")
@@ -67,15 +83,26 @@ def order_facts(
     )
     whole = (
         back.withColumn("back_minor", F.sum("refund_amount_minor").over(running))
+        .withColumn("back_known_at", F.max("_ingested_at").over(running))
         .join(worth, "order_id")
         .filter("back_minor >= order_net_minor")
         .groupBy("order_id")
-        .agg(F.min("refunded_at").alias("whole_refund_at"))
+        .agg(F.min("refunded_at").alias("whole_refund_at"), F.min("back_known_at").alias("whole_refund_known_at"))
     )
-    joined = orders.join(worth, "order_id", "left").join(whole, "order_id", "left").join(paid_known, "order_id", "left")
-    joined = joined.join(flags, "order_id", "left")
-    paid_day = business_day(F.col("paid_at"), zone)
-    worthless = F.when(F.coalesce(F.col("order_net_minor"), F.lit(0)) <= 0, paid_day)
+    joined = orders.drop("_ingested_at").join(known, "order_id", "left")
+    for more in (worth, whole, flags):
+        joined = joined.join(more, "order_id", "left")
+
+    def day(stamp: str) -> Column:
+        return business_day(F.col(stamp), zone)
+
+    worthless = F.when(F.coalesce(F.col("order_net_minor"), F.lit(0)) <= 0, day("paid_at"))
+    ends = (
+        (day("cancelled_at"), day("cancelled_known_at")),
+        (day("whole_refund_at"), day("whole_refund_known_at")),
+        (worthless, day("paid_known_at")),
+    )
+    void_day = F.least(*(ended for ended, _ in ends))
     return joined.select(
         "order_id",
         "uid",
@@ -85,13 +112,12 @@ def order_facts(
         "seller_id",
         "channel",
         (F.col("promotion_id").isNotNull() | F.col("coupon_id").isNotNull()).alias("order_on_promotion"),
-        paid_day.alias("paid_day"),
-        F.least(
-            business_day(F.col("cancelled_at"), zone), business_day(F.col("whole_refund_at"), zone), worthless
-        ).alias("void_day"),
+        day("paid_at").alias("paid_day"),
+        void_day.alias("void_day"),
+        F.least(*(F.when(ended == void_day, known_on) for ended, known_on in ends)).alias("void_known_day"),
         "flagged_day",
-        business_day(F.col("_ingested_at"), zone).alias("ordered_known_day"),
-        business_day(F.coalesce(F.col("paid_known_at"), F.col("_ingested_at")), zone).alias("paid_known_day"),
+        day("ordered_known_at").alias("ordered_known_day"),
+        day("paid_known_at").alias("paid_known_day"),
     )
 
 
@@ -105,6 +131,7 @@ def placed(facts: DataFrame, zone: str) -> DataFrame:
         order_key=_key("order_id"),
         on_promotion=F.col("order_on_promotion"),
         void_day=F.col("void_day"),
+        void_known_day=F.col("void_known_day"),
         flagged_day=F.col("flagged_day"),
         known_day=F.col("ordered_known_day"),
     )
@@ -139,6 +166,7 @@ def paid(facts: DataFrame, lines: DataFrame, zone: str) -> DataFrame:
         | F.col("line_promotion_id").isNotNull()
         | (F.col("line_discount") > 0),
         void_day=F.col("void_day"),
+        void_known_day=F.col("void_known_day"),
         flagged_day=F.col("flagged_day"),
         known_day=F.col("paid_known_day"),
     )
@@ -183,6 +211,7 @@ def refunds_of_orders(facts: DataFrame, refunds: DataFrame, zone: str) -> DataFr
         on_promotion=F.col("order_on_promotion"),
         valid_from_day=F.greatest(F.col("paid_day"), F.col("refund_day")),
         void_day=F.col("void_day"),
+        void_known_day=F.col("void_known_day"),
         flagged_day=F.col("flagged_day"),
         known_day=F.col("refund_known_day"),
     )
@@ -258,6 +287,7 @@ def credited(shares: DataFrame, order_days: DataFrame, zone: str) -> DataFrame:
         "order_id",
         "paid_day",
         F.col("void_day").alias("order_void_day"),
+        F.col("void_known_day").alias("order_void_known_day"),
         F.col("flagged_day").alias("order_flagged_day"),
     )
     credited_to = shares.filter("peer_uid is not null and uid is not null and peer_uid <> uid and behaviour <> 'share'")
@@ -285,6 +315,7 @@ def credited(shares: DataFrame, order_days: DataFrame, zone: str) -> DataFrame:
         peer=F.col("actor_uid"),
         valid_from_day=F.when(is_order, F.greatest(event_day, F.col("paid_day"))).otherwise(event_day),
         void_day=F.when(is_order, F.col("order_void_day")),
+        void_known_day=F.when(is_order, F.col("order_void_known_day")),
         flagged_day=F.when(is_order, F.col("order_flagged_day")),
         known_day=business_day(F.col("_ingested_at"), zone),
     )
@@ -348,6 +379,7 @@ def _rows(
     peer: Column | None = None,
     valid_from_day: Column | None = None,
     void_day: Column | None = None,
+    void_known_day: Column | None = None,
     flagged_day: Column | None = None,
 ) -> DataFrame:
     """Rows of one kind with sku, seller and channel still as text (``coded`` numbers them)."""
@@ -372,6 +404,7 @@ def _rows(
         (peer if peer is not None else F.lit(-1)).cast("bigint").alias("peer_uid"),
         F.greatest(day, valid_from_day if valid_from_day is not None else day).alias("valid_from_day"),
         (void_day if void_day is not None else F.lit(None)).cast("date").alias("void_day"),
+        (void_known_day if void_known_day is not None else F.lit(None)).cast("date").alias("void_known_day"),
         (flagged_day if flagged_day is not None else F.lit(None)).cast("date").alias("flagged_day"),
         known_day.alias("known_day"),
     )

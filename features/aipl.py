@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, model_validator
-from scipy.stats import binomtest
 
 from schemas.configuration import Settings
 from schemas.errors import HuaxiangError
@@ -98,6 +97,8 @@ class StageRates:
         """95 % Wilson interval of the conversion."""
         if not self.users:
             return None, None
+        from scipy.stats import binomtest  # here, because it takes every other verb half a second to load
+
         found = binomtest(self.buyers, self.users).proportion_ci(method="wilson")
         return float(found.low), float(found.high)
 

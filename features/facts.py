@@ -314,14 +314,15 @@ class Needs:
 
 
 ORDERING = ("uid", "occurred_at", "day")
-VALIDITY = ("valid_from_day", "void_day", "flagged_day", "known_day")
+VALIDITY = ("valid_from_day", "void_day", "flagged_day")
+LEARNED = ("void_known_day", "known_day")
 _CONDITION_COLUMNS = {"on_promotion": "on_promotion", "detail": "detail_code", "peer": "peer_uid"}
 
 
 def needs(facts: Iterable[Fact], known_at: bool = False) -> Needs:
-    """Columns in a fixed order; ``known_day`` only where the run asks what was known (``known_at``)."""
+    """Columns in a fixed order; days of learning only where the run asks what was known (``known_at``)."""
     facts = list(facts)
-    columns = [*ORDERING, "behaviour_code", *(c for c in VALIDITY if known_at or c != "known_day")]
+    columns = [*ORDERING, "behaviour_code", *VALIDITY, *(LEARNED if known_at else ())]
     kinds: set[str] = set()
     for fact in facts:
         columns += MEASURES[fact.measure].columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -27,6 +27,11 @@ def instants_of(local: pa.ChunkedArray, zone: str) -> tuple[pa.ChunkedArray, np.
         other = pc.assume_timezone(local, zone, ambiguous="latest", nonexistent="earliest").cast(pa.int64())
         hit = pc.fill_null(pc.not_equal(chosen, other), False)
         return chosen, hit.to_numpy()
+
+
+def business_day_of(moment: datetime, zone: str) -> date:
+    """The date of a moment in the business time zone."""
+    return moment.astimezone(ZoneInfo(zone)).date()
 
 
 def business_months(event_us: np.ndarray, zone: str) -> np.ndarray:

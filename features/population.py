@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from features.links import business_day
@@ -89,6 +89,23 @@ def users_state(
             "has_inviter",
         )
     )
+
+
+def known_by(
+    state: DataFrame, activity: DataFrame, identifiers: DataFrame, members: DataFrame, as_of: date, known_day: date
+) -> DataFrame:
+    """Those of the base population of whom a row up to ``as_of``, or a member record, was learned by ``known_day``.
+
+    ``members`` are the versions ingested by then. Nobody else was known, whatever is known of them now.
+    """
+
+    def day(value: date) -> Column:
+        return F.lit(value.isoformat()).cast("date")
+
+    acted = activity.where((F.col("day") <= day(as_of)) & (F.col("known_day") <= day(known_day))).select("uid")
+    ids = identifiers.where("id_kind = 'member'").select(F.col("id_value").alias("member_id"), "uid")
+    recorded = ids.join(members.select("member_id"), "member_id").select("uid")
+    return state.join(acted.unionByName(recorded).distinct(), "uid").select(*STATE_COLUMNS)
 
 
 def _membership(owners: DataFrame, members: DataFrame, zone: str, known_at: datetime | None) -> DataFrame:

@@ -8,9 +8,8 @@ retired uid is skipped from then on; a slice with too many such files is rebuilt
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -23,18 +22,18 @@ from jobs.project import Project
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.locks import lock
-from lake.publish import publish
+from lake.publish import Audit, publish
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-Audit = Callable[[dict[str, Path]], object]
 TABLE = "activity.activity"
 CODES = "activity.codes"
 FLAGS = "activity.order_flags"
 SOURCES = ("orders", "order_lines", "refunds", "browse", "shares", "coupons")
+COLUMNS = [name for name, _ in act.COLUMNS]
 MAX_FILES_OF_A_SLICE = 8
 """More files than this in one slice cost the kernel more than rebuilding it does."""
 
@@ -71,6 +70,7 @@ def _of_months(rows: DataFrame, months: list[int] | None) -> DataFrame:
 def run_activity(project: Project, engine: Engine, run_id: str, audit: Audit | None = None) -> ActivityReport:
     """Bring ``activity`` and ``codes`` up to the newest silver and identity; nothing new means nothing is written.
 
+    A table that was made before its contract gained a column is made anew.
     ``audit`` is called with the staged folder of each table before it is published, and stops the run by raising.
     """
     lake = project.lake
@@ -78,7 +78,8 @@ def run_activity(project: Project, engine: Engine, run_id: str, audit: Audit | N
     with lock(lake, TABLE, CODES):
         lake.ensure(TABLE)
         lake.ensure(CODES)
-        before = lake.metadata(TABLE).get("inputs", {})
+        noted = lake.metadata(TABLE)
+        before = noted.get("inputs", {}) if noted.get("columns") == COLUMNS else {}
         if before == inputs:
             return ActivityReport(0, 0, 0, lake.version(TABLE))
         step = _Step(project, engine, run_id, inputs, before, audit or (lambda staged: None))
@@ -185,11 +186,11 @@ class _Step:
             TABLE,
             folder,
             appended=extended,
-            replace=[{"bucket": b, "period": p} for b, p in sorted(slices)],
+            replace=[{"bucket": b, "period": p} for b, p in sorted(slices)] if self.before else "all",
             read_version=read_version,
             run_id=self.run_id,
             key=f"activity-{self.run_id}",
-            metadata={"inputs": self.inputs},
+            metadata={"inputs": self.inputs, "columns": COLUMNS},
         )
         return ActivityReport(len(slices), len(more), sum(f.rows for f in staged), version)
 
@@ -325,7 +326,7 @@ class _Step:
         lines = self._kept(silver.latest("order_lines", near), "lines")
         refunds = self._kept(silver.latest("refunds"), "refunds")
         flags = self._flags()
-        facts = self._kept(act.order_facts(orders, lines, refunds, self._paid_known(months), flags, zone), "facts")
+        facts = self._kept(act.order_facts(orders, lines, refunds, self._learned(months), flags, zone), "facts")
         shares = self._kept(self._resolved(silver.latest("shares", months), "shares"), "shares")
         parts = [
             act.placed(facts, zone),
@@ -344,7 +345,7 @@ class _Step:
 
     @staticmethod
     def _columns() -> list[Column]:
-        return [F.col(name) for name, _ in act.COLUMNS]
+        return [F.col(name) for name in COLUMNS]
 
     def _resolved(self, rows: DataFrame, feed: str) -> DataFrame:
         """Rows with ``uid`` of the acting person (and ``peer_uid`` of the other one) on the row's business day."""
@@ -379,9 +380,8 @@ class _Step:
         )
         return own.join(orders, "order_id", "left").withColumn("uid", F.coalesce("order_uid", "own_uid"))
 
-    def _paid_known(self, months: list[int] | None) -> DataFrame:
-        versions = self.silver.every_version("orders", months).filter("paid_at is not null")
-        return versions.groupBy("order_id").agg(F.min("_ingested_at").alias("paid_known_at"))
+    def _learned(self, months: list[int] | None) -> DataFrame:
+        return act.learned(self.silver.every_version("orders", months))
 
     def _order_days(self, shares: DataFrame) -> DataFrame:
         """Payment and void days of the orders that came through shares, whatever their month."""
@@ -389,7 +389,7 @@ class _Step:
         orders = self.silver.latest("orders").join(ids, "order_id").withColumn("uid", F.lit(None).cast("bigint"))
         lines = self.silver.latest("order_lines").join(ids, "order_id")
         refunds = self.silver.latest("refunds").filter("order_id is not null").join(ids, "order_id")
-        known = orders.select("order_id", F.col("_ingested_at").alias("paid_known_at"))
+        known = act.learned(self.silver.every_version("orders").join(ids, "order_id"))
         return act.order_facts(orders, lines, refunds, known, self._flags(), self.zone)
 
 

@@ -21,10 +21,9 @@ from features.brushing import BrushingSettings
 from features.identity import resolve
 from features.links import business_day
 from features.versions import as_known
-from jobs.activity import Audit
 from lake.lake import Lake
 from lake.locks import lock
-from lake.publish import publish
+from lake.publish import Audit, publish
 from schemas.arrow import arrow_schema, file_schema
 from schemas.behaviours import BEHAVIOURS
 from schemas.contracts import contract

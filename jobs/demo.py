@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from jobs import setup
-from jobs.activity import Audit
 from jobs.audience_export import export
 from jobs.ingest import ingest
 from jobs.pipeline import run
@@ -25,6 +24,7 @@ from jobs.project import SETTINGS_FILE, Project
 from jobs.report.page import report as write_report
 from lake import releases
 from lake.engine import Engine, Kind
+from lake.publish import Audit
 from lake.releases import put_if_absent
 from schemas.errors import HuaxiangError, InputError
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
+from features.facts import LEARNED
 from features.gaps import COLUMNS, counted_gaps
 from features.kernel import merge_files
 from features.kernel.rows import USERS_PER_BUCKET
@@ -26,7 +27,7 @@ def gaps_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     """
     as_of = date.fromisoformat(item["as_of"])
     known_at_day = date.fromisoformat(item["known_at_day"]) if item["known_at_day"] else None
-    columns = [*COLUMNS, *(["known_day"] if known_at_day else [])]
+    columns = [*COLUMNS, *(LEARNED if known_at_day else ())]
     paid = (pads.field("behaviour_code") == BEHAVIOURS["pay"]) & (pads.field("day") <= pa.scalar(as_of, ARROW["date"]))
     wanted = ["uid", "occurred_at", "day", *columns]
     files = [pads.dataset(path).to_table(columns=wanted, filter=paid, use_threads=False) for path in item["files"]]

@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from features.frozen_numbers import Break
 from features.gaps import MOST_PURCHASE_DAYS, LifecycleSettings
+from features.instants import business_day_of
 from lake.lake import Lake
 from models import lifecycle
 from models.lifecycle import Gaps
@@ -108,7 +108,7 @@ def _min_cases(spec: Break) -> int:
 
 def counted(lake: Lake, as_of: dt.date, run_map: Map, folder: Path, known_at: dt.datetime | None = None) -> Gaps:
     """All purchase gaps of the shop as of a day: one pass over the paid rows, a task a bucket."""
-    known_at_day = None if known_at is None else known_at.astimezone(ZoneInfo(lake.zone)).date().isoformat()
+    known_at_day = None if known_at is None else business_day_of(known_at, lake.zone).isoformat()
     users, items = _files(lake, "identity.users"), []
     for bucket, files in sorted(_files(lake, "activity.activity").items()):
         items.append(

@@ -16,10 +16,10 @@ from jobs.accounting import manifest_rows
 from jobs.deliveries import ManifestRow, drop_landing, manifest, publish_manifest
 from jobs.parsing import in_contract, open_writer
 from jobs.project import salt_of
-from jobs.units import Audit, Batch, Progress, Staged, Unit, UnitResult, forget_intent, write_intent
+from jobs.units import Batch, Progress, Staged, Unit, UnitResult, forget_intent, write_intent
 from lake.engine import Engine
 from lake.lake import Lake, partition_path
-from lake.publish import publish
+from lake.publish import Audit, publish
 from schemas.contracts import contract
 from schemas.errors import HuaxiangError
 from schemas.quarantine import literal

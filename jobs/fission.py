@@ -10,20 +10,19 @@ Running a day again replaces its slices. Snapshots leave the newest version of t
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.fission.settings import FissionSettings
+from features.instants import business_day_of
 from features.population import end_of_day
-from jobs.activity import Audit
 from jobs.fission_inputs import FissionInputs
-from jobs.profile_inputs import business_day_of
-from jobs.snapshots import expired
+from jobs.snapshots import day_of
 from lake.lake import Lake, partition_path
-from lake.locks import lock
-from lake.publish import publish
+from lake.publish import Audit
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract, fields
 
@@ -76,28 +75,8 @@ def update_fission(
     audit: Audit | None = None,
 ) -> int:
     """``run_fission`` without a project folder."""
-    with lock(lake, *TABLES):
-        for table in TABLES:
-            lake.ensure(table)
-        read = {table: lake.version(table) for table in TABLES}
-        step = _Step(lake, engine, as_of, settings, run_id, known_at)
-        rows = step.compute()
-        if audit is not None:
-            audit({t: f for t, f in step.staged.items() if any(f.rglob("*.parquet"))})
-        there = {f.partition["as_of"] for f in lake.files(ROLES)}
-        days = [as_of, *expired(there | {as_of}, as_of, keep_days)]
-        for table in TABLES:
-            publish(
-                lake,
-                table,
-                step.staged[table],
-                replace=[{"as_of": d} for d in days],
-                read_version=read[table],
-                run_id=run_id,
-                key=f"{run_id}-{table}-{as_of}",
-                metadata={"as_of": as_of.isoformat()},
-            )
-        return rows
+    with day_of(lake, TABLES, as_of, run_id=run_id, audit=audit, keep_days=keep_days) as staged:
+        return _Step(lake, engine, as_of, settings, run_id, known_at, staged).compute()
 
 
 class _Step:
@@ -111,11 +90,12 @@ class _Step:
         settings: FissionSettings,
         run_id: str,
         known_at: dt.datetime | None,
+        staged: dict[str, Path],
     ):
         self.lake, self.engine, self.as_of, self.known_at = lake, engine, as_of, known_at
         self.settings = settings
         self.scratch = lake.scratch(run_id) / f"fission-{as_of}"
-        self.staged = {table: lake.stage(table, run_id) for table in TABLES}
+        self.staged = staged
         known_day = None if known_at is None else business_day_of(known_at, lake.zone).isoformat()
         self.shared = {
             "as_of": as_of.isoformat(),

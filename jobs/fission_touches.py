@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from features.facts import LEARNED
 from features.fission.growth import active_within
 from features.fission.settings import FissionSettings
 from features.fission.touches import NEVER, NOBODY, distinct_pairs, first_rows, first_touches
@@ -55,10 +56,12 @@ _TYPES: dict[str, type] = {
     "peer_uid": np.int64,
     "valid_from_day": np.int32,
     "void_day": np.int32,
+    "void_known_day": np.int32,
     "flagged_day": np.int32,
     "known_day": np.int32,
 }
-_VALIDITY = ("valid_from_day", "flagged_day", "known_day")
+_MAY_BE_ABSENT = ("void_day", "void_known_day", "flagged_day")
+_VALIDITY = ("valid_from_day", "flagged_day", *LEARNED)
 
 Rows = dict[str, np.ndarray]
 
@@ -147,18 +150,18 @@ class _Reading:
         self._own[_OWN] = True
 
     def add(self, path: str, known_at: int | None, retired: np.ndarray) -> None:
-        names = [n for n in _TYPES if n != "known_day" or known_at is not None]
+        names = [n for n in _TYPES if n not in LEARNED or known_at is not None]
         for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=names, use_threads=False):
             rows = {
-                n: from_arrow(
-                    batch.column(n), np.dtype(_TYPES[n]), NO_DAY if n in ("void_day", "flagged_day") else None, n
-                )
+                n: from_arrow(batch.column(n), np.dtype(_TYPES[n]), NO_DAY if n in _MAY_BE_ABSENT else None, n)
                 for n in names
             }
             counts = (rows["day"] <= self.as_of) & (rows["valid_from_day"] <= self.as_of)
             counts &= rows["flagged_day"] > self.as_of
             if known_at is not None:
                 counts &= rows["known_day"] <= known_at
+                learned_later = (rows["void_known_day"] > known_at) & (rows["void_known_day"] < NO_DAY)
+                rows["void_day"] = np.where(learned_later, NO_DAY, rows["void_day"])
             if len(retired):
                 counts &= ~np.isin(rows["uid"], retired)
             self._note(rows, np.flatnonzero(counts & self._own[rows["behaviour_code"]]))

@@ -20,11 +20,12 @@ import duckdb
 from features.sources import Mapping
 from jobs.deliveries import Delivery, ManifestRow, drop_landing, land, manifest, matches, unmatched
 from jobs.execution import execute
-from jobs.units import Audit, Batch, Unit, UnitResult, read_intents, write_intent
+from jobs.units import Batch, Unit, UnitResult, read_intents, write_intent
 from lake import journal
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.locks import lock
+from lake.publish import Audit
 from schemas.configuration import nearest
 from schemas.errors import HuaxiangError, InputError, NotThereError
 from schemas.quarantine import literal

@@ -17,21 +17,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.cross_purchase import CrossPurchaseSettings, Rules, most_bought, rules
+from features.instants import business_day_of
 from features.kernel import Products
 from features.promotion import Cells, PromotionSettings, cells_together
 from jobs import offers_tasks as tasks
-from jobs.activity import Audit
 from jobs.products import products_as_of
-from jobs.snapshots import expired
-from lake.locks import lock
-from lake.publish import publish
+from jobs.snapshots import day_of
+from lake.publish import Audit
 
 if TYPE_CHECKING:
     from jobs.project import Project
@@ -52,28 +50,11 @@ def run_offers(
     audit: Audit | None = None,
 ) -> int:
     """Replace the day's slice of ``profile.offers``; rows written: users with a valid order in the windows."""
-    lake = project.lake
-    with lock(lake, TABLE):
-        lake.ensure(TABLE)
-        read = lake.version(TABLE)
-        staged = lake.stage(TABLE, run_id)
+    keep_days = project.settings.keep_days
+    with day_of(project.lake, [TABLE], as_of, run_id=run_id, audit=audit, keep_days=keep_days) as staged:
         orders = Orders(project, engine, as_of, run_id, known_at)
-        made = orders.map("offers_of_bucket", [{**item, "out": str(staged)} for item in orders.user_items()])
-        if audit is not None and any(staged.rglob("*.parquet")):
-            audit({TABLE: staged})
-        there = {f.partition["as_of"] for f in lake.files(TABLE)}
-        dropped = expired(there | {as_of}, as_of, project.settings.keep_days)
-        publish(
-            lake,
-            TABLE,
-            staged,
-            replace=[{"as_of": day} for day in (as_of, *dropped)],
-            read_version=read,
-            run_id=run_id,
-            key=f"{run_id}-{TABLE}-{as_of}",
-            metadata={"as_of": as_of.isoformat()},
-        )
-    return sum(m["users"] for m in made)
+        items = [{**item, "out": str(staged[TABLE])} for item in orders.user_items()]
+        return sum(made["users"] for made in orders.map("offers_of_bucket", items))
 
 
 def associations(
@@ -133,7 +114,7 @@ class Orders:
 
     @cached_property
     def shared(self) -> dict[str, Any]:
-        known_at = self.known_at and self.known_at.astimezone(ZoneInfo(self.project.zone)).date()
+        known_at = None if self.known_at is None else business_day_of(self.known_at, self.project.zone)
         return {
             "as_of": self.as_of.isoformat(),
             "known_at_day": known_at.isoformat() if known_at else None,

@@ -119,10 +119,13 @@ def _counts_as_of(as_of: date, days: int, known_at_day: date | None, retired: Se
     counts = pads.field("behaviour_code") == BEHAVIOURS["pay"]
     counts &= (pads.field("day") > day(as_of - timedelta(days=days))) & (pads.field("day") <= day(as_of))
     counts &= pads.field("valid_from_day") <= day(as_of)
-    for name in ("void_day", "flagged_day"):
-        counts &= pads.field(name).is_null() | (pads.field(name) > day(as_of))
+    valid, clean = (
+        pads.field(name).is_null() | (pads.field(name) > day(as_of)) for name in ("void_day", "flagged_day")
+    )
     if known_at_day is not None:
         counts &= pads.field("known_day") <= day(known_at_day)
+        valid |= pads.field("void_known_day") > day(known_at_day)
+    counts &= valid & clean
     return counts & ~pads.field("uid").isin(retired) if retired else counts
 
 

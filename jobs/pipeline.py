@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import jobs
-from jobs.activity import Audit, run_activity
+from jobs.activity import run_activity
 from jobs.brushing import run_brushing
 from jobs.catalogue_store import remember
 from jobs.fission import run_fission
@@ -34,7 +34,7 @@ from lake import journal, releases
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.locks import lock
-from lake.publish import publish
+from lake.publish import Audit, publish
 from schemas.arrow import arrow_schema
 from schemas.contracts import contract
 from schemas.errors import HuaxiangError

@@ -4,9 +4,10 @@
 - a day whose snapshot is gone: dynamic tags from their process (``profile.tag_changes``); of the others no process is
   kept, and the answer says so;
 - with ``known_at``: computed anew from the rows ingested by then, into the run's scratch folder; nothing is published.
-  What was done is known by the day, so rows ingested on the day of ``known_at`` count. Who is who is what is known
-  today: uids never change, but a person who was merged or first seen through a late row since stands in the base as
-  they do now. What other steps say of users (fission.roles, profile.offers) is what they said last.
+  What was done is known by the day, so rows ingested on the day of ``known_at`` count, and a cancellation or refund
+  learned after it has not happened. Who is who is what is known today: uids never change, but a person who was merged
+  since stands in the base as they do now. An order counts with the money of its last version, and is held for brushing
+  where it is held now. What other steps say of users (fission.roles, profile.offers) is what they said last.
 """
 
 from __future__ import annotations

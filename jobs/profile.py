@@ -64,6 +64,7 @@ from jobs.profile_quality import (
 from jobs.snapshots import expired
 from lake.lake import Lake
 from lake.locks import lock
+from lake.publish import Audit
 
 if TYPE_CHECKING:
     from jobs.project import Project
@@ -76,7 +77,6 @@ FIRST_DAY = "first_seen_day"
 DECLARED_VALID_DAYS = 365
 
 Progress = Callable[[int, int], None]
-Audit = Callable[[dict[str, Path]], object]
 Made = list[dict[str, Any]]
 
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.catalogue import user_tables
+from features.instants import business_day_of
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.products import products_as_of
 from jobs.profile_frozen import Numbers
@@ -24,12 +25,17 @@ CHANGES = "profile.tag_changes"
 
 def population(run: ProfileRun) -> dict[int, list[str]]:
     """Write the base population of the day; its files by bucket."""
-    from features.population import users_state
+    from features.population import known_by, users_state
 
-    users, identifiers, members = (
-        run.engine.table(run.lake, t) for t in ("identity.users", "identity.identifiers", "silver.members")
+    users, identifiers, members, activity = (
+        run.engine.table(run.lake, t)
+        for t in ("identity.users", "identity.identifiers", "silver.members", "activity.activity")
     )
     state = users_state(users, identifiers, members, run.as_of, run.lake.zone, run.known_at)
+    if run.known_at is not None:
+        told = members.where(members["_ingested_at"] <= run.known_at)
+        known_day = business_day_of(run.known_at, run.lake.zone)
+        state = known_by(state, activity, identifiers, told, run.as_of, known_day)
     folder = run.scratch / "users"
     run.engine.write(state, folder, partition_by=["bucket"], sort_by=["uid"])
     found: dict[int, list[str]] = {}
@@ -101,13 +107,6 @@ def _bucket_sizes(lake: Lake) -> dict[int, int]:
                 return {}
             found[bucket] = max(found.get(bucket, 0), statistics.max - bucket * USERS_PER_BUCKET + 1)
     return found
-
-
-def business_day_of(moment: dt.datetime, zone: str) -> dt.date:
-    """The local date of a moment."""
-    from zoneinfo import ZoneInfo
-
-    return moment.astimezone(ZoneInfo(zone)).date()
 
 
 def _products(run: ProfileRun) -> Path:

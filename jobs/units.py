@@ -20,7 +20,6 @@ from jobs.deliveries import ManifestRow
 from lake.lake import Lake
 
 Progress = Callable[[int, int], None]
-Audit = Callable[[dict[str, Path]], object]
 
 
 @dataclass

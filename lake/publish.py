@@ -7,7 +7,7 @@ schemas and the same transaction twice. So all that is checked here, from the fi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,9 @@ from lake.lake import DataFile, Lake, _data_files
 from schemas.arrow import file_schema
 from schemas.contracts import contract
 from schemas.errors import HuaxiangError
+
+Audit = Callable[[dict[str, Path]], object]
+"""Judges the staged folders of tables before they are published; raising stops it."""
 
 
 class PublishError(HuaxiangError):

@@ -20,6 +20,9 @@ from schemas.errors import HuaxiangError
 ZONE = "Asia/Shanghai"
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
+WITHOUT_COMPILING = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+"""Spark interprets expressions instead of compiling them: half the time on tables as small as those of tests."""
+
 # Slow machines are no failures, and a failure must be the same on every machine.
 _SAME_EVERYWHERE = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", _SAME_EVERYWHERE, max_examples=8)
@@ -59,6 +62,8 @@ def embedded() -> Iterator[Engine]:
 def spark(spark_parts: None) -> Iterator[Engine]:
     """Local Spark with Delta, one for all tests. Tests that take it are marked ``spark``."""
     with open_engine("spark", memory_gb=2) as engine:
+        for key, value in WITHOUT_COMPILING.items():
+            engine.spark.conf.set(key, value)
         yield engine
 
 
@@ -75,8 +80,20 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(tmp_path / "lake", ZONE)
 
 
+LONGEST_FIRST = ("tests/pipeline/test_both_engines.py", "tests/airflow", "tests/pipeline")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that takes ``spark`` is marked so, or the quick lane would start a JVM."""
+    """A test that takes ``spark`` is marked so, or the quick lane would start a JVM.
+
+    The longest files come first, the quick ones last, so that no worker waits for one long file at the end.
+    """
     for item in items:
         if "spark" in getattr(item, "fixturenames", ()) and item.get_closest_marker("spark") is None:
             item.add_marker("spark")
+
+    def place(item: pytest.Item) -> int:
+        found = (i for i, name in enumerate(LONGEST_FIRST) if item.nodeid.startswith(name))
+        return next(found, len(LONGEST_FIRST))
+
+    items.sort(key=place)

@@ -28,12 +28,14 @@ def compute(
     products: Products | None = None,
     codes: Codes | None = None,
     zone: str = "UTC",
+    packed: bool = False,
 ) -> pa.Table:
     """One row per user of the bucket, users without behaviour included: ``uid`` and a column per fact.
 
     ``rows`` must hold the columns of ``needs(facts)``. ``known_at_day`` leaves out rows learned after it. ``codes``
     translates the names in conditions; ``zone`` cuts local hours. Text values come as codes (``Fact.kernel_type``);
-    absent counts and sums are 0, everything else null.
+    absent counts and sums are 0, everything else null. ``packed`` gives int64 in the fewest bytes that hold a column's
+    numbers.
     """
     results = {fact.key: _Column(fact, rows.users) for fact in facts}
     plan = _plan([column.fact for column in results.values()])
@@ -48,7 +50,7 @@ def compute(
         )
         _measure(scope, plan, results, part.base - rows.base)
     uids = to_arrow(np.arange(rows.base, rows.base + rows.users, dtype=np.int64), None, pa.int64())
-    arrays = {key: column.arrow() for key, column in results.items()}
+    arrays = {key: column.arrow(packed) for key, column in results.items()}
     return pa.table([uids, *(arrays[f.key] for f in facts)], names=["uid", *(f.column for f in facts)])
 
 
@@ -85,23 +87,37 @@ def _measure(scope: Scope, plan: Plan, results: dict[str, _Column], first: int) 
 
 
 class _Column:
-    """A fact's values for all users of the bucket while they are made."""
+    """A fact's values while they are made: whole numbers are held in as few bytes as each part of the users allows."""
 
     def __init__(self, fact: Fact, users: int):
         self.fact = fact
-        self._values = np.zeros(
-            users, np.int32 if fact.measure == "day" else str(fact.kernel_type).replace("double", "float64")
-        )
+        self._users = users
+        self._parts: list[np.ndarray] = []
         self._absent: np.ndarray | None = None
 
     def put(self, first: int, result: Result) -> None:
+        """The next users, from ``first`` on."""
         values, found = result
-        users = slice(first, first + len(values))
-        self._values[users] = values
+        self._parts.append(_packed(values))
         if found is not None:
             if self._absent is None:
-                self._absent = np.ones(len(self._values), np.bool_)
-            np.logical_not(found, out=self._absent[users])
+                self._absent = np.ones(self._users, np.bool_)
+            np.logical_not(found, out=self._absent[first : first + len(values)])
 
-    def arrow(self) -> pa.Array:
-        return to_arrow(self._values, self._absent, self.fact.kernel_type)
+    def arrow(self, packed: bool) -> pa.Array:
+        kind = self.fact.kernel_type
+        if packed and pa.types.is_int64(kind):
+            kind = pa.from_numpy_dtype(np.result_type(np.int8, *self._parts))
+        dtype = np.dtype(np.int32) if pa.types.is_date32(kind) else np.dtype(kind.to_pandas_dtype())
+        return to_arrow(np.concatenate([np.empty(0, dtype), *self._parts], dtype=dtype), self._absent, kind)
+
+
+def _packed(values: np.ndarray) -> np.ndarray:
+    """A copy in the fewest bytes; what lies under an absent value is a number as well: 0."""
+    if values.dtype.kind == "f":
+        return values.astype(np.float64)
+    least, greatest = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+    for kind in (np.int8, np.int16, np.int32):
+        if np.iinfo(kind).min <= least and greatest <= np.iinfo(kind).max:
+            return values.astype(kind)
+    return values.astype(np.int64)

@@ -19,7 +19,7 @@ from features.facts import ORDERING
 from features.kernel.arrays import from_arrow
 
 NEVER = np.iinfo(np.int32).max
-"""Day number that stands for an absent ``void_day`` or ``flagged_day``."""
+"""Day number that stands for an absent ``void_day``, ``void_known_day`` or ``flagged_day``."""
 USERS_PER_BUCKET = 100_000
 PIECE = 1 << 18
 
@@ -39,10 +39,11 @@ _DTYPES: dict[str, type] = {
     "peer_uid": np.int64,
     "valid_from_day": np.int32,
     "void_day": np.int32,
+    "void_known_day": np.int32,
     "flagged_day": np.int32,
     "known_day": np.int32,
 }
-_NULLABLE = ("void_day", "flagged_day")
+_NULLABLE = ("void_day", "void_known_day", "flagged_day")
 
 
 class Columns(Protocol):
@@ -60,7 +61,7 @@ class Rows:
 
     ``stored`` holds columns in the order of the files, ``places`` says where each row lies there (None: in order), so
     that a column of which few rows are wanted is never moved as a whole. Days are day numbers since 1970, ``at`` is
-    microseconds in UTC. ``void_day`` and ``flagged_day`` are NEVER where absent; left out if NEVER throughout.
+    microseconds in UTC. Days that may be absent (``void_day`` and such) are NEVER then; left out if NEVER throughout.
     """
 
     base: int

@@ -1,7 +1,8 @@
 """Which rows count, and where each user's window begins among them.
 
 A row counts on day D if its day and ``valid_from_day`` are <= D, it was known by then where that is asked, it is not
-flagged by D (unless the fact includes flagged rows or asks for them only), and, in the behaviour view, not void by D.
+flagged by D (unless the fact includes flagged rows or asks for them only), and, in the behaviour view, not void by D,
+or not known to be.
 These are comparisons of days: nothing that became known of a row after D can be seen on D.
 """
 
@@ -15,7 +16,7 @@ import numpy as np
 from features.facts import KEY_COLUMNS, PRODUCT_KEYS, Where
 from features.kernel.local_time import local_hour
 from features.kernel.products import Codes, Products
-from features.kernel.rows import Rows, gathered
+from features.kernel.rows import NEVER, Rows, gathered
 from schemas.behaviours import BEHAVIOURS, DETAILS
 
 FROM_ONE = ("hour", "peer")
@@ -78,6 +79,9 @@ class Scope:
         if "void_day" not in self.rows.stored:
             return self._standing
         valid = self.rows.column("void_day") > self.as_of
+        if self.known_at is not None and "void_known_day" in self.rows.stored:
+            known = self.rows.column("void_known_day")
+            valid |= (known > self.known_at) & (known < NEVER)
         return valid if self._standing is None else valid & self._standing
 
     def _flags(self, flagged: str) -> np.ndarray | None:

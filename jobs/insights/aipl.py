@@ -26,9 +26,14 @@ group by all order by all
 RATES = """
 select segment, count(*), count(*) filter (f.orders > 0), coalesce(sum(f.orders), 0)::bigint,
        coalesce(sum(f.net_amount) filter (f.orders > 0), 0)::bigint
-from (select uid, segment from segments.segments where scheme = ? and as_of = ?) s left join facts f using (uid)
+from (
+    select coalesce(u.merged_into_uid, s.uid) as uid, arg_max(s.segment, list_position($stages, s.segment)) as segment
+    from segments.segments s left join identity.users u using (uid)
+    where s.scheme = $scheme and s.as_of = $day group by 1
+) s left join facts f using (uid)
 group by all
 """
+"""Who was merged since is one person, of the highest stage that one of them had: their purchases are the elder's."""
 SUPERS = """
 select count(*) filter (s.is_member), count(*) filter (s.is_member and p.interactions_180d > 0)
 from segments.segments s join profile.profile p using (as_of, uid)
@@ -81,7 +86,8 @@ def stage_rates(run: InsightRun, con: duckdb.DuckDBPyConnection, start: dt.date)
     if not paths:
         return []
     con.execute(f"create or replace temp view facts as select * from read_parquet({paths!r})")
-    found = {row[0]: StageRates(*row) for row in con.execute(RATES, [SCHEME, start]).fetchall()}
+    at = {"scheme": SCHEME, "day": start, "stages": list(RANK)}
+    found = {row[0]: StageRates(*row) for row in con.execute(RATES, at).fetchall()}
     return [found.get(s, StageRates(s, 0, 0, 0, 0)) for s in STAGES]
 
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.instants import business_day_of
+from jobs.snapshots import day_of
 from lake.lake import Lake, partition_path
-from lake.locks import lock
-from lake.publish import publish
+from lake.publish import Audit
 from schemas.arrow import arrow_schema, file_schema
 from schemas.configuration import Settings
 from schemas.contracts import contract
@@ -52,7 +52,6 @@ TABLES = {
     "alert_users": "segments.alert_users",
     "associations": "segments.associations",
 }
-Audit = Callable[[dict[str, Path]], object]
 M = TypeVar("M", bound=Settings)
 Row = Mapping[str, Any]
 
@@ -99,7 +98,7 @@ class InsightRun:
     @property
     def known_at_day(self) -> str | None:
         """The business day of ``known_at``, as map tasks take it: rows of activity learned later do not count."""
-        return None if self.known_at is None else self.known_at.astimezone(ZoneInfo(self.lake.zone)).date().isoformat()
+        return None if self.known_at is None else business_day_of(self.known_at, self.lake.zone).isoformat()
 
     def method(self, name: str, kind: type[M]) -> M:
         return self.project.method(name, kind)
@@ -168,12 +167,8 @@ def run_insights(
 
     The day's profile must be published. ``known_at`` leaves out rows learned later. ``audit`` stops the run by raising before anything is published.
     """
-    lake = project.lake
     run = InsightRun(project, engine, as_of, run_id, known_at)
-    with lock(lake, *TABLES.values()):
-        for table in TABLES.values():
-            lake.ensure(table)
-        read = {table: lake.version(table) for table in TABLES.values()}
+    with day_of(project.lake, list(TABLES.values()), as_of, run_id=run_id, audit=audit) as staged:
         whole = Insight()
         for found, topic in _found(run):
             whole.figures += [{"item": "", **row, "topic": topic} for row in found.figures]
@@ -181,22 +176,7 @@ def run_insights(
             whole.alerts += found.alerts
             whole.alert_users += found.alert_users
             whole.associations += found.associations
-        staged = {table: lake.stage(table, run_id) for table in TABLES.values()}
-        rows = {name: _stage(name, getattr(whole, name), as_of, staged[table]) for name, table in TABLES.items()}
-        if audit is not None:
-            audit({t: f for t, f in staged.items() if any(f.rglob("*.parquet"))})
-        for table in TABLES.values():
-            publish(
-                lake,
-                table,
-                staged[table],
-                replace=[{"as_of": as_of}],
-                read_version=read[table],
-                run_id=run_id,
-                key=f"{run_id}-{table}-{as_of}",
-                metadata={"as_of": as_of.isoformat()},
-            )
-    return rows
+        return {name: _stage(name, getattr(whole, name), as_of, staged[table]) for name, table in TABLES.items()}
 
 
 def _found(run: InsightRun) -> Iterator[tuple[Insight, str]]:

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import functions as F
 
+import jobs.activity
+from features import activity as act
 from jobs.activity import run_activity
 from jobs.identity import update_identity
 from lake.engine import Engine
@@ -91,6 +94,43 @@ def test_an_order_worth_nothing_is_void_from_its_payment_on(shop: Shop) -> None:
     shop.write("order_lines", line(net=0))
     shop.run()
     assert [r["void_day"] for r in shop.rows("pay")] == [date(2026, 3, 6)]
+
+
+def test_when_an_order_its_payment_and_its_end_were_learned_are_days_of_their_own(shop: Shop) -> None:
+    first, second = "2026-03-06 10:00", "2026-03-08 06:00"
+    paid = {"paid_at": at("2026-03-07 09:00"), "source_time": at("2026-03-07 09:00")}
+    ended = {**paid, "cancelled_at": at("2026-03-08 09:00"), "source_time": at("2026-03-08 09:00")}
+    shop.write("orders", order(), order("o2", member_id="m2", paid_at=at("2026-03-06 09:00")), ingested=first)
+    shop.write("order_lines", line(), line("o2"), ingested=first)
+    shop.write("orders", order(**paid), ingested=second)
+    shop.write("orders", order(**ended), ingested="2026-03-11 06:00")
+    for amount, refunded, learned in ((40, "07", "20"), (60, "09", "12"), (5, "10", "25")):
+        refund = {"refund_id": f"r{amount}", "order_id": "o2", "refunded_at": at(f"2026-03-{refunded} 10:00")}
+        shop.write("refunds", {**refund, "refund_amount_minor": amount}, ingested=f"2026-03-{learned} 06:00")
+    shop.run()
+
+    def days(member: str, behaviour: str) -> list[tuple[int, int, int]]:
+        rows = [r for r in shop.rows(behaviour) if r["uid"] == shop.uid("member", member)]
+        return sorted((r["known_day"].day, r["void_day"].day, r["void_known_day"].day) for r in rows)
+
+    assert days("m1", "order") == [(6, 8, 11)]
+    assert days("m1", "pay") == [(8, 8, 11)], "paid by the second delivery"
+    assert days("m2", "pay") == [(6, 9, 20)], "whole by the second refund, of which the first was learned last"
+    assert days("m2", "refund_of_order") == [(12, 9, 20), (20, 9, 20), (25, 9, 20)]
+
+
+def test_a_table_made_before_it_had_all_its_columns_is_made_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.write("orders", order(paid_at=at("2026-03-06 09:00")))
+    shop.write("order_lines", line())
+    with monkeypatch.context() as older:
+        older.setattr(jobs.activity, "COLUMNS", jobs.activity.COLUMNS[:-1])
+        older.setattr(jobs.activity._Step, "_columns", lambda self: [F.col(n) for n, _ in act.COLUMNS])
+        shop.run()
+    rows = shop.rows()
+    report = shop.run()
+    assert report.slices_rebuilt == 1
+    assert shop.rows() == rows
+    assert shop.run().slices_rebuilt == 0
 
 
 def test_a_whole_refund_voids_the_order_from_the_day_it_is_complete(shop: Shop) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from math import sqrt
 from pathlib import Path
 
+import duckdb
 import pytest
 
-from features.aipl import AiplSettings, StageRates, advancing, asset_value_minor, gmv_gap
+from features.aipl import RANK, SCHEME, AiplSettings, StageRates, advancing, asset_value_minor, gmv_gap
 from jobs.flow import balance
+from jobs.insights.aipl import RATES as RATES_BY_STAGE
 from jobs.insights.aipl import read_peers
 from schemas.errors import HuaxiangError, InputError
 
@@ -24,6 +26,21 @@ def test_money_per_user_is_conversion_times_orders_times_value() -> None:
     for r in RATES:
         assert r.conversion is not None and r.orders_per_buyer is not None and r.order_value_minor is not None
         assert r.value_per_user_minor == pytest.approx(r.conversion * r.orders_per_buyer * r.order_value_minor)
+
+
+def test_who_was_merged_since_is_one_person_who_bought_as_the_elder() -> None:
+    with duckdb.connect() as con:
+        con.execute("create schema segments; create schema identity")
+        con.execute(
+            "create table identity.users as select * from (values (1, null), (2, null), (3, 1)) u(uid, merged_into_uid)"
+        )
+        con.execute(
+            "create table segments.segments as select 'aipl_stage' as scheme, date '2026-03-01' as as_of, * "
+            "from (values (1, 'awareness'), (2, 'interest'), (3, 'interest')) s(uid, segment)"
+        )
+        con.execute("create table facts as select * from (values (1, 2, 500), (2, 0, 0)) f(uid, orders, net_amount)")
+        values = {"scheme": SCHEME, "day": "2026-03-01", "stages": list(RANK)}
+        assert con.execute(RATES_BY_STAGE, values).fetchall() == [("interest", 2, 1, 2, 500)]
 
 
 def test_the_interval_of_a_rate_is_wilsons() -> None:

@@ -31,8 +31,13 @@ with valid as (
 ), bought as (select uid, count(*) filter (paid) as orders, sum(net) as net from valid group by all)
 select s.segment, count(*), count(*) filter (b.orders > 0), coalesce(sum(b.orders), 0)::bigint,
        coalesce(sum(b.net) filter (b.orders > 0), 0)::bigint
-from segments.segments s left join bought b using (uid)
-where s.scheme = 'aipl_stage' and s.as_of = $start group by all
+from (
+    select coalesce(merged_into_uid, uid) as uid, max_by(segment, case segment when 'loyalty' then 4 when 'purchase' then 3
+        when 'interest' then 2 when 'awareness' then 1 else 0 end) as segment
+    from segments.segments join identity.users using (uid)
+    where scheme = 'aipl_stage' and as_of = $start group by 1
+) s left join bought b using (uid)
+group by all
 """
 
 

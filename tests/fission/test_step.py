@@ -162,12 +162,17 @@ def test_what_happened_or_was_learned_later_does_not_count(shop: ShareShop) -> N
     family(shop)
     shop.open(6, 1, "2026-03-06 10:00", known_day="2026-03-20")
     shop.register(6, "2026-03-07 10:00")
+    shop.buy(3, "2026-03-07 10:00", 500, key=9, through=1, void_day="2026-03-08", void_known_day="2026-03-13")
     shop.run(as_of=date(2026, 3, 5))
     assert shop.edges() == {2: (1, 1, 1), FAR: (1, 1, 1), 3: (FAR, 1, 2)}
     shop.run(as_of=date(2026, 3, 3))
     on_the_third = shop.sql("select uid from fission.share_edges where as_of = '2026-03-03'")
     assert on_the_third == [(2,)], "FAR has not ordered yet"
+    sold = "select attributed_amount_minor from fission.roles where as_of = '2026-03-10' and uid = 1"
+    shop.run(as_of=date(2026, 3, 10))
+    [(amount,)] = shop.sql(sold)
     shop.run(as_of=date(2026, 3, 10), known_at=stamp("2026-03-12 06:00"))
+    assert shop.sql(sold) == [(amount + 500,)], "the refund is not known yet"
     known = shop.sql("select uid from fission.share_edges where as_of = '2026-03-10' order by uid")
     assert (6,) not in known
     assert (FAR,) in known

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import date, datetime
 from functools import cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from features.population import ATTRIBUTES, STATE_COLUMNS, users_state
+from features.population import ATTRIBUTES, STATE_COLUMNS, known_by, users_state
 from lake.engine import Engine
 from lake.lake import Lake
 from schemas.contracts import contract
@@ -132,6 +133,27 @@ def test_of_several_member_ids_the_first_registration_and_the_last_record_count(
 def test_known_at_leaves_out_records_learned_later(engine: Engine, shop: Lake) -> None:
     row = state(engine, shop, march(6), known_at=at("2026-03-06 12:00"))["m2"]
     assert (row["city"], row["registered_day"]) == (None, None)
+
+
+def test_nobody_is_known_before_a_row_or_a_record_of_theirs_was(engine: Engine, shop: Lake) -> None:
+    identity = published(shop)
+    d1, d2 = identity.uid("device", "d1"), identity.uid("device", "d2")
+    rows = [(d1, march(1), march(7)), (d2, march(6), march(6)), (d2, march(4), march(8))]
+    activity = engine.spark.createDataFrame(rows, "uid bigint, day date, known_day date")
+    users, identifiers, members = (
+        engine.table(shop, t) for t in ("identity.users", "identity.identifiers", "silver.members")
+    )
+
+    def known(as_of: date, moment: str) -> set[int]:
+        told, now = members.where(members["_ingested_at"] <= at(moment)), at(moment)
+        base = users_state(users, identifiers, members, as_of, ZONE, now)
+        found = known_by(base, activity, identifiers, told, as_of, now.astimezone(ZoneInfo(ZONE)).date())
+        return {r["uid"] for r in found.collect()}
+
+    m1 = identity.uid("member", "m1")
+    assert known(march(5), "2026-03-06 12:00") == {m1}
+    assert known(march(6), "2026-03-06 12:00") == {m1, d2}
+    assert known(march(5), "2026-03-07 12:00") == {m1, d1, d2}, "m2 and m3, the person of d2, have records by then"
 
 
 def test_no_contact_and_no_raw_id_is_in_the_population(engine: Engine, shop: Lake) -> None:

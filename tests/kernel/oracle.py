@@ -71,7 +71,8 @@ def _conditions(fact: Fact, as_of: date, known_at_day: date | None) -> list[str]
     flagged = f"coalesce(a.flagged_day <= {sql_day(as_of)}, false)"
     found += {"exclude": [f"NOT {flagged}"], "only": [flagged], "include": []}[fact.flagged]
     if fact.view == "behaviour":
-        found.append(f"(a.void_day IS NULL OR a.void_day > {sql_day(as_of)})")
+        learned = "" if known_at_day is None else f" OR a.void_known_day > {sql_day(known_at_day)}"
+        found.append(f"(a.void_day IS NULL OR a.void_day > {sql_day(as_of)}{learned})")
     if known_at_day is not None:
         found.append(f"a.known_day <= {sql_day(known_at_day)}")
     if fact.window is not None:

@@ -66,6 +66,7 @@ def row(uid: int, behaviour: str, at: str | datetime, zone: str = ZONE, **column
         "peer_uid": -1,
         "valid_from_day": day,
         "void_day": None,
+        "void_known_day": None,
         "flagged_day": None,
         "known_day": day,
         **columns,

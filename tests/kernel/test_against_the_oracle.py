@@ -95,6 +95,7 @@ def drawn_row(r: random.Random) -> dict[str, Any]:
         "peer_uid": r.choice([-1, -1, 0, 1, 5, 2**40]),
         "valid_from_day": r.choice(around),
         "void_day": r.choice([None, None, *around]),
+        "void_known_day": r.choice([None, *around]),
         "flagged_day": r.choice([None, None, None, None, None, *around]),
         "known_day": r.choice(around),
     }

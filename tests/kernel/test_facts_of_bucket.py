@@ -10,12 +10,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import jobs.facts
 from features.facts import Fact
+from features.kernel.plan import _Column
 from jobs.facts import facts_of_bucket, read_facts
 from tests.kernel.shop import CODES, PRODUCTS, ZONE, row, table, values
 from tests.kernel.test_against_the_oracle import EVERY, drawn_row
@@ -152,8 +154,17 @@ def test_what_the_next_step_reads_is_what_a_kept_file_holds(tmp_path: Path) -> N
     assert read_facts(passed_on["path"]).equals(pq.read_table(tmp_path / "out" / "facts.parquet"))
 
 
-def test_numbers_of_any_size_survive_being_narrowed(tmp_path: Path) -> None:
-    numbers = {"a": [-128, 127], "b": [-129, 0], "c": [1 << 31, None], "d": [None, None], "e": [-(1 << 63), 7]}
-    table = pa.table({n: pa.array(v, pa.int64()) for n, v in numbers.items()} | {"hour": pa.array([3, 4], pa.int32())})
-    jobs.facts._write(table, tmp_path / "x.arrow")
-    assert read_facts(str(tmp_path / "x.arrow")).equals(table)
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [((-128, 127), "int8"), ((-129, 0), "int16"), ((1 << 31, 0), "int64"), ((-(1 << 63), 7), "int64"), ((), "int8")],
+)
+def test_numbers_of_any_size_survive_being_packed(tmp_path: Path, numbers: tuple[int, ...], kind: str) -> None:
+    paid = Fact.model_validate({"id": "n", "from": ["pay"], "measure": "amount", "agg": "sum"})
+    column = _Column(paid, len(numbers))
+    for number in numbers:  # part by part
+        column.put(0, (np.array([number]), None))
+    packed = column.arrow(packed=True)
+    assert (str(packed.type), packed.to_pylist()) == (kind, list(numbers))
+    assert column.arrow(packed=False).equals(pa.array(numbers, pa.int64()))
+    jobs.facts._write(pa.table({"n": packed}), [paid], tmp_path / "x.arrow")
+    assert read_facts(str(tmp_path / "x.arrow"))["n"].combine_chunks().equals(pa.array(numbers, pa.int64()))

@@ -157,6 +157,13 @@ def test_what_was_learned_later_is_left_out_where_it_is_asked_what_was_known() -
         assert values([rows], [declared], date(2026, 3, 2), known_at_day=known)["n"][1] == expected
 
 
+def test_an_order_whose_refund_was_learned_later_still_counts_where_it_is_asked_what_was_known() -> None:
+    rows = table(order(7, "2026-03-01", void_day="2026-03-03", void_known_day="2026-03-06"))
+    declared = Fact(**ORDERS, id="n")
+    for known, expected in ((None, 0), (date(2026, 3, 6), 0), (date(2026, 3, 5), 1)):
+        assert values([rows], [declared], date(2026, 3, 4), known_at_day=known)["n"][1] == expected
+
+
 # --- visits, days, gaps ---
 
 

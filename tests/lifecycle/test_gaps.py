@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from features.facts import LEARNED
 from features.gaps import COLUMNS, counted_gaps
 from features.kernel import merge_files
 from jobs.estimate_tasks import gaps_of_bucket
@@ -28,7 +29,7 @@ def bought(uid: int, *days: str, **columns: Any) -> list[dict[str, Any]]:
 
 def gaps(rows: list[dict[str, Any]], as_of: date = AS_OF, **options: Any) -> list[tuple[int, int, bool, int]]:
     files = [table(rows)] if rows else []
-    merged = merge_files(files, (*COLUMNS, "known_day"), users=USERS)
+    merged = merge_files(files, (*COLUMNS, *LEARNED), users=USERS)
     found = counted_gaps(merged, as_of, **options)
     return [tuple(r.values()) for r in found.to_pylist()]
 
@@ -48,6 +49,9 @@ def test_only_what_counts_on_the_day_makes_a_purchase_day() -> None:
 def test_what_was_learned_later_and_who_is_nobody_any_more_are_left_out() -> None:
     rows = bought(1, "2026-03-01") + bought(1, "2026-03-02", known_day="2026-03-20") + bought(2, "2026-03-05")
     assert gaps(rows, known_at_day=date(2026, 3, 10), left_out=np.array([2])) == [(1, 30, False, 1)]
+    void = bought(1, "2026-03-01", void_day="2026-03-05", void_known_day="2026-03-11")
+    assert gaps(void) == gaps(void, known_at_day=date(2026, 3, 11)) == []
+    assert gaps(void, known_at_day=date(2026, 3, 10)) == [(1, 30, False, 1)]
     assert gaps([]) == []
 
 

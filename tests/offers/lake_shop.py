@@ -69,6 +69,7 @@ class Line:
     void: date | None = None
     flagged: date | None = None
     known: date | None = None
+    void_known: date | None = None
 
     def row(self) -> Row:
         return {
@@ -90,6 +91,7 @@ class Line:
             "peer_uid": -1,
             "valid_from_day": self.day,
             "void_day": self.void,
+            "void_known_day": self.void and (self.void_known or self.void),
             "flagged_day": self.flagged,
             "known_day": self.known or self.day,
         }
@@ -150,7 +152,7 @@ def random_lines(seed: int = 4, orders: int = 1_500, users: int = 60) -> tuple[l
             price = draw.choice([990, 10_000, 123_400])
             off = draw.choice([0, 0, price // 7, price // 2])
             line = Line(uid, day, order, draw.choice(tastes), price, price - off, off > 0, void, flagged, known)
-            lines.append(line)
+            lines.append(replace(line, void_known=void and max(void, known) + timedelta(days=order % 3 * 4)))
     gone = 7
     return [*lines, *(replace(line, uid=3) for line in lines if line.uid == gone)], [gone]
 
@@ -164,7 +166,8 @@ left join (
     select * from silver.products where source_time <= timestamptz '2026-03-31 23:59:59+08'
     qualify row_number() over (partition by sku_id order by source_time desc) = 1) p on p.sku_id = c.code_value
 where behaviour_code = {pay} and a.day <= date '{day}' and valid_from_day <= date '{day}'
-  and coalesce(void_day > date '{day}', true) and coalesce(flagged_day > date '{day}', true)
+  and (coalesce(void_day > date '{day}', true) or coalesce(void_known_day > {known}, false))
+  and coalesce(flagged_day > date '{day}', true)
   and coalesce(known_day <= {known}, true);
 
 create table parts as

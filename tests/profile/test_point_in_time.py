@@ -57,16 +57,19 @@ def order(shop: Shop, order_id: str, member: str, day: str, ingested: str) -> No
 
 @pytest.fixture(scope="module")
 def late(tmp_path_factory: pytest.TempPathFactory, embedded: Engine) -> tuple[Shop, dict[str, Any]]:
-    """Orders of one member arrive two weeks late; the day is published before they came, and again after."""
+    """Orders and a refund arrive two weeks late; the day is published before they came, and again after."""
     shop = Shop(tmp_path_factory.mktemp("late") / "lake", embedded, behavioural(tmp_path_factory.mktemp("tags")))
     known = {"registered_at": at("2026-02-01 10:00"), "source_time": at("2026-02-01 10:00"), "points": 5}
     shop.write("members", *({"member_id": f"m{n}", **known} for n in range(3)), ingested=BEFORE)
     order(shop, "o1", "m1", "2026-03-05", BEFORE)
+    order(shop, "o4", "m0", "2026-03-05", BEFORE)
     shop.learn(DAY)
     shop.profile(DAY)
     first = snapshot(shop, DAY)
     order(shop, "o2", "m1", "2026-03-06", LATE)
     order(shop, "o3", "m2", "2026-03-07", LATE)
+    refund = {"refund_id": "r1", "order_id": "o4", "refunded_at": at("2026-03-08 10:00"), "refund_amount_minor": 900}
+    shop.write("refunds", refund, ingested=LATE)
     shop.write("members", {"member_id": "m0", **known, "points": 9}, ingested=LATE)
     shop.learn("2026-03-25")
     shop.profile(DAY)
@@ -91,7 +94,7 @@ def test_as_known_then_is_what_was_published_before_the_late_rows(late: tuple[Sh
     found, rows = given_at(shop, DAY, known_at=at(BEFORE))
     assert found.origin == "recomputed"
     assert rows == first
-    assert [(r["orders_30d"], r["net_30d"], r["points"]) for r in rows] == [(0, 0, 5), (1, 900, 5), (0, 0, 5)]
+    assert [(r["orders_30d"], r["net_30d"], r["points"]) for r in rows] == [(1, 900, 5), (1, 900, 5), (0, 0, 5)]
     assert {t: shop.lake.version(t) for t in published} == published, "nothing is published"
     assert not list((shop.lake.root / "ops" / "scratch").glob("profile-*"))
 

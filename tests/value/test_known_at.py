@@ -43,7 +43,8 @@ def test_known_at_is_a_business_day_to_map_tasks(now: InsightRun, then: InsightR
 def test_the_rates_of_stages_rest_on_orders_known_by_then(now: InsightRun, then: InsightRun) -> None:
     for run, expected in ((now, (2, 2, 5)), (then, (2, 1, 3))):
         with duckdb.connect() as con:
-            con.execute("create schema segments")
+            con.execute("create schema segments; create schema identity")
+            con.execute("create table identity.users as select 1 as uid, null::bigint as merged_into_uid")
             con.execute(
                 f"create table segments.segments as select uid, 'awareness' as segment, '{aipl.SCHEME}' as scheme, "
                 f"date '{START}' as as_of from (values (1), (2)) t(uid)"
