@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PINS := setup.cfg pyproject.toml constraints.txt
 # A Spark start in a test is over before optimised code pays.
 TEST_JAVA := JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1"
+# Without kept bytecode every start of the command compiles all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
 QUICK := not spark and not airflow and not slow
 
 .PHONY: help demo test check bench setup setup-dev setup-spark setup-airflow format clean

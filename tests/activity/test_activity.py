@@ -119,6 +119,7 @@ def test_when_an_order_its_payment_and_its_end_were_learned_are_days_of_their_ow
     assert days("m2", "refund_of_order") == [(12, 9, 20), (20, 9, 20), (25, 9, 20)]
 
 
+@pytest.mark.slow
 def test_a_table_made_before_it_had_all_its_columns_is_made_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.write("orders", order(paid_at=at("2026-03-06 09:00")))
     shop.write("order_lines", line())

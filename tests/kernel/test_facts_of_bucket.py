@@ -20,7 +20,7 @@ from features.facts import Fact
 from features.kernel.plan import _Column
 from jobs.facts import facts_of_bucket, read_facts
 from tests.kernel.shop import CODES, PRODUCTS, ZONE, row, table, values
-from tests.kernel.test_against_the_oracle import EVERY, drawn_row
+from tests.kernel.test_against_the_oracle import drawn_row, every_fact
 
 
 def item(folder: Path, files: list[pa.Table], facts: list[Fact], as_of: date, **further: Any) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_the_task_writes_what_the_kernel_gives_with_texts_for_codes(
     monkeypatch.setattr(jobs.facts, "SMALL_FILE_ROWS", 10**6 if small else 0)
     r = random.Random(4)
     files = [table([drawn_row(r) for _ in range(n)]) for n in (70, 0, 45)]
-    for facts in (r.sample(EVERY, 60), [f for f in r.sample(EVERY, 150) if f.window == 7]):
+    for facts in (r.sample(every_fact(), 60), [f for f in r.sample(every_fact(), 150) if f.window == 7]):
         given = item(tmp_path, files, facts, as_of, known_at_day=known and known.isoformat())
         assert written(given, facts) == values(files, facts, as_of, known_at_day=known)
 
@@ -146,7 +146,7 @@ def test_a_worker_does_not_import_pandas(tmp_path: Path) -> None:
 
 def test_what_the_next_step_reads_is_what_a_kept_file_holds(tmp_path: Path) -> None:
     draw = random.Random(5)
-    facts = draw.sample(EVERY, 60)
+    facts = draw.sample(every_fact(), 60)
     rows = table([drawn_row(draw) for _ in range(80)])
     day = date(2026, 3, 4)
     written(item(tmp_path, [rows], facts, day), facts)

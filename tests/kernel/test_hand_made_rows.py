@@ -14,7 +14,7 @@ from features.facts import Fact
 from features.kernel import Products, Rows, compute, merge_files
 from features.kernel.local_time import local_hour
 from tests.kernel.shop import USERS, merged, one, row, table, values
-from tests.kernel.test_against_the_oracle import EVERY, drawn_row
+from tests.kernel.test_against_the_oracle import drawn_row, every_fact
 
 VIEWS = {"from": ["view"], "measure": "rows", "agg": "count"}
 ORDERS = {"from": ["pay"], "measure": "orders", "agg": "count"}
@@ -332,7 +332,7 @@ def test_local_hours_change_at_the_very_instant_at_which_clocks_do() -> None:
 @pytest.mark.parametrize("rows_at_once", [1, 7, 50])
 def test_how_many_rows_are_in_work_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
     r = random.Random(rows_at_once)
-    facts = r.sample(EVERY, 60)
+    facts = r.sample(every_fact(), 60)
     files = [table([drawn_row(r) for _ in range(n)]) for n in (60, 40)]
     for given in (files, files[:1]):
         whole = values(given, facts, date(2026, 3, 10))

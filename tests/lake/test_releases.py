@@ -68,6 +68,7 @@ def _write(root: str, n: int) -> None:
         releases.write_release(Lake(Path(root), "UTC"), DAYS[0], f"{n}-{i}", {})
 
 
+@pytest.mark.slow
 def test_writers_at_the_same_time_get_numbers_of_their_own(lake: Lake) -> None:
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_write, args=(str(lake.root), n)) for n in range(3)]
