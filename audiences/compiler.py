@@ -86,6 +86,7 @@ class _MistakeError(Exception):
 class _Compiler:
     catalogue: Mapping[str, Attribute]
     audiences: Mapping[str, Audience]
+    currency: str
     problems: list[str] = field(default_factory=list)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
@@ -194,7 +195,7 @@ class _Compiler:
             tests = (*tests, Test(op="known", values=(condition.known,)))
         return Leaf(
             **common,
-            text=compared(known.name, tests, known.unit),
+            text=compared(known.name, tests, known.unit, self.currency),
             column=self.need(known.id),
             type=known.type,
             tests=tests,
@@ -213,18 +214,21 @@ class _Compiler:
         plain = json.dumps(fact, sort_keys=True, ensure_ascii=False)
         name = f"event_{hashlib.sha256(plain.encode()).hexdigest()[:12]}"
         self.facts[name] = fact
-        text = compared(found.name, tests, found.unit)
+        text = compared(found.name, tests, found.unit, self.currency)
         if not condition.did:
             text = negated(text)
         return Leaf(**common, text=text, column=name, type=found.type, tests=tests, negated=not condition.did)
 
 
-def compile_audience(audience: Audience, audiences: Mapping[str, Audience], catalogue: Mapping[str, Attribute]) -> Plan:
+def compile_audience(
+    audience: Audience, audiences: Mapping[str, Audience], catalogue: Mapping[str, Attribute], *, currency: str
+) -> Plan:
     """The plan of an audience; ConfigurationError lists every unknown tag, mismatch and circle with its line.
 
-    Referenced audiences are compiled into the plan, so that all of it is judged at one release.
+    Referenced audiences are compiled into the plan, so that all of it is judged at one release. ``currency`` is the lake's,
+    in which the plan's words name money.
     """
-    c = _Compiler({**fixed_attributes(), **catalogue}, {**audiences, audience.id: audience})
+    c = _Compiler({**fixed_attributes(), **catalogue}, {**audiences, audience.id: audience}, currency)
     root = c.member(audience, audience.id)
     for i, name in enumerate(audience.definition.export.columns):
         if name not in c.catalogue:

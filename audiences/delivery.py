@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 
@@ -96,11 +96,17 @@ def csv_bytes(table: pa.Table, excel: bool = True) -> bytes:
     For ``excel`` with a byte-order mark, and with every cell marked that a spreadsheet would change (see ``cell``).
     """
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow([cell(name) for name in table.column_names])
-    columns = [[cell(v, excel) for v in column.to_pylist()] for column in table.columns]
-    writer.writerows(zip(*columns, strict=True))
+    write_csv(out, table.schema, table.to_batches(), excel)
     return ((BOM if excel else "") + out.getvalue()).encode()
+
+
+def write_csv(out: TextIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch], excel: bool = True) -> None:
+    """Header and rows of ``csv_bytes`` into a text file opened with ``newline=""``; one batch is in memory at a time."""
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow([cell(name) for name in schema.names])
+    for batch in batches:
+        columns = [[cell(v, excel) for v in column.to_pylist()] for column in batch.columns]
+        writer.writerows(zip(*columns, strict=True))
 
 
 @dataclass(frozen=True)
@@ -156,11 +162,6 @@ def clear_partials(parent: Path) -> int:
     for p in found:
         shutil.rmtree(p, ignore_errors=True)
     return len(found)
-
-
-def described_columns(names: Sequence[str], described: Mapping[str, Mapping[str, str]]) -> list[dict[str, str]]:
-    """The manifest's entry of each column: name and descriptions, in the order of the file."""
-    return [{"name": n, **described.get(n, {})} for n in names]
 
 
 def unmarked(rows: Iterable[Sequence[str]]) -> list[list[str]]:

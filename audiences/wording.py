@@ -7,6 +7,7 @@ from typing import Any
 from audiences.language import EventCondition, Words
 from audiences.plan import Test
 from schemas.behaviours import BROWSE
+from schemas.money import money_text
 
 BEHAVIOURS_ZH = {
     "exposure": "曝光",
@@ -101,19 +102,20 @@ def measured(condition: EventCondition, agg: str) -> Words:
     )
 
 
-def compared(name: Words, tests: tuple[Test, ...], unit: str | None) -> Words:
-    """A value and what it is held against; money (unit ``minor``) in major units."""
+def compared(name: Words, tests: tuple[Test, ...], unit: str | None, currency: str) -> Words:
+    """A value and what it is held against; money (unit ``minor``) in major units of the lake's currency."""
+    money = currency if unit == "minor" else None
     zh, en = [], []
     for t in tests:
         if t.op == "known":
             zh.append("有值" if t.values[0] else "无值")
             en.append("is known" if t.values[0] else "is not known")
         elif t.op == "between":
-            low, high = (_shown(v, unit) for v in t.values)
+            low, high = (_shown(v, money) for v in t.values)
             zh.append(f"介于 {low} 和 {high} 之间")
             en.append(f"between {low} and {high}")
         else:
-            operands = _joined(t.values, unit)
+            operands = _joined(t.values, money)
             zh.append(f"{COMPARISON_WORDS[t.op][0]} {operands}")
             en.append(f"{COMPARISON_WORDS[t.op][1]} {operands}")
     return Words(zh=f"{name.zh} {' 且 '.join(zh)}", en=f"{name.en} {' and '.join(en)}")
@@ -123,12 +125,13 @@ def negated(words: Words) -> Words:
     return Words(zh=f"非：{words.zh}", en=f"not: {words.en}")
 
 
-def _joined(value: Any, unit: str | None = None) -> str:
+def _joined(value: Any, money: str | None = None) -> str:
     values = value if isinstance(value, (list, tuple)) else [value]
-    return "/".join(_shown(v, unit) for v in values)
+    return "/".join(_shown(v, money) for v in values)
 
 
-def _shown(value: Any, unit: str | None) -> str:
-    if unit == "minor" and not isinstance(value, str):
-        return f"{value / 100:,.2f}"
+def _shown(value: Any, money: str | None) -> str:
+    """``money`` is the currency whose minor units a number is; absent, it is no money."""
+    if money is not None and not isinstance(value, (str, bool)):
+        return money_text(value, money)
     return str(value).lower() if isinstance(value, bool) else str(value)

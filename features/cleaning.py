@@ -23,6 +23,7 @@ from features.instants import NO_TIME, business_months, instants_of
 from features.sources import Condition, FieldRule, Mapping
 from schemas.arrow import arrow_field
 from schemas.contracts import Column, Contract
+from schemas.money import minor_digits
 from schemas.quarantine import PERSON_MISSING, UNIT_SEPARATOR, literal, one_of, quoted, refusals
 
 SEPARATOR = literal(UNIT_SEPARATOR)
@@ -323,7 +324,7 @@ class Cleaner:
 
     @property
     def _digits(self) -> int:
-        return forms.MINOR_DIGITS.get(self.currency, 2)
+        return minor_digits(self.currency)
 
     def _judgements(self, fields: Sequence[_Parsed]) -> list[tuple[str, str]]:
         """(condition, sentence) of everything that can send a row to quarantine."""

@@ -31,8 +31,6 @@ SYMBOLS: dict[str, tuple[str, ...]] = {
     "HKD": ("$", "hk$", "hkd"),
     "TWD": ("$", "nt$", "twd", "元"),
 }
-MINOR_DIGITS: dict[str, int] = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "KWD": 3, "BHD": 3, "JOD": 3, "TND": 3}
-"""Decimals of a currency where they are not two (ISO 4217)."""
 
 FAST_TIMES = (
     "%Y-%m-%d %H:%M:%S",

@@ -80,7 +80,9 @@ class Why:
 def plan_of(project: Project, name: str) -> tuple[Audience, Plan]:
     """The audience of that name, compiled against the project's catalogue."""
     audience = named(project.audiences, name)
-    return audience, compile_audience(audience, project.audiences, attributes(project.catalogue))
+    return audience, compile_audience(
+        audience, project.audiences, attributes(project.catalogue), currency=project.currency
+    )
 
 
 def list_audiences(project: Project) -> list[Listed]:

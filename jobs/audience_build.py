@@ -35,6 +35,8 @@ from schemas.errors import NotThereError
 MEMBERSHIP = "audiences.membership"
 LOG = "audiences.membership_log"
 SIZES = "audiences.sizes"
+ABSENT, SAME_DATA = -1, -2
+"""In place of a node's number: not among the users judged; a member already by what the data of then says now."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +117,8 @@ class Build:
 
     def items(self, now: Prepared, scratch: Path, members: Path, log: Path) -> list[Inputs]:
         """One item a bucket, those included that only people who left the base are in."""
-        previous = scratch / "previous.parquet"
-        pq.write_table(self.members_before(), previous)
+        previous = by_bucket(self.members_before(), scratch / "previous")
         before = self.inputs_before(scratch)
-        buckets = {*now.buckets, *(u // USERS_PER_BUCKET for u in pq.read_table(previous)["uid"].to_pylist())}
         return [
             {
                 "bucket": b,
@@ -126,14 +126,14 @@ class Build:
                 "before": None if before is None else before.buckets.get(b),
                 "first_build": not self.made,
                 "definition_changed": bool(self.made) and self.made[-1]["definition_hash"] != self.plan.definition_hash,
-                "previous": str(previous),
+                "previous": previous.get(b),
                 "plan": self.plan.model_dump(mode="json"),
                 "as_of": self.at.as_of.isoformat(),
                 "release": self.at.number,
                 "members": str(members),
                 "log": str(log),
             }
-            for b in sorted(buckets)
+            for b in sorted({*now.buckets, *previous})
         ]
 
     def inputs_before(self, scratch: Path) -> Prepared | None:
@@ -153,17 +153,17 @@ class Build:
         where = {"audience": self.plan.audience}
         return sorted({f.partition["as_of"] for f in self.lake.files(LOG, where=where)})
 
-    def members_before(self) -> pa.Table:
-        """uids of the build before this day: whose last logged change before it is an enter."""
+    def members_before(self) -> np.ndarray:
+        """uids of the build before this day, ascending: whose last logged change before it is an enter."""
         days = [d for d in self.days_logged() if d < self.at.as_of]
         inside: np.ndarray = np.empty(0, np.int64)
         for day in days:
             files = self.lake.files(LOG, where={"audience": self.plan.audience, "as_of": day})
-            rows = pa.concat_tables([_read(f.path) for f in files])
+            rows = pa.concat_tables([_read(f.path, ["uid", "change"]) for f in files])
             entered = rows.filter(pc.equal(rows["change"], "enter"))["uid"].to_numpy()
             left = rows.filter(pc.equal(rows["change"], "exit"))["uid"].to_numpy()
             inside = np.union1d(np.setdiff1d(inside, left), entered)
-        return pa.table({"uid": pa.array(inside, pa.int64())})
+        return inside
 
     def write_sizes(self, folder: Path, users: int) -> None:
         mine = {
@@ -177,24 +177,33 @@ class Build:
         _write(table, folder, {"audience": self.plan.audience}, "sizes")
 
 
+def by_bucket(uid: np.ndarray, folder: Path) -> dict[int, str]:
+    """Write ascending uids below ``folder``, a file a bucket; the files by bucket, none for a bucket without any."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buckets, first = np.unique(uid // USERS_PER_BUCKET, return_index=True)
+    files = {}
+    for bucket, part in zip(buckets.tolist(), np.split(uid, first[1:]), strict=True) if len(uid) else ():
+        files[bucket] = str(folder / f"{bucket}.parquet")
+        pq.write_table(pa.table({"uid": pa.array(part, pa.int64())}), files[bucket])
+    return files
+
+
 def members_of_bucket(item: Inputs) -> dict[str, Any]:
     """Task: one bucket's members and its log against the build before; writes both, returns the numbers."""
     plan = Plan.model_validate(item["plan"])
-    base = item["bucket"] * USERS_PER_BUCKET
-    uid = pq.read_table(item["previous"])["uid"].to_numpy()
-    previous = uid[(uid >= base) & (uid < base + USERS_PER_BUCKET)]
+    previous = np.empty(0, np.int64) if item["previous"] is None else _read(item["previous"])["uid"].to_numpy()
     known, members, deciding = _judged(plan, item["now"])
     inside = known[members]
     enters, exits = np.setdiff1d(inside, previous), np.setdiff1d(previous, inside)
-    reasons = _enter_reasons(plan, item, enters) + _exit_reasons(plan, exits, known, deciding)
+    reasons = [_enter_reasons(plan, item, enters), _exit_reasons(plan, exits, known, deciding)]
     as_of = date.fromisoformat(item["as_of"])
     _write(
         pa.table(
             {
                 "uid": pa.array(inside, pa.int64()),
-                "as_of": pa.array([as_of] * len(inside), pa.date32()),
-                "release": pa.array([item["release"]] * len(inside), pa.int64()),
-                "definition_hash": pa.array([plan.definition_hash] * len(inside), pa.string()),
+                "as_of": pa.repeat(pa.scalar(as_of, pa.date32()), len(inside)),
+                "release": pa.repeat(pa.scalar(item["release"], pa.int64()), len(inside)),
+                "definition_hash": pa.repeat(plan.definition_hash, len(inside)),
             }
         ).cast(_file_schema(MEMBERSHIP)),
         Path(item["members"]),
@@ -204,8 +213,8 @@ def members_of_bucket(item: Inputs) -> dict[str, Any]:
     log = pa.table(
         {
             "uid": pa.array(np.concatenate([enters, exits]), pa.int64()),
-            "change": pa.array(["enter"] * len(enters) + ["exit"] * len(exits), pa.string()),
-            "reason": pa.array(reasons, pa.string()),
+            "change": pa.concat_arrays([pa.repeat("enter", len(enters)), pa.repeat("exit", len(exits))]),
+            "reason": pa.concat_arrays(reasons),
         }
     ).cast(_file_schema(LOG))
     _write(log.sort_by("uid"), Path(item["log"]), {"audience": plan.audience, "as_of": as_of}, str(item["bucket"]))
@@ -221,32 +230,39 @@ def _judged(plan: Plan, inputs: Inputs | None) -> tuple[np.ndarray, np.ndarray, 
     return table["uid"].to_numpy(), outcome.members, outcome.deciding()
 
 
-def _enter_reasons(plan: Plan, item: Inputs, enters: np.ndarray) -> list[str]:
+def _enter_reasons(plan: Plan, item: Inputs, enters: np.ndarray) -> pa.Array:
     """What kept each out at the build before and does so no more."""
     if item["first_build"]:
-        return ["first build"] * len(enters)
+        return pa.repeat("first build", len(enters))
     if item["before"] is None or not len(enters):
-        return [ev.reason(plan, plan.root.include.number)] * len(enters)
+        return pa.repeat(ev.reason(plan, plan.root.include.number), len(enters))
     known, members, deciding = _judged(plan, item["before"])
-    at = np.searchsorted(known, enters)
-    reasons = []
-    for uid, i in zip(enters, at, strict=True):
-        if i == len(known) or known[i] != uid:
-            reasons.append("new in the base")
-        elif members[i]:
-            reasons.append("the definition changed" if item["definition_changed"] else "the data of then was corrected")
-        else:
-            reasons.append(ev.reason(plan, int(deciding[i])))
-    return reasons
+    there, at = _places(known, enters)
+    numbers = np.full(len(enters), ABSENT, np.int64)
+    numbers[there] = np.where(members[at], SAME_DATA, deciding[at])
+    changed = "the definition changed" if item["definition_changed"] else "the data of then was corrected"
+    return _worded(plan, numbers, {ABSENT: "new in the base", SAME_DATA: changed})
 
 
-def _exit_reasons(plan: Plan, exits: np.ndarray, known: np.ndarray, deciding: np.ndarray) -> list[str]:
+def _exit_reasons(plan: Plan, exits: np.ndarray, known: np.ndarray, deciding: np.ndarray) -> pa.Array:
     """What keeps each out now."""
-    at = np.searchsorted(known, exits)
-    return [
-        ev.reason(plan, int(deciding[i])) if i < len(known) and known[i] == uid else "left the base (merged or erased)"
-        for uid, i in zip(exits, at, strict=True)
-    ]
+    there, at = _places(known, exits)
+    numbers = np.full(len(exits), ABSENT, np.int64)
+    numbers[there] = deciding[at]
+    return _worded(plan, numbers, {ABSENT: "left the base (merged or erased)"})
+
+
+def _places(known: np.ndarray, uid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each uid is in ``known`` (ascending), and where those that are stand there."""
+    there = np.isin(uid, known, assume_unique=True)
+    return there, np.searchsorted(known, uid[there])
+
+
+def _worded(plan: Plan, numbers: np.ndarray, other: dict[int, str]) -> pa.Array:
+    """The reason of every number of a node, or what ``other`` says of a number that is none; each is worded once."""
+    distinct, at = np.unique(numbers, return_inverse=True)
+    texts = [other[n] if n in other else ev.reason(plan, n) for n in distinct.tolist()]
+    return pa.array(texts, pa.string()).take(pa.array(at))
 
 
 def _file_schema(table: str) -> pa.Schema:
@@ -254,9 +270,9 @@ def _file_schema(table: str) -> pa.Schema:
     return file_schema(arrow_schema(c), c.partitions)
 
 
-def _read(path: str) -> pa.Table:
+def _read(path: str, columns: list[str] | None = None) -> pa.Table:
     # The one file only: the folders' names must not come in as columns of text.
-    return pq.ParquetFile(path).read()
+    return pq.ParquetFile(path).read(columns)
 
 
 def _write(table: pa.Table, folder: Path, partition: dict[str, Any], name: str) -> None:

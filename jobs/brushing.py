@@ -21,6 +21,7 @@ from features.brushing import BrushingSettings
 from features.identity import resolve
 from features.links import business_day
 from features.versions import as_known
+from jobs.identity import silver_taken
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import Audit, publish
@@ -63,7 +64,7 @@ def run_brushing(project: Project, engine: Engine, run_id: str, audit: Audit | N
         return 0
     settings = project.method("brushing", BrushingSettings)
     said = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16]
-    inputs = {name: lake.version(name) for name in (*(f"silver.{f}" for f in STAMPS), "identity.merges")}
+    inputs = {**silver_taken(lake, list(STAMPS)), "identity.merges": lake.version("identity.merges")}
     with lock(lake, TABLE):
         lake.ensure(TABLE)
         noted = lake.metadata(TABLE)
@@ -222,8 +223,8 @@ class Evidence:
         parts = []
         for feed, stamps in STAMPS.items():
             name = f"silver.{feed}"
-            old = before.get(name)
-            files = [*self.lake.added_since(name, old), *self.lake.removed_since(name, old)]
+            old, until = before.get(name), self.inputs[name]
+            files = [*self.lake.added_since(name, old, until), *self.lake.removed_since(name, old, until)]
             data = file_schema(arrow_schema(contract(name)), ("event_month",))
             waits = self.settings.payment_days if feed == "order_lines" else 0
             for month in sorted({f.partition["event_month"] for f in files}):

@@ -16,8 +16,8 @@ from jobs.project import Project
 from lake.releases import put_if_absent, release
 from lake.sql import connect
 from schemas.errors import HuaxiangError, NotThereError
+from schemas.money import minor_units
 
-MINOR_PER_MAJOR = 100
 LARGEST = Decimal(10) ** 15
 """Beyond, minor units and the users they need are no exact numbers any more."""
 FIGURES = "select figure, item, number, sample_users from segments.figures where as_of = ? and topic = 'aipl'"
@@ -79,13 +79,15 @@ def gap(
 
     HuaxiangError names a stage without history or conversion; NotThereError a day without release or figures.
     """
-    if not target.is_finite() or not 0 < target <= LARGEST:
+    target_minor = minor_units(target, project.currency) if target.is_finite() and target <= LARGEST else 0
+    if target_minor <= 0:
         raise HuaxiangError(f"--target is money above 0 and up to {LARGEST:.0e} in {project.currency}, not {target}")
     unknown = [s for s in stages if s not in STAGES]
     if unknown or not stages:
         raise HuaxiangError(f"no stage {unknown[0] if unknown else ''!r}; stages are {', '.join(STAGES)}")
     stages = list(dict.fromkeys(stages))
     settings = project.method("aipl", AiplSettings)
+    shares = _shares(settings, stages)
     at = release(project.lake, as_of.isoformat() if as_of else None)
     if "segments.figures" not in at.tables:
         raise NotThereError(
@@ -94,7 +96,6 @@ def gap(
         )
     with connect(project.lake, at) as con:
         users, rates, days = _figures(con, at.as_of)
-    target_minor = int((target * MINOR_PER_MAJOR).to_integral_value())
     wanted = [r for r in rates if r.stage in stages]
     if len(wanted) < len(stages):
         raise NotThereError(
@@ -102,14 +103,27 @@ def gap(
             f"(within {settings.horizon_tolerance_days} days); run that day too, such as "
             f"`huaxiang backfill --from DAY --to {at.as_of}`"
         )
-    chosen = None if settings.gmv_share is None else {str(k): v for k, v in settings.gmv_share.items() if k in stages}
-    found = gmv_gap(target_minor, users, wanted, chosen)
+    found = gmv_gap(target_minor, users, wanted, shares)
     labels = project.catalogue.tag(SCHEME).labels
     needs = tuple(_need(project, g, users, labels, save) for g in found)
     reached = sum(round(g.users * (g.rates.value_per_user_minor or 0)) for g in found)
     small = [r for r in wanted if r.users < settings.min_sample]
     warnings = tuple(f"stage {r.stage}: its rates rest on {r.users} users only" for r in small)
     return GapReport(at.as_of, at.number, target_minor, days, needs, reached, warnings)
+
+
+def _shares(settings: AiplSettings, stages: Sequence[str]) -> dict[str, float] | None:
+    """``gmv_share`` of the chosen stages, which are to bring the whole target between them; None where it is not set."""
+    if settings.gmv_share is None:
+        return None
+    chosen = {str(s): share for s, share in settings.gmv_share.items() if s in stages}
+    whole = sum(chosen.values())
+    if not whole:
+        raise HuaxiangError(
+            f"gmv_share in methods/aipl.yaml gives the stages {', '.join(stages)} no share of the target; "
+            "give one of them a share there, or add a stage that has one to --stages"
+        )
+    return {s: share / whole for s, share in chosen.items()}
 
 
 def _figures(con: duckdb.DuckDBPyConnection, as_of: date) -> tuple[dict[str, int], list[StageRates], int]:

@@ -19,7 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.kernel.rows import USERS_PER_BUCKET
 from features.overrides import stated
+from features.sql_parts import text_literal
 from lake.lake import partition_path
 from schemas.arrow import arrow_schema, file_schema
 from schemas.configuration import nearest
@@ -144,13 +146,17 @@ def _answers(run: ProfileRun, valid_days: int) -> tuple[str, Path] | None:
 
 
 def _known_by(run: ProfileRun, table: str, stamp: str) -> DataFrame:
+    """The version of each row that was in force at the end of the day; whether it still holds is asked of that one."""
     from pyspark.sql import functions as F
 
     from features.population import end_of_day
     from features.versions import as_known
 
-    rows = as_known(run.engine.table(run.lake, table), contract(table), known_at=run.known_at)
-    return rows.where(F.col(stamp) <= F.lit(end_of_day(run.as_of, run.lake.zone)))
+    end = F.lit(end_of_day(run.as_of, run.lake.zone))
+    # Before the newest version is taken: a later correction must not hide what was said by then. A sheet seldom says
+    # when it was changed, and one that is taken in late still counts from the day on it: never from when it came.
+    said = run.engine.table(run.lake, table).where((F.col(stamp) <= end) & (F.coalesce("source_time", stamp) <= end))
+    return as_known(said, contract(table), known_at=run.known_at)
 
 
 def _identifiers(run: ProfileRun) -> DataFrame:
@@ -203,6 +209,12 @@ qualify row_number() over (
 ) = 1
 order by bucket, uid, tag, origin
 """
+ELDERS = """
+select uid, merged_into_uid as elder from {files} semi join named using (uid) where merged_into_uid is not null
+"""
+BASE = f"""
+select distinct uid, cast(uid // {USERS_PER_BUCKET} as integer) as bucket from {{files}} semi join wanted using (uid)
+"""
 
 
 @contextmanager
@@ -234,34 +246,37 @@ def _sql(
         con.register(
             "declaring", pa.Table.from_pylist(pairs, pa.schema([("attribute", pa.string()), ("tag", pa.string())]))
         )
-        con.register("elders", _elders(run))
-        paths = [p for files_ in buckets.values() for p in files_]
-        base = pa.schema([("uid", pa.int64()), ("bucket", pa.int32())]).empty_table()
-        parts = [base, *(_base(b, found) for b, found in buckets.items())]
-        con.register("base", pa.concat_tables(parts))
+        users: dict[int, list[str]] = {}
+        for f in run.lake.files("identity.users"):
+            users.setdefault(f.partition["bucket"], []).append(f.path)
+        find_named(con, users, buckets)
         con.execute(SAID)
         yield con
 
 
-def _base(bucket: int, files: list[str]) -> pa.Table:
-    uid = pa.concat_tables(pq.read_table(p, columns=["uid"], partitioning=None) for p in files)["uid"]
-    return pa.table({"uid": uid.cast(pa.int64()), "bucket": pa.array([bucket] * len(uid), pa.int32())})
+def find_named(
+    con: duckdb.DuckDBPyConnection, users: Mapping[int, list[str]], population: Mapping[int, list[str]]
+) -> None:
+    """Tables ``elders`` and ``base`` of whom ``manual`` and ``declared`` name; no other bucket's files are opened.
+
+    ``elders`` has the retired of them and whom they were merged into (always a uid in use, features/uids.py); ``base``
+    those that are in the base population, elders in place of the retired, with their bucket.
+    """
+    con.execute("create table named as select uid from manual union select uid from declared")
+    con.execute(f"create table elders as {ELDERS.format(files=_files_of(con, 'named', users, 'merged_into_uid'))}")
+    con.execute(
+        "create table wanted as select coalesce(e.elder, n.uid) as uid from named n left join elders e using (uid)"
+    )
+    con.execute(f"create table base as {BASE.format(files=_files_of(con, 'wanted', population))}")
 
 
-def _elders(run: ProfileRun) -> pa.Table:
-    """Retired uids and the uid that they were merged into in the end."""
-    into: dict[int, int] = {}
-    for f in run.lake.files("identity.users"):
-        rows = pq.read_table(f.path, columns=["uid", "merged_into_uid"], partitioning=None)
-        rows = rows.filter(pc.is_valid(rows["merged_into_uid"]))
-        into.update(zip(rows["uid"].to_pylist(), rows["merged_into_uid"].to_pylist(), strict=True))
-    last = {}
-    for uid in into:
-        elder = uid
-        while elder in into:
-            elder = into[elder]
-        last[uid] = elder
-    return pa.table({"uid": pa.array(list(last), pa.int64()), "elder": pa.array(list(last.values()), pa.int64())})
+def _files_of(con: duckdb.DuckDBPyConnection, table: str, buckets: Mapping[int, list[str]], *more: str) -> str:
+    """SQL of the files of the buckets that the table's uids are in, with uid and ``more``."""
+    per_bucket = f"select distinct uid // {USERS_PER_BUCKET} from {table} where uid is not null order by all"
+    paths = [p for (b,) in con.execute(per_bucket).fetchall() for p in buckets.get(b, [])]
+    if not paths:
+        return f"(select {', '.join(f'cast(null as bigint) as {c}' for c in ('uid', *more))} where false)"
+    return f"read_parquet([{', '.join(text_literal(p) for p in paths)}], hive_partitioning = false)"
 
 
 def _judge(con: duckdb.DuckDBPyConnection, catalogue: Catalogue) -> None:

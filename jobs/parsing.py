@@ -6,9 +6,7 @@ large file is alone in its item and goes through block by block. A file that can
 
 from __future__ import annotations
 
-import atexit
 import json
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -45,19 +44,21 @@ FIRST = "-1"
 @cache
 def connection() -> duckdb.DuckDBPyConnection:
     """This process's DuckDB: one thread, because the pool has a process a core, and order is kept."""
-    spill = Path(tempfile.gettempdir()) / f"huaxiang-duckdb-{os.getpid()}"
+    # Raw rows may be spilled: a folder that only its owner reads, gone with the process (of a pool as well).
+    spill = tempfile.TemporaryDirectory(prefix="huaxiang-")
+    Finalize(None, spill.cleanup, exitpriority=0)
     found = duckdb.connect(
         config={
             "threads": 1,
             "memory_limit": "2GB",
             "preserve_insertion_order": True,
-            "temp_directory": str(spill),
+            "temp_directory": spill.name,
         }
     )
     found.execute("set enable_progress_bar = false")
     # The statements are long and have little in them to improve: planning them took most of a small file's time.
     found.execute("set disabled_optimizers = 'expression_rewriter,statistics_propagation'")
-    atexit.register(found.close)
+    Finalize(None, found.close, exitpriority=1)
     return found
 
 

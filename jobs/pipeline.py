@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import jobs
+from features.aipl import AiplSettings
 from jobs.activity import run_activity
 from jobs.brushing import run_brushing
 from jobs.catalogue_store import remember
@@ -146,7 +147,7 @@ def backfill(
 
 
 def fingerprint(project: Project, as_of: date, known_at: datetime | None) -> str:
-    """What the result of a run depends on: silver versions, configuration files, the day, and this code's version."""
+    """What the result of a run depends on: silver versions, configuration files and the peers they name, day, code's version."""
     lake = project.lake
     seen: dict[str, Any] = {
         "as_of": as_of.isoformat(),
@@ -159,6 +160,9 @@ def fingerprint(project: Project, as_of: date, known_at: datetime | None) -> str
         "methods": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in project.files("methods")},
         "version": jobs.__version__,
     }
+    named = project.method("aipl", AiplSettings).benchmark.file
+    if named is not None and (peers := project.folder / named).is_file():
+        seen["benchmark"] = hashlib.sha256(peers.read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import duckdb
 import pyarrow.parquet as pq
 
-from audiences.delivery import MARK
+from audiences.delivery import write_csv
 from features.catalogue import Catalogue
 from features.sql_parts import DUCKDB, quoted, text_literal
 from features.tagging import FIXED
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from lake.lake import Lake
 
 VIEW = "profile_at"
-FORMATS = {".parquet": "parquet, compression zstd", ".csv": "csv, header"}
-FORMULA = r"^[\s\p{Z}\p{C}]*[=+\-@＝＋－＠]|^[\t\r\n]"
+FORMATS = (".parquet", ".csv")
+BATCH_ROWS = 20_000
+"""Rows that a CSV is written by: cells are made in Python, and are much larger there."""
 HISTORY = """
 create view {view} as
 select {day} as as_of, h.uid, u.user_id, cast(null as boolean) as is_member, {columns}
@@ -68,24 +69,18 @@ class PointInTime:
     def write(self, out: Path) -> None:
         """As Parquet or CSV, by the name's ending; HuaxiangError for another one.
 
-        In a CSV, text that a spreadsheet would run as a formula is marked with an apostrophe, as in audience files.
+        Cells of a CSV are those of audience files for Excel: what a spreadsheet would run or change is marked with an
+        apostrophe (audiences/delivery.py).
         """
         if out.suffix not in FORMATS:
             raise HuaxiangError(f"--out {out}: the name ends in {' or '.join(FORMATS)}")
         out.parent.mkdir(parents=True, exist_ok=True)
-        rows = f"from {VIEW}"
-        if out.suffix == ".csv":
-            described = self.con.execute(f"describe {VIEW}").fetchall()
-            listed = [_marked(n) if kind == "VARCHAR" else quoted(n) for n, kind, *_ in described]
-            rows = f"select {', '.join(listed)} from {VIEW}"
-        self.con.execute(f"copy ({rows}) to {text_literal(str(out))} (format {FORMATS[out.suffix]})")
-
-
-def _marked(column: str) -> str:
-    c = quoted(column)
-    return (
-        f"case when regexp_matches({c}, {text_literal(FORMULA)}) then {text_literal(MARK)} || {c} else {c} end as {c}"
-    )
+        if out.suffix == ".parquet":
+            self.con.execute(f"copy (from {VIEW}) to {text_literal(str(out))} (format parquet, compression zstd)")
+            return
+        rows = self.con.sql(f"from {VIEW}").to_arrow_reader(BATCH_ROWS)
+        with out.open("w", encoding="utf-8", newline="") as file:
+            write_csv(file, rows.schema, rows)
 
 
 @contextmanager

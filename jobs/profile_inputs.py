@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from jobs.profile import ProfileRun
 
 CHANGES = "profile.tag_changes"
+BUCKET_FILE = re.compile(r"bucket-(\d+)\.parquet")
+"""What jobs.profile_tasks calls a file of changes."""
 
 
 def population(run: ProfileRun) -> dict[int, list[str]]:
@@ -128,7 +131,7 @@ def items_of(
     spans: Sequence[dt.date],
 ) -> list[dict[str, Any]]:
     """What each bucket's tasks read. A bucket all of whose users left is there too: they are LOST."""
-    log = log_between(run.lake, before, run.as_of)
+    logs = log_between(run.lake, before, run.as_of)
     previous = snapshots.get(before, {}) if before else {}
     described = _described(run)
     earlier = {b for day in (before, *spans) if day for b in snapshots.get(day, {})}
@@ -141,7 +144,7 @@ def items_of(
             "overrides": run.overrides.files.get(b),
             "previous": previous.get(b, []),
             "spans": {day.isoformat(): snapshots[day].get(b, []) for day in spans},
-            "log": log,
+            "log": log_of(logs, b),
             "uids": [b * USERS_PER_BUCKET, (b + 1) * USERS_PER_BUCKET - 1],
         }
         for b in sorted({*buckets, *earlier})
@@ -162,3 +165,13 @@ def log_between(lake: Lake, before: dt.date | None, day: dt.date) -> list[list[s
     """Changes of days between two snapshots whose own snapshots are gone: day and file."""
     found = [(f.partition["from_day"], f.path) for f in lake.files(CHANGES)]
     return [[d.isoformat(), p] for d, p in sorted(found) if d < day and (before is None or d > before)]
+
+
+def log_of(files: Sequence[list[str]], bucket: int) -> list[list[str]]:
+    """Those of the files that can hold changes of the bucket: its own by their name, and those named otherwise."""
+    found = []
+    for f in files:
+        named = BUCKET_FILE.fullmatch(Path(f[1]).name)
+        if named is None or int(named[1]) == bucket:
+            found.append(f)
+    return found

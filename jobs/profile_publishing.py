@@ -16,7 +16,7 @@ from features.catalogue import Catalogue
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.overrides import OVERRIDES
 from jobs.profile_frozen import BREAKS, MODELS, Cards, spec_hash
-from jobs.profile_inputs import CHANGES, log_between
+from jobs.profile_inputs import CHANGES, log_between, log_of
 from jobs.profile_quality import DISTRIBUTION, FAR_DAYS, QUALITY, Held, Past, Spread, later_quality
 from jobs.profile_tasks import COMPRESSION
 from lake.lake import Lake, partition_path
@@ -131,11 +131,13 @@ def _pairs(run: ProfileRun, snapshots: Snapshots, day: dt.date) -> list[dict[str
 
 def _next_changes(run: ProfileRun, snapshots: Snapshots, after: dt.date) -> list[dict[str, Any]]:
     shared = run.shared_file("next", {**comparison(run.catalogue, run.as_of, after), "as_of": after.isoformat()})
-    more = {"shared": shared, "changes_out": str(run.staged[CHANGES]), "log": log_between(run.lake, run.as_of, after)}
+    more = {"shared": shared, "changes_out": str(run.staged[CHANGES])}
+    logs = log_between(run.lake, run.as_of, after)
     items = []
     for pair in _pairs(run, snapshots, after):
         b = pair["bucket"]
-        items.append({**pair, **more, "uids": [b * USERS_PER_BUCKET, (b + 1) * USERS_PER_BUCKET - 1]})
+        uids = [b * USERS_PER_BUCKET, (b + 1) * USERS_PER_BUCKET - 1]
+        items.append({**pair, **more, "log": log_of(logs, b), "uids": uids})
     return run.map("jobs.profile_tasks:changes_of_bucket", items)
 
 

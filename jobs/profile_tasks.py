@@ -192,9 +192,9 @@ def _rows_of(uid: pa.Array, table: pa.Table) -> pa.Array:
     return pa.array(np.arange(len(uid))) if uid.equals(theirs) else pc.index_in(uid, theirs)
 
 
-def _read(path: str, columns: list[str] | None = None) -> pa.Table:
+def _read(path: str, columns: list[str] | None = None, filters: list[tuple[str, str, int]] | None = None) -> pa.Table:
     # the partition is in the path, and pyarrow would add it as a column
-    return pq.read_table(path, columns=columns, partitioning=None, use_threads=False)
+    return pq.read_table(path, columns=columns, partitioning=None, use_threads=False, filters=filters)
 
 
 def _read_of(path: str, columns: Sequence[str]) -> pa.Table:
@@ -289,10 +289,9 @@ def _log(files: Sequence[Sequence[str]], uids: Sequence[int]) -> pa.Table:
     """The last change of every user and tag in these files (day and path, oldest first)."""
     parts = []
     for _, path in files:
-        table = _read(path, ["uid", "tag", "value"])
-        inside = pc.and_(pc.greater_equal(table["uid"], uids[0]), pc.less_equal(table["uid"], uids[1]))
-        parts.append(table.filter(inside))
-    whole = pa.concat_tables(parts).append_column("row", pa.array(range(sum(map(len, parts)))))
+        inside = [("uid", ">=", uids[0]), ("uid", "<=", uids[1])]
+        parts.append(_read(path, ["uid", "tag", "value"], inside))
+    whole = pa.concat_tables(parts).append_column("row", pa.array(np.arange(sum(map(len, parts)))))
     last = whole.group_by(["uid", "tag"], use_threads=False).aggregate([("row", "max")])
     return whole.take(last["row_max"]).drop_columns(["row"])
 

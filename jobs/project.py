@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -164,12 +165,22 @@ class Project:
 
 
 def salt_of(lake: Lake, secret: str) -> str:
-    """The salt in the environment variable ``secret``, or the lake's own, made on first use."""
-    if given := os.environ.get(secret):
-        return given
-    path = lake.root / "identity" / "_salt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        put_if_absent(path, secrets.token_hex(32))
-        path.chmod(0o600)
-    return path.read_text(encoding="ascii")
+    """The salt in the environment variable ``secret``, or the lake's own, made on first use.
+
+    ConfigurationError where it is not the one that the lake began with: ids and hashed keys would match no more.
+    """
+    given = os.environ.get(secret)
+    own, mark = (lake.root / "identity" / name for name in ("_salt", "_salt_mark"))
+    own.parent.mkdir(parents=True, exist_ok=True)
+    if not given and not own.exists():
+        if mark.exists():
+            raise ConfigurationError(f"this lake began with the salt in {secret}, which is not set: set it again")
+        put_if_absent(own, secrets.token_hex(32), mode=0o600)
+    salt = given or own.read_text(encoding="ascii")
+    known_by = hashlib.sha256(salt.encode()).hexdigest()[:16]
+    if not mark.exists():
+        put_if_absent(mark, known_by, mode=0o600)
+    if mark.read_text(encoding="ascii") != known_by:
+        remedy = "unset it" if own.exists() else "give it the value it had"
+        raise ConfigurationError(f"the salt in {secret} is not the one that this lake began with: {remedy}")
+    return salt

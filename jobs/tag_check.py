@@ -218,7 +218,7 @@ def _audience_mistakes(project: Project, catalogue: Catalogue | None) -> Iterato
         return
     for audience in known.values():
         try:
-            compile_audience(audience, known, attributes(catalogue))
+            compile_audience(audience, known, attributes(catalogue), currency=project.currency)
         except ConfigurationError as e:
             yield from str(e).splitlines()
         else:

@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow.dataset as pads
@@ -25,6 +26,7 @@ from lake.lake import Lake
 from lake.releases import Release, release
 from schemas.contracts import contract
 from schemas.errors import NotThereError
+from schemas.money import money_text
 
 IDENTIFIERS = "identity.identifiers"
 USERS = "identity.users"
@@ -171,11 +173,16 @@ def _profile_row(lake: Lake, at: Release, uid: int) -> dict[str, Any] | None:
 
 
 def _missing(lake: Lake, at: Release, uid: int) -> str:
-    """Why a uid has no row: merged into another, not yet known, or never given."""
+    """Why a uid has no row: merged into another, retired with nobody in its place, not yet known, or never given."""
     for f in lake.files(USERS, where={"bucket": uid // USERS_PER_BUCKET}):
         found = pads.dataset(f.path).to_table(filter=pads.field("uid") == uid).to_pylist()
         if found and found[0]["merged_into_uid"] is not None:
             return f"uid {uid} was merged into uid {found[0]['merged_into_uid']} on {found[0]['retired_day']}"
+        if found and found[0]["retired_day"] is not None:
+            return (
+                f"uid {uid} was retired on {found[0]['retired_day']} and has no successor: "
+                "its ids went to other persons, or the deliveries that told of it were taken away"
+            )
         if found:
             return f"uid {uid} is not in release {at.number} ({at.as_of}); it became known later"
     return f"uid {uid} was never given to anybody"
@@ -201,12 +208,19 @@ def read_value(tag: Tag, value: Any, currency: str) -> tuple[str | None, str | N
     if value == UNKNOWN:
         return "未知", "Unknown"
     if tag.unit == "minor":
-        text = f"{value / 100:,.2f} {currency}"
+        text = f"{money_text(value, currency)} {currency}"
     elif isinstance(value, float):
-        text = f"{value:,.4g}"
+        text = _plain(value)
     else:
         text = str(value)
     return text, text
+
+
+def _plain(number: float) -> str:
+    """Two decimals from 1,000 on, four digits that count below, never an exponent: 12,345.68, 0.3333, 0.00001234."""
+    if abs(number) >= 1000:
+        return f"{number:,.2f}".removesuffix(".00")
+    return f"{Decimal(f'{number:.4g}'):,f}"
 
 
 def _identifiers(lake: Lake, uid: int) -> list[Identifier]:

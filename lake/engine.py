@@ -169,10 +169,11 @@ class SparkEngine(Engine):
         frame = self.spark.createDataFrame(rows, "position int, item string").repartition(len(items), "position")
         schema = "position int, result string"
         done: list[dict[str, Any]] = [{} for _ in items]
-        for row in frame.mapInArrow(_arrow_runner(task), schema).toLocalIterator():
+        results = frame.mapInArrow(_arrow_runner(task), schema).toLocalIterator()
+        for count, row in enumerate(results, 1):
             done[row["position"]] = _unwrapped(row["result"])
             if progress is not None:
-                progress(sum(1 for d in done if d), len(items))
+                progress(count, len(items))
         return done
 
     def close(self) -> None:

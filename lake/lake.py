@@ -120,17 +120,17 @@ class Lake:
         found = self.delta(table, version)
         return [] if found is None else _matching(_data_files(found, self.path(table)), where)
 
-    def added_since(self, table: str, version: int | None) -> list[DataFile]:
-        """Files of the current version that were not in ``version``; all files if that is None."""
-        now = self.files(table)
+    def added_since(self, table: str, version: int | None, until: int | None = None) -> list[DataFile]:
+        """Files of the version ``until`` (newest if absent) that were not in ``version``; all files if that is None."""
+        now = self.files(table, until)
         if version is None:
             return now
         before = {f.path for f in self.files(table, version)}
         return [f for f in now if f.path not in before]
 
-    def removed_since(self, table: str, version: int | None) -> list[DataFile]:
-        """Files of ``version`` that the current version has no more; they stay on disk while a release may need them."""
-        now = {f.path for f in self.files(table)}
+    def removed_since(self, table: str, version: int | None, until: int | None = None) -> list[DataFile]:
+        """Files of ``version`` that ``until`` (newest) has no more; they stay on disk while a release may need them."""
+        now = {f.path for f in self.files(table, until)}
         return [] if version is None else [f for f in self.files(table, version) if f.path not in now]
 
     def stage(self, table: str, run_id: str) -> Path:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lake.lake import Lake
@@ -38,16 +39,24 @@ def _hold(path: Path, table: str, wait_seconds: float) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     f.seek(0)
-                    raise LockedError(
-                        f"{table} is being written by {f.read().strip() or 'another process'}; "
-                        "wait until it is done, or stop it, and run again"
-                    ) from None
+                    raise LockedError(_in_words(table, f.read())) from None
                 time.sleep(0.2)
         f.truncate(0)
-        f.write(json.dumps({"process": os.getpid()}))
+        f.write(json.dumps({"process": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}))
         f.flush()
         try:
             yield
         finally:
             f.truncate(0)
             fcntl.flock(f, fcntl.LOCK_UN)
+
+
+def _in_words(table: str, note: str) -> str:
+    """Who holds a lock, since when, and what to do; a holder that has not yet written its note is another process."""
+    try:
+        noted = json.loads(note)
+        process = int(noted["process"])
+        when = f" since {datetime.fromisoformat(noted['since']):%Y-%m-%d %H:%M:%S} UTC" if "since" in noted else ""
+    except (ValueError, KeyError, TypeError):
+        return f"{table} is held by another process; wait until it is done, or stop it, and run again"
+    return f"{table} is held by process {process}{when}; wait until it is done, or stop it (`kill {process}`), and run again"

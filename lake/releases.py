@@ -126,10 +126,11 @@ def _plain(r: Release) -> dict[str, Any]:
     return asdict(r) | {"as_of": r.as_of.isoformat(), "created_at": r.created_at.isoformat()}
 
 
-def put_if_absent(path: Path, text: str) -> bool:
-    """Write a whole small file under its name, or not at all; False if the name is taken."""
+def put_if_absent(path: Path, text: str, mode: int = 0o666) -> bool:
+    """Write a whole small file under its name, or not at all; False if the name is taken. ``mode`` as the umask allows."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as f:
+    opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(opened, "w", encoding="utf-8") as f:
         f.write(text)
         f.flush()
         os.fsync(f.fileno())

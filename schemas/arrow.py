@@ -39,8 +39,3 @@ def arrow_schema(c: Contract) -> pa.Schema:
 def file_schema(schema: pa.Schema, partitions: tuple[str, ...]) -> pa.Schema:
     """What a data file of the table holds: partition columns live in its path and in the Delta log only."""
     return pa.schema([f for f in schema if f.name not in partitions])
-
-
-def spark_ddl(c: Contract) -> str:
-    """Column list for ``DataFrameReader.schema``."""
-    return ", ".join(f"`{col.name}` {SPARK[col.field.type]}" for col in c.columns)

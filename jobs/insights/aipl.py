@@ -14,7 +14,6 @@ from features.aipl import RANK, SCHEME, STAGES, AiplSettings, StageRates, advanc
 from jobs.insights.step import Insight, InsightRun, Row
 from schemas.errors import InputError
 
-TOPIC = "aipl"
 SEGMENTS = "segments.segments"
 COUNTS = "select segment, count(*) from segments.segments where scheme = ? and as_of = ? group by all"
 FLOWS = """

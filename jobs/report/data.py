@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.report.words import Vocabulary
 from jobs.status import FEEDS, WAITING
 from lake.sql import connect
+from schemas.money import money_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -108,8 +109,8 @@ class ReportData:
         found = self.figure(topic, figure).get(item)
         return None if found is None else found.number
 
-    def money(self, minor: float | None, digits: int = 0) -> str:
-        return "–" if minor is None else f"{minor / 100:,.{digits}f}"
+    def money(self, minor: float | None, *, exact: bool = False) -> str:
+        return "–" if minor is None else money_text(minor, self.project.currency, exact=exact)
 
     def curve(self, name: str) -> dict[str, list[Row]]:
         """Points of a curve by series, x ascending."""

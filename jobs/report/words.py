@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from jobs.report.blocks import Text, same
+from schemas.money import major
 
 if TYPE_CHECKING:
     from features.catalogue import Catalogue
@@ -170,7 +171,7 @@ def interval(tag: Tag, written: str, currency: str) -> Text | None:
     if tag.unit == "share" and high is not None and low < high:
         high = max(low, min(high, 1.0))
     sign = ">= " if written.startswith(">=") else "<= " if written.startswith("<=") else ""
-    ends = [_said(tag, n) for n in dict.fromkeys((low, low if high is None else high))]
+    ends = [_said(tag, n, currency) for n in dict.fromkeys((low, low if high is None else high))]
     return same(sign + "–".join(ends) + (f" {currency}" if tag.unit == "minor" else ""))
 
 
@@ -181,10 +182,10 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _said(tag: Tag, n: float) -> str:
+def _said(tag: Tag, n: float, currency: str) -> str:
     if tag.unit == "share":
         return f"{n * 100:g}%"
-    return f"{n / 100 if tag.unit == 'minor' else n:,.10f}".rstrip("0").rstrip(".")
+    return f"{major(n, currency) if tag.unit == 'minor' else n:,.10f}".rstrip("0").rstrip(".")
 
 
 def _days_ago(low: int, high: int | None) -> Text:

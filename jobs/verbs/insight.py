@@ -10,10 +10,10 @@ import typer
 
 from features.aipl import SCHEME, STAGES
 from jobs.flow import flow as flow_step
-from jobs.gap import MINOR_PER_MAJOR
 from jobs.gap import gap as gap_step
 from jobs.verbs.session import HERE, AsOfOption, JsonOption, ProjectOption, open_project, show_json, show_table, verb
 from schemas.errors import HuaxiangError
+from schemas.money import money_text
 
 
 @verb
@@ -44,7 +44,7 @@ def gap(
             "95 %": f"{100 * s.conversion_low:.2f}..{100 * s.conversion_high:.2f}",
             "n": s.sample_users,
             "orders/buyer": s.orders_per_buyer,
-            "order value": s.order_value_minor / MINOR_PER_MAJOR,
+            "order value": money_text(s.order_value_minor, p.currency),
             "share %": 100 * s.target_share,
             "needed": s.needed_users,
             "gap": s.gap_users,
@@ -53,11 +53,12 @@ def gap(
         for s in report.stages
     ]
     show_table(
-        f"Target {report.target_minor / MINOR_PER_MAJOR:,.2f} {p.currency} within {report.horizon_days} days, "
+        f"Target {money_text(report.target_minor, p.currency)} {p.currency} within {report.horizon_days} days, "
         f"rates up to {report.as_of} (release {report.release})",
         rows,
     )
-    print(f"The users there are would bring {report.reached_minor / MINOR_PER_MAJOR:,.2f} {p.currency} at these rates.")
+    reached = money_text(report.reached_minor, p.currency)
+    print(f"The users there are would bring {reached} {p.currency} at these rates.")
     for s in report.stages:
         if s.filler is not None:
             f = s.filler

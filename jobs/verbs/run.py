@@ -34,7 +34,6 @@ from schemas.errors import HuaxiangError
 
 MOST_WARNINGS = 20
 """Warnings that are printed; those of windows, which may be many in a young shop, come last."""
-DayOption = Annotated[datetime, typer.Option(formats=["%Y-%m-%d"])]
 
 
 @verb
@@ -96,22 +95,22 @@ def run(
 ) -> None:
     """Identity, activity, profile, segments, and a release, for one business day."""
     p = open_project(project)
+    known = stamp(known_at, "--known-at") if known_at else None
     if dry_run:
-        _dry_run(p, as_of.date(), force or bool(refit), as_json)
+        _dry_run(p, as_of.date(), known, force or bool(refit), as_json)
         return
     steps = steps_for(as_json, plan=3)
-    known = stamp(known_at, "--known-at") if known_at else None
     with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit:
         report = run_step(p, e, as_of.date(), known_at=known, steps=steps, force=force, refit=refit or (), audit=audit)
     _show_runs([report], as_json)
 
 
-def _dry_run(p, as_of: date, repeat: bool, as_json: bool) -> None:  # type: ignore[no-untyped-def]
+def _dry_run(p, as_of: date, known_at: datetime | None, repeat: bool, as_json: bool) -> None:  # type: ignore[no-untyped-def]
     from jobs.pipeline import fingerprint
     from lake.releases import of_day
 
     done = of_day(p.lake, as_of)
-    same = done is not None and done.fingerprint == fingerprint(p, as_of, None)
+    same = done is not None and done.fingerprint == fingerprint(p, as_of, known_at)
     answer = {"as_of": as_of, "released": done.number if done else None, "would_run": repeat or not same}
     if as_json:
         show_json(answer)

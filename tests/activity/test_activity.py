@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,12 @@ class Shop:
 @pytest.fixture
 def shop(tmp_path: Path, embedded: Engine) -> Shop:
     return Shop(tmp_path / "lake", embedded)
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every person has a bucket of their own, so that nobody's slices are rebuilt for another's sake."""
+    monkeypatch.setattr(act, "USERS_PER_BUCKET", 1)
 
 
 def order(order_id: str = "o1", **more: Any) -> dict[str, Any]:
@@ -252,3 +259,184 @@ def test_merging_two_persons_appends_the_younger_ones_rows_to_the_elder(shop: Sh
         date(2026, 2, 4),
         date(2026, 3, 5),
     ]
+
+
+@pytest.mark.slow
+def test_rows_that_arrive_between_identity_and_activity_wait_for_the_next_run(shop: Shop, tmp_path: Path) -> None:
+    shop.write("orders", order(paid_at=at("2026-03-06 09:00")))
+    shop.write("order_lines", line())
+    update_identity(shop.lake, shop.engine, date(2026, 3, 31), "i0", "salt")
+    view = {"occurred_at": at("2026-03-03 10:00"), "behaviour": "view", "device_id": "d1"}
+    shop.write("browse", {**view, "event_id": "e1"})
+    shop.write("orders", order("o2", member_id="m2", paid_at=at("2026-03-06 09:00")), ingested="2026-04-01 06:00")
+    run_activity(shop, shop.engine, "a0")  # type: ignore[arg-type]
+    assert [r["behaviour"] for r in shop.rows()] == ["order", "pay"]
+    shop.run()
+    assert sorted(r["behaviour"] for r in shop.rows()) == ["order", "order", "pay", "view"]
+
+
+def counted(shop: Shop) -> list[dict[str, Any]]:
+    """Rows of the people there are, in one order."""
+    with connect(shop.lake, None) as con:
+        retired = con.execute("select uid from identity.users where merged_into_uid is not null").fetchall()
+    gone = {uid for (uid,) in retired}
+    return sorted((r for r in shop.rows() if r["uid"] not in gone), key=repr)
+
+
+def assert_as_rebuilt(shop: Shop) -> None:
+    """The table that grew with the deliveries says what one says that is made from nothing now."""
+    grown = counted(shop)
+    shutil.rmtree(shop.lake.path("activity.activity"))
+    run_activity(shop, shop.engine, "anew")  # type: ignore[arg-type]
+    assert grown == counted(shop)
+
+
+APRIL = "2026-04-03 06:00"
+OPEN = {"event_id": "e2", "behaviour": "share_open", "share_id": "c1", "occurred_at": at("2026-02-04 10:00")}
+CARD = {"event_id": "e1", "behaviour": "share", "share_id": "c1", "occurred_at": at("2026-03-02 10:00")}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("apart")
+def test_a_refund_that_names_nobody_is_the_buyers_also_when_it_comes_later(shop: Shop) -> None:
+    shop.write("orders", order(paid_at=at("2026-03-06 09:00")))
+    shop.write("order_lines", line())
+    shop.run()
+    refund = {"refund_id": "r", "order_id": "o1", "refunded_at": at("2026-04-02 09:00"), "refund_amount_minor": 40}
+    shop.write("refunds", refund, ingested=APRIL)
+    shop.run("2026-04-03")
+    assert [(r["uid"], r["period"]) for r in shop.rows("refund")] == [(shop.uid("member", "m1"), 202604)]
+    corrected = {**refund, "refunded_at": at("2026-03-28 09:00"), "source_time": at("2026-04-04 09:00")}
+    shop.write("refunds", corrected, ingested="2026-04-05 06:00")
+    shop.run("2026-04-05")
+    assert [r["period"] for r in shop.rows("refund")] == [202603]
+    assert_as_rebuilt(shop)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("apart")
+@pytest.mark.parametrize("named", [None, "m2"])
+def test_a_refund_goes_over_to_the_buyer_when_its_order_comes_later(shop: Shop, named: str | None) -> None:
+    refund = {"refund_id": "r", "order_id": "o1", "refunded_at": at("2026-04-02 09:00"), "refund_amount_minor": 40}
+    view = {"event_id": "e1", "behaviour": "view", "member_id": "m1", "occurred_at": at("2026-02-03 10:00")}
+    shop.write("refunds", {**refund, "member_id": named})
+    shop.write("browse", view)
+    shop.run()
+    assert len(shop.rows("refund")) == (named is not None)
+    shop.write("orders", order(paid_at=at("2026-03-06 09:00")), ingested=APRIL)
+    shop.write("order_lines", line(), ingested=APRIL)
+    shop.run("2026-04-03")
+    assert [r["uid"] for r in shop.rows("refund")] == [shop.uid("member", "m1")]
+    later = {"source_time": at("2026-04-04 09:00"), "paid_at": at("2026-03-06 09:00"), "member_id": "m3"}
+    shop.write("orders", order(**later), ingested="2026-04-05 06:00")
+    shop.run("2026-04-05")
+    assert [r["uid"] for r in shop.rows("refund")] == [shop.uid("member", "m3")]
+    assert_as_rebuilt(shop)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("apart")
+def test_opens_that_came_before_the_card_they_opened_are_credited_to_its_sharer(shop: Shop) -> None:
+    shop.write("shares", {**OPEN, "openid": "w2"})
+    shop.run()
+    assert [r["behaviour"] for r in shop.rows()] == ["share_open"]
+    shop.write("shares", {**CARD, "member_id": "m1"}, ingested=APRIL)
+    shop.run("2026-04-03")
+    assert [(r["uid"], r["period"]) for r in shop.rows("share_opened")] == [(shop.uid("member", "m1"), 202602)]
+    assert [r["peer_uid"] for r in shop.rows("share_open")] == [shop.uid("member", "m1")]
+    assert_as_rebuilt(shop)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("apart")
+def test_a_card_that_turns_out_to_be_an_elder_persons_is_credited_to_them_alone(shop: Shop) -> None:
+    view = {"event_id": "e9", "behaviour": "view", "member_id": "m1", "occurred_at": at("2026-01-03 10:00")}
+    shop.write("browse", view)
+    shop.write("shares", {**OPEN, "openid": "w2"}, {**CARD, "member_id": "m5"})
+    shop.run()
+    assert [r["uid"] for r in shop.rows("share_opened")] == [shop.uid("member", "m5")]
+    shop.write("shares", {**CARD, "event_id": "e3", "member_id": "m1"}, ingested=APRIL)
+    shop.run("2026-04-03")
+    assert [r["uid"] for r in shop.rows("share_opened")] == [shop.uid("member", "m1")]
+    assert_as_rebuilt(shop)
+
+
+def viewed(event_id: str, when: str, **ids: str) -> dict[str, Any]:
+    return {"event_id": event_id, "behaviour": "view", "occurred_at": at(when), **ids}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("apart")
+def test_an_opener_who_merges_into_another_is_one_peer_of_the_sharer(shop: Shop) -> None:
+    shared = {"sharer_member_id": "m9", "behaviour": "share_open"}
+    shop.write("browse", viewed("v1", "2026-01-03 10:00", openid="w1"))
+    shop.write(
+        "shares",
+        {**shared, "event_id": "e1", "openid": "w1", "occurred_at": at("2026-02-03 10:00")},
+        {**shared, "event_id": "e2", "device_id": "d2", "occurred_at": at("2026-03-03 10:00")},
+    )
+    shop.run()
+    assert len({r["peer_uid"] for r in shop.rows("share_opened")}) == 2
+    shop.write("browse", viewed("v2", "2026-04-02 10:00", openid="w1", device_id="d2"), ingested=APRIL)
+    shop.run("2026-04-03")
+    assert {r["peer_uid"] for r in shop.rows("share_opened")} == {shop.uid("openid", "w1")}
+    assert_as_rebuilt(shop)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("apart")
+@pytest.mark.parametrize(("elder", "younger"), [("sharer", "invited"), ("invited", "sharer")])
+def test_a_sharer_and_an_invited_person_who_are_one_credit_nobody(shop: Shop, elder: str, younger: str) -> None:
+    ids = {"sharer": {"openid": "w1"}, "invited": {"device_id": "d2"}}
+    shop.write(
+        "browse", viewed("v1", "2026-01-03 10:00", **ids[elder]), viewed("v2", "2026-01-04 10:00", **ids[younger])
+    )
+    did = {**ids["invited"], "sharer_openid": "w1", "occurred_at": at("2026-03-05 23:50")}
+    shop.write("orders", order("o1", member_id=None, openid=None, device_id="d2", paid_at=at("2026-03-06 00:05")))
+    shop.write("order_lines", line())
+    shop.write(
+        "shares",
+        {**did, "event_id": "e1", "behaviour": "share_open", "occurred_at": at("2026-02-05 23:50")},
+        {**did, "event_id": "e2", "behaviour": "order", "order_id": "o1"},
+    )
+    shop.run()
+    assert len(shop.rows("share_opened", "brought_order")) == 2
+    shop.write("browse", viewed("v3", "2026-04-02 10:00", openid="w1", device_id="d2"), ingested=APRIL)
+    shop.run("2026-04-03")
+    assert not [r for r in counted(shop) if r["behaviour"] in ("share_opened", "brought_order")]
+    assert_as_rebuilt(shop)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("apart")
+def test_two_who_are_one_with_a_third_credit_nobody_and_owe_their_cards_to_the_third(shop: Shop) -> None:
+    one, two, three = {"openid": "w1"}, {"device_id": "d2"}, {"cookie_id": "k3"}
+    first = "2026-01-03 10:00"
+    shop.write("browse", viewed("v1", first, **one), viewed("v4", "2026-01-04 10:00", device_id="d5"))
+    shop.write(
+        "shares",
+        {**CARD, **two},
+        {**CARD, "event_id": "e4", "device_id": "d5"},
+        {**OPEN, **three},
+        {**OPEN, "event_id": "e5", "device_id": "d6"},
+    )
+    shop.run()
+    assert {r["uid"] for r in shop.rows("share_opened")} == {shop.uid("device", "d5")}
+    shop.write("browse", viewed("v2", "2026-04-02 10:00", **one, **two, **three), ingested=APRIL)
+    shop.run("2026-04-03")
+    assert [r["uid"] for r in shop.rows("share_opened")] == [shop.uid("openid", "w1")]
+    assert_as_rebuilt(shop)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("apart")
+def test_a_device_that_turns_out_to_be_shared_is_a_peer_of_its_own_from_then_on(shop: Shop) -> None:
+    opened = {"sharer_member_id": "m9", "behaviour": "share_open", "device_id": "d1"}
+    shop.write("browse", viewed("v1", "2026-01-03 10:00", member_id="m1", device_id="d1"))
+    shop.write("shares", {**opened, "event_id": "e1", "occurred_at": at("2026-03-20 10:00")})
+    shop.run()
+    assert [r["peer_uid"] for r in shop.rows("share_opened")] == [shop.uid("member", "m1")]
+    shop.write("browse", viewed("v2", "2026-03-10 10:00", member_id="m2", device_id="d1"), ingested=APRIL)
+    shop.run("2026-04-03")
+    assert [r["peer_uid"] for r in shop.rows("share_opened")] == [shop.uid("device", "d1")]
+    assert_as_rebuilt(shop)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 import jobs.audience_build as step
@@ -323,6 +324,24 @@ def test_an_engine_gives_the_same_as_this_process(shop: Shop, tmp_path: Path, mo
     assert preview(shop.project, "beijing", engine=engine) == here  # type: ignore[arg-type]
     build(shop.project, "beijing", engine=engine)  # type: ignore[arg-type]
     assert log(shop, D) == [(uid, "enter", "first build") for uid in (1, 2, 100_001)]
+
+
+def test_a_buckets_task_reads_the_previous_members_of_its_bucket_only(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(shop.project, "beijing")
+    shop.release(D + timedelta(days=1), people())
+    monkeypatch.setattr(audience_columns, "INLINE_BUCKETS", 0)
+    given: list[tuple[int, list[int]]] = []
+
+    class Looking(Elsewhere):
+        def map(self, task: str, items: list[dict[str, Any]], progress: Any = None) -> list[dict[str, Any]]:
+            given.extend((i["bucket"], pq.read_table(i["previous"])["uid"].to_pylist()) for i in items)
+            return super().map(task, items, progress)
+
+    found = build(shop.project, "beijing", engine=Looking())  # type: ignore[arg-type]
+    assert given == [(0, [1, 2]), (1, [100_001])]
+    assert (found.users, found.enters, found.exits) == (3, 0, 0)
 
 
 def test_previews_may_be_without_a_sample(shop: Shop) -> None:

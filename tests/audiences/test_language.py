@@ -19,7 +19,7 @@ def compiled(folder: Path, body: str, **others: str) -> Plan:
     for name, text in others.items():
         write(folder, name, text)
     audience = read(write(folder, "trial", body))
-    return compile_audience(audience, read_folder(folder), CATALOGUE)
+    return compile_audience(audience, read_folder(folder), CATALOGUE, currency="CNY")
 
 
 def refused(folder: Path, body: str, **others: str) -> str:
@@ -241,3 +241,10 @@ include:
         ("历来支付金额 ≥ 500.00", "money of pay ever at least 500.00"),
         ("orders_ever > 1 且 < 9", "orders_ever above 1 and below 9"),
     ]
+
+
+@pytest.mark.parametrize(("currency", "text"), [("CNY", "12,345.67"), ("JPY", "1,234,567"), ("KWD", "1,234.567")])
+def test_money_in_words_has_the_digits_of_its_currency(tmp_path: Path, currency: str, text: str) -> None:
+    audience = read(write(tmp_path, "trial", "include: {tag: paid_amount_90d, at_least: 1234567}\n"))
+    plan = compile_audience(audience, read_folder(tmp_path), CATALOGUE, currency=currency)
+    assert any(n.text.en.endswith(f"at least {text}") for _, n in walk(plan.root))

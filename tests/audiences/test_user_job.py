@@ -6,12 +6,13 @@ import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from audiences.contacts import masked
-from jobs.user import Card, card, find_uid
+from jobs.user import Card, card, find_uid, read_value
 from lake.releases import release
 from schemas.errors import NotThereError
 from tests.audiences.lake_shop import D, Shop, beijing_shop, people
@@ -41,6 +42,32 @@ def test_a_card_shows_tags_by_group_with_labels_and_money(shop: Shop) -> None:
     assert (tags["gender"].value_zh, tags["gender"].value_en) == ("女", "Female")
     assert (tags["paid_amount_90d"].value, tags["paid_amount_90d"].value_zh) == (10000, "100.00 CNY")
     assert tags["register_city"].value_en == "北京"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (12345.678, "12,345.68"),
+        (1_234_567_890.5, "1,234,567,890.50"),
+        (20_000.0, "20,000"),
+        (12.3456, "12.35"),
+        (1 / 3, "0.3333"),
+        (0.5, "0.5"),
+        (0.0, "0"),
+        (-0.00001234, "-0.00001234"),
+    ],
+)
+def test_a_number_is_shown_without_an_exponent(number: float, text: str) -> None:
+    tag: Any = SimpleNamespace(labels={}, unit="ratio")
+    assert read_value(tag, number, "CNY") == (text, text)
+
+
+@pytest.mark.parametrize(
+    ("currency", "text"), [("CNY", "12,345.67 CNY"), ("JPY", "1,234,567 JPY"), ("KWD", "1,234.567 KWD")]
+)
+def test_money_is_shown_in_the_digits_of_its_currency(currency: str, text: str) -> None:
+    tag: Any = SimpleNamespace(labels={}, unit="minor")
+    assert read_value(tag, 1_234_567, currency) == (text, text)
 
 
 def test_an_absent_value_stays_absent(shop: Shop) -> None:
@@ -98,10 +125,19 @@ def test_who_has_no_row_is_told_why(shop: Shop) -> None:
     users = [
         {"uid": 2, "bucket": 0, "user_id": "m000002", "person_kind": "member", "merged_into_uid": 1, "retired_day": day}
     ]
-    users.append({"uid": 50, "bucket": 0, "user_id": "m000050", "person_kind": "member"})
+    users += [
+        {"uid": 3, "bucket": 0, "user_id": "m000003", "person_kind": "member", "retired_day": day},
+        {"uid": 50, "bucket": 0, "user_id": "m000050", "person_kind": "member"},
+    ]
     shop.put("identity.users", users)
-    shop.release(day, [p for p in people() if p["uid"] != 2])
-    for uid, expected in ((2, "merged into uid 1 on 2026-03-11"), (50, "became known later"), (51, "never given")):
+    shop.release(day, [p for p in people() if p["uid"] not in (2, 3)])
+    told = {
+        2: "merged into uid 1 on 2026-03-11",
+        3: "retired on 2026-03-11 and has no successor: its ids went to other persons, or",
+        50: "became known later",
+        51: "never given",
+    }
+    for uid, expected in told.items():
         with pytest.raises(NotThereError, match=expected):
             card(shop.project, uid)
 

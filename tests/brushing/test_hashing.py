@@ -12,6 +12,8 @@ import pytest
 
 from features.cleaning import Cleaner
 from features.sources import Mapping, load_mappings
+from jobs.project import salt_of
+from lake.lake import Lake
 from schemas.errors import ConfigurationError
 
 COLUMNS = ("订单号", "下单时间", "地址", "IP")
@@ -71,3 +73,21 @@ def test_a_mapping_says_whether_it_hashes(tmp_path: Path, field: str, said: str)
     text = SHOWN.split("  address_key")[0] + f"  {field}\n"
     with pytest.raises(ConfigurationError, match=said):
         mapping(tmp_path, text)
+
+
+def test_a_lake_keeps_the_salt_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, given = Lake(tmp_path / "own", "UTC"), Lake(tmp_path / "given", "UTC")
+    monkeypatch.delenv("SALT", raising=False)
+    made = salt_of(own, "SALT")
+    assert salt_of(own, "SALT") == made
+    assert (own.root / "identity" / "_salt").stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("SALT", "one")
+    assert salt_of(given, "SALT") == salt_of(given, "SALT") == "one"
+    with pytest.raises(ConfigurationError, match=r"SALT is not the one .* unset it"):
+        salt_of(own, "SALT")
+    monkeypatch.setenv("SALT", "two")
+    with pytest.raises(ConfigurationError, match="give it the value it had"):
+        salt_of(given, "SALT")
+    monkeypatch.delenv("SALT")
+    with pytest.raises(ConfigurationError, match="SALT, which is not set"):
+        salt_of(given, "SALT")

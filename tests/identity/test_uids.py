@@ -187,12 +187,9 @@ THIRD = [row(1, member="g", device="e"), row(7, cookie="c", device="x")]
 @pytest.mark.parametrize(
     ("published_before", "more"),
     [
-        pytest.param(
-            n, more, id=f"{n} published, {'more' if more else 'same'} rows", marks=() if quick else pytest.mark.slow
-        )
+        pytest.param(n, more, id=f"{n} published, {'more' if more else 'same'} rows", marks=pytest.mark.slow)
         for n in range(4)
         for more in ([], THIRD)
-        for quick in [(n, bool(more)) == (2, True)]
     ],
 )
 def test_a_run_killed_between_two_tables_leaves_the_next_run_the_same_tables(

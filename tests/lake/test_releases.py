@@ -107,6 +107,31 @@ def test_a_lock_is_refused_while_its_holder_lives_and_free_when_it_is_killed(lak
     assert not (lake.root / "ops" / "scratch" / "dead").exists()
 
 
+def test_a_held_lock_says_in_words_who_holds_it_since_when_and_what_to_do(lake: Lake) -> None:
+    words = (
+        rf"run is held by process {os.getpid()} since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC; wait .*`kill {os.getpid()}`"
+    )
+    with lock(lake, "run"), pytest.raises(LockedError, match=words), lock(lake, "run"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "note", ["", "{", "[]", '{"process": null}', '{"process": 7, "since": "?"}', '{"process": 7, "since": 5}']
+)
+def test_a_held_lock_with_an_unreadable_note_is_held_all_the_same(lake: Lake, note: str) -> None:
+    with lock(lake, "run"):
+        (lake.root / "_locks" / "run.lock").write_text(note, encoding="utf-8")
+        with pytest.raises(LockedError, match="run is held by another process; wait"), lock(lake, "run"):
+            pass
+
+
+def test_a_lock_of_an_older_version_names_its_process(lake: Lake) -> None:
+    with lock(lake, "run"):
+        (lake.root / "_locks" / "run.lock").write_text('{"process": 7}', encoding="utf-8")
+        with pytest.raises(LockedError, match="run is held by process 7; wait"), lock(lake, "run"):
+            pass
+
+
 def test_waiting_for_a_lock_ends(lake: Lake) -> None:
     with lock(lake, "run"):
         started = time.monotonic()

@@ -8,10 +8,11 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from lake.engine import Engine, open_engine
+from lake.engine import Engine, SparkEngine, open_engine
 from lake.sail_session import environment
 from lake.spark_jars import jars
 from lake.spark_session import CATALOG, CATALOG_CLASS, EXTENSION, spark_session
@@ -31,6 +32,18 @@ def test_the_embedded_engine_spills_and_is_bounded(tmp_path: Path) -> None:
     assert found["SAIL_RUNTIME__MEMORY_POOL__TYPE"] == "fair"
     assert found["SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE"] == "1000000"
     assert str(tmp_path) in found["SAIL_RUNTIME__TEMPORARY_FILES__PATHS"]
+
+
+def test_progress_of_spark_counts_every_task_once() -> None:
+    engine = SparkEngine.__new__(SparkEngine)
+    rows = [{"position": p, "result": "{}"} for p in (2, 0, 1)]
+    frame = SimpleNamespace()
+    frame.repartition = lambda *_: frame
+    frame.mapInArrow = lambda *_: SimpleNamespace(toLocalIterator=lambda: iter(rows))
+    engine.spark = SimpleNamespace(createDataFrame=lambda *_: frame)  # type: ignore[assignment]
+    told: list[tuple[int, int]] = []
+    engine.map("no:task", [{}, {}, {}], lambda *progress: told.append(progress))
+    assert told == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_two_embedded_engines_one_after_the_other_both_answer(embedded: Engine) -> None:

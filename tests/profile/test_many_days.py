@@ -13,8 +13,10 @@ import pyarrow as pa
 import pytest
 
 from features.breaks import counted, quantiles
-from features.changes import as_text, kept
+from features.changes import Comparison, as_text, kept
 from jobs.profile import TABLES
+from jobs.profile_inputs import BUCKET_FILE, log_of
+from jobs.profile_tasks import _write_changes
 from jobs.snapshots import expired
 from schemas.arrow import ARROW
 from schemas.errors import AuditError
@@ -190,6 +192,19 @@ def test_the_process_survives_the_snapshots_that_expire(copy: Shop) -> None:
     # 27 lies between snapshots that are gone: what was logged then is where 29 goes on from
     copy.profile("2026-03-29", keep_days=35)
     assert history_differs(copy, ["2026-03-29", "2026-03-30", "2026-03-31"], TRIED) == []
+
+
+def test_a_bucket_reads_its_own_changes_of_the_days_between(tmp_path: Path) -> None:
+    files = [
+        ["2026-03-02", f"from_day=2026-03-02/{name}.parquet"] for name in ("bucket-0", "bucket-1", "bucket-10", "all")
+    ]
+    assert [Path(p).stem for _, p in log_of(files, 1)] == ["bucket-1", "all"]
+    assert [Path(p).stem for _, p in log_of(files, 7)] == ["all"], "a file that names no bucket may hold any"
+    item = {"bucket": 7, "changes_out": str(tmp_path)}
+    found = Comparison(pa.table({"uid": pa.array([700_001]), "is_member": [True], "tier": ["gold"]}), None)
+    assert _write_changes(found, [("tier", None, pa.string())], item, "2026-03-02") == 1
+    (written,) = tmp_path.rglob("*.parquet")
+    assert BUCKET_FILE.fullmatch(written.name), "the tasks name their files so"
 
 
 def test_month_ends_are_kept() -> None:

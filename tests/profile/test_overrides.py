@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.identity import update_identity
+from jobs.overrides import find_named
 from lake.engine import Engine
 from tests.profile.conftest import Shop
 from tests.profile.small import catalogue_of
@@ -124,3 +129,44 @@ def test_who_is_merged_away_is_found_under_the_elder(said: Shop, tmp_path: Any) 
     update_identity(shop.lake, shop.engine, date(2026, 3, 22), "j", "salt")
     shop.profile("2026-03-22")
     assert shop.user("m0", "2026-03-22")["points"] == 900
+
+
+def test_a_correction_made_later_leaves_older_days_as_they_were(embedded: Engine, tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "lake", embedded, catalogue_of(tmp_path))
+    known = {"registered_at": at("2026-02-01 10:00"), "source_time": at("2026-02-01 10:00")}
+    shop.write("members", *({"member_id": f"m{n}", "points": n, "city": "北京", **known} for n in range(4)))
+    first, later = at("2026-03-10 12:00"), at("2026-03-15 12:00")
+    for source_time, city, ended in ((first, "广州", date(2026, 3, 25)), (later, "深圳", date(2026, 3, 18))):
+        change = noted("a", "2026-03-10", "city", city, member_id="m1", source_time=source_time, expires_on=ended)
+        shop.write("manual_tags", change)
+    shop.write("manual_tags", noted("b", "2026-03-10", "points", "500", member_id="m2"))
+    shop.write("manual_tags", noted("b", "2026-03-15", "points", "700", member_id="m2"), ingested="2026-04-01 06:00")
+    shop.write("surveys", answer("s", "2026-03-10", "上海", member_id="m3", source_time=first))
+    shop.write("surveys", answer("s", "2026-03-16", "杭州", member_id="m3", source_time=later))
+    update_identity(shop.lake, embedded, date(2026, 3, 21), "i", "salt")
+    days = ("2026-03-09", "2026-03-12", "2026-03-16", "2026-03-20")
+    for day in days:
+        shop.profile(day, declared_valid_days=5)
+
+    def told(member: str, tag: str) -> list[Any]:
+        return [shop.user(member, day)[tag] for day in days]
+
+    assert told("m1", "city") == ["北京", "广州", "深圳", "北京"], "the correction ends it earlier, from its own day on"
+    assert told("m2", "points") == [2, 500, 700, 700]
+    assert told("m3", "city") == ["北京", "上海", "杭州", "杭州"]
+
+
+def test_only_files_of_buckets_that_somebody_is_named_of_are_read(tmp_path: Path) -> None:
+    def users(name: str, **columns: list[Any]) -> list[str]:
+        pq.write_table(pa.table(columns), tmp_path / name)
+        return [str(tmp_path / name)]
+
+    nowhere = [str(tmp_path / "nowhere.parquet")]
+    retired = {0: nowhere, 1: nowhere, 2: users("two", uid=[250_001, 250_002], merged_into_uid=[10, None])}
+    population = {0: users("base", uid=[9, 10, 11]), 1: nowhere, 2: users("last", uid=[250_002])}
+    with duckdb.connect() as con:
+        con.register("manual", pa.table({"uid": pa.array([250_001, None, 999_999], pa.int64())}))
+        con.register("declared", pa.table({"uid": pa.array([250_002], pa.int64())}))
+        find_named(con, retired, population)
+        assert con.execute("select uid, elder from elders").fetchall() == [(250_001, 10)]
+        assert con.execute("select uid, bucket from base order by uid").fetchall() == [(10, 0), (250_002, 2)]

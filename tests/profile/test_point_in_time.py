@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import jobs.point_in_time
+from audiences.delivery import cell
 from features.catalogue import Catalogue, load_catalogue
-from jobs.point_in_time import VIEW, point_in_time
+from jobs.point_in_time import VIEW, PointInTime, point_in_time
 from jobs.project import Project, ProjectSettings
 from lake.engine import Engine
 from schemas.errors import HuaxiangError, NotThereError
@@ -143,3 +147,18 @@ def test_it_is_written_as_parquet_or_csv(late: tuple[Shop, Any], tmp_path: Path)
     assert table.column_names == ["as_of", "uid", "user_id", "is_member", "net_30d"]
     assert table["as_of"].type == pa.date32()
     assert (tmp_path / "p.csv").read_text().splitlines()[0] == "as_of,uid,user_id,is_member,net_30d"
+
+
+def test_cells_of_a_csv_are_those_of_audience_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs.point_in_time, "BATCH_ROWS", 2, raising=False)
+    texts = ["=1", "﹦cmd", "﹢1", "⁺1", "'=1", "00123", "12E5", "\u3000@x", "a,b", "北京", "", None]
+    with duckdb.connect() as con:
+        con.register("given", pa.table({"n": range(len(texts)), "text": texts}))
+        con.execute(f"create view {VIEW} as select n, n = 0 as first, date '2026-03-10' as day, text from given")
+        PointInTime(date(2026, 3, 10), None, "snapshot", len(texts), ("text",), (), con).write(tmp_path / "p.csv")
+    with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as f:
+        head, *rows = csv.reader(f)
+    assert head == ["n", "first", "day", "text"]
+    assert rows[0][:3] == ["0", "true", "2026-03-10"]
+    assert [r[3] for r in rows] == [cell(t) for t in texts]
+    assert [t for t, r in zip(texts, rows, strict=True) if r[3] != (t or "")] == texts[:8]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from jobs.report.data import ReportData
 from jobs.report.words import interval
 
 
@@ -34,6 +35,27 @@ def tag(type: str, unit: str | None = None) -> Any:
 )
 def test_a_bin_reads_as_people_say_it(of: Any, written: str, zh: str, en: str) -> None:
     assert interval(of, written, "CNY") == (zh, en)
+
+
+@pytest.mark.parametrize(("currency", "text"), [("JPY", "2,000–5,000 JPY"), ("KWD", "2–5 KWD")])
+def test_a_bin_of_money_reads_in_the_digits_of_its_currency(currency: str, text: str) -> None:
+    assert interval(tag("int64", "minor"), "[2000, 5000)", currency) == (text, text)
+
+
+@pytest.mark.parametrize(
+    ("currency", "exact", "text"),
+    [
+        ("CNY", True, "12,345.67"),
+        ("CNY", False, "12,346"),
+        ("JPY", True, "1,234,567"),
+        ("JPY", False, "1,234,567"),
+        ("KWD", True, "1,234.567"),
+    ],
+)
+def test_money_of_the_report_has_the_digits_of_its_currency(currency: str, exact: bool, text: str) -> None:
+    project: Any = SimpleNamespace(currency=currency)
+    nothing: Any = None
+    assert ReportData(project, nothing, nothing, frozenset()).money(1_234_567, exact=exact) == text
 
 
 def test_thousands_of_years_say_nothing_of_a_year_of_birth() -> None:

@@ -76,7 +76,7 @@ def _rates(d: ReportData) -> Block:
             _with_interval(conversion.get(v)),
             count(conversion[v].sample if v in conversion else None),
             decimal(_number(per, v), 2),
-            d.money(_number(value, v), 2),
+            d.money(_number(value, v), exact=True),
             d.money(_number(asset, v)),
         )
         for v in order

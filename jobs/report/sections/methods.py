@@ -255,7 +255,7 @@ def _both_views(d: ReportData) -> Block:
             continue
         numbers = [items[k].number if k in items else None for k in ("with_flagged", "without_flagged", "difference")]
         change = numbers[2] / numbers[0] if numbers[2] is not None and numbers[0] else None
-        rows.append((name, *(d.money(n, 2) if money else count(n) for n in numbers), share(change, 2)))
+        rows.append((name, *(d.money(n, exact=True) if money else count(n) for n in numbers), share(change, 2)))
     if not rows:
         return Block(
             title,

@@ -66,7 +66,7 @@ def _grid(d: ReportData) -> Block:
         table(
             [Text("R 分", "R"), Text("F 分", "F"), Text("用户", "Users"), Text("平均净消费", "Mean net spend")],
             [
-                (str(r), str(f), count(c["users"]), d.money(c["mean_monetary_minor"], 2))
+                (str(r), str(f), count(c["users"]), d.money(c["mean_monetary_minor"], exact=True))
                 for (r, f), c in sorted(cells.items(), reverse=True)
             ],
         ),
@@ -85,7 +85,7 @@ def _breaks(d: ReportData) -> Block:
         if not found:
             continue
         money = name.startswith("rfm_monetary")
-        numbers = [d.money(r["number"], 2) if money else decimal(r["number"], 2) for r in found]
+        numbers = [d.money(r["number"], exact=True) if money else decimal(r["number"], 2) for r in found]
         rows.append((label, "  ·  ".join(numbers), str(found[0].get("fitted_on") or d.as_of)))
     if not rows:
         return Block(

@@ -77,7 +77,7 @@ def _table(d: ReportData, scheme: str, order: list[str], *, strategy: bool = Fal
             share(_figure(d, "amount_share", scheme, v)),
             decimal(_figure(d, "mean_recency_days", scheme, v), 1),
             decimal(_figure(d, "mean_frequency_days", scheme, v), 2),
-            d.money(_figure(d, "mean_monetary_minor", scheme, v), 2),
+            d.money(_figure(d, "mean_monetary_minor", scheme, v), exact=True),
         )
         for v in order
     ]

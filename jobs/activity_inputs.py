@@ -1,0 +1,114 @@
+"""What the step ``activity`` reads: silver at fixed versions, what came since the last run, and whose every row is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from features import activity as act
+from features.identity import resolve
+from features.links import business_day
+from features.versions import as_known
+from lake.engine import Engine
+from lake.lake import Lake
+from schemas.arrow import arrow_schema, file_schema
+from schemas.contracts import contract
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+TABLE = "activity.activity"
+FLAGS = "activity.order_flags"
+SOURCES = ("orders", "order_lines", "refunds", "browse", "shares", "coupons")
+CARDS = "behaviour = 'share' and share_id is not null"
+"""Rows of ``silver.shares`` that say whose card a ``share_id`` is."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Tables at ``versions``, read lazily; ``before`` are the versions that the table was last made from.
+
+    ``months`` prunes partitions of silver.
+    """
+
+    engine: Engine
+    lake: Lake
+    zone: str
+    versions: Mapping[str, int | None]
+    before: Mapping[str, int | None]
+
+    def table(self, name: str) -> DataFrame:
+        return self.engine.table(self.lake, name, self.versions[name])
+
+    @cached_property
+    def identifiers(self) -> DataFrame:
+        return self.table("identity.identifiers")
+
+    def flags(self) -> DataFrame:
+        return self.table(FLAGS).select("order_id", "flagged_day")
+
+    def latest(self, feed: str, months: list[int] | None = None) -> DataFrame:
+        """The newest version of every silver row of a feed."""
+        return as_known(self.every_version(feed, months), contract(f"silver.{feed}"))
+
+    def every_version(self, feed: str, months: list[int] | None = None) -> DataFrame:
+        return of_months(self.table(f"silver.{feed}"), months)
+
+    def changed(self, feed: str) -> DataFrame | None:
+        """Silver rows that came since the table was last made, and those that a replaced delivery took away."""
+        table = f"silver.{feed}"
+        before, until = self.before.get(table), self.versions[table]
+        files = [*self.lake.added_since(table, before, until), *self.lake.removed_since(table, before, until)]
+        if not files:
+            return None
+        data = file_schema(arrow_schema(contract(table)), ("event_month",))
+        months = sorted({f.partition["event_month"] for f in files})
+        parts = []
+        for month in months:
+            paths = [f.path for f in files if f.partition["event_month"] == month]
+            frame = self.engine.parquet(paths, data)
+            parts.append(frame.withColumn("event_month", F.lit(month).cast("int")))
+        return act.union_all(parts)
+
+    # --- persons ---
+
+    def acting(self, rows: DataFrame, feed: str) -> DataFrame:
+        """Rows with ``uid`` of the acting person on the row's business day, ``resolve_day``."""
+        c = contract(f"silver.{feed}")
+        stamp = {"orders": "ordered_at", "refunds": "refunded_at"}.get(feed, "occurred_at")
+        dated = rows.withColumn("resolve_day", business_day(F.col(stamp), self.zone))
+        kinds = dict(c.persons) | ({"guest": c.guests} if c.guests else {})
+        return resolve(dated, self.identifiers, kinds, "resolve_day")
+
+    def resolved(self, rows: DataFrame, feed: str) -> DataFrame:
+        """``acting``, and where a feed has it ``peer_uid`` of the other person on that day."""
+        peers = contract(f"silver.{feed}").peers
+        found = self.acting(rows, feed)
+        if peers:
+            found = resolve(found, self.identifiers, dict(peers), "resolve_day", into="peer_uid")
+            found = self._sharers(found)
+        return found
+
+    def owners(self) -> DataFrame:
+        """Whoever shared a card: share_id, uid, once for every time that it was shared."""
+        return self.acting(self.every_version("shares").filter(CARDS), "shares").select("share_id", "uid")
+
+    def _sharers(self, shares: DataFrame) -> DataFrame:
+        """Where a row names no sharer, the one who shared that card; a share itself has none."""
+        owners = self.owners().groupBy("share_id").agg(F.min("uid").alias("owner_uid"))
+        peer = F.when(F.col("behaviour") != "share", F.coalesce(F.col("peer_uid"), F.col("owner_uid")))
+        return shares.join(owners, "share_id", "left").withColumn("peer_uid", peer).drop("owner_uid")
+
+    def refund_persons(self, refunds: DataFrame) -> DataFrame:
+        """Refunds with the person of their order, or else of their own ids."""
+        own = self.acting(refunds, "refunds").withColumnRenamed("uid", "own_uid")
+        orders = self.acting(self.latest("orders"), "orders").select(F.col("order_id"), F.col("uid").alias("order_uid"))
+        return own.join(orders, "order_id", "left").withColumn("uid", F.coalesce("order_uid", "own_uid"))
+
+
+def of_months(rows: DataFrame, months: list[int] | None) -> DataFrame:
+    return rows if months is None else rows.filter(F.col("event_month").isin(months))

@@ -1,0 +1,132 @@
+"""``huaxiang gap`` on published figures: the target in the lake's currency, and shares of chosen stages."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from jobs.gap import gap
+from jobs.pipeline import fingerprint
+from jobs.project import Project
+from jobs.verbs import insight
+from jobs.verbs import run as run_verbs
+from lake.releases import write_release
+from schemas.errors import HuaxiangError
+from tests.audiences.lake_shop import Shop
+from tests.pipeline import shop
+
+app = typer.Typer()
+app.command()(insight.gap)
+app.command()(run_verbs.run)
+
+DAY = date(2026, 3, 10)
+USERS = {"awareness": 1_000, "interest": 500, "purchase": 200, "loyalty": 100}
+PER_USER = 1_000
+"""Minor units that a user of any stage brings."""
+
+
+def figures() -> list[dict[str, Any]]:
+    found: list[tuple[str, str, float, int | None]] = [("horizon_days", "", 30, None)]
+    for stage, users in USERS.items():
+        found += [
+            ("users", stage, users, None),
+            ("conversion", stage, 0.5, users),
+            ("orders_per_buyer", stage, 1, users // 2),
+            ("order_value_minor", stage, 2 * PER_USER, users // 2),
+            ("stage_amount_minor", stage, users * PER_USER, users),
+        ]
+    return [
+        {"as_of": DAY, "topic": "aipl", "figure": f, "item": i, "number": float(n), "sample_users": s}
+        for f, i, n, s in found
+    ]
+
+
+def made(folder: Path, currency: str = "CNY") -> Project:
+    shop.new_project(folder)
+    path = folder / "huaxiang.yaml"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("currency: CNY", f"currency: {currency}"), encoding="utf-8"
+    )
+    Shop.at(folder).put("segments.figures", figures(), replace=[{"as_of": DAY}])
+    project = Project.load(folder)
+    assert project.currency == currency
+    write_release(project.lake, DAY, "run-1", {"segments.figures": project.lake.versions()["segments.figures"]})
+    return project
+
+
+def with_shares(project: Project, shares: str) -> Project:
+    path = project.folder / "methods" / "aipl.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + f"\ngmv_share: {shares}\n", encoding="utf-8")
+    return Project.load(project.folder)
+
+
+@pytest.mark.parametrize(
+    ("currency", "minor", "needed"), [("CNY", 500_000, 500), ("JPY", 5_000, 5), ("KWD", 5_000_000, 5_000)]
+)
+def test_a_target_is_read_in_the_digits_of_the_currency(tmp_path: Path, currency: str, minor: int, needed: int) -> None:
+    report = gap(made(tmp_path / "project", currency), Decimal(5_000), DAY, stages=["purchase"])
+    assert report.target_minor == minor
+    assert report.stages[0].needed_users == needed
+
+
+@pytest.mark.parametrize(
+    ("currency", "target", "reached"), [("CNY", "5,000.00", "2,000.00"), ("JPY", "5,000", "200,000")]
+)
+def test_the_plan_is_printed_in_the_digits_of_the_currency(
+    tmp_path: Path, currency: str, target: str, reached: str
+) -> None:
+    project = made(tmp_path / "project", currency)
+    words = ["gap", "--target", "5000", "--stages", "purchase", "--project", str(project.folder)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert f"Target {target} {currency}" in " ".join(done.output.split())
+    assert f"would bring {reached} {currency}" in done.output
+
+
+def test_a_target_below_the_smallest_coin_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HuaxiangError, match="--target is money above 0"):
+        gap(made(tmp_path / "project", "JPY"), Decimal("0.3"), DAY)
+
+
+def test_chosen_stages_bring_the_whole_target_between_them(tmp_path: Path) -> None:
+    project = with_shares(made(tmp_path / "project"), "{awareness: 0.2, interest: 0.2, purchase: 0.1, loyalty: 0.5}")
+    report = gap(project, Decimal(30_000), DAY, stages=["interest", "purchase"])
+    assert [s.target_share for s in report.stages] == pytest.approx([2 / 3, 1 / 3])
+    assert [s.needed_users for s in report.stages] == [2_000, 1_000]
+
+
+def test_stages_without_a_share_are_refused_with_the_setting_and_the_remedy(tmp_path: Path) -> None:
+    project = with_shares(made(tmp_path / "project"), "{interest: 0.5, purchase: 0, loyalty: 0.5}")
+    with pytest.raises(HuaxiangError, match=r"gmv_share in methods/aipl.yaml .* awareness, purchase .*--stages"):
+        gap(project, Decimal(30_000), DAY, stages=["awareness", "purchase"])
+
+
+def test_a_changed_file_of_peers_is_another_run(tmp_path: Path) -> None:
+    project = made(tmp_path / "project")
+    without = fingerprint(project, DAY, None)
+    peers = project.folder / "peers.csv"
+    peers.write_text("stage,share\ninterest,0.2\n", encoding="utf-8")
+    assert fingerprint(project, DAY, None) == without
+    path = project.folder / "methods" / "aipl.yaml"
+    text = path.read_text(encoding="utf-8").replace("kind: history", "kind: file\n  file: peers.csv")
+    path.write_text(text, encoding="utf-8")
+    project = Project.load(project.folder)
+    before = fingerprint(project, DAY, None)
+    peers.write_text("stage,share\ninterest,0.3\n", encoding="utf-8")
+    changed = fingerprint(project, DAY, None)
+    peers.unlink()
+    assert len({without, before, changed, fingerprint(project, DAY, None)}) == 4
+
+
+def test_a_dry_run_asks_of_the_same_knowledge_as_the_run(tmp_path: Path) -> None:
+    project, known = made(tmp_path / "project"), datetime(2026, 3, 10, 22, tzinfo=UTC)
+    write_release(project.lake, DAY, "run-2", {}, fingerprint=fingerprint(project, DAY, known))
+    words = ["run", "--as-of", str(DAY), "--dry-run", "--project", str(project.folder)]
+    assert "done already" in CliRunner().invoke(app, [*words, "--known-at", "2026-03-11T06:00:00+08:00"]).output
+    assert "would run" in CliRunner().invoke(app, words).output
