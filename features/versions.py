@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from pyspark.sql import DataFrame, Window
@@ -31,3 +32,15 @@ def as_known(
     contested = marked.where("_versions is not null").withColumn("_newest", F.row_number().over(newest))
     alone = marked.where("_versions is null").withColumn("_newest", F.lit(1))
     return alone.unionByName(contested.where("_newest = 1")).drop("_newest", "_versions")
+
+
+def newest_in(df: DataFrame, c: Contract, months: Collection[int]) -> DataFrame:
+    """``as_known`` of all rows, of which those of the given event months.
+
+    A correction may move a row from one month into another: then it is gone from the first. Months that are not asked
+    for are read for their keys only.
+    """
+    asked = F.col("event_month").isin(list(months))
+    rows = df.where(asked)
+    elsewhere = df.where(~asked).join(rows.select(*c.key), [*c.key], "left_semi")
+    return as_known(rows.unionByName(elsewhere), c).where(asked)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from features import activity as act
+from features.instants import month_shifted
 from jobs.activity_inputs import FLAGS, SOURCES, TABLE, Inputs, of_months
 from jobs.activity_slices import Slices
 from jobs.identity import silver_taken
@@ -174,7 +175,7 @@ class _Step:
     def rows_of(self, slices: set[tuple[int, int]]) -> DataFrame:
         """Every activity row of the given slices, made from silver."""
         months = sorted({period for _, period in slices})
-        near = sorted({m for month in months for m in (_shifted(month, -1), month, _shifted(month, 1))})
+        near = sorted({m for month in months for m in (month_shifted(month, -1), month, month_shifted(month, 1))})
         pairs = self.engine.spark.createDataFrame(sorted(slices), "bucket int, period int")
         return self._rows(months, near).join(pairs, ["bucket", "period"]).select(*self._columns())
 
@@ -188,7 +189,7 @@ class _Step:
         lines = self._kept(silver.latest("order_lines", near), "lines")
         refunds = self._kept(silver.latest("refunds"), "refunds")
         flags = self.silver.flags()
-        facts = self._kept(act.order_facts(orders, lines, refunds, self._learned(months), flags, zone), "facts")
+        facts = self._kept(act.order_facts(orders, lines, refunds, self._learned(orders), flags, zone), "facts")
         shares = self._kept(self.silver.resolved(silver.latest("shares", months), "shares"), "shares")
         parts = [
             act.placed(facts, zone),
@@ -209,8 +210,9 @@ class _Step:
     def _columns() -> list[Column]:
         return [F.col(name) for name in COLUMNS]
 
-    def _learned(self, months: list[int] | None) -> DataFrame:
-        return act.learned(self.silver.every_version("orders", months))
+    def _learned(self, orders: DataFrame) -> DataFrame:
+        """When the orders were learned of, from their versions of any month."""
+        return act.learned(self.silver.every_version("orders").join(orders.select("order_id"), "order_id"))
 
     def _order_days(self, shares: DataFrame) -> DataFrame:
         """Payment and void days of the orders that came through shares, whatever their month."""
@@ -218,11 +220,4 @@ class _Step:
         orders = self.silver.latest("orders").join(ids, "order_id").withColumn("uid", F.lit(None).cast("bigint"))
         lines = self.silver.latest("order_lines").join(ids, "order_id")
         refunds = self.silver.latest("refunds").filter("order_id is not null").join(ids, "order_id")
-        known = act.learned(self.silver.every_version("orders").join(ids, "order_id"))
-        return act.order_facts(orders, lines, refunds, known, self.silver.flags(), self.zone)
-
-
-def _shifted(month: int, by: int) -> int:
-    """yyyymm ``by`` months later."""
-    index = month // 100 * 12 + month % 100 - 1 + by
-    return index // 12 * 100 + index % 12 + 1
+        return act.order_facts(orders, lines, refunds, self._learned(ids), self.silver.flags(), self.zone)

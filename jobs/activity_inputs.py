@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from features import activity as act
 from features.identity import resolve
 from features.links import business_day
-from features.versions import as_known
+from features.versions import as_known, newest_in
 from lake.engine import Engine
 from lake.lake import Lake
 from schemas.arrow import arrow_schema, file_schema
@@ -52,11 +52,17 @@ class Inputs:
         return self.table(FLAGS).select("order_id", "flagged_day")
 
     def latest(self, feed: str, months: list[int] | None = None) -> DataFrame:
-        """The newest version of every silver row of a feed."""
-        return as_known(self.every_version(feed, months), contract(f"silver.{feed}"))
+        """The newest version of every silver row of a feed, or of those that it puts into ``months``."""
+        rows, c = self.every_version(feed), contract(f"silver.{feed}")
+        return as_known(rows, c) if months is None else newest_in(rows, c, months)
 
-    def every_version(self, feed: str, months: list[int] | None = None) -> DataFrame:
-        return of_months(self.table(f"silver.{feed}"), months)
+    def every_version(self, feed: str) -> DataFrame:
+        return self.table(f"silver.{feed}")
+
+    def versions_of(self, rows: DataFrame, feed: str) -> DataFrame:
+        """``rows`` of a feed and every version that there is of what they are about."""
+        key = contract(f"silver.{feed}").key
+        return rows.unionByName(self.every_version(feed).join(rows.select(*key), [*key], "left_semi"))
 
     def changed(self, feed: str) -> DataFrame | None:
         """Silver rows that came since the table was last made, and those that a replaced delivery took away."""
@@ -95,7 +101,7 @@ class Inputs:
 
     def owners(self) -> DataFrame:
         """Whoever shared a card: share_id, uid, once for every time that it was shared."""
-        return self.acting(self.every_version("shares").filter(CARDS), "shares").select("share_id", "uid")
+        return self.acting(self.latest("shares").filter(CARDS), "shares").select("share_id", "uid")
 
     def _sharers(self, shares: DataFrame) -> DataFrame:
         """Where a row names no sharer, the one who shared that card; a share itself has none."""

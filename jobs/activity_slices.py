@@ -42,9 +42,10 @@ class Slices:
             if feed in ("orders", "order_lines", "refunds"):
                 orders_of.append(added.select("order_id").filter("order_id is not null"))
             if feed not in ("order_lines", "refunds"):
-                frames.append(self._persons(added, feed))
+                versions = self.inputs.versions_of(added, feed)
+                frames.append(self._persons(versions, feed))
             if feed == "shares":
-                frames.append(self._of_cards(added.filter(CARDS).select("share_id"), added))
+                frames.append(self._of_cards(versions.filter(CARDS).select("share_id"), added))
         frames += self._of_refunds(changed["refunds"], changed["orders"])
         if (reflagged := self._reflagged()) is not None:
             orders_of.append(reflagged)

@@ -19,8 +19,9 @@ from features import brushing
 from features.activity import bucket_of, union_all
 from features.brushing import BrushingSettings
 from features.identity import resolve
+from features.instants import month_shifted
 from features.links import business_day
-from features.versions import as_known
+from features.versions import newest_in
 from jobs.identity import silver_taken
 from lake.lake import Lake
 from lake.locks import lock
@@ -116,7 +117,7 @@ class Evidence:
 
     def scores(self, months: list[int]) -> DataFrame:
         """Every paid order of the given months with its signals, score and reasons, of whatever score."""
-        first, last = _first_day(months[0]), _first_day(_shifted(months[-1], 1)) - 1
+        first, last = _first_day(months[0]), _first_day(month_shifted(months[-1], 1)) - 1
         reach, waits = self.settings.reach_days, self.settings.payment_days
         near = _months_of((first - reach - waits, last + waits))
         seen = _months_of((first - reach, last + waits))
@@ -133,9 +134,9 @@ class Evidence:
     def orders(self, months: list[int]) -> DataFrame:
         """Paid orders of the months with their person, in the columns that ``features.brushing`` names."""
         zone, c = self.project.zone, contract("silver.orders")
-        rows = self._silver("orders", months)  # first: functions need the session that this starts
+        rows = self._silver("orders")  # first: functions need the session that this starts
         paid = (
-            as_known(rows, c)
+            newest_in(rows, c, months)
             .filter("paid_at is not null")
             .withColumn("ordered_day", business_day(F.col("ordered_at"), zone))
             .withColumn("paid_day", business_day(F.col("paid_at"), zone))
@@ -172,7 +173,7 @@ class Evidence:
             (F.col("sku_id") == F.col("first_sku")) & (F.coalesce("source_time", "_ingested_at") == F.col("since")),
         )
         category = known.groupBy("sku_id").agg(F.min("category").alias("category"))
-        lines = as_known(self._silver("order_lines", months), contract("silver.order_lines"))
+        lines = newest_in(self._silver("order_lines"), contract("silver.order_lines"), months)
         return lines.select("order_id", "sku_id", "quantity", "net_amount_minor").join(category, "sku_id", "left")
 
     def visits(self, months: list[int]) -> DataFrame:
@@ -186,7 +187,7 @@ class Evidence:
 
     def _seen(self, feed: str, months: list[int], behaviours: Iterable[str]) -> DataFrame:
         c = contract(f"silver.{feed}")
-        rows = as_known(self._silver(feed, months), c).filter(F.col("behaviour").isin(list(behaviours)))
+        rows = newest_in(self._silver(feed), c, months).filter(F.col("behaviour").isin(list(behaviours)))
         dated = rows.withColumn("seen_day", business_day(F.col("occurred_at"), self.project.zone))
         return (
             resolve(dated, self._identifiers(), dict(c.persons), "seen_day")
@@ -200,10 +201,9 @@ class Evidence:
             )
         )
 
-    def _silver(self, feed: str, months: list[int] | None = None) -> DataFrame:
+    def _silver(self, feed: str) -> DataFrame:
         name = f"silver.{feed}"
-        rows = self.engine.table(self.lake, name, self.inputs.get(name))
-        return rows if months is None else rows.filter(F.col("event_month").isin(months))
+        return self.engine.table(self.lake, name, self.inputs.get(name))
 
     def _identifiers(self) -> DataFrame:
         return self.engine.table(self.lake, "identity.identifiers")
@@ -219,7 +219,7 @@ class Evidence:
         return sorted(found & set(months))
 
     def _days_of_rows(self, before: Mapping[str, int | None]) -> list[Days]:
-        """By feed and month the days of rows that came, and of those that a replaced delivery took away."""
+        """By feed and month the days of rows that came, of what they said before, and of rows taken away."""
         parts = []
         for feed, stamps in STAMPS.items():
             name = f"silver.{feed}"
@@ -227,9 +227,16 @@ class Evidence:
             files = [*self.lake.added_since(name, old, until), *self.lake.removed_since(name, old, until)]
             data = file_schema(arrow_schema(contract(name)), ("event_month",))
             waits = self.settings.payment_days if feed == "order_lines" else 0
-            for month in sorted({f.partition["event_month"] for f in files}):
-                rows = self.engine.parquet([f.path for f in files if f.partition["event_month"] == month], data)
-                parts.append(rows.agg(*self._span(stamps, waits)))
+            months = sorted({f.partition["event_month"] for f in files})
+            rows = [
+                self.engine.parquet([f.path for f in files if f.partition["event_month"] == m], data) for m in months
+            ]
+            parts += [r.agg(*self._span(stamps, waits)) for r in rows]
+            if rows:
+                key = [*contract(name).key]
+                said = self._silver(feed).join(union_all([r.select(*key) for r in rows]), key, "left_semi")
+                spans = said.groupBy("event_month").agg(*self._span(stamps, waits))
+                parts.append(spans.select("first", "last"))
         return _spans(parts)
 
     def _span(self, stamps: tuple[str, ...], waits: int) -> list[Column]:
@@ -290,10 +297,5 @@ def _months_of(days: Days) -> list[int]:
     month, found = first.year * 100 + first.month, []
     while month <= last.year * 100 + last.month:
         found.append(month)
-        month = _shifted(month, 1)
+        month = month_shifted(month, 1)
     return found
-
-
-def _shifted(month: int, by: int) -> int:
-    index = month // 100 * 12 + month % 100 - 1 + by
-    return index // 12 * 100 + index % 12 + 1

@@ -95,16 +95,7 @@ def parse(item: dict[str, Any]) -> dict[str, Any]:
 
     Gives ``files`` (FileCounts of each) and ``silver`` (path, month, rows of each candidate file, in order).
     """
-    mapping = Mapping.model_validate(item["mapping"])
-    cleaner = Cleaner(
-        mapping,
-        zone=item["zone"],
-        currency=item["currency"],
-        guest_ids=item["guest_ids"],
-        connection=connection(),
-        salt=item["salt"],
-    )
-    task = Task(item, mapping, cleaner)
+    task = Task(item)
     for file in item["files"]:
         task.take(Path(file["path"]), file["name"], hold=len(item["files"]) > 1)
     return task.finished()
@@ -127,14 +118,22 @@ class _Pending:
 class Task:
     """The files of one item on their way."""
 
-    def __init__(self, item: dict[str, Any], mapping: Mapping, cleaner: Cleaner):
-        self.mapping, self.cleaner = mapping, cleaner
+    def __init__(self, item: dict[str, Any]):
+        self.mapping = Mapping.model_validate(item["mapping"])
+        self.cleaner = Cleaner(
+            self.mapping,
+            zone=item["zone"],
+            currency=item["currency"],
+            guest_ids=item["guest_ids"],
+            connection=connection(),
+            salt=item["salt"],
+        )
         self.batch_id: str = item["batch_id"]
         self.received_at = datetime.fromisoformat(item["received_at"])
         self.zone: str = item["zone"]
         self.files: list[FileCounts] = []
         self.pending = _Pending()
-        self.out = Outputs(item["folders"], item["part"], mapping.feed, self.batch_id)
+        self.out = Outputs(item["folders"], item["part"], self.mapping.feed, self.batch_id)
 
     def take(self, path: Path, name: str, *, hold: bool) -> None:
         """Read one file; with ``hold`` nothing of it goes further before it was read to its end."""

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.cleaning import Cleaner
 from features.sources import Mapping
 from jobs.parsing import FileCounts, Task, connection, in_contract, open_writer
 from jobs.reading import Block, json_columns
@@ -24,39 +23,30 @@ def parse_again(item: dict[str, Any]) -> dict[str, Any]:
     Rows that pass, or that the mapping now leaves to another feed, are marked with the replay's batch; the others stay
     with the reasons of today. Gives ``files``, ``silver`` and ``slices``, the batches whose slices were staged anew.
     """
-    mapping = Mapping.model_validate(item["mapping"])
-    cleaner = Cleaner(
-        mapping,
-        zone=item["zone"],
-        currency=item["currency"],
-        guest_ids=item["guest_ids"],
-        connection=connection(),
-        salt=item["salt"],
-    )
-    task = Task(item, mapping, cleaner)
+    task = Task(item)
     staged = []
     for slice_ in item["slices"]:
         paths = slice_["paths"]
         if not paths:
             continue
         table = pa.concat_tables([pq.read_table(p, partitioning=None, use_threads=False) for p in paths])
-        changed = _slice_again(task, mapping, table)
+        changed = _slice_again(task, table)
         if changed is not None:
-            _stage_slice(item, mapping, slice_["batch_id"], changed)
+            _stage_slice(item, task.mapping, slice_["batch_id"], changed)
             staged.append(slice_["batch_id"])
     found = task.finished()
     files = [f for f in found["files"] if f["rows_read"]]
     return {"files": files, "silver": found["silver"], "slices": staged}
 
 
-def _slice_again(task: Task, mapping: Mapping, table: pa.Table) -> pa.Table | None:
+def _slice_again(task: Task, table: pa.Table) -> pa.Table | None:
     """The slice with its rows' new state; None where no row passes."""
     waiting = np.flatnonzero(pc.is_null(table["replayed_batch_id"]).to_numpy(zero_copy_only=False))
     if not len(waiting):
         return None
     raw = table["raw"].take(pa.array(waiting)).combine_chunks()
     raw = raw if isinstance(raw, pa.Array) else pa.concat_arrays(raw.chunks)
-    columns = mapping.columns
+    columns = task.mapping.columns
     parsed, _ = json_columns(raw, waiting.astype(np.int64), columns, connection())
     if not len(parsed):
         return None

@@ -67,7 +67,7 @@ def test_nothing_new_writes_nothing_and_other_months_keep_their_files(shop: Shop
     assert shop.run() == 0
     assert shop.lake.version("activity.order_flags") == version
     rows = Rows()
-    rows.order("may", "may", "2026-05-20 12:00")
+    rows.order("may", "may", "2026-05-20 12:00", view=False)
     shop.write(rows, ingested="2026-05-21 06:00")
     assert shop.run() == 0
     assert {f.path for f in shop.lake.files("activity.order_flags")} == files
@@ -116,3 +116,14 @@ def test_refunds_and_coupons_of_a_held_order_are_held_with_it(shop: Shop) -> Non
     shop.run()
     shop.activity()
     assert shop.ask(flagged) == []
+
+
+def test_orders_that_are_corrected_into_another_month_are_judged_once_and_there(shop: Shop) -> None:
+    assert shop.run() == 4
+    earlier = Rows()
+    made = ring(earlier, "2025-12-26")
+    shop.write(earlier, ingested="2026-04-02 06:00")
+    shop.run()
+    assert shop.ask("select order_id, event_month, flagged_day from activity.order_flags order by 1") == [
+        (order_id, 202512, date(2025, 12, 26)) for order_id in made
+    ]

@@ -1,0 +1,241 @@
+"""What a mapping and a contract say of one shape of block, as SQL: times, typed rows, and why a row is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from features import text_forms as forms
+from features.block_shape import Shape
+from features.cleaning_texts import SEPARATOR, Texts, is_id, raw_json, unmapped
+from features.sources import Mapping
+from schemas.contracts import Column
+from schemas.money import minor_digits
+from schemas.quarantine import PERSON_MISSING, literal, quoted, refusals
+
+MOST_SHOWN = 60
+_SQL_INTEGERS = {"int32": "integer", "int64": "bigint"}
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Over ``block``: its times, its typed rows, and the reasons of rows that are refused."""
+
+    times: str
+    typed: str
+    reasons: str
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """One field as SQL: the typed value, whether text was there but could not be read, and what to say then."""
+
+    field: str
+    flag: str
+    value: str
+    failed: str
+    wanted: str
+    shown: str
+    origin: str
+    personal: bool
+
+    def complaint(self, what: str) -> str:
+        """SQL of one sentence: field, value (masked where personal), what was expected, column."""
+        shown = f"left({self.shown}, 1) || '***'" if self.personal else f"left({self.shown}, {MOST_SHOWN})"
+        quote = f"case when {self.shown} is null then 'empty' else '''' || {shown} || '''' end"
+        return f"{literal(self.field + ': ')} || {quote} || {literal(f' {what}{self.origin}')}"
+
+
+class Composer:
+    """The statements of one mapping, one set for every shape of block that comes.
+
+    ``likely`` holds for each time the format that its values have so far: it is tried first.
+    """
+
+    def __init__(self, mapping: Mapping, *, currency: str, guest_ids: Sequence[str], salt: str):
+        self.mapping, self.contract = mapping, mapping.contract
+        self.currency, self.salt = currency, salt
+        self.guest_ids = tuple(g.lower() for g in guest_ids)
+        self.fields = [c for c in self.contract.feed_columns if c.name in mapping.fields]
+        self.likely: dict[str, str] = {}
+        self._made: dict[tuple[Shape, bool], Statements] = {}
+
+    @cached_property
+    def stamps(self) -> list[Column]:
+        return [c for c in self.fields if c.field.type == "timestamp"]
+
+    def statements(self, shape: Shape, *, thorough: bool) -> Statements:
+        if (shape, thorough) not in self._made:
+            self._made[shape, thorough] = self._composed(shape, thorough)
+        return self._made[shape, thorough]
+
+    def _composed(self, shape: Shape, thorough: bool) -> Statements:
+        text = Texts(self.mapping, shape, forms.Steps(), thorough)
+        chosen = [
+            forms.local_and_zoned(
+                text.steps,
+                text.origin(c),
+                self.mapping.fields[c.name].time,
+                thorough=thorough,
+                likely=self.likely.get(c.name),
+            )
+            for c in self.stamps
+        ]
+        pairs = ", ".join(f"{local} as n{n}, {zoned} as z{n}" for n, (local, zoned) in enumerate(chosen)) or "i"
+        times = f"select {pairs} from ({text.steps.over('select * from block')})"
+
+        text = Texts(self.mapping, shape, forms.Steps(), thorough)
+        fields = [self._parsed(c, text) for c in self.fields]
+        raw = "raw" if shape.has_raw else raw_json(shape)
+        where = " and ".join(text.condition(c) for c in self.mapping.where) or "true"
+        parsed = text.steps.over(f"select * from block where {where}")
+        values = ", ".join(f"{p.value} as {quoted(p.field)}, {p.failed} as {quoted(p.flag)}" for p in fields)
+        judged = self._judgements(fields)
+        refused = " or ".join(f"coalesce({condition}, false)" for condition, _ in judged) or "false"
+        names = ", ".join(quoted(c.name) for c in self.fields)
+        typed = (
+            f"select i, raw, {names}, {refused} as refused, {self._hash()} as row_hash "
+            f"from (select i, {raw} as raw, {values} from ({parsed}))"
+        )
+        said = ", ".join(f"case when {condition} then {sentence} end" for condition, sentence in judged) or "null"
+        reasons = f"select concat_ws(chr(10), {said}) as reasons from (select *, {values} from ({parsed}))"
+        return Statements(times, typed, reasons)
+
+    def _parsed(self, col: Column, text: Texts) -> _Parsed:
+        rule = self.mapping.fields[col.name]
+        if rule.is_arithmetic:
+            value, failed, shown, wanted = self._sum(col, text)
+        else:
+            shown = text.origin(col)
+            value, wanted = self._value(col, shown, text)
+            failed = "false" if value == shown else f"({value} is null and {shown} is not null)"
+            if rule.values and rule.otherwise is None:
+                given = text.column(rule.columns[0], plain=False)
+                failed = f"({failed} or ({value} is null and {unmapped(given, rule)}))"
+                shown, wanted = given, "value of the map (values)"
+        if is_id(col) and text.is_odd(rule):
+            # A guest's id or a masked phone is nobody's, so absent rather than wrong; a shortened one is wrong.
+            failed, wanted = f"({forms.is_shortened(shown)})", "whole id: a spreadsheet shortened it; export it as text"
+        elif is_id(col):
+            failed = "false"
+        named = " and ".join(rule.columns)
+        return _Parsed(
+            field=col.name,
+            flag=f"failed {col.name}",
+            value=value,
+            failed=failed,
+            wanted=wanted,
+            shown=shown,
+            origin=f" (column {named})" if named and named != col.name else "",
+            personal=col.field.is_personal,
+        )
+
+    def _value(self, col: Column, t: str, text: Texts) -> tuple[str, str]:
+        """The typed value of the text ``t``, and in words what was wanted."""
+        rule, kind, steps = self.mapping.fields[col.name], col.field.type, text.steps
+        if kind == "timestamp":
+            return f"u{self.stamps.index(col)}", f"time ({' or '.join(rule.time) or 'auto'})"
+        if kind == "date":
+            likely = self.likely.get(col.name)
+            value = forms.calendar_date(steps, t, rule.time, thorough=text.thorough, likely=likely)
+            return value, f"date ({' or '.join(rule.time) or 'auto'})"
+        if kind == "bool":
+            return steps.let(forms.yes_or_no(t), t), "yes or no"
+        if kind in ("int32", "int64", "float64"):
+            return self._number(col, t, text)
+        if col.name == "currency":
+            return steps.let(
+                f"case when upper({t}) = 'RMB' or {t} = '人民币' then 'CNY' else upper({t}) end", t
+            ), "currency"
+        if col.field.personal in ("identifier", "contact"):
+            value = forms.person_id(steps, t, col.name, self.guest_ids)
+            return (steps.let(forms.hashed(value, self.salt), value) if rule.hash else value), "id"
+        return t, "text"
+
+    def _sum(self, col: Column, text: Texts) -> tuple[str, str, str, str]:
+        """(value, failed, shown, wanted) of a sum, product or difference; blank terms count as 0 unless all are."""
+        rule, steps = self.mapping.fields[col.name], text.steps
+        symbols = self._symbols(col)
+        terms = [text.present(c, forms.ABSENT_VALUES) for c in rule.columns]
+        numbers = [steps.let(forms.number(t, symbols, thorough=text.thorough), t) for t in terms]
+        failed = " or ".join(f"({n} is null and {t} is not null)" for n, t in zip(numbers, terms, strict=True))
+        plus = numbers[: 1 if rule.column is not None else len(rule.sum)]
+        minus = numbers[len(numbers) - len(rule.minus) :]
+        if rule.times is not None:
+            total = f"try({numbers[0]} * {numbers[1]})"
+        else:
+            total = " + ".join(f"coalesce({n}, 0)" for n in plus)
+            total = f"case when coalesce({', '.join(plus)}) is not null then {total} end"
+        for n in minus:
+            total = f"({total} - coalesce({n}, 0))"
+        total = f"(-{total})" if rule.negate else total
+        total = steps.let(f"try_cast(try({total}) as decimal(34,9))" if rule.times is None else total, *numbers)
+        value, wanted = self._in_units(col, total)
+        shown = steps.let(f"nullif(concat_ws(' | ', {', '.join(terms)}), '')", *terms)
+        overflow = f"({value} is null and {total} is not null)"
+        return value, f"({failed} or {overflow})", shown, wanted
+
+    def _symbols(self, col: Column) -> tuple[str, ...]:
+        return forms.SYMBOLS.get(self.currency, (self.currency,)) if col.field.unit == "minor" else ()
+
+    def _number(self, col: Column, t: str, text: Texts) -> tuple[str, str]:
+        symbols, wanted, thorough = self._symbols(col), self._wanted_number(col), text.thorough
+        if self.mapping.fields[col.name].unit == "major":
+            expression = forms.money(t, self._digits, symbols, thorough=thorough)
+        elif col.field.type == "float64":
+            expression = f"({forms.number(t, thorough=thorough)})::double"
+        else:
+            expression = forms.integer(t, _SQL_INTEGERS[col.field.type], symbols, thorough=thorough)
+        return text.steps.let(expression, t), wanted
+
+    def _in_units(self, col: Column, value: str) -> tuple[str, str]:
+        wanted = self._wanted_number(col)
+        if col.field.type == "float64":
+            return f"({value})::double", wanted
+        if self.mapping.fields[col.name].unit == "major":
+            return forms.minor_units(value, self._digits), wanted
+        return forms.whole(value, _SQL_INTEGERS[col.field.type]), wanted
+
+    def _wanted_number(self, col: Column) -> str:
+        if col.field.type == "float64":
+            return "number"
+        if self.mapping.fields[col.name].unit == "major":
+            return f"amount of money in {self.currency}"
+        return "whole number of minor units" if col.field.unit == "minor" else "whole number"
+
+    @property
+    def _digits(self) -> int:
+        return minor_digits(self.currency)
+
+    def _judgements(self, fields: Sequence[_Parsed]) -> list[tuple[str, str]]:
+        """(condition, sentence) of everything that can send a row to quarantine."""
+        by_field = {p.field: p for p in fields}
+        found = [(quoted(p.flag), p.complaint(f"is no {p.wanted}")) for p in fields if p.failed != "false"]
+        for refusal in refusals(self.contract):
+            if p := by_field.get(refusal.field):
+                found.append((f"({refusal.condition}) and not {quoted(p.flag)}", p.complaint(refusal.expected)))
+        if p := by_field.get(self.contract.generated or ""):
+            found.append(
+                (f"{quoted(p.field)} is null and not {quoted(p.flag)}", p.complaint("but a value is required"))
+            )
+        if p := by_field.get("currency"):
+            complaint = p.complaint(f"is not the lake's currency, {self.currency}")
+            found.append((f"{quoted('currency')} <> {literal(self.currency)}", complaint))
+        if self.contract.needed_ids:
+            ids = [n for n in self.contract.needed_ids if n in by_field]
+            condition = " and ".join(f"{quoted(n)} is null" for n in ids)
+            found.append((condition, literal(f"{PERSON_MISSING}: {', '.join(ids)} empty, or on the guest list")))
+        return found
+
+    def _hash(self) -> str:
+        """MD5 of the canonical content: every field of the feed in contract order, absent ones empty.
+
+        Fields that the mapping leaves out count as absent, so that the same row through two mappings is the same.
+        """
+        pieces = []
+        for c in self.contract.feed_columns:
+            if c.name != self.contract.generated or c.name in self.mapping.fields:
+                pieces += [quoted(c.name)] if c.name in self.mapping.fields else []
+                pieces.append(SEPARATOR)
+        return f"md5(concat({', '.join(pieces)}))"

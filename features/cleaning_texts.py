@@ -1,0 +1,116 @@
+"""The text that a block's columns hold for a mapping, as SQL: trimmed, mapped, with words for nothing made null."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from features import text_forms as forms
+from features.block_shape import Shape
+from features.sources import Condition, FieldRule, Mapping
+from schemas.contracts import Column
+from schemas.quarantine import UNIT_SEPARATOR, literal, one_of
+
+SEPARATOR = literal(UNIT_SEPARATOR)
+
+
+@dataclass
+class Texts:
+    """The trimmed text of a mapping's columns for one shape of block, as named steps of one statement."""
+
+    mapping: Mapping
+    shape: Shape
+    steps: forms.Steps
+    thorough: bool
+    named: dict[tuple[str, bool], str] = field(default_factory=dict)
+
+    def column(self, name: str, *, plain: bool) -> str:
+        """Trimmed text of a column; ``plain`` turns full-width forms into half-width ones."""
+        if (name, plain) not in self.named:
+            self.named[name, plain] = self.steps.let(self.trimmed(name, plain=plain))
+        return self.named[name, plain]
+
+    def trimmed(self, name: str, *, plain: bool) -> str:
+        if name not in self.shape.columns:
+            return "null::varchar"
+        k = self.shape.columns.index(name)
+        text = f"replace(c{k}, {SEPARATOR}, ' ')" if self.shape.special else f"c{k}"
+        if plain and k in self.shape.full:
+            text = forms.half_width(text)
+        if k not in self.shape.ragged:
+            return text
+        return forms.trimmed(text) if k in self.shape.wide else forms.trimmed(text, " \t\r\n")
+
+    def is_odd(self, rule: FieldRule) -> bool:
+        """Can the rule's column hold an id as spreadsheets write it?"""
+        return rule.column in self.shape.columns and self.shape.columns.index(rule.column) in self.shape.odd
+
+    def present(self, name: str, absent: Sequence[str]) -> str:
+        text = self.column(name, plain=True)
+        return self.steps.let(forms.present(text, absent), text)
+
+    def condition(self, c: Condition) -> str:
+        """One test of ``where``, over the columns of the block themselves."""
+        text = f"coalesce({self.trimmed(c.column, plain=False)}, '')"
+        if c.starts_with is not None:
+            return f"starts_with({text}, {literal(c.starts_with)})"
+        if c.not_starts_with is not None:
+            return f"not starts_with({text}, {literal(c.not_starts_with)})"
+        if c.is_empty is not None:
+            return f"{text} {'=' if c.is_empty else '<>'} ''"
+        listed = c.in_ if c.in_ is not None else c.not_in or ()
+        found = one_of(text, listed) if listed else "false"
+        return found if c.in_ is not None else f"not {found}"
+
+    def origin(self, col: Column) -> str:
+        """Text that the value is read from: of the column or the constant, values mapped, words for nothing null."""
+        rule, kind = self.mapping.fields[col.name], col.field.type
+        if rule.constant is not None:
+            return self.steps.let(f"{literal(rule.constant)}::varchar")
+        assert rule.column is not None
+        is_person = col.field.personal in ("identifier", "contact")
+        text = self.column(rule.column, plain=kind != "string" or is_person)
+        if rule.values:
+            text = self.steps.let(mapped(text, rule), text)
+        if is_id(col) and self.is_odd(rule):
+            text = self.steps.let(forms.as_typed_in(text), text)
+        if is_person:
+            return text
+        if kind == "string":
+            return self.steps.let(forms.present(text, forms.ABSENT_TEXT, fold=False), text)
+        absent = forms.ABSENT_TIMES if kind in ("timestamp", "date") else forms.ABSENT_VALUES
+        return self.steps.let(forms.present(text, absent), text)
+
+
+def is_id(col: Column) -> bool:
+    """Ids are text whatever they look like: of people, and of all that is named so."""
+    return col.field.type == "string" and (col.name.endswith("_id") or col.field.personal in ("identifier", "contact"))
+
+
+def mapped(text: str, rule: FieldRule) -> str:
+    whens = " ".join(f"when {literal(k.strip())} then {literal(v)}" for k, v in rule.values.items())
+    rest = "null" if rule.otherwise is None else f"case when {text} <> '' then {literal(rule.otherwise)} end"
+    return f"(case coalesce({text}, '') {whens} else {rest} end)"
+
+
+def unmapped(text: str, rule: FieldRule) -> str:
+    known = one_of(f"coalesce({text}, '')", ["", *(k.strip() for k in rule.values)])
+    return f"not {known}"
+
+
+def raw_json(shape: Shape) -> str:
+    """SQL of the row as received: a JSON object of texts. Plain text is put together without looking for escapes."""
+    names: list[str] = []
+    for name in shape.columns:
+        n, unique = 2, name
+        while unique in names:
+            n, unique = n + 1, f"{name}_{n}"
+        names.append(unique)
+    if shape.special:
+        return f"json_object({', '.join(f'{literal(name)}, c{k}' for k, name in enumerate(names))})::varchar"
+    pieces = []
+    for k, name in enumerate(names):
+        pieces += [literal(("{" if k == 0 else '",') + json.dumps(name, ensure_ascii=False) + ':"'), f"c{k}"]
+    pieces.append(literal('"}'))
+    return f"concat({', '.join(pieces)})"
