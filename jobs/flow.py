@@ -1,4 +1,4 @@
-"""``huaxiang flow``: user by user from segment to segment between any two days whose snapshots are there."""
+"""``huaxiang flow``: user by user from segment to segment between any two released days whose snapshots are there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import date
 
 from jobs.insights.aipl import flows
 from jobs.project import Project
+from lake.releases import newest
 from lake.sql import connect
 from schemas.errors import HuaxiangError, NotThereError
 
@@ -45,7 +46,7 @@ def flow(project: Project, scheme: str, first: date, last: date) -> FlowReport:
         raise NotThereError(f"no segmentation {scheme!r}; there are {', '.join(catalogue.schemes)}")
     if last < first:
         raise HuaxiangError(f"a flow goes from the older day to the newer one, not from {first} to {last}")
-    with connect(project.lake, None) as con:
+    with connect(project.lake, newest(project.lake)) as con:
         days = [row[0] for row in con.execute(DAYS, [scheme]).fetchall()]
         for day in (first, last):
             if day not in days:

@@ -1,6 +1,6 @@
 """The profile as it stood on a day, or as it could be known then: ``huaxiang profile --as-of D [--known-at T]``.
 
-- a day whose snapshot is kept: that snapshot;
+- a day whose snapshot is kept: that snapshot, as it was released last;
 - a day whose snapshot is gone: dynamic tags from their process (``profile.tag_changes``); of the others no process is
   kept, and the answer says so;
 - with ``known_at``: computed anew from the rows ingested by then, into the run's scratch folder; nothing is published.
@@ -31,6 +31,7 @@ from jobs.profile import run_profile
 from jobs.profile_inputs import CHANGES
 from jobs.profile_publishing import PROFILE
 from lake import journal
+from lake.releases import Release, newest
 from schemas.errors import HuaxiangError, NotThereError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def point_in_time(
 ) -> Iterator[PointInTime]:
     """The profile of ``as_of`` with ``tags`` (all that can be given if absent). An engine is needed for ``known_at``.
 
-    NotThereError for an unknown tag, and for a day before the first run.
+    NotThereError for an unknown tag, for a day before the first run, and while nothing is released.
     """
     catalogue, lake = project.catalogue, project.lake
     wanted = [catalogue.tag(n).id for n in tags] or list(catalogue.tags)
@@ -114,11 +115,12 @@ def point_in_time(
             finally:
                 journal.finish(lake, run_id)
             return
-        files = [f.path for f in lake.files(PROFILE, where={"as_of": as_of})]
+        at = newest(lake)
+        files = [f.path for f in lake.files(PROFILE, at.tables[PROFILE], where={"as_of": as_of})]
         if files:
             yield _of_files(con, catalogue, as_of, None, wanted, files, "snapshot", [])
         else:
-            yield _of_history(con, lake, catalogue, as_of, wanted, named=bool(tags))
+            yield _of_history(con, lake, at, catalogue, as_of, wanted, named=bool(tags))
 
 
 def _of_files(
@@ -149,16 +151,22 @@ def _of_files(
 
 
 def _of_history(
-    con: duckdb.DuckDBPyConnection, lake: Lake, catalogue: Catalogue, as_of: dt.date, wanted: Sequence[str], named: bool
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    at: Release,
+    catalogue: Catalogue,
+    as_of: dt.date,
+    wanted: Sequence[str],
+    named: bool,
 ) -> PointInTime:
-    days = sorted({f.partition["from_day"] for f in lake.files(CHANGES)})
+    days = sorted({f.partition["from_day"] for f in lake.files(CHANGES, at.tables[CHANGES])})
     earlier = [d for d in days if d <= as_of]
     if not earlier:
-        first = f"the first day is {days[0]}" if days else "no day has been run"
+        first = f"the first day is {days[0]}" if days else "no day has any"
         raise NotThereError(f"there is no profile as early as {as_of}; {first}. --known-at computes one")
-    newest = max(f.partition["as_of"] for f in lake.files(PROFILE))
-    if as_of > newest:
-        raise NotThereError(f"{as_of} has not been run yet; the newest day is {newest}")
+    last = max(f.partition["as_of"] for f in lake.files(PROFILE, at.tables[PROFILE]))
+    if as_of > last:
+        raise NotThereError(f"{as_of} has not been released; the newest day is {last}")
     given = [n for n in wanted if catalogue.tags[n].kind == "dynamic"]
     missing = [n for n in wanted if n not in given]
     if not given:
@@ -173,8 +181,8 @@ def _of_history(
         notes.append(f"not given, because no process of them is kept: {told}")
     if banded := [n for n in given if catalogue.tags[n].log_bands]:
         notes.append(f"given by band: {', '.join(banded)}")
-    con.register("changes", lake.dataset(CHANGES))
-    con.register("users", lake.dataset("identity.users"))
+    con.register("changes", lake.dataset(CHANGES, at.tables[CHANGES]))
+    con.register("users", lake.dataset("identity.users", at.tables["identity.users"]))
     columns = ", ".join(f"{_typed(catalogue, n)} as {quoted(n)}" for n in given)
     tags = ", ".join(text_literal(n) for n in given)
     con.execute(HISTORY.format(view=VIEW, day=f"date '{as_of}'", columns=columns, tags=tags))

@@ -17,6 +17,8 @@ from typing import Any
 from lake.lake import Lake
 from schemas.errors import NotThereError
 
+NOTHING_YET = "nothing has been released yet; `huaxiang run --as-of DAY` makes the first release"
+
 
 @dataclass(frozen=True)
 class Release:
@@ -68,13 +70,24 @@ def latest(lake: Lake) -> Release | None:
     return current
 
 
+def newest(lake: Lake) -> Release:
+    """What was released last, of whatever day; after a rollback what that went back to. NotThereError before the first.
+
+    An older day that was run again is in it, and not yet in the latest.
+    """
+    written = entries(lake)
+    if not written:
+        raise NotThereError(NOTHING_YET)
+    return written[-1]
+
+
 def release(lake: Lake, which: int | str | None = None) -> Release:
     """Release by number, by ``as_of`` (the newest of that day) or the latest; NotThereError lists what there is."""
     found = releases(lake)
     if which is None or which == "latest":
         current = latest(lake)
         if current is None:
-            raise NotThereError("nothing has been released yet; `huaxiang run --as-of DAY` makes the first release")
+            raise NotThereError(NOTHING_YET)
         return current
     for r in reversed(found):
         if str(which) in (str(r.number), r.as_of.isoformat()):

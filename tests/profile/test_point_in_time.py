@@ -19,6 +19,7 @@ from features.catalogue import Catalogue, load_catalogue
 from jobs.point_in_time import VIEW, PointInTime, point_in_time
 from jobs.project import Project, ProjectSettings
 from lake.engine import Engine
+from lake.releases import write_release
 from schemas.errors import HuaxiangError, NotThereError
 from tests.profile.conftest import Shop
 from tests.profile.small import COMMON, catalogue_of
@@ -78,7 +79,12 @@ def late(tmp_path_factory: pytest.TempPathFactory, embedded: Engine) -> tuple[Sh
     shop.learn("2026-03-25")
     shop.profile(DAY)
     shop.profile("2026-03-25")
+    release(shop, "2026-03-25")
     return shop, first
+
+
+def release(shop: Shop, day: str) -> None:
+    write_release(shop.lake, date.fromisoformat(day), f"run-{day}", shop.lake.versions())
 
 
 def snapshot(shop: Shop, day: str) -> list[dict[str, Any]]:
@@ -119,6 +125,8 @@ def test_a_day_whose_snapshot_is_gone_comes_from_the_process_of_dynamic_tags(
     shop = Shop(tmp_path / "lake", shop.engine, shop.catalogue)
     kept = snapshot(shop, DAY)
     shop.profile("2026-03-26", keep_days=3)
+    assert given_at(shop, DAY)[0].origin == "snapshot", "until that is released"
+    release(shop, "2026-03-26")
     found, rows = given_at(shop, DAY)
     assert found.origin == "history"
     dynamic = [n for n in shop.catalogue.tags if n != "opted"]
@@ -132,7 +140,7 @@ def test_a_day_whose_snapshot_is_gone_comes_from_the_process_of_dynamic_tags(
         given_at(shop, DAY, tags=["opted"])
     with pytest.raises(NotThereError, match=f"the first day is {DAY}"):
         given_at(shop, "2026-03-01")
-    with pytest.raises(NotThereError, match="2026-04-30 has not been run yet; the newest day is 2026-03-26"):
+    with pytest.raises(NotThereError, match="2026-04-30 has not been released; the newest day is 2026-03-26"):
         given_at(shop, "2026-04-30")
 
 
