@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from features import activity as act
-from features.instants import month_shifted
 from jobs.activity_inputs import FLAGS, SOURCES, TABLE, Inputs, of_months
 from jobs.activity_slices import Slices
 from jobs.identity import silver_taken
@@ -175,18 +174,17 @@ class _Step:
     def rows_of(self, slices: set[tuple[int, int]]) -> DataFrame:
         """Every activity row of the given slices, made from silver."""
         months = sorted({period for _, period in slices})
-        near = sorted({m for month in months for m in (month_shifted(month, -1), month, month_shifted(month, 1))})
         pairs = self.engine.spark.createDataFrame(sorted(slices), "bucket int, period int")
-        return self._rows(months, near).join(pairs, ["bucket", "period"]).select(*self._columns())
+        return self._rows(months).join(pairs, ["bucket", "period"]).select(*self._columns())
 
     def every_row(self) -> DataFrame:
         """The whole table, for a lake that has none yet."""
-        return self._rows(None, None)
+        return self._rows(None)
 
-    def _rows(self, months: list[int] | None, near: list[int] | None) -> DataFrame:
+    def _rows(self, months: list[int] | None) -> DataFrame:
         silver, zone = self.silver, self.zone
         orders = self._kept(self.silver.resolved(silver.latest("orders", months), "orders"), "orders")
-        lines = self._kept(silver.latest("order_lines", near), "lines")
+        lines = self._kept(silver.of_orders("order_lines", orders), "lines")
         refunds = self._kept(silver.latest("refunds"), "refunds")
         flags = self.silver.flags()
         facts = self._kept(act.order_facts(orders, lines, refunds, self._learned(orders), flags, zone), "facts")
@@ -198,7 +196,7 @@ class _Step:
             act.refunded(self.silver.refund_persons(of_months(refunds, months)), flags, zone),
             act.browsed(self.silver.resolved(silver.latest("browse", months), "browse"), zone),
             act.shared(shares, zone),
-            act.credited(shares, facts if months is None else self._order_days(shares), zone),
+            act.credited(shares, facts if months is None else self._order_days(shares, refunds), zone),
             act.coupons_moved(self.silver.resolved(silver.latest("coupons", months), "coupons"), flags, zone),
         ]
         return act.coded(act.union_all(parts), self.engine.table(self.lake, CODES)).select(*self._columns())
@@ -214,10 +212,10 @@ class _Step:
         """When the orders were learned of, from their versions of any month."""
         return act.learned(self.silver.every_version("orders").join(orders.select("order_id"), "order_id"))
 
-    def _order_days(self, shares: DataFrame) -> DataFrame:
+    def _order_days(self, shares: DataFrame, refunds: DataFrame) -> DataFrame:
         """Payment and void days of the orders that came through shares, whatever their month."""
         ids = shares.filter("behaviour = 'order' and order_id is not null").select("order_id").distinct()
-        orders = self.silver.latest("orders").join(ids, "order_id").withColumn("uid", F.lit(None).cast("bigint"))
-        lines = self.silver.latest("order_lines").join(ids, "order_id")
-        refunds = self.silver.latest("refunds").filter("order_id is not null").join(ids, "order_id")
-        return act.order_facts(orders, lines, refunds, self._learned(ids), self.silver.flags(), self.zone)
+        orders = self.silver.of_orders("orders", ids).withColumn("uid", F.lit(None).cast("bigint"))
+        lines = self.silver.of_orders("order_lines", ids)
+        back = refunds.join(ids, "order_id")
+        return act.order_facts(orders, lines, back, self._learned(ids), self.silver.flags(), self.zone)

@@ -59,6 +59,11 @@ class Inputs:
     def every_version(self, feed: str) -> DataFrame:
         return self.table(f"silver.{feed}")
 
+    def of_orders(self, feed: str, order_ids: DataFrame) -> DataFrame:
+        """The newest versions of what a feed, whose key has the order, says of these orders."""
+        rows = self.every_version(feed).join(order_ids.select("order_id"), "order_id", "left_semi")
+        return as_known(rows, contract(f"silver.{feed}"))
+
     def versions_of(self, rows: DataFrame, feed: str) -> DataFrame:
         """``rows`` of a feed and every version that there is of what they are about."""
         key = contract(f"silver.{feed}").key
@@ -112,7 +117,9 @@ class Inputs:
     def refund_persons(self, refunds: DataFrame) -> DataFrame:
         """Refunds with the person of their order, or else of their own ids."""
         own = self.acting(refunds, "refunds").withColumnRenamed("uid", "own_uid")
-        orders = self.acting(self.latest("orders"), "orders").select(F.col("order_id"), F.col("uid").alias("order_uid"))
+        orders = self.acting(self.of_orders("orders", refunds), "orders").select(
+            F.col("order_id"), F.col("uid").alias("order_uid")
+        )
         return own.join(orders, "order_id", "left").withColumn("uid", F.coalesce("order_uid", "own_uid"))
 
 

@@ -214,3 +214,14 @@ def test_a_row_that_is_corrected_to_another_person_leaves_the_first(shop: Shop, 
     shop.run("2026-04-03")
     assert shop.uid("member", "m1") not in {r["uid"] for r in shop.rows()}
     assert_as_rebuilt(shop)
+
+
+@pytest.mark.slow
+def test_lines_dated_months_from_their_order_are_its_lines(shop: Shop) -> None:
+    shop.write("orders", order(paid_at=at("2026-03-06 09:00")))
+    shop.write("order_lines", line(ordered_at=at("2025-11-06 09:00")))
+    shop.run()
+    shop.write("orders", order(paid_at=at("2026-03-07 09:00")), ingested=APRIL)
+    shop.run("2026-04-03")
+    assert [(r["behaviour"], r["amount_minor"]) for r in shop.rows("pay")] == [("pay", 100)]
+    assert_as_rebuilt(shop)
