@@ -70,9 +70,10 @@ class Texts:
             return self.steps.let(f"{literal(rule.constant)}::varchar")
         assert rule.column is not None
         is_person = col.field.personal in ("identifier", "contact")
-        text = self.column(rule.column, plain=kind != "string" or is_person)
+        plain = kind != "string" or is_person
+        text = self.column(rule.column, plain=plain)
         if rule.values:
-            text = self.steps.let(mapped(text, rule), text)
+            text = self.steps.let(mapped(text, rule, plain=plain), text)
         if is_id(col) and self.is_odd(rule):
             text = self.steps.let(forms.as_typed_in(text), text)
         if is_person:
@@ -88,8 +89,11 @@ def is_id(col: Column) -> bool:
     return col.field.type == "string" and (col.name.endswith("_id") or col.field.personal in ("identifier", "contact"))
 
 
-def mapped(text: str, rule: FieldRule) -> str:
-    whens = " ".join(f"when {literal(k.strip())} then {literal(v)}" for k, v in rule.values.items())
+def mapped(text: str, rule: FieldRule, *, plain: bool) -> str:
+    def as_read(key: str) -> str:
+        return key.strip().translate(forms.TO_HALF_WIDTH) if plain else key.strip()
+
+    whens = " ".join(f"when {literal(as_read(k))} then {literal(v)}" for k, v in rule.values.items())
     rest = "null" if rule.otherwise is None else f"case when {text} <> '' then {literal(rule.otherwise)} end"
     return f"(case coalesce({text}, '') {whens} else {rest} end)"
 

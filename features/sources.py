@@ -96,6 +96,10 @@ class FieldRule(Settings):
             raise ValueError("minus subtracts from a column or a sum, not from a constant")
         if self.otherwise is not None and not self.values:
             raise ValueError("otherwise stands beside a values map; give values")
+        if self.constant is not None and (self.values or self.negate):
+            raise ValueError("a constant is written as it is meant, without values or negate")
+        if self.values and self.is_arithmetic:
+            raise ValueError("values maps the texts of one column; leave out sum, times, minus, negate")
         return self
 
     @property

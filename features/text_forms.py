@@ -16,6 +16,7 @@ from schemas.quarantine import literal, one_of
 WHITE = " \t\r\n\x0b\x0c\u00a0\u3000\u200b\ufeff"
 FULL_WIDTH = "".join(chr(c) for c in range(0xFF01, 0xFF5F)) + "\u3000\uffe5"
 HALF_WIDTH = "".join(chr(c) for c in range(0x21, 0x7F)) + " \u00a5"
+TO_HALF_WIDTH = str.maketrans(FULL_WIDTH, HALF_WIDTH)
 ABSENT_TEXT = ("", r"\N", "NULL", "null")
 ABSENT_VALUES = ("", r"\n", "null", "none", "nan", "nat", "-", "--", "n/a", "#n/a")
 ABSENT_TIMES = (*ABSENT_VALUES, "0", "0000-00-00", "0000-00-00 00:00:00", "0000-00-00t00:00:00")
@@ -49,6 +50,8 @@ _CLOCK = r"(\d{1,2})\s*[:时點点]\s*(?:(\d{1,2})\s*[:分]?\s*(?:(\d{1,2})\s*�
 _ZONE = r"([Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?"
 TIME_PATTERN = rf"^{_DATE}(?:[\sTt]*(?:星期.|周.)?\s*{_HALF}\s*{_CLOCK}\s*{_HALF}\s*{_ZONE})?$"
 TIME_PARTS = ("y", "mo", "d", "half", "h", "mi", "s", "f", "half2", "z")
+OFFSET = r"([+-])(\d{2})(?::?(\d{2}))?$"
+"""What a stamp with a zone ends in."""
 EARLIEST, LATEST = "1900-01-01", "2200-01-01"
 """Times outside are mistakes (a year of two digits, milliseconds read as seconds), not dates."""
 
@@ -250,7 +253,7 @@ def local_and_zoned(
 def calendar_date(steps: Steps, text: str, forms: Sequence[str], *, thorough: bool, likely: str | None = None) -> str:
     """DATE; a year or a month alone stand for their first day. A stamp with a zone keeps the day that it writes."""
     local, zoned = local_and_zoned(steps, text, forms, thorough=thorough, likely=likely)
-    found = [f"({local})::date", f"make_timestamp({zoned})::date"]
+    found = [f"({local})::date", f"case when {zoned} is not null then {_day_written(text, zoned)} end"]
     if thorough and (not forms or "auto" in forms):
         pattern = r"^(\d{4})\s*(?:[-/.年]\s*(\d{1,2})?\s*月?)?$"
         parts = f"regexp_extract({text}, {literal(pattern)}, ['y', 'mo'])"
@@ -259,6 +262,14 @@ def calendar_date(steps: Steps, text: str, forms: Sequence[str], *, thorough: bo
         short = once(parts, "p", f"case when {known} then try_cast(p.y || '-' || {month} || '-01' as date) end")
         found.append(f"case when strlen({text}) < 14 then {short} end")
     return steps.let(f"coalesce({', '.join(found)})", local, zoned)
+
+
+def _day_written(text: str, zoned: str) -> str:
+    """The instant's day in the zone that the text ends in; in UTC where it ends in none, as epochs do."""
+    minutes = "coalesce(try_cast(o.h as integer), 0) * 60 + coalesce(try_cast(o.m as integer), 0)"
+    shift = f"(case when o.s = '-' then -1 else 1 end) * ({minutes})"
+    offset = f"regexp_extract({text}, {literal(OFFSET)}, ['s', 'h', 'm'])"
+    return once(offset, "o", f"make_timestamp({zoned} + ({shift})::bigint * 60000000)::date")
 
 
 def _us(day: str) -> int:

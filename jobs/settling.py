@@ -1,7 +1,9 @@
 """Map task of ingest, second half: candidate silver files of one feed and month against what silver holds already.
 
-A row is known by its content (``row_hash`` covers the key): the same content twice is one delivery twice, save where the
-key is made from the content. There equal rows of one file are numbered, and the number makes them different rows.
+A row is known by its content (``row_hash`` covers the key): the same content twice is one delivery twice, with two
+exceptions. Where the key is made from the content, equal rows of one file are numbered, and the number makes them
+different rows. Where the source does not say when it made a version, a row that is again as it once was is a version of
+its own: only what equals the version before it is a duplicate.
 Most months hold no duplicate at all: then the candidates are taken as they are and nothing is written a second time.
 """
 
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -81,14 +84,55 @@ def _judge(item: dict[str, Any], candidates: list[str]) -> dict[str, _Verdict]:
     if not candidates:
         return {}
     con = connection()
-    generated = contract(f"silver.{item['feed']}").generated
-    files = ", ".join(literal(c) for c in candidates)
+    c = contract(f"silver.{item['feed']}")
+    files = ", ".join(literal(path) for path in candidates)
     new = f"read_parquet([{files}], hive_partitioning = false, filename = true, file_row_number = true)"
     existing = _existing(item)
+    if not _suspects(con, new, existing, quoted(c.generated) if c.generated else "row_hash"):
+        return {}
+    keys = ", ".join(quoted(k) for k in c.key)
+    made = f"{quoted(c.generated)} = row_hash || {literal(FIRST)}" if c.generated else "false"
+    undated = f"source_time is null and not ({made})"
+    _newest_undated(con, new, existing, keys, undated)
+    resumed = (
+        "(select count(*) from known k where k.row_hash = s.row_hash and k._file = s._file)"
+        if item["resume_ordinals"]
+        else "0"
+    )
+    known = "case when starts_with(key, row_hash || '-') then key else row_hash end" if c.generated else "row_hash"
+    judged = con.sql(
+        f"""
+        with s as (
+            select filename, file_row_number as n, _batch_id, _file, _row, _ingested_at, row_hash, {keys},
+                   {made} as made, {undated} as undated, list_position([{files}], filename) as place
+            from {new}
+            where row_hash in (select row_hash from suspects)
+               or ({undated} and ({keys}) in (select ({keys}) from newest))
+        ), numbered as (
+            select s.*, row_number() over (partition by row_hash, _batch_id, _file order by place, n) as nth,
+                   case when made then {resumed} + nth else 1 end as ordinal
+            from s
+        ), named as (
+            select *, case when made then row_hash || '-' || ordinal else row_hash end as name from numbered
+        ), followed as (
+            select filename, n, row_hash = lag(row_hash, 1, newest_hash) over (
+                partition by {keys} order by _ingested_at, _file, _row) as unchanged
+            from named left join newest using ({keys}) where undated and nth = 1
+        )
+        select filename, n, ordinal, case when undated then nth > 1 or coalesce(unchanged, false)
+               else row_number() over (partition by name order by place, n) > 1
+                    or name in (select {known} from known) end as again
+        from named left join followed using (filename, n)
+        """
+    ).to_arrow_table()
+    return _verdicts(judged)
+
+
+def _suspects(con: duckdb.DuckDBPyConnection, new: str, existing: str | None, key: str) -> bool:
+    """Tables ``known`` (silver rows of the same content) and ``suspects`` (content that is there more than once)."""
     for table in ("news", "known", "suspects"):
         con.execute(f"drop table if exists {table}")
     con.execute(f"create temp table news as select row_hash from {new}")
-    key = quoted(generated) if generated else "row_hash"
     known = f"select row_hash, {key} as key, _file from {existing}" if existing else "select '', '', '' where false"
     con.execute(
         "create temp table known(row_hash, key, _file) as "
@@ -99,34 +143,23 @@ def _judge(item: dict[str, Any], candidates: list[str]) -> dict[str, _Verdict]:
         "union select distinct row_hash from known"
     )
     con.execute("drop table news")
-    if con.execute("select count(*) from suspects").fetchall() == [(0,)]:
-        return {}
-    is_made = f"{key} = row_hash || {literal(FIRST)}" if generated else "false"
-    resumed = (
-        "(select count(*) from known k where k.row_hash = s.row_hash and k._file = s._file)"
-        if item["resume_ordinals"]
-        else "0"
+    return con.execute("select count(*) from suspects").fetchall() != [(0,)]
+
+
+def _newest_undated(con: duckdb.DuckDBPyConnection, new: str, existing: str | None, keys: str, undated: str) -> None:
+    """Table ``newest``: of every key that a suspect without ``source_time`` has, the content that silver has last."""
+    con.execute("drop table if exists newest")
+    suspected = f"select distinct {keys} from {new} where {undated} and row_hash in (select row_hash from suspects)"
+    last = "first(row_hash order by _ingested_at desc, _file desc, _row desc)"
+    held = f"(select * from {existing} where source_time is null)" if existing else f"(select * from {new} where false)"
+    con.execute(
+        f"create temp table newest as select {keys}, {last} as newest_hash "
+        f"from ({suspected}) left join {held} using ({keys}) group by {keys}"
     )
-    judged = con.sql(
-        f"""
-        with s as (
-            select filename, file_row_number as n, _batch_id, _file, row_hash, {is_made} as made,
-                   list_position([{files}], filename) as place
-            from {new} where row_hash in (select row_hash from suspects)
-        ), numbered as (
-            select s.*, case when made then {resumed} + row_number() over (
-                partition by row_hash, _batch_id, _file order by place, n) else 1 end as ordinal
-            from s
-        ), named as (
-            select *, case when made then row_hash || '-' || ordinal else row_hash end as name from numbered
-        )
-        select filename, n, ordinal,
-               row_number() over (partition by name order by place, n) > 1
-               or name in (select case when {"true" if generated else "false"} and starts_with(key, row_hash || '-')
-                                       then key else row_hash end from known) as again
-        from named
-        """
-    ).to_arrow_table()
+
+
+def _verdicts(judged: pa.Table) -> dict[str, _Verdict]:
+    """Of files in which a row is refused or numbered."""
     found = {}
     for path in pc.unique(judged["filename"]).to_pylist():
         mine = judged.filter(pc.equal(judged["filename"], path))

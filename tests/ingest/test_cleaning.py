@@ -341,6 +341,31 @@ def test_a_map_may_give_a_value_to_blanks_and_typed_values_to_words(con: duckdb.
     assert found.rows["tier"].to_pylist() == ["basic", "gold"]
 
 
+def test_keys_of_a_map_are_read_like_the_text_that_they_stand_for(con: duckdb.DuckDBPyConnection) -> None:
+    fields = {"member_id": "m", "points": {"column": "p", "values": {"Ａ": "1", "B": "2"}}}
+    rows = [["1", "Ａ"], ["2", "A"], ["3", "Ｂ"], ["4", "Ｃ"]]
+    found = clean(con, "members", fields, ["m", "p"], rows)
+    assert found.rows["points"].to_pylist() == [1, 1, 2, None]
+    assert found.refused.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "day"),
+    [
+        ("1990-05-01T00:00:00+08:00", "auto", date(1990, 5, 1)),
+        ("1990-05-01 23:30:00-0500", "auto", date(1990, 5, 1)),
+        ("1990-05-01T00:00:00Z", "auto", date(1990, 5, 1)),
+        ("1990/5/1 0:30 +09", "auto", date(1990, 5, 1)),
+        ("01/05/1990 00:30 +0900", "%d/%m/%Y %H:%M %z", date(1990, 5, 1)),
+    ],
+)
+def test_a_day_with_a_zone_is_the_day_that_it_writes(
+    con: duckdb.DuckDBPyConnection, text: str, form: str, day: date
+) -> None:
+    fields = {"member_id": "m", "birth_date": {"column": "b", "time": form}}
+    assert clean(con, "members", fields, ["m", "b"], [["1", text]]).rows["birth_date"].to_pylist() == [day]
+
+
 def test_a_constant_is_read_like_any_text(con: duckdb.DuckDBPyConnection) -> None:
     fields = {
         "order_id": "o",
