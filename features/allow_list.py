@@ -29,6 +29,8 @@ def render(node: exp.Expr, use: Use, depth: int) -> Part:
     function, arguments = visit
     for key, value in node.args.items():
         if key not in arguments and key not in _HARMLESS and value:
+            if isinstance(node, exp.Case):
+                raise ExpressionError("'case X when' is not allowed in tag expressions; write case when X = ... then")
             raise ExpressionError(f"{_name_of(node)} with {key!r} is not allowed in tag expressions")
     return function(node, use, depth + 1)
 
@@ -38,7 +40,13 @@ def _name_of(node: exp.Expr) -> str:
         return str(node.name).lower()
     if isinstance(node, exp.Func):
         return node.sql_name().lower()
-    return type(node).__name__.lower()
+    return _WORDS.get(type(node), type(node).__name__.lower())
+
+
+_WORDS: dict[type[exp.Expr], str] = {
+    exp.NullSafeEQ: "is not distinct from",
+    exp.NullSafeNEQ: "is distinct from",
+}
 
 
 def _refusal(node: exp.Expr) -> str:

@@ -301,6 +301,7 @@ def _with_tag_names(message: str, path: Path) -> str:
         for i, t in reversed(list(enumerate(tags if isinstance(tags, list) else []))):
             name = t.get("id") if isinstance(t, dict) else None
             if name and f"tags.{i}" in line:
+                line = line.replace(f"unknown key 'tags.{i}.", f"tag {name!r}: unknown key '", 1)
                 line = line.replace(f"'tags.{i}.", f"tag {name!r}: '", 1).replace(f"tags.{i}.", f"tag {name!r}: ", 1)
                 line = line.replace(f"tags.{i}:", f"tag {name!r}:", 1)
                 break

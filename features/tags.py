@@ -14,9 +14,10 @@ from features.frozen_numbers import Break as Break
 from features.frozen_numbers import Model as Model
 from features.layering import Layering, layer_values
 from schemas.configuration import Settings, nearest
-from schemas.contracts import FEEDS, Type
+from schemas.contracts import FEEDS
 
 UNKNOWN = "unknown"
+TagType = Literal["string", "int32", "int64", "float64", "bool", "date"]
 PATHS: dict[str, tuple[str, ...]] = {
     "基本信息": ("人口信息", "社会学信息"),
     "会员特征": ("会员类型", "会员寿命", "会员信息"),
@@ -113,7 +114,7 @@ class Tag(Settings):
     path: tuple[str, str, Text]
     kind: Literal["static", "semi_dynamic", "dynamic"]
     method: Literal["fact", "rule", "model"]
-    type: Type
+    type: TagType
     unit: str | None = None
     values: tuple[Value, ...] | Range | ValuesOf | None = None
     labels: dict[str, Names] = Field(default_factory=dict)

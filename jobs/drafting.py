@@ -13,9 +13,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
@@ -26,6 +28,7 @@ from features.cleaning import Cleaner
 from features.sources import Mapping, mistakes
 from features.text_forms import NO, YES
 from jobs.byte_streams import GZIP
+from jobs.project import ProjectSettings
 from jobs.reading import PARQUET, text_of
 from schemas.configuration import nearest
 from schemas.contracts import FEEDS, Column, Contract, contract, fields
@@ -82,8 +85,11 @@ class Draft:
         return "\n".join(lines)
 
 
-def draft(file: Path, feed: str | None = None, zone: str = "Asia/Shanghai", currency: str = "CNY") -> Draft:
-    """A mapping for ``file``. InputError if it cannot be read, NotThereError for a feed that there is not."""
+def draft(file: Path, feed: str | None = None, settings: ProjectSettings | None = None) -> Draft:
+    """A mapping for ``file``, its preview in the zone and currency of ``settings``.
+
+    InputError if it cannot be read, NotThereError for a feed that there is not.
+    """
     if feed is not None and feed not in FEEDS:
         raise NotThereError(f"no feed {feed!r}; {nearest(feed, list(FEEDS))}")
     sample = sniff(file)
@@ -97,7 +103,7 @@ def draft(file: Path, feed: str | None = None, zone: str = "Asia/Shanghai", curr
     used = {column for rule, _ in rules.values() for column in _columns_of(rule)}
     unused = [n for n in sample.columns if n not in used]
     made = Draft(file.name, chosen, text, missing=needed, unused_columns=unused)
-    _preview(made, sample, c, zone, currency)
+    _preview(made, sample, c, settings or ProjectSettings())
     return made
 
 
@@ -341,7 +347,7 @@ def masked_sample(value: str) -> str:
     return value[:20]
 
 
-def _preview(made: Draft, sample: Sample, c: Contract, zone: str, currency: str) -> None:
+def _preview(made: Draft, sample: Sample, c: Contract, settings: ProjectSettings) -> None:
     content = yaml.load(made.mapping, Loader=yaml.CSafeLoader)
     if made.missing or not content.get("fields") or not sample.rows:
         return
@@ -350,16 +356,23 @@ def _preview(made: Draft, sample: Sample, c: Contract, zone: str, currency: str)
         return
     table = pa.table({f"c{k}": pa.array([r[k] for r in sample.rows], pa.string()) for k in range(len(sample.columns))})
     with duckdb.connect(config={"threads": 1}) as con:
-        cleaner = Cleaner(mapping, zone=zone, currency=currency, guest_ids=["0", "null", "none", "-"], connection=con)
+        cleaner = Cleaner(
+            mapping,
+            zone=settings.time_zone,
+            currency=settings.currency,
+            guest_ids=settings.guest_ids,
+            connection=con,
+        )
         cleaned = cleaner(table, sample.columns)
     made.rows_tried, made.rows_refused = len(cleaned.refused), int(cleaned.refused.sum())
     reasons = Counter(line for text in cleaned.reasons.to_pylist() for line in text.splitlines())
     made.reasons = dict(reasons.most_common(5))
     good = cleaned.rows.filter(pa.array(~cleaned.refused)).slice(0, PREVIEW_ROWS).to_pylist()
     for row in good:
-        made.preview.append({n: _shown(c.column(n), v) for n, v in row.items() if n != "row_hash" and v is not None})
+        there = {n: v for n, v in row.items() if n != "row_hash" and v is not None}
+        made.preview.append({n: _shown(c.column(n), v, settings.time_zone) for n, v in there.items()})
 
 
-def _shown(col: Column, value: Any) -> str:
-    text = value.isoformat(sep=" ") if hasattr(value, "hour") else str(value)
+def _shown(col: Column, value: Any, zone: str) -> str:
+    text = value.astimezone(ZoneInfo(zone)).isoformat(sep=" ") if isinstance(value, datetime) else str(value)
     return text[:1] + "***" if col.field.is_personal else text

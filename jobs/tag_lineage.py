@@ -143,7 +143,9 @@ def _made(tag: Tag) -> str:
 
 def _fact(fact: Fact) -> str:
     window = "ever" if fact.window is None else f"{fact.window} days"
-    where = "".join(f", {k} {v}" for k, v in fact.where.conditions().items())
+    where = "".join(
+        f", {k} {' or '.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in fact.where.conditions().items()
+    )
     return f"{fact.agg} of {fact.measure} from {', '.join(fact.behaviours)}, {window}{where}"
 
 
@@ -160,5 +162,5 @@ def _feeds(catalogue: Catalogue, node: Node) -> Iterable[str]:
 def _feeds_of(fact: Fact) -> Iterator[str]:
     for behaviour in fact.reads:
         yield from FEEDS.get(behaviour, ())
-    if fact.is_text and fact.measure in ("brand", "category", "category_parent"):
+    if {fact.measure, *fact.where.conditions()} & {"brand", "category", "category_parent"}:
         yield "products"

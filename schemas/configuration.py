@@ -158,7 +158,9 @@ def validated(model: type[M], content: Any, node: yaml.Node, path: Path, at: tup
                 lines.append(f"{where}: {dotted!r} is missing")
             else:
                 message = problem["msg"].removeprefix("Value error, ")
-                lines.append(f"{where}: {dotted}: {message} (given: {problem['input']!r:.80})")
+                said = f"{dotted}: {message}" if dotted else message
+                whole = isinstance(problem["input"], dict)
+                lines.append(f"{where}: {said}" + ("" if whole else f" (given: {problem['input']!r:.80})"))
         raise ConfigurationError("\n".join(lines)) from None
 
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from jobs import setup
-from jobs.verbs.session import HERE, EngineOption, JsonOption, ProjectOption, show_json, verb
+from jobs.project import SETTINGS_FILE
+from jobs.verbs.session import HERE, EngineOption, JsonOption, ProjectOption, open_project, show_json, verb
 
 source = typer.Typer(no_args_is_help=True, help="Mappings of files to feeds.")
 
@@ -82,7 +83,8 @@ def draft(
     """Propose a mapping for a file and preview its rows (personal values masked). Nothing is written."""
     from jobs.drafting import draft as propose
 
-    found = propose(file, feed=feed)
+    settings = open_project(project).settings if (project / SETTINGS_FILE).is_file() else None
+    found = propose(file, feed=feed, settings=settings)
     if as_json:
         show_json(found)
     else:

@@ -28,7 +28,7 @@ from jobs.verbs.session import (
     steps_for,
     verb,
 )
-from lake.releases import release
+from lake.releases import latest, release
 from lake.sql import connect
 from schemas.errors import HuaxiangError
 
@@ -195,9 +195,13 @@ def sql(
     project: ProjectOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Run SQL (DuckDB) over the lake at a release: every table is a view layer.table."""
+    """Run SQL (DuckDB) over the lake at a release: every table is a view layer.table.
+
+    Before the first release the tables are shown as they are now.
+    """
     p = open_project(project)
-    with connect(p.lake, release(p.lake, at)) as con:
+    nothing_yet = at is None and latest(p.lake) is None
+    with connect(p.lake, None if nothing_yet else release(p.lake, at)) as con:
         if statement is not None:
             _answer(con, statement, as_json)
             return

@@ -13,6 +13,7 @@ import yaml
 
 from features.sources import Mapping, mistakes
 from jobs.drafting import draft
+from jobs.project import ProjectSettings
 from schemas.errors import InputError, NotThereError
 from tests.ingest.shop import Shop
 
@@ -46,6 +47,15 @@ def test_encoding_delimiter_feed_and_fields_are_guessed(tmp_path: Path) -> None:
     assert mapping.fields["freight_amount_minor"].unit == "major"
     assert found.unused_columns == ["收货人", "备注"]
     assert (found.rows_tried, found.rows_refused, len(found.preview)) == (2, 0, 2)
+
+
+def test_the_preview_is_in_the_zone_and_currency_of_the_project(tmp_path: Path) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_text("订单编号,下单时间,运费\n1,2026-01-05 08:00,$1.5\n", encoding="utf-8")
+    found = draft(file, settings=ProjectSettings(time_zone="America/New_York", currency="USD"))
+    assert found.preview[0]["ordered_at"] == "2026-01-05 08:00:00-05:00"
+    assert found.preview[0]["freight_amount_minor"] == "150"
+    assert draft(file).rows_refused == 1, "no amount of CNY"
 
 
 def test_personal_values_are_masked_everywhere(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from jobs.cli import _register, app
 from jobs.deliveries import manifest
 from schemas.errors import AuditError, HuaxiangError, LockedError, NotThereError
 from tests.ingest.shop import BROWSE, LINES, ORDERS, RECEIVED, Shop, csv
@@ -470,3 +472,15 @@ def test_no_new_files_publish_nothing(shop: Shop) -> None:
     before = shop.lake.versions()
     shop.ingest()
     assert shop.lake.versions() == before
+
+
+def test_what_was_taken_can_be_asked_for_before_the_first_release(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, an_order(1), ["o2", "when?", "", "m"]))
+    shop.ingest()
+    asked = ["sql", "select reasons from quarantine.orders", "--json", "--project", str(shop.folder)]
+    if not app.registered_groups:
+        _register()
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0
+    assert "'when?' is no time" in done.output
+    assert "nothing has been released yet" in CliRunner().invoke(app, [*asked, "--release", "1"]).output

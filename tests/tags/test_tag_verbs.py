@@ -332,3 +332,11 @@ def test_a_window_longer_than_the_data_is_a_warning(shop: Project) -> None:
     assert done.exit_code == 0
     assert "warning: " in done.stdout
     assert "tag 'orders_30d': its window of 30 days is longer than the 12 days of data" in done.stdout
+
+
+def test_lineage_names_what_a_fact_asks_of_rows_and_the_feed_that_knows_it(project: Project) -> None:
+    found = lineage(
+        with_tags(project, ("agg: sum, window: 30", "agg: sum, window: 30, where: {brand: [b, a]}")), "worth"
+    )
+    assert found.feeds == ("order_lines", "orders", "products", "refunds")
+    assert any(", 30 days, brand a or b" in line for line in found.made_from.lines())
