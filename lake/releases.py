@@ -92,7 +92,9 @@ def release(lake: Lake, which: int | str | None = None) -> Release:
     for r in reversed(found):
         if str(which) in (str(r.number), r.as_of.isoformat()):
             return r
-    there = ", ".join(f"{r.number} ({r.as_of})" for r in found[-10:]) or "none"
+    if not found:
+        raise NotThereError(NOTHING_YET)
+    there = ", ".join(f"{r.number} ({r.as_of})" for r in found[-10:])
     raise NotThereError(f"no release {which!r}; the newest are {there}")
 
 
