@@ -191,7 +191,10 @@ def refunded(refunds: DataFrame, flags: DataFrame, zone: str) -> DataFrame:
 
 
 def refunds_of_orders(facts: DataFrame, refunds: DataFrame, zone: str) -> DataFrame:
-    """The same money on the day of its order (behaviour view); it counts from the day of the refund on."""
+    """The same money on the day of its order (behaviour view); it counts from the day of the refund on.
+
+    It is known once the refund and the payment are: money back without what was paid would make a net amount negative.
+    """
     columns = refunds.filter("order_id is not null").select(
         "order_id",
         "sku_id",
@@ -213,7 +216,7 @@ def refunds_of_orders(facts: DataFrame, refunds: DataFrame, zone: str) -> DataFr
         void_day=F.col("void_day"),
         void_known_day=F.col("void_known_day"),
         flagged_day=F.col("flagged_day"),
-        known_day=F.col("refund_known_day"),
+        known_day=F.greatest("refund_known_day", "paid_known_day"),
     )
 
 
@@ -289,6 +292,7 @@ def credited(shares: DataFrame, order_days: DataFrame, zone: str) -> DataFrame:
         F.col("void_day").alias("order_void_day"),
         F.col("void_known_day").alias("order_void_known_day"),
         F.col("flagged_day").alias("order_flagged_day"),
+        F.col("paid_known_day").alias("order_known_day"),
     )
     credited_to = shares.filter("peer_uid is not null and uid is not null and peer_uid <> uid and behaviour <> 'share'")
     joined = credited_to.join(days, "order_id", "left").filter(
@@ -317,7 +321,7 @@ def credited(shares: DataFrame, order_days: DataFrame, zone: str) -> DataFrame:
         void_day=F.when(is_order, F.col("order_void_day")),
         void_known_day=F.when(is_order, F.col("order_void_known_day")),
         flagged_day=F.when(is_order, F.col("order_flagged_day")),
-        known_day=business_day(F.col("_ingested_at"), zone),
+        known_day=F.greatest(business_day(F.col("_ingested_at"), zone), F.when(is_order, F.col("order_known_day"))),
     )
 
 

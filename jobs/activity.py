@@ -23,6 +23,7 @@ from lake.engine import Engine
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import Audit, publish
+from schemas.behaviours import DETAILS
 from schemas.contracts import contract
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 CODES = "activity.codes"
 COLUMNS = [name for name, _ in act.COLUMNS]
+MADE_AS = {"columns": COLUMNS, "details": DETAILS}
+"""What a table is made anew for when it was made otherwise."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class ActivityReport:
 def run_activity(project: Project, engine: Engine, run_id: str, audit: Audit | None = None) -> ActivityReport:
     """Bring ``activity`` and ``codes`` up to the newest silver and identity; nothing new means nothing is written.
 
-    A table that was made before its contract gained a column is made anew.
+    A table that was made with other columns or codes is made anew.
     ``audit`` is called with the staged folder of each table before it is published, and stops the run by raising.
     """
     lake = project.lake
@@ -54,7 +57,7 @@ def run_activity(project: Project, engine: Engine, run_id: str, audit: Audit | N
         lake.ensure(TABLE)
         lake.ensure(CODES)
         noted = lake.metadata(TABLE)
-        before = noted.get("inputs", {}) if noted.get("columns") == COLUMNS else {}
+        before = noted.get("inputs", {}) if {k: noted.get(k) for k in MADE_AS} == MADE_AS else {}
         if before == inputs:
             return ActivityReport(0, 0, 0, lake.version(TABLE))
         step = _Step(project, engine, run_id, inputs, before, audit or (lambda staged: None))
@@ -149,7 +152,7 @@ class _Step:
             read_version=read_version,
             run_id=self.run_id,
             key=f"activity-{self.run_id}",
-            metadata={"inputs": self.inputs, "columns": COLUMNS},
+            metadata={"inputs": self.inputs, **MADE_AS},
         )
         return ActivityReport(len(slices), len(more), sum(f.rows for f in staged), version)
 

@@ -51,5 +51,5 @@ BROWSE: tuple[str, ...] = (
 )
 """On-site behaviours: what makes a visit."""
 
-DETAILS: dict[str, int] = {"brand_search": 1, "positive": 2, "append": 3, "neutral": 4, "negative": 4}
+DETAILS: dict[str, int] = {"brand_search": 1, "positive": 2, "append": 3, "neutral": 4, "negative": 5}
 """Values of ``detail_code``: brand searches and kinds of review; 0 is none."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pyspark.sql import functions as F
 
 import jobs.activity
-from features import activity as act
 from jobs.activity import run_activity
 from jobs.identity import update_identity
 from tests.activity.shop import Shop, line, order
@@ -66,13 +65,31 @@ def test_when_an_order_its_payment_and_its_end_were_learned_are_days_of_their_ow
     assert days("m2", "refund_of_order") == [(12, 9, 20), (20, 9, 20), (25, 9, 20)]
 
 
+def test_what_hangs_on_a_payment_is_not_known_before_the_payment_is(shop: Shop) -> None:
+    early, late = "2026-03-07 06:00", "2026-03-12 06:00"
+    refund = {"refund_id": "r1", "order_id": "o1", "refunded_at": at("2026-03-06 10:00"), "refund_amount_minor": 40}
+    shop.write("refunds", refund, ingested=early)
+    through = {"event_id": "e1", "occurred_at": at("2026-03-06 09:00"), "behaviour": "order", "order_id": "o1"}
+    shop.write("shares", {**through, "member_id": "m1", "sharer_member_id": "m2"}, ingested=early)
+    shop.write("orders", order(paid_at=at("2026-03-06 09:00")), ingested=late)
+    shop.write("order_lines", line(), ingested=late)
+    shop.run()
+    for behaviour in ("pay", "refund_of_order", "brought_order"):
+        assert [r["known_day"] for r in shop.rows(behaviour)] == [date(2026, 3, 12)], behaviour
+    assert [r["known_day"] for r in shop.rows("refund")] == [date(2026, 3, 7)], (
+        "the money went back whatever it was for"
+    )
+
+
 @pytest.mark.slow
-def test_a_table_made_before_it_had_all_its_columns_is_made_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("what", "then"), [("columns", jobs.activity.COLUMNS[:-1]), ("details", {"negative": 4})])
+def test_a_table_made_with_other_columns_or_codes_is_made_anew(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str, then: Any
+) -> None:
     shop.write("orders", order(paid_at=at("2026-03-06 09:00")))
     shop.write("order_lines", line())
     with monkeypatch.context() as older:
-        older.setattr(jobs.activity, "COLUMNS", jobs.activity.COLUMNS[:-1])
-        older.setattr(jobs.activity._Step, "_columns", lambda self: [F.col(n) for n, _ in act.COLUMNS])
+        older.setitem(jobs.activity.MADE_AS, what, then)
         shop.run()
     rows = shop.rows()
     report = shop.run()

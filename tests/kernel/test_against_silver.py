@@ -167,7 +167,7 @@ def write_shop(lake: Lake, seed: int = 7) -> None:
                     "channel": r.choice(["app", "web", "mini"]),
                     "seller_id": r.choice(["店一", None]),
                     "is_brand_search": r.choice([True, False, None]),
-                    "review_kind": r.choice(["positive", "neutral", "append", None]),
+                    "review_kind": r.choice(["positive", "neutral", "negative", "append", None]),
                 }
             elif feed == "shares":
                 row |= {"behaviour": "share", "channel": r.choice(["app", None])}
