@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -118,14 +119,17 @@ def ingest(
     received_at: datetime | None = None,
     replace: bool = False,
     append: bool = False,
+    again: str | None = None,
     progress: Progress | None = None,
     audit_staged: Audit | None = None,
 ) -> IngestReport:
     """Take new files. ``received_at`` is when they were learned (a killed run keeps its own).
 
     A file whose name was taken with other content is refused unless ``replace`` (its rows take the place of the older
-    file's) or ``append`` (they are further rows). ``audit_staged`` sees {table: staged folder} of a feed before it is
-    published and raises AuditError to stop it. LockedError if a feed is being written by another process.
+    file's) or ``append`` (they are further rows). ``again`` is a pattern of names below the inbox: such files are read
+    anew through the mapping as it is now, and their rows replaced, though they were taken before.
+    ``audit_staged`` sees {table: staged folder} of a feed before it is published and raises AuditError to stop it.
+    LockedError if a feed is being written by another process.
     """
     if replace and append:
         raise HuaxiangError("--replace and --append exclude each other; say one")
@@ -145,7 +149,10 @@ def ingest(
                 report.files.append(FileReport(mapping.feed, mapping.name, name, "failed", message=str(landed)))
             else:
                 deliveries.append(landed)
-        units = _units(project, mappings, deliveries, received_at, replace, append, report)
+        if again is not None and not any(fnmatchcase(d.name, again) for d in deliveries):
+            raise NotThereError(f"--again: no file of the inbox that a mapping names matches {again!r}")
+        how = _How(replace, append, again)
+        units = _units(project, mappings, deliveries, received_at, how, report)
         _do(lake, engine, units, run_id, report, progress, audit_staged)
     journal.finish(lake, run_id)
     return report
@@ -179,6 +186,15 @@ def replay(
         _do(lake, engine, units, run_id, report, progress, audit_staged)
     journal.finish(lake, run_id)
     return report
+
+
+@dataclass(frozen=True)
+class _How:
+    """What is done with a file of a known name, and which files are read anew."""
+
+    replace: bool
+    append: bool
+    again: str | None
 
 
 def _with_zone(received_at: datetime | None) -> datetime:
@@ -254,8 +270,7 @@ def _units(
     mappings: Sequence[Mapping],
     deliveries: Sequence[Delivery],
     received_at: datetime,
-    replace: bool,
-    append: bool,
+    how: _How,
     report: IngestReport,
 ) -> list[Unit]:
     """One unit a feed of what is new; its intent is written. Known and refused files go to the report."""
@@ -269,11 +284,11 @@ def _units(
             mine = [r for r in rows if r.source == mapping.name and r.feed == feed]
             files: list[dict[str, Any]] = []
             for d in (d for d in deliveries if d.source == mapping.name and d.feed == feed):
-                older = _judge(d, mine, files, replace or append, report)
+                older = _judge(d, mine, files, how, report)
                 if older is None:
                     continue
                 files.append({"name": d.name, "landing": d.landing, "checksum": d.checksum, "bytes": d.bytes})
-                remove += [[r.batch_id, r.file] for r in older] if replace else []
+                remove += [[r.batch_id, r.file] for r in older]
             if files:
                 seed = json.dumps([mapping.name, len(mine), received_at.isoformat(), [f["checksum"] for f in files]])
                 batches.append(Batch(_digest(seed), mapping.name, _dumped(mapping), files))
@@ -290,15 +305,19 @@ def _units(
 
 
 def _judge(
-    d: Delivery, rows: Sequence[ManifestRow], files: Sequence[dict[str, Any]], allowed: bool, report: IngestReport
+    d: Delivery, rows: Sequence[ManifestRow], files: Sequence[dict[str, Any]], how: _How, report: IngestReport
 ) -> list[ManifestRow] | None:
-    """Rows of the manifest that the file would replace (none for a new name); None if it is known or refused."""
+    """Rows of the manifest that the file replaces (none for a new name); None if it is known or refused."""
     taken = [r for r in rows if r.state == "taken"]
-    if any(r.checksum == d.checksum for r in taken) or any(f["checksum"] == d.checksum for f in files):
+    same = [r for r in taken if r.checksum == d.checksum]
+    twice = any(f["checksum"] == d.checksum for f in files)
+    if same and not twice and how.again is not None and fnmatchcase(d.name, how.again):
+        return same
+    if same or twice:
         report.files.append(FileReport(d.feed, d.source, d.name, "known"))
         return None
     older = [r for r in taken if r.file == d.name]
-    if older and not allowed:
+    if older and not (how.replace or how.append):
         when = datetime.fromtimestamp(older[-1].ingested_us / 1e6, UTC)
         message = (
             f"{d.name}: a file of this name was taken on {when:%Y-%m-%d %H:%M} UTC with other content; "
@@ -307,7 +326,7 @@ def _judge(
         )
         report.files.append(FileReport(d.feed, d.source, d.name, "failed", message=message))
         return None
-    return older
+    return older if how.replace else []
 
 
 def _to_parse_again(

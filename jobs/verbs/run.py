@@ -48,6 +48,10 @@ def ingest(
         bool, typer.Option("--replace", help="A changed file of a known name replaces the older.")
     ] = False,
     append: Annotated[bool, typer.Option("--append", help="A changed file of a known name adds to the older.")] = False,
+    again: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERN", help="Read such files of the inbox anew, after their mapping was mended."),
+    ] = None,
     replay: Annotated[bool, typer.Option("--replay", help="Take quarantined rows again, after a fix.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -66,6 +70,7 @@ def ingest(
                 received_at=received,
                 replace=replace,
                 append=append,
+                again=again,
                 progress=advance,
                 audit_staged=audit,
             )

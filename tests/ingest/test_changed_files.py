@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.deliveries import manifest
+from schemas.errors import NotThereError
 from tests.ingest.shop import LINES, ORDERS, RECEIVED, Shop, csv
 from tests.ingest.test_ingest import H, L, an_order
 
@@ -106,3 +107,23 @@ def test_replacing_leaves_the_months_it_does_not_touch_alone(shop: Shop) -> None
     shop.deliver("orders/1.csv", csv(H, an_order(3, "2026-01-03")))
     shop.ingest(LATER, replace=True)
     assert [f.path for f in shop.lake.files("silver.orders", where={"event_month": 202602})] == february
+
+
+def test_files_are_read_anew_once_their_mapping_is_mended(shop: Shop) -> None:
+    for n in (1, 2):
+        shop.deliver(f"orders/2026-03-0{n}.csv", csv(H, an_order(n, member=f"m{n}"), ["o8", "x", "", ""]))
+    shop.ingest()
+    shop.map(
+        "orders",
+        {**ORDERS, "fields": {n: c for n, c in ORDERS["fields"].items() if n != "member_id"} | {"device_id": "会员号"}},
+    )
+    assert shop.ingest(LATER).known == 2, "a changed mapping alone reads nothing anew"
+    report = shop.ingest(LATER, again="orders/*-02.csv")
+    assert (report.known, report.rows("rows_silver"), report.rows("rows_quarantined")) == (1, 1, 1)
+    assert shop.rows("silver.orders", "order_id, member_id, device_id") == [("o1", "m1", None), ("o2", None, "m2")]
+    assert shop.count("quarantine.orders") == 2
+    assert shop.ingest(LATER + timedelta(days=1), again="orders/*").rows("rows_silver") == 2
+    assert shop.rows("silver.orders", "order_id, device_id") == [("o1", "m1"), ("o2", "m2")]
+    assert all(r.lost == 0 for r in manifest(shop.lake))
+    with pytest.raises(NotThereError, match="no file of the inbox that a mapping names matches 'refunds/"):
+        shop.ingest(LATER, again="refunds/*")
