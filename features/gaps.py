@@ -8,15 +8,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from features.kernel.products import Products
-from features.kernel.rows import Rows
-from features.kernel.selection import Scope
+from features.instants import day_number
+from features.kernel.selection import Selection
 from schemas.configuration import Settings
 
 MOST_PURCHASE_DAYS = 100
 """Gaps after so many purchase days or more are counted together."""
-COLUMNS = ("behaviour_code", "valid_from_day", "void_day", "flagged_day")
-_EPOCH = date(1970, 1, 1)
 
 
 class LifecycleSettings(Settings):
@@ -29,36 +26,23 @@ class LifecycleSettings(Settings):
     refresh_days: int = Field(default=7, ge=1)
 
 
-def counted_gaps(
-    rows: Rows,
-    as_of: date,
-    *,
-    known_at_day: date | None = None,
-    left_out: np.ndarray | None = None,
-    most: int = MOST_PURCHASE_DAYS,
-) -> pa.Table:
+def counted_gaps(paid: Selection, as_of: date, *, most: int = MOST_PURCHASE_DAYS) -> pa.Table:
     """``purchase_days``, ``days``, ``ended``, ``users``: how many gaps began with a user's n-th purchase day, lasted so long.
 
-    Rows count as in every fact (features/kernel/selection.py): paid, valid and not flagged on ``as_of``. A user with n
-    purchase days has n - 1 gaps that ended and one that did not, of as many days as passed until ``as_of``. ``left_out``
-    are uids that are nobody any more. In order of the three keys.
+    ``paid`` are the rows that count on ``as_of``. A user with n purchase days has n - 1 gaps that ended and one that
+    did not, of as many days as passed until ``as_of``. In order of the three keys.
     """
-    day_number = (as_of - _EPOCH).days
-    known = None if known_at_day is None else (known_at_day - _EPOCH).days
-    paid = Scope(rows, day_number, known, Products.none(), {}, "UTC").select(("pay",), "behaviour")
+    today = day_number(as_of)
     opens = paid.opens_day
     day = paid.column("day")[opens].astype(np.int64)
     user = paid.user[opens].astype(np.int64)
-    if left_out is not None and len(left_out):
-        there = ~np.isin(user + rows.base, left_out)
-        day, user = day[there], user[there]
     if not len(day):
         return _table(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, bool), np.empty(0, np.int64))
     first = np.flatnonzero(np.diff(user, prepend=-1))
     nth = np.arange(len(day)) - np.repeat(first, np.diff(first, append=len(day))) + 1
     ended = np.zeros(len(day), bool)
     ended[:-1] = user[1:] == user[:-1]
-    length = np.where(ended, np.append(day[1:], day_number), day_number) - day
+    length = np.where(ended, np.append(day[1:], today), today) - day
     span = int(length.max()) + 1
     keys, users = np.unique((np.minimum(nth, most) * span + length) * 2 + ended, return_counts=True)
     return _table(keys // 2 // span, keys // 2 % span, keys % 2 == 1, users)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_EPOCH = date(1970, 1, 1)
 NO_TIME = np.iinfo(np.int64).min
 NO_MONTH = 197001
 """Month of rows of which no event time is known: one fixed slice, so that a later delivery finds them again."""
@@ -32,6 +33,16 @@ def instants_of(local: pa.ChunkedArray, zone: str) -> tuple[pa.ChunkedArray, np.
 def business_day_of(moment: datetime, zone: str) -> date:
     """The date of a moment in the business time zone."""
     return moment.astimezone(ZoneInfo(zone)).date()
+
+
+def iso_day_of(moment: datetime | None, zone: str) -> str | None:
+    """``business_day_of`` as text, as map tasks take it; None for no moment."""
+    return None if moment is None else business_day_of(moment, zone).isoformat()
+
+
+def day_number(day: date) -> int:
+    """Days since 1970, as the kernel and Arrow's ``date32`` count them."""
+    return (day - _EPOCH).days
 
 
 def business_months(event_us: np.ndarray, zone: str) -> np.ndarray:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from features.catalogue import Catalogue, Node
+from features.instants import day_number
 from features.tags import UNKNOWN
 from schemas.configuration import Settings
 
@@ -89,7 +90,7 @@ def _numbers(column: pa.Array, as_of: dt.date) -> tuple[list[str], np.ndarray]:
     """Bins by place: what lies below zero in falling size, zero, what lies above in rising size, unknown."""
     if pa.types.is_date(column.type):
         days = column.cast(pa.int32())
-        column = pc.subtract((as_of - dt.date(1970, 1, 1)).days, days)
+        column = pc.subtract(day_number(as_of), days)
     known = pc.is_valid(column).to_numpy(zero_copy_only=False)
     values = pc.fill_null(column.cast(pa.float64(), safe=False), 0.0).to_numpy(zero_copy_only=False)
     n = len(_EDGES) + 1

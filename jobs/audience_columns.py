@@ -27,7 +27,7 @@ from features.kernel.rows import USERS_PER_BUCKET
 from jobs.products import CODES, products_as_of
 from jobs.project import Project
 from lake.engine import Engine, Progress
-from lake.lake import Lake
+from lake.lake import Lake, by_bucket
 from lake.releases import Release
 from schemas.arrow import ARROW
 from schemas.behaviours import BEHAVIOURS
@@ -83,9 +83,7 @@ def prepared(project: Project, release: Release, plan: Plan, scratch: Path, furt
     lake = project.lake
     columns = list(dict.fromkeys(["uid", "user_id", "is_member", *plan.columns, *further]))
     wanted_columns = [c for c in columns if c not in ("as_of", "bucket")]
-    profiles: dict[int, list[str]] = {}
-    for f in lake.files(PROFILE, release.tables.get(PROFILE), where={"as_of": release.as_of}):
-        profiles.setdefault(int(f.partition["bucket"]), []).append(f.path)
+    profiles = by_bucket(lake.files(PROFILE, release.tables.get(PROFILE), where={"as_of": release.as_of}))
     refuse_missing(release, [p for paths in profiles.values() for p in paths], wanted_columns)
     facts = facts_of(plan)
     shared: Inputs = {
@@ -101,11 +99,9 @@ def prepared(project: Project, release: Release, plan: Plan, scratch: Path, furt
     activity: dict[int, list[str]] = {}
     if facts:
         shared["codes"], shared["products"], warnings = _meanings(lake, release, facts, scratch)
-        for f in lake.files(ACTIVITY, release.tables.get(ACTIVITY)):
-            activity.setdefault(int(f.partition["bucket"]), []).append(f.path)
+        activity = by_bucket(lake.files(ACTIVITY, release.tables.get(ACTIVITY)))
     buckets = {
-        b: {**shared, "bucket": b, "profile": sorted(paths), "activity": sorted(activity.get(b, []))}
-        for b, paths in sorted(profiles.items())
+        b: {**shared, "bucket": b, "profile": paths, "activity": activity.get(b, [])} for b, paths in profiles.items()
     }
     return Prepared(release, buckets, warnings)
 

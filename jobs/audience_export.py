@@ -35,7 +35,7 @@ from lake.locks import lock
 from lake.publish import publish
 from lake.releases import Release, release
 from schemas.arrow import arrow_schema
-from schemas.contracts import contract, fields
+from schemas.contracts import NEWEST_FIRST, contract, fields
 from schemas.errors import HuaxiangError
 
 DELIVERIES = "exports.deliveries"
@@ -45,9 +45,7 @@ USERS = "identity.users"
 
 CONTACTS = """
 with latest as (
-    select * from members
-    qualify row_number() over (
-        partition by member_id order by source_time desc nulls last, _ingested_at desc, _file desc, _row desc) = 1
+    select * from members qualify row_number() over (partition by member_id order by {newest_first}) = 1
 ), persons as (
     -- A person may hold several member records: the newest contact counts, and one refusal is a refusal.
     select a.uid, m.*
@@ -211,7 +209,7 @@ def _contacts(lake: Lake, uids: pa.ChunkedArray, kinds: list[str]) -> pa.Table:
         db.register("asked", pa.table({"uid": uids}))
         for name, table in (("members", MEMBERS), ("identifiers", IDENTIFIERS), ("users", USERS)):
             db.register(name, lake.dataset(table))
-        return db.sql(CONTACTS.format(columns=newest)).to_arrow_table()
+        return db.sql(CONTACTS.format(columns=newest, newest_first=NEWEST_FIRST)).to_arrow_table()
 
 
 def _manifest(

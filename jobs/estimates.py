@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from features.frozen_numbers import Break
 from features.gaps import MOST_PURCHASE_DAYS, LifecycleSettings
-from features.instants import business_day_of
-from lake.lake import Lake
+from features.instants import iso_day_of
+from lake.lake import Lake, by_bucket
 from models import lifecycle
 from models.lifecycle import Gaps
 
@@ -108,19 +108,18 @@ def _min_cases(spec: Break) -> int:
 
 def counted(lake: Lake, as_of: dt.date, run_map: Map, folder: Path, known_at: dt.datetime | None = None) -> Gaps:
     """All purchase gaps of the shop as of a day: one pass over the paid rows, a task a bucket."""
-    known_at_day = None if known_at is None else business_day_of(known_at, lake.zone).isoformat()
-    users, items = _files(lake, "identity.users"), []
-    for bucket, files in sorted(_files(lake, "activity.activity").items()):
-        items.append(
-            {
-                "bucket": bucket,
-                "files": sorted(files),
-                "users": sorted(users.get(bucket, [])),
-                "as_of": as_of.isoformat(),
-                "known_at_day": known_at_day,
-                "out": str(folder / f"bucket-{bucket}.parquet"),
-            }
-        )
+    users = by_bucket(lake.files("identity.users"))
+    items = [
+        {
+            "bucket": bucket,
+            "files": files,
+            "users": users.get(bucket, []),
+            "as_of": as_of.isoformat(),
+            "known_at_day": iso_day_of(known_at, lake.zone),
+            "out": str(folder / f"bucket-{bucket}.parquet"),
+        }
+        for bucket, files in by_bucket(lake.files("activity.activity")).items()
+    ]
     made = run_map(TASK, items) if items else []
     return merged(pq.read_table(r["path"], partitioning=None) for r in made)
 
@@ -135,10 +134,3 @@ def merged(parts: Iterable[pa.Table]) -> Gaps:
     users = np.zeros(len(distinct), np.int64)
     np.add.at(users, where.ravel(), columns["users"].astype(np.int64))
     return Gaps(distinct[:, 0], distinct[:, 1], distinct[:, 2] == 1, users, MOST_PURCHASE_DAYS)
-
-
-def _files(lake: Lake, table: str) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = {}
-    for f in lake.files(table):
-        found.setdefault(int(f.partition["bucket"]), []).append(f.path)
-    return found

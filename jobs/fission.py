@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.fission.settings import FissionSettings
-from features.instants import business_day_of
+from features.instants import day_number, iso_day_of
 from features.population import end_of_day
 from jobs.fission_inputs import FissionInputs
 from jobs.snapshots import day_of
-from lake.lake import Lake, partition_path
+from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import Audit
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract, fields
@@ -35,6 +35,11 @@ TOUCHES, ROLES = "fission.touches", "fission.roles"
 TABLES = (EDGES, TREES, DAILY, TOUCHES, ROLES)
 """In order of publication: roles that are there have everything that belongs to them."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+Result = dict[str, Any]
+"""What a task gives."""
+Files = dict[int, list[str]]
+"""By bucket."""
 
 
 def run_fission(
@@ -93,111 +98,105 @@ class _Step:
         staged: dict[str, Path],
     ):
         self.lake, self.engine, self.as_of, self.known_at = lake, engine, as_of, known_at
-        self.settings = settings
         self.scratch = lake.scratch(run_id) / f"fission-{as_of}"
         self.staged = staged
-        known_day = None if known_at is None else business_day_of(known_at, lake.zone).isoformat()
         self.shared = {
             "as_of": as_of.isoformat(),
-            "known_at_day": known_day,
+            "known_at_day": iso_day_of(known_at, lake.zone),
             "settings": settings.model_dump(mode="json"),
         }
 
     def compute(self) -> int:
-        activity: dict[int, list[str]] = {}
-        for f in self.lake.files("activity.activity"):
-            activity.setdefault(f.partition["bucket"], []).append(f.path)
         inputs = FissionInputs(self.lake, self.as_of, self.known_at, self.scratch)
-        members = inputs.people()
-        buckets = sorted({*activity, *members})
-        if not buckets:
+        touches = self._touches(by_bucket(self.lake.files("activity.activity")), inputs.people())
+        if not touches:
             return 0
-        until = (end_of_day(self.as_of, self.lake.zone) - _EPOCH) // dt.timedelta(microseconds=1)
-        touches = self._map(
-            "jobs.fission_touches:touches_of_bucket",
-            [
-                {
-                    "bucket": b,
-                    "files": sorted(activity.get(b, [])),
-                    "members": members.get(b, []),
-                    "retired": str(self.scratch / "retired"),
-                    "until": until,
-                    "out": str(self.scratch / "touches" / f"bucket-{b}"),
-                }
-                for b in buckets
-            ],
-        )
+        self._write_touches(touches, self._forest(touches))
         folders = [t["folder"] for t in touches]
-        forest = str(self.scratch / "forest")
-        (tree,) = self._map(
-            "jobs.fission_tasks:forest_of_touches",
-            [
-                {
-                    "folders": folders,
-                    "greatest_uid": max(t["greatest_uid"] for t in touches),
-                    "edges_out": self._file(EDGES),
-                    "trees_out": self._file(TREES),
-                    "out": forest,
-                }
-            ],
-        )
-        self._write_touches(touches, tree)
         inputs.products(folders)
         inputs.sold(folders)
-        reach = self._map(
-            "jobs.fission_roles:reach_of_bucket",
-            [
-                {
-                    "bucket": t["bucket"],
-                    "folder": t["folder"],
-                    "forest": forest,
-                    "sold": str(self.scratch / "sold"),
-                    "products": str(self.scratch / "products"),
-                    "out": str(self.scratch / "reach" / f"bucket-{t['bucket']}"),
-                }
-                for t in touches
-            ],
-        )
-        last = (self.as_of - _EPOCH.date()).days
-        (numbers,) = self._map(
-            "jobs.fission_roles:numbers_of_all",
-            [
-                {
-                    "folders": [r["folder"] for r in reach],
-                    "touches": folders,
-                    "first_day": min((t["first_day"] for t in touches if t["first_day"] is not None), default=last),
-                    "daily_out": self._file(DAILY),
-                    "out": str(self.scratch / "numbers"),
-                }
-            ],
-        )
-        made = self._map(
-            "jobs.fission_roles:roles_of_bucket",
-            [
-                {
-                    "bucket": t["bucket"],
-                    "folder": t["folder"],
-                    "reach": r["folder"],
-                    "forest": forest,
-                    "numbers": str(self.scratch / "numbers"),
-                    "prior": numbers["prior"],
-                    "seed_cuts": numbers["seed_cuts"],
-                    "roles_out": self._file(ROLES, bucket=t["bucket"]),
-                }
-                for t, r in zip(touches, reach, strict=True)
-            ],
-        )
+        reach = self._reach(touches)
+        made = self._roles(touches, reach, self._numbers(touches, reach))
         return sum(m["rows"] for m in made)
 
-    def _map(self, task: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _touches(self, activity: Files, members: Files) -> list[Result]:
+        until = (end_of_day(self.as_of, self.lake.zone) - _EPOCH) // dt.timedelta(microseconds=1)
+        items = [
+            {
+                "bucket": b,
+                "files": activity.get(b, []),
+                "members": members.get(b, []),
+                "retired": self._place("retired"),
+                "until": until,
+                "out": self._place(f"touches/bucket-{b}"),
+            }
+            for b in sorted({*activity, *members})
+        ]
+        return self._map("jobs.fission_touches:touches_of_bucket", items)
+
+    def _forest(self, touches: list[Result]) -> Result:
+        item = {
+            "folders": [t["folder"] for t in touches],
+            "greatest_uid": max(t["greatest_uid"] for t in touches),
+            "edges_out": self._file(EDGES),
+            "trees_out": self._file(TREES),
+            "out": self._place("forest"),
+        }
+        return self._map("jobs.fission_tasks:forest_of_touches", [item])[0]
+
+    def _reach(self, touches: list[Result]) -> list[Result]:
+        items = [
+            {
+                "bucket": t["bucket"],
+                "folder": t["folder"],
+                "forest": self._place("forest"),
+                "sold": self._place("sold"),
+                "products": self._place("products"),
+                "out": self._place(f"reach/bucket-{t['bucket']}"),
+            }
+            for t in touches
+        ]
+        return self._map("jobs.fission_roles:reach_of_bucket", items)
+
+    def _numbers(self, touches: list[Result], reach: list[Result]) -> Result:
+        first_days = (t["first_day"] for t in touches if t["first_day"] is not None)
+        item = {
+            "folders": [r["folder"] for r in reach],
+            "touches": [t["folder"] for t in touches],
+            "first_day": min(first_days, default=day_number(self.as_of)),
+            "daily_out": self._file(DAILY),
+            "out": self._place("numbers"),
+        }
+        return self._map("jobs.fission_roles:numbers_of_all", [item])[0]
+
+    def _roles(self, touches: list[Result], reach: list[Result], numbers: Result) -> list[Result]:
+        items = [
+            {
+                "bucket": t["bucket"],
+                "folder": t["folder"],
+                "reach": r["folder"],
+                "forest": self._place("forest"),
+                "numbers": self._place("numbers"),
+                "prior": numbers["prior"],
+                "seed_cuts": numbers["seed_cuts"],
+                "roles_out": self._file(ROLES, bucket=t["bucket"]),
+            }
+            for t, r in zip(touches, reach, strict=True)
+        ]
+        return self._map("jobs.fission_roles:roles_of_bucket", items)
+
+    def _map(self, task: str, items: list[dict[str, Any]]) -> list[Result]:
         return self.engine.map(task, [{**self.shared, **item} for item in items])
+
+    def _place(self, name: str) -> str:
+        return str(self.scratch / name)
 
     def _file(self, table: str, **partition: object) -> str:
         place = self.staged[table] / partition_path({"as_of": self.as_of, **partition})
         place.mkdir(parents=True, exist_ok=True)
         return str(place / "part-0.parquet")
 
-    def _write_touches(self, touches: list[dict[str, Any]], tree: dict[str, Any]) -> None:
+    def _write_touches(self, touches: list[Result], tree: Result) -> None:
         """What became of every touch, over all buckets."""
         dropped = ("repeated", "late", "self_invite", "waiting", "no_sharer")
         counted = {name: sum(t[name] for t in touches) for name in dropped} | {

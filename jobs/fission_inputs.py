@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from features.fission.uids import last_elders
 from features.kernel.arrays import from_arrow
 from features.kernel.rows import NEVER as NO_DAY
 from features.kernel.rows import USERS_PER_BUCKET
@@ -17,9 +18,9 @@ from features.population import end_of_day
 from jobs.array_files import joined, load, save
 from jobs.products import products_as_of
 from lake.lake import Lake
+from schemas.contracts import NEWEST_FIRST
 from schemas.quarantine import literal
 
-_NEWEST = "source_time DESC NULLS LAST, _ingested_at DESC, _file DESC, _row DESC"
 NO_CATEGORY = 0
 
 
@@ -54,14 +55,14 @@ class FissionInputs:
                         FROM silver_members {self.learned}
                     ), latest AS (
                         SELECT member_id, registered_at FROM versions
-                        QUALIFY row_number() OVER (PARTITION BY member_id ORDER BY {_NEWEST}) = 1
+                        QUALIFY row_number() OVER (PARTITION BY member_id ORDER BY {NEWEST_FIRST}) = 1
                     ), registered AS (
                         SELECT uid, min(registered_at) AS registered_at
                         FROM latest JOIN owners USING (member_id) GROUP BY uid
                     ), in_force AS (
                         SELECT uid, distributor_level, inviter_member_id FROM versions JOIN owners USING (member_id)
                         WHERE COALESCE(source_time, _ingested_at) <= $until
-                        QUALIFY row_number() OVER (PARTITION BY uid ORDER BY {_NEWEST}, member_id) = 1
+                        QUALIFY row_number() OVER (PARTITION BY uid ORDER BY {NEWEST_FIRST}, member_id) = 1
                     )
                     SELECT CAST(r.uid // {USERS_PER_BUCKET} AS INTEGER) AS bucket, r.uid, registered_at,
                            distributor_level, i.uid AS inviter_uid
@@ -119,17 +120,3 @@ class FissionInputs:
         for table in tables:
             con.register(table.replace(".", "_"), self.lake.dataset(table))
         return con
-
-
-def last_elders(retired: np.ndarray, elder: np.ndarray) -> np.ndarray:
-    """Who has a retired uid's ids in the end, through elders that were retired themselves; -1 where they were split."""
-    found = elder.copy()
-    for _ in range(len(retired)):
-        if not len(retired):
-            break
-        place = np.minimum(np.searchsorted(retired, found), len(retired) - 1)
-        again = retired[place] == found
-        if not again.any():
-            break
-        found = np.where(again, elder[place], found)
-    return found

@@ -16,6 +16,8 @@ from features.fission.settings import FissionSettings
 from features.fission.shape import STRUCTURES
 from features.fission.touches import distinct_pairs
 from features.fission.tree import ROOT
+from features.fission.uids import place_of
+from features.instants import day_number
 from features.kernel.arrays import to_arrow
 from features.kernel.rows import NEVER as NO_DAY
 from features.kernel.rows import USERS_PER_BUCKET
@@ -24,7 +26,6 @@ from jobs.fission_tasks import FISSION_KINDS, named, of_bucket, write
 
 SCORES = ("connector", "maven", "salesman")
 HOUR = 3_600_000_000
-_EPOCH = dt.date(1970, 1, 1)
 
 
 def reach_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def reach_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     ``settings``, ``out``.
     """
     settings = FissionSettings.model_validate(item["settings"])
-    as_of = _day(item["as_of"])
+    as_of = day_number(dt.date.fromisoformat(item["as_of"]))
     base = item["bucket"] * USERS_PER_BUCKET
     share = _columns(item["folder"], "share", "place", "at", "day", "sku")
     opened = _columns(item["folder"], "opened", "place", "at", "day", "sku", "peer")
@@ -121,7 +122,7 @@ def _save_cohorts(
     day[known], sent[known] = share["day"][source[known]], share["at"][source[known]]
     node_uid, parent_uid, touched, since = tree
     peer = opens["peer"]
-    node = _node(node_uid, peer)
+    node = place_of(node_uid, peer)
     accepted = node >= 0
     accepted[accepted] = (parent_uid[node[accepted]] == opens["place"][accepted] + base) & (
         touched[node[accepted]] == opens["at"][accepted]
@@ -150,9 +151,9 @@ def _save_attributed(item: Mapping[str, Any]) -> None:
     """Net worth of this bucket's orders that somebody's share brought, by sharer."""
     sold_key, sold_sharer = load(item["sold"], "key", "sharer")
     key, net = load(item["folder"], "order_key", "order_net")
-    at = np.minimum(np.searchsorted(sold_key, key), max(len(sold_key) - 1, 0))
-    hit = np.flatnonzero(sold_key[at] == key) if len(sold_key) else np.empty(0, np.int64)
-    sharer, which = np.unique(sold_sharer[at[hit]] if len(hit) else np.empty(0, np.int64), return_inverse=True)
+    at = place_of(sold_key, key)
+    hit = np.flatnonzero(at >= 0)
+    sharer, which = np.unique(sold_sharer[at[hit]], return_inverse=True)
     amount = np.zeros(len(sharer), np.int64)
     np.add.at(amount, which, net[hit])
     save(item["out"], attributed_sharer=sharer, attributed_net=amount)
@@ -195,7 +196,7 @@ def _write_daily(item: Mapping[str, Any], days: int) -> int:
     def summed(folders: Sequence[str], name: str) -> np.ndarray:
         return np.sum([load(f, name)[0] for f in folders], axis=0)
 
-    start = _day(item["as_of"]) - days + 1
+    start = day_number(dt.date.fromisoformat(item["as_of"])) - days + 1
     active, active_30d = summed(item["touches"], "active"), summed(item["touches"], "active_30d")
     invites, sharers = summed(item["folders"], "invites"), summed(item["folders"], "sharers")
     day, hours = joined(item["folders"], "accepted_day"), joined(item["folders"], "accepted_hours")
@@ -233,65 +234,51 @@ def roles_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     ``numbers_of_all``), ``prior``, ``seed_cuts``, ``as_of``, ``settings``, ``roles_out`` (a file).
     """
     settings = FissionSettings.model_validate(item["settings"])
-    as_of = _day(item["as_of"])
+    as_of = day_number(dt.date.fromisoformat(item["as_of"]))
+    base = item["bucket"] * USERS_PER_BUCKET
     reach = dict(zip(_REACH, load(item["reach"], *_REACH), strict=True))
-    node = dict(zip(_NODE, load(item["forest"], *_NODE), strict=True))
+    in_tree, tree = _trees_of_bucket(item)
     level, buyer, buyer_last = load(item["folder"], "level", "buyer", "buyer_last_day")
-    part, base = of_bucket(node["uid"], item["bucket"])
-    inside = node["uid"][part] - base
-    in_tree = np.zeros(USERS_PER_BUCKET, np.bool_)
-    in_tree[inside] = True
     sells = (level >= 0) | (reach["last_sale"] > -NO_DAY)
     who = np.flatnonzero(in_tree | reach["shared"] | sells)
     if not len(who):
         return {"bucket": item["bucket"], "rows": 0}
 
-    def of_tree(name: str, absent: int = 0) -> np.ndarray:
-        whole = np.full(USERS_PER_BUCKET, absent, node[name].dtype)
-        whole[inside] = node[name][part]
-        return whole[who]
-
-    scores = _scores(item, reach)[who]
-    exposed = np.zeros(USERS_PER_BUCKET, np.int64)
-    exposed[reach["sharer"]] = reach["exposed"]
-    role = roles.primary_role(scores, exposed[who], threshold=settings.role_threshold, people=settings.role_people)
-    last_purchase = np.full(USERS_PER_BUCKET, -NO_DAY, np.int32)
-    last_purchase[buyer] = buyer_last
-    sharer, amount = load(item["numbers"], "attributed_sharer", "attributed_net")
-    attributed = np.zeros(USERS_PER_BUCKET, np.int64)
-    mine, _ = of_bucket(sharer, item["bucket"])
-    attributed[sharer[mine] - base] = amount[mine]
+    tree = {name: values[who] for name, values in tree.items()}
+    scores, exposed = _scores(item, reach)[who], _by_user(reach["sharer"], reach["exposed"])[who]
+    role = roles.primary_role(scores, exposed, threshold=settings.role_threshold, people=settings.role_people)
     breadth, conversions = reach["breadth"][who], reach["conversions"][who]
-    is_root = in_tree[who] & (of_tree("parent_uid", ROOT) == ROOT)
+    is_root = in_tree[who] & (tree["parent_uid"] == ROOT)
     cuts = (float(item["seed_cuts"][0]), float(item["seed_cuts"][1]))
-    distributor = sells[who]
-    turned = turned_self_buyer(reach["last_sale"][who], last_purchase[who], as_of, settings.silent_days)
+    last_purchase = _by_user(buyer, buyer_last, -NO_DAY)[who]
+    turned = turned_self_buyer(reach["last_sale"][who], last_purchase, as_of, settings.silent_days)
+    is_seller = sells[who]
 
     def seller(values: np.ndarray) -> pa.Array:
-        return to_arrow(values.astype(np.int64), ~distributor, pa.int64())
+        return to_arrow(values.astype(np.int64), ~is_seller, pa.int64())
 
     write(
         "fission.roles",
         item["roles_out"],
         uid=who + base,
-        share_level=to_arrow(of_tree("level"), ~in_tree[who], pa.int32()),
+        share_level=to_arrow(tree["level"], ~in_tree[who], pa.int32()),
         share_breadth=breadth,
-        share_children=of_tree("children"),
-        share_descendants=of_tree("descendants"),
-        share_depth=of_tree("depth"),
+        share_children=tree["children"],
+        share_descendants=tree["descendants"],
+        share_depth=tree["depth"],
         share_conversions=conversions,
         connector_score=scores[:, 0],
         maven_score=scores[:, 1],
         salesman_score=scores[:, 2],
         primary_role=named(roles.ROLES, role),
         is_seed_user=is_root & roles.is_seed(breadth, conversions, cuts),
-        fission_kind=named(FISSION_KINDS, of_tree("kind")),
-        community_structure=named(STRUCTURES, of_tree("structure")),
-        is_seller=distributor,
-        downline_users=seller(of_tree("downline_users")),
-        downline_amount_minor=seller(of_tree("downline_net")),
-        attributed_amount_minor=seller(attributed[who]),
-        turned_self_buyer=_booleans(turned, distributor),
+        fission_kind=named(FISSION_KINDS, tree["kind"]),
+        community_structure=named(STRUCTURES, tree["structure"]),
+        is_seller=is_seller,
+        downline_users=seller(tree["downline_users"]),
+        downline_amount_minor=seller(tree["downline_net"]),
+        attributed_amount_minor=seller(_attributed(item)[who]),
+        turned_self_buyer=_booleans(turned, is_seller),
     )
     return {"bucket": item["bucket"], "rows": len(who)}
 
@@ -309,6 +296,29 @@ _NODE = (
     "downline_users",
     "downline_net",
 )
+
+
+def _by_user(place: np.ndarray, values: np.ndarray, others: int = 0) -> np.ndarray:
+    """The values by user of the bucket; ``others`` for whom ``place`` does not name."""
+    found = np.full(USERS_PER_BUCKET, others, values.dtype)
+    found[place] = values
+    return found
+
+
+def _trees_of_bucket(item: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Who of the bucket is in a tree, and by user what the forest says of them."""
+    node = dict(zip(_NODE, load(item["forest"], *_NODE), strict=True))
+    part, base = of_bucket(node["uid"], item["bucket"])
+    inside = node.pop("uid")[part] - base
+    in_tree = _by_user(inside, np.ones(len(inside), np.bool_))
+    return in_tree, {n: _by_user(inside, v[part], ROOT if n == "parent_uid" else 0) for n, v in node.items()}
+
+
+def _attributed(item: Mapping[str, Any]) -> np.ndarray:
+    """Net worth of the orders that each user's shares brought."""
+    sharer, amount = load(item["numbers"], "attributed_sharer", "attributed_net")
+    mine, base = of_bucket(sharer, item["bucket"])
+    return _by_user(sharer[mine] - base, amount[mine])
 
 
 def _scores(item: Mapping[str, Any], reach: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -337,21 +347,9 @@ def _per_user(place: np.ndarray) -> np.ndarray:
     return np.bincount(place, minlength=USERS_PER_BUCKET)
 
 
-def _node(node_uid: np.ndarray, uid: np.ndarray) -> np.ndarray:
-    """Place of each uid among the nodes; -1 for who is in no tree."""
-    if not len(node_uid):
-        return np.full(len(uid), -1, np.int64)
-    at = np.minimum(np.searchsorted(node_uid, uid), len(node_uid) - 1)
-    return np.where(node_uid[at] == uid, at, -1)
-
-
 def _of_node(node_uid: np.ndarray, values: np.ndarray, uid: np.ndarray) -> np.ndarray:
     """The value of each uid's node; -1 for who is in no tree."""
-    node = _node(node_uid, uid)
+    node = place_of(node_uid, uid)
     found = np.full(len(uid), -1, np.int64)
     found[node >= 0] = values[node[node >= 0]]
     return found
-
-
-def _day(text: str) -> int:
-    return (dt.date.fromisoformat(text) - _EPOCH).days

@@ -6,7 +6,7 @@ Memory is arrays over the users who brought or were brought, some 200 bytes each
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -42,21 +42,11 @@ def forest_of_touches(item: dict[str, Any]) -> dict[str, Any]:
     """
     settings = FissionSettings.model_validate(item["settings"])
     folders = item["folders"]
-    child, parent_uid = joined(folders, "child"), joined(folders, "parent")
-    node_uid, place = _nodes(child, parent_uid, item["greatest_uid"])
+    node_uid, place, touch = _touched(folders, item["greatest_uid"])
     n = len(node_uid)
-    at = place[child]
-    parent = np.full(n, ROOT, np.int64)
-    touched, since = np.full(n, NEVER), np.full(n, NEVER)
-    parent[at], touched[at], since[at] = place[parent_uid], joined(folders, "touched_at"), joined(folders, "joined_at")
-    touch_kind, in_group = np.zeros(n, np.int8), np.zeros(n, np.bool_)
-    touch_kind[at], in_group[at] = joined(folders, "touch_kind"), joined(folders, "in_group")
-    del child, parent_uid, at
-
-    found = forest(parent, touched)
+    found = forest(touch.parent, touch.at)
     bought, net = _money(folders, place, n)
-    has_level = _level_holders(folders, node_uid)
-    kind = _kinds(found, in_group, has_level)
+    kind = _kinds(found, touch.in_group, _level_holders(folders, node_uid))
     beyond = extra_edges_of_roots(found, _pairs_beyond(folders, place, found))
     del place
     shape = trees(found, beyond)
@@ -69,17 +59,17 @@ def forest_of_touches(item: dict[str, Any]) -> dict[str, Any]:
     )
     structure_of_root = np.zeros(n, np.int8)
     structure_of_root[shape.root] = structure
-    paid = np.bincount(found.root[bought], minlength=n)
-    _write_edges(item["edges_out"], node_uid, found, touch_kind, kind, touched, since)
-    _write_trees(item["trees_out"], node_uid, shape, paid[shape.root], structure)
-    linked = np.flatnonzero(found.parent != ROOT)
+    conversions = np.bincount(found.root[bought], minlength=n)[shape.root]
+    _write_edges(item["edges_out"], node_uid, found, touch, kind)
+    _write_trees(item["trees_out"], node_uid, shape, conversions, structure)
+    is_root = found.parent == ROOT
     save(
         item["out"],
         uid=node_uid,
-        parent_uid=np.where(found.parent == ROOT, ROOT, node_uid[found.parent]),
+        parent_uid=np.where(is_root, ROOT, node_uid[found.parent]),
         root_uid=node_uid[found.root],
-        touched_at=np.where(found.parent == ROOT, NEVER, touched),
-        joined_at=since,
+        touched_at=np.where(is_root, NEVER, touch.at),
+        joined_at=touch.joined_at,
         level=found.level,
         children=found.children,
         descendants=found.size - 1,
@@ -89,14 +79,45 @@ def forest_of_touches(item: dict[str, Any]) -> dict[str, Any]:
         downline_users=below(found, np.ones(n, np.int64), settings.paid_levels),
         downline_net=below(found, net, settings.paid_levels),
     )
-    counted = np.bincount(touch_kind[linked], minlength=len(KINDS))
+    counted = np.bincount(touch.kind[~is_root], minlength=len(KINDS))
     return {
-        "edges": len(linked),
+        "edges": int(counted.sum()),
         "trees": len(shape.root),
         "cycle": len(found.cut),
         "first": int(counted[0]),
         **{name: int(counted[i]) for i, name in enumerate(KINDS) if i},
     }
+
+
+class _Touch(NamedTuple):
+    """By node: the place of who brought it (``ROOT`` for nobody), when, when it joined, how that is known."""
+
+    parent: np.ndarray
+    at: np.ndarray
+    joined_at: np.ndarray
+    kind: np.ndarray
+    in_group: np.ndarray
+
+
+def _touched(folders: Sequence[str], greatest_uid: int) -> tuple[np.ndarray, np.ndarray, _Touch]:
+    """uid of every node in order, place of every uid, and the touch that brought each node."""
+    child, parent = joined(folders, "child"), joined(folders, "parent")
+    node_uid, place = _nodes(child, parent, greatest_uid)
+    n, at = len(node_uid), place[child]
+
+    def by_node(values: np.ndarray, others: int) -> np.ndarray:
+        found = np.full(n, others, values.dtype)
+        found[at] = values
+        return found
+
+    touch = _Touch(
+        by_node(place[parent].astype(np.int64), ROOT),
+        by_node(joined(folders, "touched_at"), NEVER),
+        by_node(joined(folders, "joined_at"), NEVER),
+        by_node(joined(folders, "touch_kind"), 0),
+        by_node(joined(folders, "in_group"), 0),
+    )
+    return node_uid, place, touch
 
 
 def _nodes(child: np.ndarray, parent: np.ndarray, greatest_uid: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,15 +185,7 @@ def _pairs_beyond(folders: Sequence[str], place: np.ndarray, found: Forest) -> n
     return np.unique(np.concatenate(parts))
 
 
-def _write_edges(
-    out: str,
-    uid: np.ndarray,
-    found: Forest,
-    touch_kind: np.ndarray,
-    kind: np.ndarray,
-    touched: np.ndarray,
-    since: np.ndarray,
-) -> None:
+def _write_edges(out: str, uid: np.ndarray, found: Forest, touch: _Touch, kind: np.ndarray) -> None:
     linked = np.flatnonzero(found.parent != ROOT)
     if not len(linked):
         return
@@ -184,10 +197,10 @@ def _write_edges(
         parent_uid=uid[found.parent[linked]],
         root_uid=uid[found.root[linked]],
         level=found.level[linked],
-        touch_kind=named(KINDS, touch_kind[linked]),
+        touch_kind=named(KINDS, touch.kind[linked]),
         fission_kind=named(FISSION_KINDS, kind[linked]),
-        touched_at=to_arrow(touched[linked], None, stamp),
-        joined_at=to_arrow(since[linked], None, stamp),
+        touched_at=to_arrow(touch.at[linked], None, stamp),
+        joined_at=to_arrow(touch.joined_at[linked], None, stamp),
     )
 
 

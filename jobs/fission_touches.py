@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from features.facts import LEARNED
+from features.facts import LEARNED, VALIDITY
 from features.fission.growth import active_within
 from features.fission.settings import FissionSettings
 from features.fission.touches import NEVER, NOBODY, distinct_pairs, first_rows, first_touches
+from features.fission.uids import elders
+from features.instants import day_number
 from features.kernel.arrays import from_arrow
+from features.kernel.rows import DTYPES, USERS_PER_BUCKET, kernel_values
 from features.kernel.rows import NEVER as NO_DAY
-from features.kernel.rows import USERS_PER_BUCKET
+from features.kernel.selection import last_days, not_void
 from jobs.array_files import load, save
 from schemas.behaviours import BEHAVIOURS as B
 
@@ -45,23 +48,7 @@ _OWN = [
     for name, code in B.items()
     if not name.startswith("brought_") and name not in ("share_opened", "refund_of_order")
 ]
-_TYPES: dict[str, type] = {
-    "uid": np.int64,
-    "occurred_at": np.int64,
-    "day": np.int32,
-    "behaviour_code": np.uint8,
-    "sku_code": np.int32,
-    "order_key": np.int64,
-    "amount_minor": np.int64,
-    "peer_uid": np.int64,
-    "valid_from_day": np.int32,
-    "void_day": np.int32,
-    "void_known_day": np.int32,
-    "flagged_day": np.int32,
-    "known_day": np.int32,
-}
-_MAY_BE_ABSENT = ("void_day", "void_known_day", "flagged_day")
-_VALIDITY = ("valid_from_day", "flagged_day", *LEARNED)
+_COLUMNS = ("uid", "occurred_at", "day", "behaviour_code", "sku_code", "order_key", "amount_minor", "peer_uid")
 
 Rows = dict[str, np.ndarray]
 
@@ -73,13 +60,14 @@ def touches_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     inviter_uid), ``retired`` (folder), ``as_of`` and ``until`` (the day and its last microsecond), ``known_at_day``,
     ``settings``, ``out``.
     """
-    as_of = _day(item["as_of"])
+    as_of = day_number(dt.date.fromisoformat(item["as_of"]))
     settings = FissionSettings.model_validate(item["settings"])
     retired, elder = load(item["retired"], "retired", "elder")
-    reading = _Reading(item["bucket"] * USERS_PER_BUCKET, as_of, settings.cohort_days + ROLLING_DAYS - 1)
-    known_at = None if item["known_at_day"] is None else _day(item["known_at_day"])
-    for path in sorted(item["files"]):
-        reading.add(path, known_at, retired)
+    known_at = None if item["known_at_day"] is None else day_number(dt.date.fromisoformat(item["known_at_day"]))
+    days = settings.cohort_days + ROLLING_DAYS - 1
+    reading = _Reading(item["bucket"] * USERS_PER_BUCKET, as_of, known_at, days)
+    for path in item["files"]:
+        reading.add(path, retired)
     rows = reading.rows()
     rows["peer_uid"] = elders(rows["peer_uid"], np.asarray(retired), np.asarray(elder))
     member = _members(item["members"], reading.base, item["until"])
@@ -87,7 +75,7 @@ def touches_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     counts = _write_touches(item["out"], rows, reading.base, joined, member, settings)
     foreign = np.flatnonzero((rows["peer_uid"] >= 0) & (rows["peer_uid"] != rows["place"] + reading.base))
     _write_money(item["out"], rows, as_of, settings)
-    _write_sharing(item["out"], rows, foreign, as_of)
+    _write_sharing(item["out"], rows, foreign)
     active = reading.seen.sum(axis=1)[ROLLING_DAYS - 1 :]
     save(
         item["out"],
@@ -103,14 +91,6 @@ def touches_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
         "first_day": None if first == NO_DAY else int(first),
         **counts,
     }
-
-
-def elders(uid: np.ndarray, retired: np.ndarray, elder: np.ndarray) -> np.ndarray:
-    """The uids with retired ones replaced by who has their ids now (``retired`` is sorted)."""
-    if not len(retired):
-        return uid
-    place = np.minimum(np.searchsorted(retired, uid), len(retired) - 1)
-    return np.where(retired[place] == uid, elder[place], uid)
 
 
 def joined_at(rows: Mapping[str, np.ndarray], registered: np.ndarray) -> np.ndarray:
@@ -137,8 +117,8 @@ def _earliest(rows: Mapping[str, np.ndarray], mask: np.ndarray) -> np.ndarray:
 class _Reading:
     """The rows of a bucket that count on the day, file by file; active users by day; each product's first day."""
 
-    def __init__(self, base: int, as_of: int, days: int):
-        self.base, self.as_of = base, as_of
+    def __init__(self, base: int, as_of: int, known_at: int | None, days: int):
+        self.base, self.as_of, self.known_at = base, as_of, known_at
         self.first_seen_day = as_of - days + 1
         self.seen = np.zeros((days, USERS_PER_BUCKET), np.bool_)
         self.sku_first_day = np.full(1, NO_DAY, np.int32)
@@ -149,24 +129,19 @@ class _Reading:
         self._own = np.zeros(256, np.bool_)
         self._own[_OWN] = True
 
-    def add(self, path: str, known_at: int | None, retired: np.ndarray) -> None:
-        names = [n for n in _TYPES if n not in LEARNED or known_at is not None]
+    def add(self, path: str, retired: np.ndarray) -> None:
+        names = [*_COLUMNS, *VALIDITY, *(LEARNED if self.known_at is not None else ())]
         for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-            rows = {
-                n: from_arrow(batch.column(n), np.dtype(_TYPES[n]), NO_DAY if n in _MAY_BE_ABSENT else None, n)
-                for n in names
-            }
-            counts = (rows["day"] <= self.as_of) & (rows["valid_from_day"] <= self.as_of)
-            counts &= rows["flagged_day"] > self.as_of
-            if known_at is not None:
-                counts &= rows["known_day"] <= known_at
-                learned_later = (rows["void_known_day"] > known_at) & (rows["void_known_day"] < NO_DAY)
-                rows["void_day"] = np.where(learned_later, NO_DAY, rows["void_day"])
+            rows = {n: kernel_values(batch.column(n), n) for n in names}
+            counts = rows["flagged_day"] > self.as_of
+            for name, day in last_days(self.as_of, self.known_at).items():
+                counts &= rows[name] <= day
             if len(retired):
                 counts &= ~np.isin(rows["uid"], retired)
             self._note(rows, np.flatnonzero(counts & self._own[rows["behaviour_code"]]))
+            rows["valid"] = not_void(rows["void_day"], rows.get("void_known_day"), self.as_of, self.known_at)
             wanted = np.flatnonzero(counts & self._kept[rows["behaviour_code"]])
-            self._parts.append({n: v[wanted] for n, v in rows.items() if n not in _VALIDITY})
+            self._parts.append({n: rows[n][wanted] for n in (*_COLUMNS, "valid")})
 
     def _note(self, rows: Rows, own: np.ndarray) -> None:
         """Users seen, and products seen for the first time, in rows of what users did themselves."""
@@ -183,8 +158,8 @@ class _Reading:
         self.first_day = min(self.first_day, int(day.min()))
 
     def rows(self) -> Rows:
-        names = [n for n in _TYPES if n not in _VALIDITY]
-        found = {n: np.concatenate([np.empty(0, _TYPES[n]), *(p[n] for p in self._parts)]) for n in names}
+        types = {**{n: DTYPES[n] for n in _COLUMNS}, "valid": np.bool_}
+        found = {n: np.concatenate([np.empty(0, kind), *(p[n] for p in self._parts)]) for n, kind in types.items()}
         self._parts = []
         found["place"] = (found.pop("uid") - self.base).astype(np.int32)
         return found
@@ -267,9 +242,8 @@ def _joined_a_group(rows: Rows, parent: np.ndarray, touched: np.ndarray, joined:
 
 def _write_money(out: str, rows: Rows, as_of: int, settings: FissionSettings) -> None:
     """Who ever bought, when last, for how much; and what each order of the window was worth, net of refunds."""
-    valid = rows["void_day"] > as_of
-    pays = np.flatnonzero(valid & (rows["behaviour_code"] == B["pay"]))
-    back = np.flatnonzero(valid & (rows["behaviour_code"] == B["refund_of_order"]))
+    pays = np.flatnonzero(rows["valid"] & (rows["behaviour_code"] == B["pay"]))
+    back = np.flatnonzero(rows["valid"] & (rows["behaviour_code"] == B["refund_of_order"]))
     last = np.full(USERS_PER_BUCKET, -NO_DAY, np.int32)
     np.maximum.at(last, rows["place"][pays], rows["day"][pays])
     buyer = np.flatnonzero(last > -NO_DAY)
@@ -285,12 +259,12 @@ def _write_money(out: str, rows: Rows, as_of: int, settings: FissionSettings) ->
     save(out, buyer=buyer, buyer_net=net[buyer], buyer_last_day=last[buyer], order_key=key, order_net=worth)
 
 
-def _write_sharing(out: str, rows: Rows, foreign: np.ndarray, as_of: int) -> None:
+def _write_sharing(out: str, rows: Rows, foreign: np.ndarray) -> None:
     """Shares, what others opened of them, and valid orders that they brought; ``foreign`` rows name another person."""
     code = rows["behaviour_code"]
     share = np.flatnonzero(code == B["share"])
     opened = foreign[code[foreign] == B["share_opened"]]
-    sold = foreign[(code[foreign] == B["brought_order"]) & (rows["void_day"][foreign] > as_of)]
+    sold = foreign[(code[foreign] == B["brought_order"]) & rows["valid"][foreign]]
     columns = {
         "place": "place",
         "at": "occurred_at",
@@ -301,7 +275,3 @@ def _write_sharing(out: str, rows: Rows, foreign: np.ndarray, as_of: int) -> Non
     }
     for name, found in (("share", share), ("opened", opened), ("sold", sold)):
         save(out, **{f"{name}_{short}": rows[column][found] for short, column in columns.items()})
-
-
-def _day(text: str) -> int:
-    return (dt.date.fromisoformat(text) - dt.date(1970, 1, 1)).days

@@ -23,12 +23,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.cross_purchase import CrossPurchaseSettings, Rules, most_bought, rules
-from features.instants import business_day_of
+from features.instants import iso_day_of
 from features.kernel import Products
 from features.promotion import Cells, PromotionSettings, cells_together
 from jobs import offers_tasks as tasks
 from jobs.products import products_as_of
 from jobs.snapshots import day_of
+from lake.lake import by_bucket
 from lake.publish import Audit
 
 if TYPE_CHECKING:
@@ -114,10 +115,9 @@ class Orders:
 
     @cached_property
     def shared(self) -> dict[str, Any]:
-        known_at = None if self.known_at is None else business_day_of(self.known_at, self.project.zone)
         return {
             "as_of": self.as_of.isoformat(),
-            "known_at_day": known_at.isoformat() if known_at else None,
+            "known_at_day": iso_day_of(self.known_at, self.project.zone),
             "promotion_days": self.promotion.window,
             "basket_days": self.cross.window,
             "products": str(self.products),
@@ -126,18 +126,12 @@ class Orders:
     @cached_property
     def parts(self) -> list[dict[str, Any]]:
         """What ``parts_of_bucket`` says of every bucket that has orders."""
-        activity, users = (self._by_bucket(t) for t in ("activity.activity", "identity.users"))
+        activity, users = (by_bucket(self.project.lake.files(t)) for t in ("activity.activity", "identity.users"))
         items = [
-            {**self.shared, "bucket": b, "activity": files, "users": users.get(b, [])} for b, files in activity.items()
+            {**self.shared, "bucket": b, "files": files, "users": users.get(b, []), "out": f"{self.folder}/bucket-{b}"}
+            for b, files in activity.items()
         ]
-        items = [{**item, "out": str(self.folder / f"bucket-{item['bucket']}")} for item in items]
         return [found for found in self.map("parts_of_bucket", items) if found["rows"]]
-
-    def _by_bucket(self, table: str) -> dict[int, list[str]]:
-        found: dict[int, list[str]] = {}
-        for f in self.project.lake.files(table):
-            found.setdefault(int(f.partition["bucket"]), []).append(f.path)
-        return {b: sorted(files) for b, files in sorted(found.items())}
 
     @cached_property
     def category_baskets(self) -> np.ndarray:

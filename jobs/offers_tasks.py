@@ -8,37 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import date, timedelta
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from features.cross_purchase import Rules, baskets, next_items, pair_counts
+from features.instants import day_number
 from features.kernel import Products
 from features.kernel.arrays import from_arrow, to_arrow
 from features.promotion import Cells, Ints, Parts, Terms, cells, order_parts, terms
+from jobs.paid_rows import paid_rows
 from lake.lake import partition_path
-from schemas.arrow import ARROW, arrow_schema, file_schema
-from schemas.behaviours import BEHAVIOURS
+from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
 
 TABLE = "profile.offers"
-LINE_COLUMNS = ("uid", "day", "order_key", "sku_code", "on_promotion", "list_amount_minor", "amount_minor")
+LINE_COLUMNS = ("order_key", "sku_code", "on_promotion", "list_amount_minor", "amount_minor")
 
 
 def parts_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     """Write the bucket's order parts, its totals by category and day, and its baskets by category.
 
-    ``item``: ``activity`` and ``users`` (files), ``as_of``, ``known_at_day`` or null, ``promotion_days`` and
-    ``basket_days`` (windows), ``products`` (file of ``jobs/products.py``), ``out`` (folder).
+    ``item``: what ``jobs/paid_rows.py`` reads, ``promotion_days`` and ``basket_days`` (windows), ``products`` (file of
+    ``jobs/products.py``), ``out`` (folder).
     """
     as_of = date.fromisoformat(item["as_of"])
-    parts = _order_parts(item, as_of)
+    parts = _order_parts(item)
     out = Path(item["out"])
     out.mkdir(parents=True, exist_ok=True)
     in_window = parts.where(parts.day >= _first_day(as_of, item["promotion_days"]))
@@ -91,58 +91,22 @@ def offers_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     return {"users": len(users)}
 
 
-def _order_parts(item: Mapping[str, Any], as_of: date) -> Parts:
-    days = max(item["promotion_days"], item["basket_days"])
-    known_at_day = date.fromisoformat(item["known_at_day"]) if item["known_at_day"] else None
-    counts = _counts_as_of(as_of, days, known_at_day, _retired(item["users"]))
-    schema = pa.schema([arrow_schema(contract("activity.activity")).field(n) for n in LINE_COLUMNS])
-    files = [pads.dataset(p).to_table(columns=list(LINE_COLUMNS), filter=counts).cast(schema) for p in item["activity"]]
-    lines = pa.concat_tables([schema.empty_table(), *files])
-    values = {name: _numbers(lines[name], name) for name in LINE_COLUMNS if name != "on_promotion"}
+def _order_parts(item: Mapping[str, Any]) -> Parts:
+    lines = paid_rows(item, LINE_COLUMNS, max(item["promotion_days"], item["basket_days"]))
     return order_parts(
-        values["uid"],
-        values["day"],
-        values["order_key"],
-        _categories(item["products"]).of("category", values["sku_code"]).astype(np.int64),
-        from_arrow(lines["on_promotion"], np.dtype(np.bool_), None, "on_promotion"),
-        values["list_amount_minor"],
-        values["amount_minor"],
+        lines.user + np.int64(lines.scope.rows.base),
+        lines.column("day"),
+        lines.column("order_key"),
+        _categories(item["products"]).of("category", lines.column("sku_code")),
+        lines.column("on_promotion"),
+        lines.column("list_amount_minor"),
+        lines.column("amount_minor"),
     )
-
-
-def _counts_as_of(as_of: date, days: int, known_at_day: date | None, retired: Sequence[int]) -> pads.Expression:
-    """Rows of valid orders as of the day (definitions.md section 0); those of retired uids stand under the elder too."""
-
-    def day(value: date) -> pa.Scalar:
-        return pa.scalar(value, ARROW["date"])
-
-    counts = pads.field("behaviour_code") == BEHAVIOURS["pay"]
-    counts &= (pads.field("day") > day(as_of - timedelta(days=days))) & (pads.field("day") <= day(as_of))
-    counts &= pads.field("valid_from_day") <= day(as_of)
-    valid, clean = (
-        pads.field(name).is_null() | (pads.field(name) > day(as_of)) for name in ("void_day", "flagged_day")
-    )
-    if known_at_day is not None:
-        counts &= pads.field("known_day") <= day(known_at_day)
-        valid |= pads.field("void_known_day") > day(known_at_day)
-    counts &= valid & clean
-    return counts & ~pads.field("uid").isin(retired) if retired else counts
-
-
-def _retired(files: Sequence[str]) -> list[int]:
-    gone = pads.field("retired_day").is_valid()
-    return [u for f in files for u in pads.dataset(f).to_table(columns=["uid"], filter=gone)["uid"].to_pylist()]
-
-
-def _numbers(column: pa.ChunkedArray, name: str) -> Ints:
-    if pa.types.is_date32(column.type):
-        return from_arrow(column, np.dtype(np.int32), None, name).astype(np.int64)
-    return from_arrow(column.cast(pa.int64()), np.dtype(np.int64), None, name)
 
 
 def _first_day(as_of: date, days: int) -> int:
     """Number since 1970 of the first of the ``days`` that end on ``as_of``."""
-    return (as_of - date(1970, 1, 1)).days - days + 1
+    return day_number(as_of) - days + 1
 
 
 def _baskets(parts: Parts, as_of: date, days: int) -> tuple[Ints, Ints]:

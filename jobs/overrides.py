@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from features.kernel.rows import USERS_PER_BUCKET
 from features.overrides import stated
 from features.sql_parts import text_literal
-from lake.lake import partition_path
+from lake.lake import by_bucket, partition_path
 from schemas.arrow import arrow_schema, file_schema
 from schemas.configuration import nearest
 from schemas.contracts import contract
@@ -246,10 +246,7 @@ def _sql(
         con.register(
             "declaring", pa.Table.from_pylist(pairs, pa.schema([("attribute", pa.string()), ("tag", pa.string())]))
         )
-        users: dict[int, list[str]] = {}
-        for f in run.lake.files("identity.users"):
-            users.setdefault(f.partition["bucket"], []).append(f.path)
-        find_named(con, users, buckets)
+        find_named(con, by_bucket(run.lake.files("identity.users")), buckets)
         con.execute(SAID)
         yield con
 

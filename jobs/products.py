@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from lake.lake import Lake
-from schemas.contracts import contract
+from schemas.contracts import NEWEST_FIRST, contract
 
 CODES = "activity.codes"
 PRODUCTS = "silver.products"
@@ -47,9 +47,7 @@ def products_as_of(
                 SELECT * FROM products
                 WHERE COALESCE(source_time, _ingested_at) < $before
                     {"" if known_at is None else "AND _ingested_at <= $known_at"}
-                QUALIFY row_number() OVER (
-                    PARTITION BY {key} ORDER BY source_time DESC NULLS LAST, _ingested_at DESC, _file DESC, _row DESC
-                ) = 1
+                QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY {NEWEST_FIRST}) = 1
             ) p ON p.{key} = c.code_value
             WHERE c.code_kind = 'sku' ORDER BY c.code
             """,

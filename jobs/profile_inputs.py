@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.catalogue import user_tables
-from features.instants import business_day_of
+from features.instants import business_day_of, iso_day_of
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.products import products_as_of
 from jobs.profile_frozen import Numbers
-from lake.lake import Lake
+from lake.lake import Lake, by_bucket
 
 if TYPE_CHECKING:
     from jobs.profile import ProfileRun
@@ -53,21 +53,19 @@ def facts_of(run: ProfileRun, buckets: Mapping[int, list[str]], numbers: Numbers
     facts = run.catalogue.kernel_facts
     if not facts or not buckets:
         return {}
-    activity: dict[int, list[str]] = {}
-    for f in run.lake.files("activity.activity"):
-        activity.setdefault(f.partition["bucket"], []).append(f.path)
+    activity = by_bucket(run.lake.files("activity.activity"))
     sizes = _bucket_sizes(run.lake)
     shared = {
         "facts": [f.resolved(numbers).model_dump(mode="json", by_alias=True, exclude_none=True) for f in facts],
         "as_of": run.as_of.isoformat(),
         "zone": run.lake.zone,
-        "known_at_day": None if run.known_at is None else business_day_of(run.known_at, run.lake.zone).isoformat(),
+        "known_at_day": iso_day_of(run.known_at, run.lake.zone),
         "products": str(_products(run)),
         "codes": [f.path for f in run.lake.files("activity.codes")],
     }
     items = []
     for bucket in buckets:
-        item = {**shared, "bucket": bucket, "files": sorted(activity.get(bucket, []))}
+        item = {**shared, "bucket": bucket, "files": activity.get(bucket, [])}
         item["out"] = str(run.scratch / "facts" / f"bucket-{bucket}.arrow")
         if bucket in sizes:
             item["users"] = sizes[bucket]
@@ -153,12 +151,7 @@ def items_of(
 
 def _described(run: ProfileRun) -> dict[str, dict[int, list[str]]]:
     """Files of the day's slice of every table that describes users, by table and bucket; none where there is none."""
-    found: dict[str, dict[int, list[str]]] = {}
-    for table in user_tables():
-        by_bucket = found.setdefault(table, {})
-        for f in run.lake.files(table, where={"as_of": run.as_of}):
-            by_bucket.setdefault(f.partition["bucket"], []).append(f.path)
-    return found
+    return {table: by_bucket(run.lake.files(table, where={"as_of": run.as_of})) for table in user_tables()}
 
 
 def log_between(lake: Lake, before: dt.date | None, day: dt.date) -> list[list[str]]:

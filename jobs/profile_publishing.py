@@ -19,7 +19,7 @@ from jobs.profile_frozen import BREAKS, MODELS, Cards, spec_hash
 from jobs.profile_inputs import CHANGES, log_between, log_of
 from jobs.profile_quality import DISTRIBUTION, FAR_DAYS, QUALITY, Held, Past, Spread, later_quality
 from jobs.profile_tasks import COMPRESSION
-from lake.lake import Lake, partition_path
+from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import publish
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
@@ -120,9 +120,7 @@ def _rows(lake: Lake, table: str, day: dt.date) -> list[dict[str, Any]]:
 
 def _pairs(run: ProfileRun, snapshots: Snapshots, day: dt.date) -> list[dict[str, Any]]:
     """A later snapshot and the one just made, by bucket."""
-    mine: dict[int, list[str]] = {}
-    for f in run.lake.staged(PROFILE, run.staged[PROFILE]):
-        mine.setdefault(f.partition["bucket"], []).append(f.path)
+    mine = by_bucket(run.lake.staged(PROFILE, run.staged[PROFILE]))
     return [
         {"bucket": b, "current": snapshots[day].get(b, []), "previous": mine.get(b, [])}
         for b in sorted({*snapshots[day], *mine})

@@ -24,17 +24,16 @@ from jobs.project import Project
 from jobs.user_history import Override, Stay, Story, Tree, story
 from lake.lake import Lake
 from lake.releases import Release, release
-from schemas.contracts import contract
+from schemas.contracts import NEWEST_FIRST, contract
 from schemas.errors import NotThereError
 from schemas.money import money_text
 
 IDENTIFIERS = "identity.identifiers"
 USERS = "identity.users"
 MEMBERS = "silver.members"
-LATEST_MEMBERS = """
+LATEST_MEMBERS = f"""
 select m.* from members m where list_contains(?, member_id)
-qualify row_number() over (
-    partition by member_id order by source_time desc nulls last, _ingested_at desc, _file desc, _row desc) = 1
+qualify row_number() over (partition by member_id order by {NEWEST_FIRST}) = 1
 order by member_id
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,14 @@ class DataFile:
 def partition_path(values: Mapping[str, Any]) -> str:
     """``as_of=2026-03-01/bucket=0``: how a data file's folder says its partition."""
     return "/".join(f"{k}={quote(str(v), safe='-_.')}" for k, v in values.items())
+
+
+def by_bucket(files: Iterable[DataFile]) -> dict[int, list[str]]:
+    """Paths of the files of a table that is partitioned by bucket, in order of bucket and path."""
+    found: dict[int, list[str]] = {}
+    for f in sorted(files, key=lambda f: (f.partition["bucket"], f.path)):
+        found.setdefault(f.partition["bucket"], []).append(f.path)
+    return found
 
 
 class Lake:

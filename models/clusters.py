@@ -7,9 +7,9 @@ is the lowest in what the inputs begin with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,41 +104,21 @@ def fit(
     the card carries the warning with which it may be published. The same values, order and seed give the same card.
     ValueError if there are fewer distinct rows than clusters asked for.
     """
-    from sklearn.metrics import adjusted_rand_score, silhouette_score
-    from threadpoolctl import threadpool_limits
-
     logged = np.log1p(np.maximum(values, 0.0))
-    mean = logged.mean(axis=0)
-    spread = logged.std(axis=0)
+    mean, spread = logged.mean(axis=0), logged.std(axis=0)
     scale = np.where(spread > 0, spread, 1.0)
     points = (logged - mean) / scale
     distinct = len(np.unique(points, axis=0))
     least, most = k_range[0], min(k_range[1], distinct - 1)
     if most < least:
         raise ValueError(f"{distinct} distinct rows cannot be cut into {k_range[0]} clusters")
-    rng = np.random.default_rng(seed)
-    shown = rng.permutation(len(points))[:SILHOUETTE_ROWS]
-    samples = [rng.integers(0, len(points), len(points)) for _ in range(bootstraps)]
-    silhouette: dict[int, float] = {}
-    stability: dict[int, float] = {}
-    centres: dict[int, Floats] = {}
-    with threadpool_limits(1):  # several threads add in another order, and another card would come out
-        for k in range(least, most + 1):
-            centres[k] = _centres(points, k, seed, restarts=5)
-            labels = _nearest(points, centres[k])
-            several = len(np.unique(labels[shown])) > 1
-            silhouette[k] = float(silhouette_score(points[shown], labels[shown])) if several else -1.0
-            agreement = [
-                adjusted_rand_score(labels, _nearest(points, _centres(points[s], k, seed + i, restarts=1)))
-                for i, s in enumerate(samples, start=1)
-            ]
-            stability[k] = float(np.mean(agreement))
-    steady = [k for k in centres if stability[k] >= UNSTABLE]
-    k = max(steady, key=lambda c: (silhouette[c], -c)) if steady else max(stability, key=lambda c: (stability[c], -c))
-    ordered = centres[k][np.lexsort(centres[k].T[::-1])]
+    tried = _tried(points, range(least, most + 1), bootstraps, seed)
+    k = _best(tried)
+    found = tried[k].centres
+    ordered = found[np.lexsort(found.T[::-1])]
     labels = _nearest(points, ordered)
-    verdict = verdict_of(stability[k])
-    warning = f"stability {stability[k]:.2f} is below {UNSTABLE:.2f}: another sample would give other clusters"
+    verdict = verdict_of(tried[k].stability)
+    warning = f"stability {tried[k].stability:.2f} is below {UNSTABLE:.2f}: another sample would give other clusters"
     return ClusterCard(
         kind="kmeans",
         version=version,
@@ -151,11 +131,49 @@ def fit(
         centres=tuple(tuple(map(float, c)) for c in ordered),
         medians=tuple(tuple(map(float, np.median(values[labels == i], axis=0))) for i in range(k)),
         sizes=tuple(int((labels == i).sum()) for i in range(k)),
-        silhouette={str(c): round(s, 6) for c, s in silhouette.items()},
-        stability={str(c): round(s, 6) for c, s in stability.items()},
+        silhouette={str(c): round(t.silhouette, 6) for c, t in tried.items()},
+        stability={str(c): round(t.stability, 6) for c, t in tried.items()},
         verdict=verdict,
         warning=warning if verdict == "unstable" else None,
     )
+
+
+class _Tried(NamedTuple):
+    """A clustering with one k, and how good it is."""
+
+    centres: Floats
+    silhouette: float
+    stability: float
+
+
+def _tried(points: Floats, ks: Sequence[int], bootstraps: int, seed: int) -> dict[int, _Tried]:
+    from sklearn.metrics import adjusted_rand_score, silhouette_score
+    from threadpoolctl import threadpool_limits
+
+    rng = np.random.default_rng(seed)
+    shown = rng.permutation(len(points))[:SILHOUETTE_ROWS]
+    samples = [rng.integers(0, len(points), len(points)) for _ in range(bootstraps)]
+    found = {}
+    with threadpool_limits(1):  # several threads add in another order, and another card would come out
+        for k in ks:
+            centres = _centres(points, k, seed, restarts=5)
+            labels = _nearest(points, centres)
+            several = len(np.unique(labels[shown])) > 1
+            silhouette = float(silhouette_score(points[shown], labels[shown])) if several else -1.0
+            agreement = [
+                adjusted_rand_score(labels, _nearest(points, _centres(points[s], k, seed + i, restarts=1)))
+                for i, s in enumerate(samples, start=1)
+            ]
+            found[k] = _Tried(centres, silhouette, float(np.mean(agreement)))
+    return found
+
+
+def _best(tried: Mapping[int, _Tried]) -> int:
+    """The stable k of greatest silhouette; where none is stable, the most stable one. The lower of two equals."""
+    steady = [k for k, t in tried.items() if t.stability >= UNSTABLE]
+    if steady:
+        return max(steady, key=lambda k: (tried[k].silhouette, -k))
+    return max(tried, key=lambda k: (tried[k].stability, -k))
 
 
 def _centres(points: Floats, k: int, seed: int, restarts: int) -> Floats:

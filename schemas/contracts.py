@@ -30,6 +30,8 @@ FEEDS = (
     "manual_tags",
 )
 SILVER_LINEAGE = ("source_time", "event_month", "row_hash", "_batch_id", "_file", "_row", "_ingested_at")
+NEWEST_FIRST = "source_time desc nulls last, _ingested_at desc, _file desc, _row desc"
+"""Order of a silver row's versions in SQL, the one that counts first; features/versions.py says it to Spark."""
 
 Type = Literal["string", "int32", "int64", "float64", "bool", "date", "timestamp"]
 Level = Literal["fail", "warn"]

@@ -110,9 +110,7 @@ def _openers(
     return np.where(rng.random(len(sharer)) < 0.01, sharer, opener)
 
 
-def _cycles(
-    rng: np.random.Generator, season: Season, people: People, used: Ints
-) -> tuple[Ints, Ints, Ints, Ints] | None:
+def _cycles(rng: np.random.Generator, season: Season, people: People, used: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """Pairs who open each other's share before either registers: (sharer, shared, opener, opened), two rows a pair."""
     free = people.registered - season.start
     single = np.flatnonzero(
@@ -121,8 +119,6 @@ def _cycles(
     )  # fmt: skip
     single = np.setdiff1d(single, used)
     pairs = min(len(single) // 2, max(1, people.n // 2000))
-    if not pairs:
-        return None
     chosen = rng.permutation(single)[: 2 * pairs]
     chosen = chosen[np.argsort(people.registered[chosen], kind="stable")]
     a, b = chosen[0::2], chosen[1::2]
@@ -139,74 +135,35 @@ def _cycles(
 def make_sharing(seed: int, season: Season, people: People, products: Products, phases: Phases) -> Sharing:
     rng = stream(seed, "sharing")
     child, parent, shared = _invitations(rng, season, people)
-    inviter = np.full(people.n, -1, np.int64)
-    inviter[child] = parent
+    inviter = _by_person(people, child, parent, -1)
     community = _communities(rng, people, inviter)
-
     # invitations of one person on one day are one card
-    card, which = np.unique(parent * (1 << 14) + season.day_of(shared), return_inverse=True)
+    card, card_of_child = np.unique(parent * (1 << 14) + season.day_of(shared), return_inverse=True)
     card_wall = np.full(len(card), NEVER, np.int64)
-    np.minimum.at(card_wall, which, shared)
-    at = people.registered[child]
-    child_opened = shared + 1000 + ((at - shared - 60_000) * rng.random(len(child))).astype(np.int64)
+    np.minimum.at(card_wall, card_of_child, shared)
+    until_then = people.registered[child] - shared - 60_000
+    child_opened = shared + 1000 + (until_then * rng.random(len(child))).astype(np.int64)
 
     sharer, wall = _further_shares(rng, season, people, phases)
-    cycle = _cycles(rng, season, people, parent)
-    parts_person, parts_wall = [card // (1 << 14), sharer], [card_wall, wall]
-    if cycle is not None:
-        parts_person.append(cycle[0])
-        parts_wall.append(cycle[1])
-    share_person, share_wall = np.concatenate(parts_person), np.concatenate(parts_wall)
+    cycle_sharer, cycle_shared, cycle_opener, cycle_opened = _cycles(rng, season, people, parent)
+    share_person = np.concatenate([card // (1 << 14), sharer, cycle_sharer])
+    share_wall = np.concatenate([card_wall, wall, cycle_shared])
     order = np.argsort(share_wall, kind="stable")
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     share_person, share_wall = share_person[order], share_wall[order]
-    role = people.role[share_person]
-    product = choose(
-        rng, products, people.favourite[share_person], people.brand[share_person], share_wall,
-        own=OWN_CATEGORY[role],
-    )  # fmt: skip
-    fresh, there = latest_launches(rng, products, share_wall)
-    product = np.where((role == MAVEN) & there & (rng.random(len(role)) < 0.6), fresh, product)
+    product = _shared_products(rng, people, products, share_person, share_wall)
 
-    # further opens of every card
-    per_card = OPENS_A_SHARE[role] * np.where(people.distributor_level[share_person] > 0, 1.2, 1.0)
-    count = rng.poisson(per_card)
-    card_of_open = np.repeat(np.arange(len(count)), count)
-    opener = _openers(rng, people, community, share_person[card_of_open], OUTSIDE_THE_COMMUNITY[role[card_of_open]])
-    opened = share_wall[card_of_open] + 5000 + (rng.exponential(6.0, len(opener)) * 3_600_000).astype(np.int64)
-    invite_opened = np.full(people.n, NEVER, np.int64)
-    invite_opened[child] = child_opened
-    # who registers without an invitation opened nothing before; who was invited opened the inviter's card first
-    unregistered = (people.registered[opener] > opened) & people.is_member[opener]
-    keep = (opened < season.end) & ~people.brushes[opener]
-    keep &= ~unregistered | ((inviter[opener] >= 0) & (opened > invite_opened[opener] + 1000))
-    open_share = [rank[which], card_of_open[keep]]
-    open_person = [child, opener[keep]]
-    open_wall = [child_opened, opened[keep]]
-    cycle_people = np.zeros(0, np.int64)
-    if cycle is not None:
-        open_share.append(rank[len(card) + len(sharer) :])
-        open_person.append(cycle[2])
-        open_wall.append(cycle[3])
-        cycle_people = cycle[2]
-    opens = np.concatenate(open_share)
-    who, when = np.concatenate(open_person), np.concatenate(open_wall)
-    invites = np.zeros(len(opens), bool)
-    invites[: len(child)] = True
+    invite_opened = _by_person(people, child, child_opened, NEVER)
+    share, opener, opened = _further_opens(
+        rng, season, people, share_person, share_wall, community, inviter, invite_opened
+    )
+    opens = np.concatenate([rank[card_of_child], share, rank[len(card) + len(sharer) :]])
+    who = np.concatenate([child, opener, cycle_opener])
+    when = np.concatenate([child_opened, opened, cycle_opened])
     order = np.argsort(when, kind="stable")
-    opens, who, when, invites = opens[order], who[order], when[order], invites[order]
-
-    buys_by = CONVERSION[people.role[share_person[opens]]]
-    registered = people.registered[who] <= when
-    awake = ~np.isin(phases.state_on(who, season.day_of(when)), (DORMANT, CHURNED))
-    foreign = share_person[opens] != who
-    can = registered & awake & foreign & people.will_buy[who]
-    buys = can & (rng.random(len(opens)) < buys_by)
-    joins = foreign & registered & (rng.random(len(opens)) < np.where(buys, 0.5, 0.08))
-
-    invite_share = np.full(people.n, -1, np.int64)
-    invite_share[child] = rank[which]
+    opens, who, when = opens[order], who[order], when[order]
+    buys, joins = _outcomes(rng, season, people, phases, share_person[opens], who, when)
     return Sharing(
         share_person=share_person,
         share_wall=share_wall,
@@ -215,15 +172,66 @@ def make_sharing(seed: int, season: Season, people: People, products: Products, 
         open_share=opens,
         open_person=who,
         open_wall=when,
-        open_invites=invites,
+        open_invites=order < len(child),
         open_joins=joins,
         open_buys=buys,
         inviter=inviter,
-        invite_share=invite_share,
+        invite_share=_by_person(people, child, rank[card_of_child], -1),
         invite_opened=invite_opened,
         community=community,
-        cycle_people=cycle_people,
+        cycle_people=cycle_opener,
     )
+
+
+def _by_person(people: People, who: Ints, values: Ints, others: int) -> Ints:
+    found = np.full(people.n, others, np.int64)
+    found[who] = values
+    return found
+
+
+def _shared_products(rng: np.random.Generator, people: People, products: Products, sharer: Ints, wall: Ints) -> Ints:
+    """What each share shows: of the sharer's own category more or less often by role; mavens show what is new."""
+    role = people.role[sharer]
+    product = choose(rng, products, people.favourite[sharer], people.brand[sharer], wall, own=OWN_CATEGORY[role])
+    fresh, there = latest_launches(rng, products, wall)
+    return np.where((role == MAVEN) & there & (rng.random(len(role)) < 0.6), fresh, product)
+
+
+def _further_opens(
+    rng: np.random.Generator,
+    season: Season,
+    people: People,
+    sharer: Ints,
+    wall: Ints,
+    community: Ints,
+    inviter: Ints,
+    invite_opened: Ints,
+) -> tuple[Ints, Ints, Ints]:
+    """(share, opener, wall) of opens beyond those that invited the opener.
+
+    Who registers without an invitation opened nothing before; who was invited opened the inviter's card first.
+    """
+    role = people.role[sharer]
+    count = rng.poisson(OPENS_A_SHARE[role] * np.where(people.distributor_level[sharer] > 0, 1.2, 1.0))
+    share = np.repeat(np.arange(len(count)), count)
+    opener = _openers(rng, people, community, sharer[share], OUTSIDE_THE_COMMUNITY[role[share]])
+    opened = wall[share] + 5000 + (rng.exponential(6.0, len(opener)) * 3_600_000).astype(np.int64)
+    unregistered = (people.registered[opener] > opened) & people.is_member[opener]
+    keep = (opened < season.end) & ~people.brushes[opener]
+    keep &= ~unregistered | ((inviter[opener] >= 0) & (opened > invite_opened[opener] + 1000))
+    return share[keep], opener[keep], opened[keep]
+
+
+def _outcomes(
+    rng: np.random.Generator, season: Season, people: People, phases: Phases, sharer: Ints, who: Ints, when: Ints
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(buys, joins a group) per open, by who shared and who opened when."""
+    registered = people.registered[who] <= when
+    awake = ~np.isin(phases.state_on(who, season.day_of(when)), (DORMANT, CHURNED))
+    foreign = sharer != who
+    can = registered & awake & foreign & people.will_buy[who]
+    buys = can & (rng.random(len(who)) < CONVERSION[people.role[sharer]])
+    return buys, foreign & registered & (rng.random(len(who)) < np.where(buys, 0.5, 0.08))
 
 
 def _passed_on(rng: np.random.Generator, sharer: Ints, wall: Ints, opens: Ints, who: Ints, when: Ints) -> Ints:

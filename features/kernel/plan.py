@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from features.facts import Fact
+from features.instants import day_number
 from features.kernel.arrays import to_arrow
 from features.kernel.measures import Measures, Result
 from features.kernel.products import Codes, Products
 from features.kernel.rows import Rows
 from features.kernel.selection import Scope
 
-_EPOCH = date(1970, 1, 1)
 ROWS_AT_ONCE = 1 << 19
 
 
@@ -42,8 +42,8 @@ def compute(
     for part in _parts(rows):
         scope = Scope(
             part,
-            (as_of - _EPOCH).days,
-            None if known_at_day is None else (known_at_day - _EPOCH).days,
+            day_number(as_of),
+            None if known_at_day is None else day_number(known_at_day),
             products or Products.none(),
             codes or {},
             zone,

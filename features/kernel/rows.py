@@ -23,7 +23,8 @@ NEVER = np.iinfo(np.int32).max
 USERS_PER_BUCKET = 100_000
 PIECE = 1 << 18
 
-_DTYPES: dict[str, type] = {
+DTYPES: dict[str, type] = {
+    "uid": np.int64,
     "occurred_at": np.int64,
     "day": np.int32,
     "behaviour_code": np.uint8,
@@ -43,7 +44,12 @@ _DTYPES: dict[str, type] = {
     "flagged_day": np.int32,
     "known_day": np.int32,
 }
-_NULLABLE = ("void_day", "void_known_day", "flagged_day")
+NULLABLE = ("void_day", "void_known_day", "flagged_day")
+
+
+def kernel_values(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
+    """A column of ``activity`` as the kernel holds it."""
+    return from_arrow(column, np.dtype(DTYPES[name]), NEVER if name in NULLABLE else None, name)
 
 
 class Columns(Protocol):
@@ -121,8 +127,8 @@ def merge_files(
             _store(stored, name, file.column(name), start, count)
         start += file.num_rows
     for name in names:
-        if not files and name not in _NULLABLE:
-            stored[name] = np.empty(0, _DTYPES[name])
+        if not files and name not in NULLABLE:
+            stored[name] = np.empty(0, DTYPES[name])
     begin = np.zeros(users + 1, np.int64)
     for part in parts:
         begin[1:][part.present] += part.lengths
@@ -136,7 +142,7 @@ class _Part:
     """The users of one file, how many rows each has, and the file's place among all rows."""
 
     def __init__(self, file: Columns, start: int, base: int, users: int):
-        uid = from_arrow(file.column("uid"), np.dtype(np.int64), None, "uid")
+        uid = kernel_values(file.column("uid"), "uid")
         self.start, self.count = start, len(uid)
         self.order: np.ndarray | None = None
         if (uid[1:] < uid[:-1]).any():
@@ -166,16 +172,16 @@ def _places(parts: list[_Part], at: np.ndarray, begin: np.ndarray) -> np.ndarray
 
 def _store(stored: dict[str, np.ndarray], name: str, column: pa.ChunkedArray, start: int, count: int) -> None:
     """Put one file's column beside the others'; a nullable column gets room with its first value."""
-    dtype, null = np.dtype(_DTYPES[name]), NEVER if name in _NULLABLE else None
-    absent = name in _NULLABLE and column.null_count == len(column)
+    dtype = np.dtype(DTYPES[name])
+    absent = name in NULLABLE and column.null_count == len(column)
     if absent and name not in stored:
         return
     if len(column) == count and not absent:
-        stored[name] = from_arrow(column, dtype, null, name)
+        stored[name] = kernel_values(column, name)
         return
     if name not in stored:
-        stored[name] = np.full(count, NEVER, dtype) if name in _NULLABLE else np.empty(count, dtype)
-    stored[name][start : start + len(column)] = NEVER if absent else from_arrow(column, dtype, null, name)
+        stored[name] = np.full(count, NEVER, dtype) if name in NULLABLE else np.empty(count, dtype)
+    stored[name][start : start + len(column)] = NEVER if absent else kernel_values(column, name)
 
 
 def _in_time_order(rows: Rows) -> Rows:

@@ -9,11 +9,13 @@ These are comparisons of days: nothing that became known of a row after D can be
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from functools import cached_property
 
 import numpy as np
 
 from features.facts import KEY_COLUMNS, PRODUCT_KEYS, Where
+from features.instants import day_number
 from features.kernel.local_time import local_hour
 from features.kernel.products import Codes, Products
 from features.kernel.rows import NEVER, Rows, gathered
@@ -26,6 +28,26 @@ SPARSE = 4
 FEW = 4
 """Up to so many values, comparing with each is cheaper than a look-up table (measured)."""
 _ALWAYS_WHOLE = ("day", "behaviour_code")
+
+
+def last_days(as_of: int, known_at: int | None) -> dict[str, int]:
+    """The last day that a row which counts may have in each of these columns."""
+    days = {"day": as_of, "valid_from_day": as_of}
+    return days if known_at is None else {**days, "known_day": known_at}
+
+
+def not_void(void_day: np.ndarray, void_known_day: np.ndarray | None, as_of: int, known_at: int | None) -> np.ndarray:
+    """A flag per row: not void on the day, or not known to be; ``void_known_day`` is None if NEVER throughout."""
+    valid = void_day > as_of
+    if known_at is not None and void_known_day is not None:
+        valid |= (void_known_day > known_at) & (void_known_day < NEVER)
+    return valid
+
+
+def paid(rows: Rows, as_of: date, known_at_day: date | None = None) -> Selection:
+    """Paid rows that count on the day in the behaviour view."""
+    known_at = None if known_at_day is None else day_number(known_at_day)
+    return Scope(rows, day_number(as_of), known_at, Products.none(), {}, "UTC").select(("pay",), "behaviour")
 
 
 class Scope:
@@ -66,10 +88,8 @@ class Scope:
     @cached_property
     def _standing(self) -> np.ndarray | None:
         """Rows that count in the cash view; None for all."""
-        conditions = []
-        for name, limit in (("day", self.as_of), ("valid_from_day", self.as_of), ("known_day", self.known_at)):
-            if limit is not None and name in self.rows.stored:
-                conditions.append(self.rows.column(name) <= limit)
+        limits = last_days(self.as_of, self.known_at).items()
+        conditions = [self.rows.column(name) <= day for name, day in limits if name in self.rows.stored]
         conditions = [c for c in conditions if not c.all()]
         return np.logical_and.reduce(conditions) if conditions else None
 
@@ -78,10 +98,8 @@ class Scope:
         """Rows that count in the behaviour view; None for all."""
         if "void_day" not in self.rows.stored:
             return self._standing
-        valid = self.rows.column("void_day") > self.as_of
-        if self.known_at is not None and "void_known_day" in self.rows.stored:
-            known = self.rows.column("void_known_day")
-            valid |= (known > self.known_at) & (known < NEVER)
+        told = self.rows.column("void_known_day") if "void_known_day" in self.rows.stored else None
+        valid = not_void(self.rows.column("void_day"), told, self.as_of, self.known_at)
         return valid if self._standing is None else valid & self._standing
 
     def _flags(self, flagged: str) -> np.ndarray | None:

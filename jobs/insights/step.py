@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.instants import business_day_of
+from features.instants import iso_day_of
 from jobs.snapshots import day_of
-from lake.lake import Lake, partition_path
+from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import Audit
 from schemas.arrow import arrow_schema, file_schema
 from schemas.configuration import Settings
@@ -98,7 +98,7 @@ class InsightRun:
     @property
     def known_at_day(self) -> str | None:
         """The business day of ``known_at``, as map tasks take it: rows of activity learned later do not count."""
-        return None if self.known_at is None else business_day_of(self.known_at, self.lake.zone).isoformat()
+        return iso_day_of(self.known_at, self.lake.zone)
 
     def method(self, name: str, kind: type[M]) -> M:
         return self.project.method(name, kind)
@@ -108,10 +108,7 @@ class InsightRun:
 
     def by_bucket(self, table: str, **where: object) -> dict[int, list[str]]:
         """Files of the newest version of a table that is partitioned by bucket, such as one day of the profile."""
-        found: dict[int, list[str]] = {}
-        for f in self.lake.files(table, where=where or None):
-            found.setdefault(int(f.partition["bucket"]), []).append(f.path)
-        return dict(sorted(found.items()))
+        return by_bucket(self.lake.files(table, where=where or None))
 
     def facts(self, name: str, declared: Sequence[Mapping[str, Any]]) -> list[str]:
         """Declared facts of every user as of the day: a file a bucket, below ``name`` in the scratch folder."""

@@ -92,8 +92,13 @@ def _room(parts: Sequence[Bars]) -> list[float]:
 
 def _numbers(parts: Sequence[Bars], percent: bool) -> dict[str, Any]:
     """The axis of the numbers."""
-    most = max((abs(v) for p in parts for v in p.values if v is not None), default=0.0)
+    most = _most([p.values for p in parts])
     return {"tickformat": _format(most, percent), "rangemode": "tozero", "nticks": 5}
+
+
+def _most(values: Sequence[Sequence[float | None]]) -> float:
+    """The greatest number, whatever its sign; 0 without any."""
+    return max((abs(v) for part in values for v in part if v is not None), default=0.0)
 
 
 def _format(most: float, percent: bool) -> str:
@@ -169,86 +174,96 @@ def lines(
 
     The names of cuts are set at different heights, from the top or (``marks_low``) from the bottom.
     """
-    data: list[dict[str, Any]] = []
-    for p in parts:
-        if p.low is not None and p.high is not None:
-            known = [
-                (x, lo, hi) for x, lo, hi in zip(p.x, p.low, p.high, strict=True) if lo is not None and hi is not None
-            ]
-            if known:
-                xs = [k[0] for k in known]
-                band = [k[2] for k in known] + [k[1] for k in reversed(known)]
-                data.append(
-                    {
-                        "type": "scatter",
-                        "x": xs + xs[::-1],
-                        "y": band,
-                        "fill": "toself",
-                        "mode": "lines",
-                        "line": {"width": 0},
-                        "fillcolor": "rgba(31,95,191,0.12)",
-                        "hoverinfo": "skip",
-                        "showlegend": False,
-                    }
-                )
-        shape = {"shape": "hv"} if p.step else {}
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers" if p.markers else "lines",
-                "name": plain(p.name),
-                "x": list(p.x),
-                "y": list(p.y),
-                "line": {"color": p.colour, "width": 2.2, "dash": p.dash, **shape},
-                "marker": {"size": 6, "color": p.colour},
-            }
-        )
-    shapes, notes = [], []
-    for i, m in enumerate(sorted(marks, key=lambda m: m.x)):
-        shapes.append(
-            {
-                "type": "line",
-                "x0": m.x,
-                "x1": m.x,
-                "yref": "paper",
-                "y0": 0,
-                "y1": 1,
-                "line": {"color": m.colour, "width": 1.2, "dash": "dot"},
-            }
-        )
-        notes.append(
-            {
-                "x": m.x,
-                "yref": "paper",
-                "y": 0.06 + 0.1 * (i % 8) if marks_low else 1.0 - 0.1 * (i % 8),
-                "text": plain(m.name),
-                "showarrow": False,
-                "xanchor": "left",
-                "xshift": 4,
-                "font": {"size": 11, "color": m.colour},
-                "bgcolor": "rgba(255,255,255,0.75)",
-            }
-        )
-    most = max((abs(y) for p in parts for y in p.y if y is not None), default=0.0)
-    layout: dict[str, Any] = {
-        "xaxis": {"title": {"text": x_title}, "type": "date" if dates else "linear", "showgrid": False},
+    data = [trace for p in parts for trace in (*_band(p), _line(p))]
+    ordered = list(enumerate(sorted(marks, key=lambda m: m.x)))
+    layout = {
+        "xaxis": _x_axis(parts, x_title, dates=dates, square=square),
         "yaxis": {
             "title": {"text": y_title},
-            "tickformat": _format(most, percent),
+            "tickformat": _format(_most([p.y for p in parts]), percent),
             "rangemode": "tozero",
         },
-        "shapes": shapes,
-        "annotations": notes,
+        "shapes": [_cut(m) for _, m in ordered],
+        "annotations": [_name_of(m, 0.06 + 0.1 * (i % 8) if marks_low else 1.0 - 0.1 * (i % 8)) for i, m in ordered],
         "showlegend": sum(1 for d in data if d.get("showlegend", True)) > 1,
         "hovermode": "x unified",
     }
-    if square:
-        layout["xaxis"]["tickformat"] = ",.0%"
-    elif dates:
-        layout["xaxis"]["tickformat"] = "%m-%d"
-    elif len({x for p in parts for x in p.x}) <= WHOLE:
-        layout["xaxis"]["tickvals"] = sorted({x for p in parts for x in p.x})
     return Chart(tuple(data), layout, 340 + 15 * max(len(marks) - 4, 0), says)
+
+
+def _band(line: Line) -> list[dict[str, Any]]:
+    """The line's interval as an area, where it is known."""
+    if line.low is None or line.high is None:
+        return []
+    ends = zip(line.x, line.low, line.high, strict=True)
+    known = [(x, low, high) for x, low, high in ends if low is not None and high is not None]
+    if not known:
+        return []
+    xs = [x for x, _, _ in known]
+    return [
+        {
+            "type": "scatter",
+            "x": xs + xs[::-1],
+            "y": [high for _, _, high in known] + [low for _, low, _ in reversed(known)],
+            "fill": "toself",
+            "mode": "lines",
+            "line": {"width": 0},
+            "fillcolor": "rgba(31,95,191,0.12)",
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
+    ]
+
+
+def _line(line: Line) -> dict[str, Any]:
+    shape = {"shape": "hv"} if line.step else {}
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if line.markers else "lines",
+        "name": plain(line.name),
+        "x": list(line.x),
+        "y": list(line.y),
+        "line": {"color": line.colour, "width": 2.2, "dash": line.dash, **shape},
+        "marker": {"size": 6, "color": line.colour},
+    }
+
+
+def _cut(mark: Mark) -> dict[str, Any]:
+    return {
+        "type": "line",
+        "x0": mark.x,
+        "x1": mark.x,
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": mark.colour, "width": 1.2, "dash": "dot"},
+    }
+
+
+def _name_of(mark: Mark, height: float) -> dict[str, Any]:
+    return {
+        "x": mark.x,
+        "yref": "paper",
+        "y": height,
+        "text": plain(mark.name),
+        "showarrow": False,
+        "xanchor": "left",
+        "xshift": 4,
+        "font": {"size": 11, "color": mark.colour},
+        "bgcolor": "rgba(255,255,255,0.75)",
+    }
+
+
+def _x_axis(parts: Sequence[Line], title: Text, *, dates: bool, square: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"title": {"text": title}, "type": "date" if dates else "linear", "showgrid": False}
+    distinct = {x for p in parts for x in p.x}
+    if square:
+        found["tickformat"] = ",.0%"
+    elif dates:
+        found["tickformat"] = "%m-%d"
+    elif len(distinct) <= WHOLE:
+        found["tickvals"] = sorted(distinct)
+    return found
 
 
 def matrix(

@@ -7,14 +7,14 @@ from datetime import date, timedelta
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.facts import LEARNED
-from features.gaps import COLUMNS, counted_gaps
+from features.facts import needs
+from features.gaps import counted_gaps
 from features.kernel import merge_files
+from features.kernel.selection import paid
 from jobs.estimate_tasks import gaps_of_bucket
 from schemas.behaviours import BEHAVIOURS
 from tests.kernel.shop import row, table
@@ -27,10 +27,12 @@ def bought(uid: int, *days: str, **columns: Any) -> list[dict[str, Any]]:
     return [row(uid, "pay", f"{day} 12:00", order_key=hash((uid, day)) % 997 + 1, **columns) for day in days]
 
 
-def gaps(rows: list[dict[str, Any]], as_of: date = AS_OF, **options: Any) -> list[tuple[int, int, bool, int]]:
+def gaps(
+    rows: list[dict[str, Any]], as_of: date = AS_OF, known_at_day: date | None = None, **options: Any
+) -> list[tuple[int, int, bool, int]]:
     files = [table(rows)] if rows else []
-    merged = merge_files(files, (*COLUMNS, *LEARNED), users=USERS)
-    found = counted_gaps(merged, as_of, **options)
+    merged = merge_files(files, needs((), known_at=True).columns, users=USERS)
+    found = counted_gaps(paid(merged, as_of, known_at_day), as_of, **options)
     return [tuple(r.values()) for r in found.to_pylist()]
 
 
@@ -46,9 +48,9 @@ def test_only_what_counts_on_the_day_makes_a_purchase_day() -> None:
     assert gaps(rows, date(2026, 3, 8)) == [(1, 4, True, 1), (2, 2, True, 1), (3, 1, False, 1)]
 
 
-def test_what_was_learned_later_and_who_is_nobody_any_more_are_left_out() -> None:
-    rows = bought(1, "2026-03-01") + bought(1, "2026-03-02", known_day="2026-03-20") + bought(2, "2026-03-05")
-    assert gaps(rows, known_at_day=date(2026, 3, 10), left_out=np.array([2])) == [(1, 30, False, 1)]
+def test_what_was_learned_later_is_left_out() -> None:
+    rows = bought(1, "2026-03-01") + bought(1, "2026-03-02", known_day="2026-03-20")
+    assert gaps(rows, known_at_day=date(2026, 3, 10)) == [(1, 30, False, 1)]
     void = bought(1, "2026-03-01", void_day="2026-03-05", void_known_day="2026-03-11")
     assert gaps(void) == gaps(void, known_at_day=date(2026, 3, 11)) == []
     assert gaps(void, known_at_day=date(2026, 3, 10)) == [(1, 30, False, 1)]
@@ -86,10 +88,12 @@ def test_the_counts_are_those_of_sql(seed: int, tmp_path: Any) -> None:
     with duckdb.connect() as con:
         con.register("rows", whole)
         expected = con.execute(SQL, {"as_of": AS_OF}).fetchall()
+        con.register("rows", table([r for r in rows if r["uid"] != 5]))
+        without_the_retired = con.execute(SQL, {"as_of": AS_OF}).fetchall()
     assert gaps(rows) == expected
     path, retired = tmp_path / "rows.parquet", tmp_path / "users.parquet"
     pq.write_table(whole, path)
-    pq.write_table(pa.table({"uid": [3], "retired_day": pa.array([None], pa.date32())}), retired)
+    pq.write_table(pa.table({"uid": [3, 5], "retired_day": pa.array([None, AS_OF], pa.date32())}), retired)
     item = {"bucket": 0, "files": [str(path)], "users": [str(retired)], "as_of": "2026-03-31", "known_at_day": None}
     made = gaps_of_bucket({**item, "out": str(tmp_path / "out" / "gaps.parquet")})
-    assert [tuple(x.values()) for x in pq.read_table(made["path"]).to_pylist()] == expected
+    assert [tuple(x.values()) for x in pq.read_table(made["path"]).to_pylist()] == without_the_retired != expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jobs.report import charts
 from jobs.report.blocks import Block, Cell, Section, Text, count, decimal, same, share, table
 from jobs.report.data import ReportData
@@ -14,86 +16,88 @@ RATIOS = (
     ("discount_depth_ratio", Text("折扣深度比", "Discount depth")),
     ("discount_amount_ratio", Text("折扣金额比", "Discount amount")),
 )
+CLASSES = Text("促销敏感度分级", "Classes of promotion sensitivity")
+HOW_CLASSED = Text(
+    "每一项都除以其他用户在相同类目、相同日期的同一指标（1 = 与他人相同），再折成 0–1 分。",
+    "Each term is divided by the same figure of all other users in the same categories on the same days (1 = like the others), "
+    "then ranked to 0–1.",
+)
+CLASS, USERS = Text("级别", "Class"), Text("用户", "Users")
+TERM_NAMES = (*(name for _, name in RATIOS), Text("得分", "Score"))
 
 
 def promotion(d: ReportData) -> Section:
-    title = Text("促销敏感度分级", "Classes of promotion sensitivity")
-    note = Text(
-        "每一项都除以其他用户在相同类目、相同日期的同一指标（1 = 与他人相同），再折成 0–1 分。",
-        "Each term is divided by the same figure of all other users in the same categories on the same days (1 = like the others), "
-        "then ranked to 0–1.",
-    )
     users = d.figure("promotion", "users")
     if not users:
-        block = Block(
-            title,
-            note,
-            FIGURES,
-            missing=Text("订单太少，或没有促销信息。", "Too few orders, or no promotions in the data."),
-        )
-        return _promotion_section((block,))
+        missing = Text("订单太少，或没有促销信息。", "Too few orders, or no promotions in the data.")
+        return _promotion_section((Block(CLASSES, HOW_CLASSED, FIGURES, missing=missing),))
     order = _by_catalogue(d, list(users))
-    labels = [d.words.known(v, *_tags_with(d, v, order)) for v in order]
-    people = [users[v].number for v in order]
+    classes = [(v, d.words.known(v, *_tags_with(d, v, order))) for v in order]
+    return _promotion_section(
+        (_promotion_classes(d, classes), *_promotion_ratios(d, classes), *_promotion_strategies(d, classes))
+    )
+
+
+def _promotion_classes(d: ReportData, classes: Sequence[tuple[str, Text]]) -> Block:
+    users = d.figure("promotion", "users")
+    people = [users[v].number for v, _ in classes]
     total = sum(p or 0 for p in people) or 1
-    counts = charts.bars(labels, [charts.Bars(Text("用户", "Users"), people, [count(p) for p in people])], title)
+    chart = charts.bars(
+        [name for _, name in classes], [charts.Bars(USERS, people, [count(p) for p in people])], CLASSES
+    )
     rows: list[tuple[Cell, ...]] = [
-        (
-            t,
-            count(p),
-            share((p or 0) / total),
-            *(decimal(d.number("promotion", f, v), 2) for f, _ in RATIOS),
-            decimal(d.number("promotion", "score", v), 2),
-        )
-        for t, p, v in zip(labels, people, order, strict=True)
+        (name, count(p), share((p or 0) / total), *_promotion_terms(d, v))
+        for (v, name), p in zip(classes, people, strict=True)
     ]
-    heads = [
-        Text("级别", "Class"),
-        Text("用户", "Users"),
-        Text("占比", "Share"),
-        *(name for _, name in RATIOS),
-        Text("得分", "Score"),
-    ]
-    said = [
-        (t, s)
-        for t, v in zip(labels, order, strict=True)
-        for tag in _tags_with(d, v, order)[:1]
-        if (s := d.words.said(tag, v))
-    ]
-    blocks = [Block(title, note, FIGURES, counts, table(heads, rows))]
-    ratio_title = Text("与他人相比的倍数", "Times the others' figure")
+    return Block(CLASSES, HOW_CLASSED, FIGURES, chart, table([CLASS, USERS, Text("占比", "Share"), *TERM_NAMES], rows))
+
+
+def _promotion_ratios(d: ReportData, classes: Sequence[tuple[str, Text]]) -> list[Block]:
+    """Mean ratios by class, where one is known."""
+    known = [(v, name) for v, name in classes if any(d.number("promotion", f, v) is not None for f, _ in RATIOS)]
+    if not known:
+        return []
+    title = Text("与他人相比的倍数", "Times the others' figure")
     shades = (charts.ACCENT, charts.SOFT, charts.GREY)
-    kept = [
-        (t, v)
-        for t, v in zip(labels, order, strict=True)
-        if any(d.number("promotion", f, v) is not None for f, _ in RATIOS)
-    ]
     parts = [
-        charts.Bars(name, n := [d.number("promotion", f, v) for _, v in kept], [decimal(x, 2) for x in n], shades[i])
-        for i, (f, name) in enumerate(RATIOS)
+        charts.Bars(name, n := [d.number("promotion", f, v) for v, _ in known], [decimal(x, 2) for x in n], shade)
+        for (f, name), shade in zip(RATIOS, shades, strict=True)
     ]
-    if kept:
-        blocks.append(
-            Block(
-                ratio_title,
-                Text("级别内平均；1 = 与他人相同。", "Mean within the class; 1 = like the others."),
-                FIGURES,
-                charts.bars([t for t, _ in kept], parts, ratio_title),
-                table([heads[0], *heads[3:]], [(r[0], *r[3:]) for r in rows]),
-            )
+    return [
+        Block(
+            title,
+            Text("级别内平均；1 = 与他人相同。", "Mean within the class; 1 = like the others."),
+            FIGURES,
+            charts.bars([name for _, name in known], parts, title),
+            table([CLASS, *TERM_NAMES], [(name, *_promotion_terms(d, v)) for v, name in classes]),
         )
-    if said:
-        strategy = table((Text("级别", "Class"), Text("策略", "Strategy")), said, first_text=2)
-        blocks.append(
-            Block(
-                Text("每级的策略", "Strategy per class"),
-                Text("来自标签目录。", "From the tag catalogue."),
-                ("tags",),
-                table=strategy,
-                shown=True,
-            )
+    ]
+
+
+def _promotion_terms(d: ReportData, value: str) -> list[str]:
+    return [decimal(d.number("promotion", f, value), 2) for f in (*(f for f, _ in RATIOS), "score")]
+
+
+def _promotion_strategies(d: ReportData, classes: Sequence[tuple[str, Text]]) -> list[Block]:
+    """What the catalogue says is done with each class, where it says something."""
+    values = [v for v, _ in classes]
+    said = [
+        (name, strategy)
+        for v, name in classes
+        for tag in _tags_with(d, v, values)[:1]
+        if (strategy := d.words.said(tag, v))
+    ]
+    if not said:
+        return []
+    return [
+        Block(
+            Text("每级的策略", "Strategy per class"),
+            Text("来自标签目录。", "From the tag catalogue."),
+            ("tags",),
+            table=table((CLASS, Text("策略", "Strategy")), said, first_text=2),
+            shown=True,
         )
-    return _promotion_section(tuple(blocks))
+    ]
 
 
 def _promotion_section(blocks: tuple[Block, ...]) -> Section:
