@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ os.environ.setdefault("RUST_LOG", "error")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 import typer
+from typer.exceptions import TyperException
 
 EXIT_CODES = """
 Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 configuration, 4 some input was not taken,
@@ -55,7 +57,19 @@ def main() -> None:
         sys.argv.remove(DEBUG)
         os.environ["HUAXIANG_DEBUG"] = "1"
     _register()
-    app()
+    if "--json" not in sys.argv:
+        app()
+        return
+    sys.exit(_for_machines())
+
+
+def _for_machines() -> int:
+    """The verb's exit code; wrong usage is said as JSON, as every other error is."""
+    try:
+        return app(standalone_mode=False) or 0
+    except TyperException as e:
+        print(json.dumps({"error": "UsageError", "message": e.format_message()}, ensure_ascii=False))
+        return e.exit_code
 
 
 if __name__ == "__main__":

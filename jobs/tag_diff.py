@@ -204,6 +204,7 @@ def _computed(
 
     Limits are off: a tag that would be held shows what it was made to be.
     """
+    from features.gaps import LifecycleSettings
     from jobs.profile import update_profile
 
     free = Limits(psi=None, coverage=None)
@@ -215,6 +216,7 @@ def _computed(
         day,
         run_id=run_id,
         progress=progress,
+        lifecycle=project.method("lifecycle", LifecycleSettings),
         declared_valid_days=project.settings.declared_valid_days,
         publish=False,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -138,7 +139,9 @@ class EmbeddedEngine(Engine):
             # Not fork: delta-rs and Sail hold threads, and a forked child of theirs panics.
             context = get_context("forkserver")
             context.set_forkserver_preload(PRELOADED)
-            self._pool = ProcessPoolExecutor(self.cores, mp_context=context)
+            # Ctrl-C reaches every process: workers end without a word, and the caller says what happened.
+            end = (signal.SIGINT, signal.SIG_DFL)
+            self._pool = ProcessPoolExecutor(self.cores, context, initializer=signal.signal, initargs=end)
         return _collect(self._pool, task, items, progress)
 
     def close(self) -> None:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lake.spark_session import Session, remote
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.session import SparkSession
 
 IDLE_SECONDS = 7 * 24 * 3600
 
@@ -41,8 +45,20 @@ def sail_session(work: Path, cores: int, memory_bytes: int) -> Session:
     spark = remote(f"sc://{host}:{port}")
     spark.conf.set("spark.sql.session.timeZone", "UTC")
 
+    _end_at_once(spark)
+
     def stop() -> None:
         spark.stop()
         server.stop()
 
     return Session(spark, stop)
+
+
+def _end_at_once(spark: SparkSession) -> None:
+    """Ctrl-C ends the server too, and nobody brings it back: the client asks it for nothing more.
+
+    Otherwise it asks it to interrupt the query and to release the session, again and again for minutes.
+    """
+    spark.client.set_retry_policies([])
+    spark.client.interrupt_operation = lambda operation_id: []
+    spark.release_session_on_close = False
