@@ -140,8 +140,7 @@ def ingest(
     with _locked(lake, mappings):
         _recover(lake, engine, mappings, run_id, report, audit_staged)
         found = matches(project.inbox, mappings)
-        if feeds is None:
-            report.unmatched = unmatched(project.inbox, project.sources)
+        report.unmatched = unmatched(project.inbox, project.sources)
         deliveries = []
         for (mapping, path), landed in zip(found, land(lake, project.inbox, found), strict=True):
             if isinstance(landed, InputError):

@@ -19,9 +19,11 @@ import pyarrow.parquet as pq
 
 import jobs
 from features.aipl import AiplSettings
+from features.instants import business_day_of
 from jobs.activity import run_activity
 from jobs.brushing import run_brushing
 from jobs.catalogue_store import remember
+from jobs.deliveries import manifest
 from jobs.fission import run_fission
 from jobs.identity import run_identity
 from jobs.insights.step import run_insights
@@ -81,6 +83,7 @@ def run(
     refuse_unresolved(project)
     if lake.version("silver.orders") is None and lake.version("silver.browse") is None:
         raise HuaxiangError("nothing has been ingested yet; put files into the inbox and run `huaxiang ingest`")
+    refuse_far_day(project, as_of)
     with lock(lake, "run"):
         journal.recover(lake)
         widen(lake)
@@ -122,6 +125,26 @@ def run(
         journal.finish(lake, run_id)
     taken = {t.name.removeprefix(f"{as_of} "): t.seconds for t in steps.times[first:]}
     return RunReport(as_of, made, already_done=False, steps=taken, warnings=profile.warnings)
+
+
+def refuse_far_day(project: Project, as_of: date) -> None:
+    """HuaxiangError for a day before the first row, or so long after the last delivery that no snapshot would be kept."""
+    taken = [r for r in manifest(project.lake) if r.state == "taken"]
+    begins = [r.event_first_us for r in taken if r.event_first_us is not None]
+    if not begins:
+        return
+
+    def day(microseconds: int) -> date:
+        return business_day_of(datetime.fromtimestamp(microseconds / 1e6, UTC), project.zone)
+
+    if as_of < (first := day(min(begins))):
+        raise HuaxiangError(f"there is nothing to count by {as_of}: the first row that was delivered is of {first}")
+    last, most = day(max(r.ingested_us for r in taken)), project.settings.keep_days
+    if (as_of - last).days > most:
+        raise HuaxiangError(
+            f"{as_of} is {(as_of - last).days} days after the last delivery ({last}); was another day meant? A run more "
+            f"than {most} days ahead (keep_days in huaxiang.yaml) would take the snapshots of all days before it away"
+        )
 
 
 def widen(lake: Lake) -> None:

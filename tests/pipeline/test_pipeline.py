@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from lake import releases
 from lake.engine import Engine
 from lake.sql import connect
 from schemas.contracts import FEEDS
-from schemas.errors import AuditError
+from schemas.errors import AuditError, HuaxiangError
 from tests.pipeline import shop
 
 LAST = shop.LAST
@@ -98,6 +98,20 @@ def test_a_day_that_is_done_is_not_run_again(three_days: Project, embedded: Engi
     before = releases.releases(three_days.lake)
     assert run(three_days, embedded, LAST).already_done
     assert releases.releases(three_days.lake) == before
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [
+        (LAST.replace(year=LAST.year + 1), "days after the last delivery .* was another day meant"),
+        (date(1999, 1, 1), "there is nothing to count by 1999-01-01: the first row that was delivered is of"),
+    ],
+)
+def test_a_day_far_from_the_data_is_refused(three_days: Project, embedded: Engine, day: date, said: str) -> None:
+    before = three_days.lake.versions()
+    with pytest.raises(HuaxiangError, match=said):
+        run(three_days, embedded, day)
+    assert three_days.lake.versions() == before
 
 
 def test_a_release_difference_counts_users(three_days: Project) -> None:
