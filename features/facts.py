@@ -63,7 +63,7 @@ MEASURES: dict[str, Measure] = {
     "category_parent": Measure(_OVER_KEYS, ("sku_code",), "category above the leaf", product=True),
     "seller": Measure(_OVER_KEYS, ("seller_code",), "seller or distributor"),
     "channel": Measure(_OVER_KEYS, ("channel_code",), "channel, app or shop"),
-    "peer": Measure(_OVER_KEYS, ("peer_uid",), "the other person of a share event, as uid"),
+    "peer": Measure(_OVER_KEYS, ("peer_uid",), "the other person of a share event, as uid; oneself is none"),
     "day": Measure(("first", "last", "returned", "reached"), (), "business day"),
     "gap_days": Measure(("mean", "max", "last"), (), "days between consecutive distinct business days"),
     "hour": Measure(("mode",), (), "local hour of the day, 0 to 23"),

@@ -6,8 +6,10 @@
 - with ``known_at``: computed anew from the rows ingested by then, into the run's scratch folder; nothing is published.
   What was done is known by the day, so rows ingested on the day of ``known_at`` count, and a cancellation or refund
   learned after it has not happened. Who is who is what is known today: uids never change, but a person who was merged
-  since stands in the base as they do now. An order counts with the money of its last version, and is held for brushing
-  where it is held now. What other steps say of users (fission.roles, profile.offers) is what they said last.
+  since stands in the base as they do now. The day on which a person was first seen is what is known
+  today. An order counts with the lines and money of its last version, and is held for brushing
+  where it is held now. What other steps say of users (fission.roles, profile.offers) is what they said of the day; tags
+  that rest on it are left out where the day was not run.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ import duckdb
 import pyarrow.parquet as pq
 
 from audiences.delivery import write_csv
-from features.catalogue import Catalogue
+from features.catalogue import Catalogue, user_tables
 from features.sql_parts import DUCKDB, quoted, text_literal
 from features.tagging import FIXED
+from features.tags import UNKNOWN
 from jobs.pipeline import new_run_id
 from jobs.profile import run_profile
 from jobs.profile_inputs import CHANGES
@@ -105,12 +108,13 @@ def point_in_time(
         con.execute("set python_enable_replacements = false")
         if known_at is not None:
             assert engine is not None, "recomputing needs an engine"
+            wanted, notes = _computable(lake, catalogue, as_of, wanted)
             run_id = new_run_id("profile", as_of)
             try:
                 made = run_profile(project, engine, as_of, run_id=run_id, known_at=known_at, publish=False)
                 folder = made.staged.get(PROFILE)
                 files = [] if folder is None else [f.path for f in lake.staged(PROFILE, folder)]
-                notes = ["who is who is as known today; rows ingested on the day of --known-at count"]
+                notes.append("who is who is as known today; rows ingested on the day of --known-at count")
                 yield _of_files(con, catalogue, as_of, known_at, wanted, files, "recomputed", notes)
             finally:
                 journal.finish(lake, run_id)
@@ -121,6 +125,23 @@ def point_in_time(
             yield _of_files(con, catalogue, as_of, None, wanted, files, "snapshot", [])
         else:
             yield _of_history(con, lake, at, catalogue, as_of, wanted, named=bool(tags))
+
+
+def _computable(lake: Lake, catalogue: Catalogue, as_of: dt.date, wanted: list[str]) -> tuple[list[str], list[str]]:
+    """Of the tags those that rest on nothing which only a run of the day makes, and what there is to say of the others."""
+    absent = [t for t in user_tables() if not lake.files(t, where={"as_of": as_of})]
+    reached = {("attribute", column) for t in absent for column in user_tables()[t]}
+    for node in catalogue.order:
+        if catalogue.needs.get(node, frozenset()) & reached:
+            reached.add(node)
+    given = [n for n in wanted if ("tag", n) not in reached]
+    if len(given) == len(wanted):
+        return wanted, []
+    left = ", ".join(n for n in wanted if n not in given)
+    why = f"{as_of} was not run, and so {' and '.join(absent)} say nothing of it; `huaxiang run` with --known-at makes them"
+    if not given:
+        raise NotThereError(f"cannot be computed: {left}; {why}")
+    return given, [f"not given: {left}; {why}"]
 
 
 def _of_files(
@@ -192,7 +213,10 @@ def _of_history(
 def _typed(catalogue: Catalogue, name: str) -> str:
     value = f"max(h.value) filter (h.tag = {text_literal(name)})"
     tag = catalogue.tags[name]
-    return value if tag.log_bands or tag.type == "string" else f"cast({value} as {DUCKDB[tag.type]})"
+    if tag.type == "string":
+        # the process has null where a text is unknown
+        return f"coalesce({value}, {text_literal(UNKNOWN)})"
+    return value if tag.log_bands else f"cast({value} as {DUCKDB[tag.type]})"
 
 
 def _users(con: duckdb.DuckDBPyConnection) -> int:

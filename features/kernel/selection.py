@@ -200,7 +200,8 @@ class Selection:
         if name == "hour":
             return local_hour(self.column("occurred_at"), self.scope.zone) + 1
         if name == "peer":
-            return self.column("peer_uid") + 1
+            peer = self.column("peer_uid")
+            return np.where(peer == self.user + np.int64(self.scope.rows.base), 0, peer + 1)
         if name == "discount":
             return self.column("list_amount_minor") - self.column("amount_minor")
         return self.scope.products.of(name, self.column("sku_code"))

@@ -37,7 +37,7 @@ def oracle(
                nullif(p.brand, '') AS brand, nullif(p.category, '') AS category,
                nullif(p.category_parent, '') AS category_parent,
                nullif(a.sku_code, 0) AS sku, nullif(a.seller_code, 0) AS seller, nullif(a.channel_code, 0) AS channel,
-               CASE WHEN a.peer_uid >= 0 THEN a.peer_uid END AS peer,
+               CASE WHEN a.peer_uid >= 0 AND a.peer_uid <> a.uid THEN a.peer_uid END AS peer,
                CAST(date_part('hour', timezone('{zone}', a."occurred_at")) AS INTEGER) AS hour
         FROM activity a
         LEFT JOIN products p ON p.sku_code = a.sku_code
@@ -90,7 +90,7 @@ def _conditions(fact: Fact, as_of: date, known_at_day: date | None) -> list[str]
     if where.detail is not None:
         found.append(f"a.detail_code IN {sql_list(DETAILS[d] for d in where.detail)}")
     if where.peer is not None:
-        found.append("a.peer_uid >= 0" if where.peer else "a.peer_uid < 0")
+        found.append(f"(a.peer_uid >= 0 AND a.peer_uid <> a.uid) = {where.peer}")
     return found
 
 

@@ -16,13 +16,15 @@ import pytest
 import jobs.point_in_time
 from audiences.delivery import cell
 from features.catalogue import Catalogue, load_catalogue
-from jobs.point_in_time import VIEW, PointInTime, point_in_time
+from jobs.point_in_time import VIEW, PointInTime, _computable, point_in_time
 from jobs.project import Project, ProjectSettings
 from lake.engine import Engine
+from lake.lake import Lake
 from lake.releases import write_release
 from schemas.errors import HuaxiangError, NotThereError
 from tests.profile.conftest import Shop
 from tests.profile.small import COMMON, catalogue_of
+from tests.shipped import catalogue as shipped_catalogue
 from tests.silver import at
 
 pytestmark = pytest.mark.slow
@@ -131,7 +133,7 @@ def test_a_day_whose_snapshot_is_gone_comes_from_the_process_of_dynamic_tags(
     assert found.origin == "history"
     dynamic = [n for n in shop.catalogue.tags if n != "opted"]
     assert [{n: r[n] for n in ("uid", "user_id", *dynamic)} for r in rows] == [
-        {n: None if r[n] == "unknown" else r[n] for n in ("uid", "user_id", *dynamic)} for r in kept
+        {n: r[n] for n in ("uid", "user_id", *dynamic)} for r in kept
     ]
     assert any("1 static and semi-dynamic tags" in n for n in found.notes)
     between, _ = given_at(shop, "2026-03-15", tags=["orders_30d"])
@@ -170,3 +172,13 @@ def test_cells_of_a_csv_are_those_of_audience_files(tmp_path: Path, monkeypatch:
     assert rows[0][:3] == ["0", "true", "2026-03-10"]
     assert [r[3] for r in rows] == [cell(t) for t in texts]
     assert [t for t, r in zip(texts, rows, strict=True) if r[3] != (t or "")] == texts[:8]
+
+
+def test_what_rests_on_a_day_that_was_not_run_is_left_out_of_what_could_be_known(tmp_path: Path) -> None:
+    lake, catalogue = Lake(tmp_path, "Asia/Shanghai"), shipped_catalogue()
+    asked = ["net_amount_365d", "promotion_class", "share_breadth"]
+    given, (note,) = _computable(lake, catalogue, date(2026, 3, 10), asked)
+    assert given == ["net_amount_365d"]
+    assert note.startswith("not given: promotion_class, share_breadth; 2026-03-10 was not run")
+    with pytest.raises(NotThereError, match="cannot be computed: share_breadth"):
+        _computable(lake, catalogue, date(2026, 3, 10), ["share_breadth"])
