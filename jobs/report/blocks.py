@@ -26,15 +26,23 @@ def same(text: str) -> Text:
 
 
 Cell = Text | str | None
+WIDE_FROM, STACKED_UP_TO = 6, 16
+"""Columns and rows of a table that a telephone shows row under row."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as text. ``numeric`` says which columns are numbers (set to the right)."""
+    """Rows as text. ``numeric`` says which columns are numbers (set to the right), ``prose`` which one is sentences."""
 
     columns: tuple[Text, ...]
     rows: tuple[tuple[Cell, ...], ...]
     numeric: frozenset[int] = frozenset()
+    prose: int | None = None
+
+    @property
+    def stacked(self) -> bool:
+        """Too wide for a telephone, and short: there every row stands as a card of its own."""
+        return len(self.columns) >= WIDE_FROM and len(self.rows) <= STACKED_UP_TO
 
 
 def table(columns: Sequence[Text], rows: Sequence[Sequence[Cell]], first_text: int = 1) -> Table:
@@ -159,4 +167,14 @@ def decimal(value: float | None, digits: int = 2) -> str:
     if value is None:
         return "–"
     text = f"{value:,.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def points(value: float | None, digits: int = 1) -> Text:
+    """The difference of two shares, with its sign: percentage points, not percent."""
+    if value is None:
+        return same("–")
+    text = f"{100 * value:+.{digits}f}"
+    text = text.lstrip("+-") if not float(text) else text
+    return Text(f"{text} 个百分点", f"{text} pp")

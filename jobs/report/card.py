@@ -12,13 +12,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from jobs.report.blocks import Text, same
+from jobs.report.blocks import Text, decimal, same
 from jobs.report.page import Language, asset, environment, write_whole
-from jobs.report.words import NAMES, Vocabulary, group_name
+from jobs.report.words import ID_KINDS, NAMES, Vocabulary, group_name
 
 if TYPE_CHECKING:
     from jobs.project import Project
-    from jobs.user import Card
+    from jobs.user import Card, TagValue
     from jobs.user_history import Kin, Stay, Tree
 
 RFM = ("rfm_recency", "rfm_frequency", "rfm_monetary", "rfm_segment", "rfm_value_segment")
@@ -42,6 +42,8 @@ WORDS = SimpleNamespace(
     masked=Text("已打码；明文查看需说明用途并记录。", "Masked; looking at them in clear needs a purpose and is logged."),
     revealed=Text("明文，本次查看已记录。", "In clear; this look has been logged."),
     none=Text("没有。", "None."),
+    strategies=Text("所在分群的策略", "Strategies of this user's segments"),
+    strategies_note=Text("来自标签目录；按当前取值。", "From the tag catalogue, for today's values."),
     scheme=Text("方案", "Segmentation"),
     value=Text("取值", "Value"),
     from_day=Text("起", "From"),
@@ -53,6 +55,11 @@ WORDS = SimpleNamespace(
     days=Text("日期与取值", "Days and values"),
 )  # fmt: skip
 ORIGINS = {"manual": Text("人工", "by hand"), "declared": Text("问卷申报", "declared")}
+CONTACTS = {
+    "marketing_consent": Text("同意营销触达", "Consent to marketing"),
+    "name": Text("姓名", "Name"),
+    "address": Text("地址", "Address"),
+}
 ROLE_WORDS = {
     "share_breadth": Text("分享触达人数", "People reached"),
     "share_descendants": Text("全部下级", "People below"),
@@ -106,7 +113,7 @@ def card_html(project: Project, card: Card, lang: Language = "zh") -> str:
         words=WORDS,
         style=asset("report.css"),
         script=asset("card.js"),
-        rfm=[(Text(t.zh, t.en), _value(t.value_zh, t.value_en)) for n in RFM if (t := tags.get(n)) is not None],
+        rfm=[(Text(t.zh, t.en), _value(project, t)) for n in RFM if (t := tags.get(n)) is not None],
         lanes=lanes(card.history, card.as_of, words),
         stays=[
             (words.tag(s.tag), words.value(s.tag, s.value), str(s.from_day), str(s.until_day) if s.until_day else None)
@@ -114,9 +121,12 @@ def card_html(project: Project, card: Card, lang: Language = "zh") -> str:
         ],
         tree=tree_rows(card.tree, words),
         groups=[
-            (group_name(g.path), [(Text(t.zh, t.en), t.id, _value(t.value_zh, t.value_en)) for t in g.tags])
+            (group_name(g.path), [(Text(t.zh, t.en), t.id, _value(project, t)) for t in g.tags])
             for g in card.groups
         ],
+        strategies=strategies(card, words),
+        ids=[(ID_KINDS.get(i.kind, same(i.kind)), i) for i in card.identifiers],
+        contacts=contacts(card),
         overrides=[
             (words.tag(o.tag), ORIGINS.get(o.origin, same(o.origin)), words.value(o.tag, o.value), o.author, o.from_day, o.until_day)
             for o in card.overrides
@@ -124,8 +134,42 @@ def card_html(project: Project, card: Card, lang: Language = "zh") -> str:
     )  # fmt: skip
 
 
-def _value(zh: str | None, en: str | None) -> Text | None:
-    return None if zh is None or en is None else Text(zh, en)
+def _value(project: Project, tag: TagValue) -> Text | None:
+    """A value as the report says it: shares in percent, channels by name."""
+    if tag.value_zh is None or tag.value_en is None:
+        return None
+    declared = project.catalogue.tags.get(tag.id)
+    if declared is not None and declared.unit == "share" and isinstance(tag.value, int | float):
+        return same(f"{decimal(100 * float(tag.value), 1)}%")
+    if isinstance(tag.value, str) and tag.value_zh == tag.value:
+        return NAMES.get(tag.value, same(tag.value))
+    return Text(tag.value_zh, tag.value_en)
+
+
+def strategies(card: Card, words: Vocabulary) -> list[tuple[Text, Text, Text]]:
+    """Segmentation, the person's segment, and what the owner declared for it; once where two say the same."""
+    found: dict[Text, tuple[Text, Text, Text]] = {}
+    for tag in (t for g in card.groups for t in g.tags):
+        declared = words.tags.get(tag.id)
+        said = words.said(tag.id, str(tag.value)) if declared is not None and declared.scheme else None
+        if said is not None:
+            found.setdefault(said, (Text(tag.zh, tag.en), words.value(tag.id, str(tag.value)), said))
+    return list(found.values())
+
+
+def contacts(card: Card) -> list[tuple[Text, Text]]:
+    """What the member record holds and the ids above do not show already; consent said in words."""
+    shown = {(i.kind, i.value) for i in card.identifiers}
+    rows: list[tuple[Text, Text]] = []
+    for record in card.contacts:
+        for name, value in record.items():
+            if value is None or (name.removesuffix("_id"), value) in shown or (name, value) in shown:
+                continue
+            label = CONTACTS.get(name) or ID_KINDS.get(name.removesuffix("_id"), same(name))
+            row = (label, NAMES[str(value).lower()] if isinstance(value, bool) else same(str(value)))
+            if row not in rows:
+                rows.append(row)
+    return rows
 
 
 def lanes(stays: Sequence[Stay], as_of: dt.date, words: Vocabulary) -> list[Lane]:

@@ -289,6 +289,7 @@ def matrix(
         "y": list(range(len(rows))),
         "text": [list(r) for r in words],
         "texttemplate": "%{text}",
+        "textfont": {"size": 12},
         "hovertext": hover,
         "hoverinfo": "text",
         "colorscale": [list(s) for s in SCALE],

@@ -7,10 +7,11 @@ so in words. Only ``landing`` and ``quarantine`` are read as they are now: relea
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from features.tags import UNKNOWN
 from jobs.report.words import Vocabulary
 from jobs.status import FEEDS, WAITING
 from lake.sql import connect
@@ -19,10 +20,13 @@ from schemas.money import money_text
 if TYPE_CHECKING:
     import duckdb
 
+    from features.tags import Tag
     from jobs.project import Project
     from lake.releases import Release
 
 Row = dict[str, Any]
+FEW = 31
+"""Whole numbers with at most so many distinct values are shown one by one: months, hours, days of a month, scores."""
 RFM_GRID = """
 select rfm_recency as r, rfm_frequency as f, count(*) as users, avg(net_amount_365d) as mean_monetary_minor
 from profile.profile where as_of = $day and rfm_recency is not null and rfm_frequency is not null group by all
@@ -36,9 +40,14 @@ select community_structure as structure, count(*) as trees, sum(tree_users)::big
        max(tree_depth) as deepest, avg(structural_virality) as virality, sum(tree_conversions)::bigint as conversions
 from fission.share_trees where as_of = $day group by all
 """
+FEW_BINS = frozenset({"0", "[1, 2)", "[2, 5)", "[5, 10)", "[10, 20)", UNKNOWN})
 MOVED = """
 select alert, from_segment, to_segment, count(*) as users from segments.alert_users where as_of = $day
 group by all order by users desc, alert, from_segment, to_segment
+"""
+EXACT = """
+select "{tag}"::varchar as bin, is_member, count(*) as users from profile.profile where as_of = $day
+group by all order by users desc, bin
 """
 OVERRIDES = """
 select tag, origin, count(*) as users from profile.overrides where as_of = $day group by all order by all
@@ -205,7 +214,33 @@ def _profile(d: ReportData, read: Reader, con: duckdb.DuckDBPyConnection) -> Non
         d.quality.setdefault(r["tag"], {})[r.get("is_member")] = r
     for r in read("profile.tag_distribution", order="tag, users desc, bin"):
         d.spread.setdefault(r["tag"], {}).setdefault(r["is_member"], []).append(r)
+    columns = _columns(con, "profile.profile") if "profile.profile" in d.there else set()
+    for tag, tag_rows in d.spread.items():
+        declared = d.words.tags.get(tag)
+        if (
+            tag in columns
+            and declared is not None
+            and has_few_values(declared, (r["bin"] for v in tag_rows.values() for r in v))
+        ):
+            exact: dict[bool | None, list[Row]] = {}
+            for r in read("profile.profile", EXACT.format(tag=tag)):
+                exact.setdefault(r["is_member"], []).append(r | {"bin": r["bin"] or UNKNOWN})
+            d.spread[tag] = exact
     d.overrides = read("profile.overrides", OVERRIDES)
+
+
+def has_few_values(tag: Tag, bins: Iterable[str]) -> bool:
+    """Whether a tag counts in whole numbers of which few can occur, or did: then its bins would hide more than they say.
+
+    The stored bins stay as they are: runs are compared by them, and exact values of a tag that counts days would move
+    with every day.
+    """
+    if not tag.type.startswith("int") or tag.unit in ("minor", "year"):
+        return False
+    least, most = tag.bounds
+    if least is not None and most is not None:
+        return most - least <= FEW
+    return all(b in FEW_BINS for b in bins)
 
 
 def _sharing(d: ReportData, read: Reader) -> None:

@@ -38,7 +38,7 @@ WORDS = SimpleNamespace(
     contents=Text("目录", "Contents"),
     skip=Text("跳到正文", "Skip to content"),
     attention=Text("需要留意", "Needs attention"),
-    calm=Text("没有报警，也没有被冻结的标签。", "No alert is raised and no tag is held."),
+    calm=Text("没有触发预警，也没有被冻结的标签。", "No alert is raised and no tag is held."),
     reading=Text(
         "每个数字旁写明单位、窗口与人群；“数据表”里是图的原始数字和来源表。金额为扣除退款后的净额。",
         "Beside each number stand its unit, window and population; 'Numbers' holds what a chart was drawn from and its table. "

@@ -79,7 +79,7 @@ NAMES = {
     "late": Text("注册之后才触达", "Touched after joining"),
     "activity": Text("活动裂变", "Activity (group buy, bargain)"),
     "distribution": Text("分销裂变", "Distribution"),
-    "membership": Text("会员邀请", "Member invite"),
+    "membership": Text("会员邀请裂变", "Member invite"),
     "connector": Text("联络员", "Connector"),
     "maven": Text("内行", "Maven"),
     "salesman": Text("推销员", "Salesman"),
@@ -87,9 +87,37 @@ NAMES = {
     "umbrella": Text("伞形", "Umbrella"),
     "tower": Text("塔形", "Tower"),
     "mixed": Text("混合", "Mixed"),
+    "app": Text("APP", "app"),
+    "mini_program": Text("小程序", "mini program"),
+    "h5": Text("H5 网页", "mobile web (H5)"),
+    "pc": Text("电脑网页", "desktop web"),
+    "store": Text("门店", "store"),
     "share": Text("实际占比", "Share that moved"),
     "mean": Text("此前 12 期均值", "Mean of 12 periods"),
     "upper": Text("控制上限", "Upper limit"),
+}
+FEEDS = {
+    "orders": Text("订单", "Orders"),
+    "order_lines": Text("订单明细", "Order lines"),
+    "refunds": Text("退款", "Refunds"),
+    "members": Text("会员", "Members"),
+    "products": Text("商品", "Products"),
+    "browse": Text("浏览行为", "Browsing"),
+    "shares": Text("分享", "Shares"),
+    "coupons": Text("优惠券", "Coupons"),
+    "surveys": Text("问卷", "Surveys"),
+    "manual_tags": Text("人工标签", "Tags by hand"),
+}
+"""Feeds, by the name of their mapping."""
+ID_KINDS = {
+    "member": Text("会员号", "Member id"),
+    "phone": Text("手机号", "Phone"),
+    "unionid": Text("微信 UnionID", "WeChat UnionID"),
+    "openid": Text("微信 OpenID", "WeChat OpenID"),
+    "email": Text("邮箱", "E-mail"),
+    "device": Text("设备号", "Device"),
+    "cookie": Text("浏览器 Cookie", "Browser cookie"),
+    "guest": Text("游客号", "Guest id"),
 }
 SIGNALS = {
     "shared_address": Text("同一地址集中下单", "Burst from one address"),
@@ -112,6 +140,8 @@ ALERT_REASONS = {
     "within_limit": Text("在上限之内", "within the limit"),
     "above_limit": Text("超过上限", "above the limit"),
 }
+AFTER = {"month": Text(" 月", ""), "hour": Text(" 时", ":00")}
+"""What a number of a unit is followed by where the name of the tag alone would leave it bare."""
 INTERVAL = re.compile(r"[\[(](-?[\d.]+), (-?[\d.]+)[\])]")
 LEVELS = {"dormant": Text("沉睡", "dormant"), "churned": Text("流失", "churned")}
 
@@ -168,11 +198,14 @@ def interval(tag: Tag, written: str, currency: str) -> Text | None:
         return _days_ago(int(low), None if high is None else int(high))
     if tag.type.startswith("int") and tag.unit != "minor" and high is not None:
         low, high = (low, high - 1) if low >= 0 else (low + 1, high)
-    if tag.unit == "share" and high is not None and low < high:
-        high = max(low, min(high, 1.0))
+    least, most = tag.bounds
+    if high is not None and low < high:
+        low = low if least is None else min(high, max(low, float(least)))
+        high = high if most is None else max(low, min(high, float(most)))
     sign = ">= " if written.startswith(">=") else "<= " if written.startswith("<=") else ""
     ends = [_said(tag, n, currency) for n in dict.fromkeys((low, low if high is None else high))]
-    return same(sign + "–".join(ends) + (f" {currency}" if tag.unit == "minor" else ""))
+    after = same(f" {currency}") if tag.unit == "minor" else AFTER.get(tag.unit or "", same(""))
+    return same(sign + "–".join(ends)) + after
 
 
 def _number(text: str) -> float | None:

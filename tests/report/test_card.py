@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from jobs.report.card import card_html, lanes
+from jobs.report.blocks import Text
+from jobs.report.card import card_html, contacts, lanes, strategies
 from jobs.report.words import Vocabulary
 from jobs.user import card
 from jobs.verbs import audience as verbs
@@ -80,6 +82,23 @@ def test_the_page_masks_what_the_card_masks(made: MadeShop, tmp_path: Path) -> N
     assert "src=" not in text and "href=" not in text
 
 
+def test_the_page_names_ids_shares_and_consent_and_says_what_to_do(made: MadeShop) -> None:
+    found = card(made.project, 4)
+    page = card_html(made.project, found)
+    assert "marketing_consent" not in page and "<dt>phone</dt>" not in page
+    assert "手机号" in page and page.count("138******04") == 1
+    record = {"member_id": "000*****1", "phone": "138******04", "marketing_consent": False}
+    assert contacts(replace(found, contacts=(record, record))) == [
+        (Text("会员号", "Member id"), Text("000*****1", "000*****1")),
+        (Text("同意营销触达", "Consent to marketing"), Text("否", "no")),
+    ]
+    words = Vocabulary(made.project.catalogue)
+    said = strategies(found, words)
+    assert all(strategy.zh and value.zh for _, value, strategy in said)
+    own = {t.id for g in found.groups for t in g.tags}
+    assert bool(said) == any(t.strategies for n, t in made.project.catalogue.tags.items() if n in own and t.scheme)
+
+
 def test_clear_text_is_logged_and_its_file_is_for_its_owner_only(made: MadeShop, tmp_path: Path) -> None:
     shop = MadeShop.at(tmp_path / "shop")
     shutil.copytree(made.folder, shop.folder)
@@ -106,4 +125,4 @@ def test_a_day_without_a_release_ends_with_7_and_names_the_days(made: MadeShop, 
 def test_the_report_verb_says_where_the_page_is(made: MadeShop, tmp_path: Path) -> None:
     page = tmp_path / "r.html"
     assert json.loads(typed(made, "report", "--out", str(page), "--json"))["file"] == str(page)
-    assert "--lang is zh or en" in typed(made, "report", "--lang", "fr", "--json", code=1)
+    assert "--lang is zh or en" in typed(made, "report", "--lang", "fr", "--json", code=2)

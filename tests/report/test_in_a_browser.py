@@ -20,8 +20,14 @@ DRAWN = "document.documentElement.dataset.charts === 'drawn'"
 OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
 LARGE = """[...document.querySelectorAll('.chart')].filter(c => {
   const plot = c.querySelector('.main-svg'), box = c.getBoundingClientRect();
-  return !plot || box.width < 200 || box.height < 80 || plot.getBoundingClientRect().width > box.width + 1;
+  return !plot || box.width < 150 || box.height < 80 || plot.getBoundingClientRect().width > box.width + 1;
 }).map(c => c.id)"""
+CUT = """[...document.querySelectorAll('.block:not(.absent) .scroll')].filter(s => s.scrollWidth > s.clientWidth + 1)
+  .map(s => s.getAttribute('aria-label'))"""
+PROSE = """[...document.querySelectorAll('.stacked td.prose')].filter(c => {
+  const box = c.getBoundingClientRect(); return box.left < 0 || box.right > window.innerWidth || box.width < 150;
+}).length"""
+SMALL = """[...document.querySelectorAll('.heatmaplayer text')].filter(t => parseFloat(getComputedStyle(t).fontSize) < 11).length"""
 SHOWN = "[...document.querySelectorAll('h2')].map(h => h.innerText).join('|')"
 TICKS = "[...document.querySelectorAll('.chart text')].map(t => t.textContent).join('|')"
 
@@ -58,6 +64,11 @@ def test_the_report_is_whole_at_this_width(tab: Tab, page: Path, width: int) -> 
         assert tab.value(LARGE) == []
     tab.value("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     assert tab.value(OVERFLOW) <= 0
+    assert tab.value(PROSE) == 0
+    assert tab.value(SMALL) == 0
+    if width == 1440:
+        assert tab.value(CUT) == []
+        assert tab.value("(n => n.scrollWidth - n.clientWidth)(document.querySelector('.top nav'))") <= 0
     assert tab.value("window.broken") is None
     assert tab.errors == []
     assert [r for r in tab.requests if not r.startswith(("data:", page.as_uri()))] == []

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from jobs.report.data import ReportData
+from jobs.report.blocks import decimal, points
+from jobs.report.data import ReportData, has_few_values
 from jobs.report.words import interval
 
 
-def tag(type: str, unit: str | None = None) -> Any:
-    return SimpleNamespace(type=type, unit=unit)
+def tag(type: str, unit: str | None = None, least: float | None = None, most: float | None = None) -> Any:
+    return SimpleNamespace(type=type, unit=unit, bounds=(least, most))
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,11 @@ def tag(type: str, unit: str | None = None) -> Any:
         (tag("int64", "minor"), "[200000, 500000)", "2,000–5,000 CNY", "2,000–5,000 CNY"),
         (tag("int64", "minor"), "0", "0 CNY", "0 CNY"),
         (tag("float64", "share"), "[0.5, 1)", "50%–100%", "50%–100%"),
-        (tag("float64", "share"), "[1, 2)", "100%", "100%"),
+        (tag("float64", "share", 0, 1), "[1, 2)", "100%", "100%"),
+        (tag("float64", "share", 0), "[1, 2)", "100%–200%", "100%–200%"),
+        (tag("int64", "month", 1, 12), "[10, 20)", "10–12 月", "10–12"),
+        (tag("int32", "hour", 0, 23), "[20, 50)", "20–23 时", "20–23:00"),
+        (tag("int64", "score", 1, 5), "[5, 10)", "5", "5"),
         (tag("float64", "score"), "[0.2, 0.5)", "0.2–0.5", "0.2–0.5"),
         (tag("float64", "ratio"), "other", "other", "other"),
         (tag("date"), "0", "当天", "the same day"),
@@ -56,6 +61,40 @@ def test_money_of_the_report_has_the_digits_of_its_currency(currency: str, exact
     project: Any = SimpleNamespace(currency=currency)
     nothing: Any = None
     assert ReportData(project, nothing, nothing, frozenset()).money(1_234_567, exact=exact) == text
+
+
+@pytest.mark.parametrize(
+    ("of", "bins", "few"),
+    [
+        (tag("int64", "month", 1, 12), ["[5, 10)", "[10, 20)"], True),
+        (tag("int32", "hour", 0, 23), ["[20, 50)"], True),
+        (tag("int64", "orders", 0), ["0", "[1, 2)", "[10, 20)", "unknown"], True),
+        (tag("int64", "orders", 0), ["0", "[20, 50)"], False),
+        (tag("int64", "minor", 0), ["0", "[1, 2)"], False),
+        (tag("float64", "score", 0, 1), ["[0.5, 1)"], False),
+        (tag("date"), ["0"], False),
+    ],
+)
+def test_whole_numbers_with_few_values_are_shown_one_by_one(of: Any, bins: list[str], few: bool) -> None:
+    assert has_few_values(of, bins) is few
+
+
+@pytest.mark.parametrize(
+    ("value", "zh", "en"),
+    [
+        (0.0123, "+1.2 个百分点", "+1.2 pp"),
+        (-0.5, "-50.0 个百分点", "-50.0 pp"),
+        (-0.0001, "0.0 个百分点", "0.0 pp"),
+        (None, "–", "–"),
+    ],
+)
+def test_a_difference_of_shares_is_said_in_points_with_its_sign(value: float | None, zh: str, en: str) -> None:
+    assert points(value) == (zh, en)
+
+
+def test_a_number_too_small_to_show_has_no_sign() -> None:
+    assert decimal(-0.0004, 3) == "0"
+    assert decimal(-0.0006, 3) == "-0.001"
 
 
 def test_thousands_of_years_say_nothing_of_a_year_of_birth() -> None:

@@ -14,7 +14,9 @@ import pytest
 from jobs.report.blocks import Block, Section, Text, texts
 from jobs.report.data import ReportData, load
 from jobs.report.page import WORDS, html, overview, plotly_script, report, sections
-from jobs.report.words import Vocabulary
+from jobs.report.words import FEEDS as FEED_NAMES
+from jobs.report.words import ID_KINDS, Vocabulary
+from schemas.contracts import FEEDS, fields
 from schemas.errors import HuaxiangError, NotThereError
 from tests.report.made_shop import HOSTILE, HOSTILE_CATEGORY, SCHEMES, D, MadeShop
 
@@ -184,6 +186,38 @@ def test_the_pyramid_shows_needs_and_resources_of_every_level(data: ReportData) 
     (block,) = [b for b in blocks(sections(data)) if b.steps]
     assert [s.name.en for s in block.steps] == ["Spokesperson", "Repeat", "First purchase", "Follower"]
     assert all(s.needs and s.resources and s.strategy for s in block.steps)
+
+
+def test_every_whole_table_and_the_alerts_say_how_the_people_become_a_list(data: ReportData) -> None:
+    whole = [
+        b
+        for b in blocks(sections(data))
+        if b.title.en.endswith(("users, money, means and strategy", "money and means"))
+    ]
+    assert len(whole) == 5
+    for b in whole:
+        assert re.search(r"\{tag: \w+, is: \w+\}", b.note.zh) and "into an audience" in b.note.en, b.title
+        assert b.table is not None and b.table.stacked
+    (alerts,) = [b for b in blocks(sections(data)) if b.title.en == "Alerts"]
+    assert "{alert: moving_to_rare_low}" in alerts.note.zh
+
+
+def test_the_benchmark_says_which_one_it_is_and_what_is_marked(data: ReportData) -> None:
+    (block,) = [b for b in blocks(sections(data)) if b.title.en == "Against the benchmark"]
+    assert "本店前 28 天" in block.note.zh and "百分点" in block.note.zh and "–" in block.note.zh
+    assert block.table is not None
+    assert all(str(r[3].zh).endswith("个百分点") for r in block.table.rows if isinstance(r[3], Text) and r[3].zh != "–")
+
+
+def test_who_turned_to_self_buyer_is_no_level(data: ReportData) -> None:
+    (block,) = [b for b in blocks(sections(data)) if b.title.en == "Distributors"]
+    assert block.table is not None and "self-buyer" not in str(block.table.rows)
+    assert [t.label.en for t in block.tiles] == ["Of them turned to self-buyer"]
+
+
+def test_feeds_and_channels_have_chinese_names() -> None:
+    assert set(FEED_NAMES) == set(FEEDS)
+    assert set(ID_KINDS) == set(fields()["id_kind"].values or ())
 
 
 def test_a_held_tag_and_a_raised_alert_stand_at_the_top(text: str) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from features.aipl import AiplSettings
 from jobs.report import charts
-from jobs.report.blocks import Block, Cell, Section, Text, Tile, count, decimal, same, share, table
+from jobs.report.blocks import Block, Cell, Section, Text, Tile, count, decimal, points, same, share, table
 from jobs.report.data import Figure, ReportData
 from jobs.report.sections.movement import HISTORY, since
+from jobs.report.sections.segmentation import how_to_get
 from jobs.report.words import NAMES
 
 FIGURES = ("segments.figures",)
 STAGES = ("awareness", "interest", "purchase", "loyalty")
 HORIZON = 30
+THRIVING_DAYS = 180
 FAST = ("fertility", "fertility_excess", "advancing", "superiority", "thriving")
 SHARES = ("advancing", "thriving")
 
@@ -26,7 +29,7 @@ def aipl(d: ReportData) -> Section:
             "Each user has one stage a day, the highest reached: loyalty > purchase > interest > awareness > none. Awareness and "
             "interest look back 15 days, purchase and loyalty over the long windows.",
         ),
-        (_stages(d), _rates(d), _flow(d), _fast(d), _benchmark(d)),
+        (_stages(d), _flow(d), _rates(d), _fast(d), _benchmark(d)),
     )
 
 
@@ -37,6 +40,7 @@ def _stages(d: ReportData) -> Block:
     if not there:
         return Block(title, note, missing=Text("这次发布没有 AIPL。", "This release has no AIPL."))
     order = [v for v in (*STAGES, "none") if v in there] + sorted(v for v in there if v not in (*STAGES, "none"))
+    note += Text("", " ") + how_to_get("aipl_stage", order[0])
     labels = [d.words.value("aipl_stage", v) for v in order]
     members, visitors = ([there[v].get(k, 0) for v in order] for k in (True, False))
     chart = charts.bars(
@@ -86,7 +90,7 @@ def _rates(d: ReportData) -> Block:
         Text("转化率", "Conversion"),
         Text("样本用户", "Sample users"),
         Text("人均订单", "Orders per buyer"),
-        Text("单均金额", "Money per order"),
+        Text("单均金额", "Money per order") + f" ({d.project.currency})",
         Text("资产价值", "Asset value") + f" ({d.project.currency})",
     ]
     stages = [v for v in order if v in conversion]
@@ -97,7 +101,7 @@ def _rates(d: ReportData) -> Block:
         title,
         percent=True,
     )
-    return Block(title, note, FIGURES, chart, table(heads, rows))
+    return Block(title, note, FIGURES, chart, table(heads, rows), wide=True, shown=True)
 
 
 def _number(items: Mapping[str, Figure], item: str) -> float | None:
@@ -148,6 +152,12 @@ def _fast(d: ReportData) -> Block:
     )
     days = count(d.number("aipl", "horizon_days") or HORIZON)
     note += Text(f"“上期”与递进看 {days} 天前。", f" Last period and moves: {days} days before.")
+    if d.observed_days is not None and d.observed_days <= THRIVING_DAYS:
+        note += Text(
+            f"数据只有 {count(d.observed_days)} 天，没有超过 T 的 {THRIVING_DAYS} 天窗口：凡有购买者都在窗口内互动过，T 偏高，暂不能用来比较。",
+            f" Data covers {count(d.observed_days)} days only, no more than the {THRIVING_DAYS} of T: whoever bought did interact within it, so T is "
+            "too high to compare yet.",
+        )
     items = {**{k: f for k in FAST for f in d.figure("aipl", k).values()}, **d.figure("aipl", "fast")}
     if not items:
         return Block(
@@ -164,15 +174,33 @@ def _fast(d: ReportData) -> Block:
             value = "+" + value
         base = None if f.sample is None else Text(f"基数 {count(f.sample)} 人", f"of {count(f.sample)} users")
         tiles.append(Tile(NAMES.get(k, same(k)), same(value), base))
-    return Block(title, note, FIGURES, tiles=tuple(tiles))
+    return Block(title, note, FIGURES, tiles=tuple(tiles), wide=True)
+
+
+def _which_benchmark(d: ReportData) -> Text:
+    """What the shop is compared with, and when a stage is flagged; as the project says it now."""
+    said = d.project.method("aipl", AiplSettings).benchmark
+    low = f"{said.flag_below:.0%}"
+    of = (
+        Text(
+            f"基准：本店前 {said.days} 天的平均。",
+            f" The benchmark is this shop's own mean of the {said.days} days before.",
+        )
+        if said.file is None
+        else Text(f"基准：同行文件 {said.file}。", f" The benchmark is the file of peers {said.file}.")
+    )
+    return of + Text(
+        f"比基准低 {low} 以上（相对值）的标为“低于基准”，“–”为没有低于。",
+        f" A stage more than {low} (of the benchmark) lower is marked 'below the benchmark'; – marks none.",
+    )
 
 
 def _benchmark(d: ReportData) -> Block:
     title = Text("与基准比较", "Against the benchmark")
     note = Text(
-        "阶段占比与基准（自身历史或同行文件）之差。",
-        "Stage shares against the benchmark: own history, or a file of peers.",
-    )
+        "阶段占比与基准之差，单位为百分点。",
+        "Stage shares against the benchmark, apart in percentage points.",
+    ) + _which_benchmark(d)
     peers, gap = d.figure("aipl", "benchmark_share"), d.figure("aipl", "benchmark_gap")
     if not peers:
         missing = Text(
@@ -196,7 +224,7 @@ def _benchmark(d: ReportData) -> Block:
     flag, rate, apart = (d.figure("aipl", f"benchmark_{f}") for f in ("flag", "conversion", "conversion_gap"))
     low = Text("低于基准", "below the benchmark")
     rows: list[tuple[Cell, ...]] = [
-        (t, share(a), share(b), share(_number(gap, v)), low if _number(flag, v) else "–")
+        (t, share(a), share(b), points(_number(gap, v)), low if _number(flag, v) else "–")
         for t, v, a, b in zip(labels, order, mine, theirs, strict=True)
     ]
     heads = [
@@ -207,6 +235,8 @@ def _benchmark(d: ReportData) -> Block:
         Text("标记", "Flag"),
     ]
     if rate:
-        rows = [(*r, share(_number(rate, v), 2), share(_number(apart, v), 2)) for r, v in zip(rows, order, strict=True)]
+        rows = [
+            (*r, share(_number(rate, v), 2), points(_number(apart, v), 2)) for r, v in zip(rows, order, strict=True)
+        ]
         heads += [Text("基准转化率", "Benchmark conversion"), Text("转化率差", "Conversion gap")]
     return Block(title, note, FIGURES, chart, table(heads, rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jobs.report import charts
-from jobs.report.blocks import Block, Cell, Chart, Section, Text, count, decimal, same, share, table
+from jobs.report.blocks import Block, Cell, Chart, Section, Text, count, decimal, share, table
 from jobs.report.data import ReportData, Row
 from jobs.report.sections.segmentation import shares, whole_table
 from jobs.report.words import LEVELS
@@ -177,11 +177,13 @@ def _gaps(d: ReportData) -> Block:
         "purchase_gap",
         Text("购买间隔曲线", "Curve of purchase gaps"),
         Text(
-            "Kaplan–Meier，含未观察到的间隔；F(t)/F(H) 到 80% 为沉睡，90% 为流失；按购买天数分级。",
-            "Kaplan–Meier with open gaps counted; dormant where F(t)/F(H) reaches 80 %, churned at 90 %; by class of purchase days.",
+            "一次购买之后 t 天内再次购买的人，占观察期内会再次购买者的比例；还没有等到下一次购买的也按已等的天数计入（Kaplan–Meier 估计）。"
+            "这一比例到 80% 那天还没有再购的算沉睡，到 90% 的算流失；按买过的天数分级。",
+            "Of those who buy again within the observed time, the share who have done so t days after a purchase; who still waits counts for the "
+            "days waited (Kaplan–Meier estimate). Dormant from 80 % on, churned from 90 %; by class of purchase days.",
         ),
         Text("天", "Days"),
-        same("F(t)/F(H)"),
+        Text("已再购的比例", "Have bought again"),
         marks,
         Text("购买天数", "Purchase days"),
         Text(
@@ -201,8 +203,9 @@ def _recovery(d: ReportData) -> Block:
         "recovery",
         Text("召回曲线", "Recovery curve"),
         Text(
-            "沉默至少 N 天的用户之后回来购买的占比（Kaplan–Meier）。",
-            "Of users silent for N days or more, the share who came back to buy (Kaplan–Meier).",
+            "沉默至少 N 天的用户中，之后又回来购买的占比；观察到截止日还没有回来的按已观察的天数计入（Kaplan–Meier 估计）。",
+            "Of users silent for N days or more, the share who came back to buy; who is still away counts for the days watched "
+            "(Kaplan–Meier estimate).",
         ),
         Text("沉默天数 N", "Silent days N"),
         Text("回来的占比", "Came back"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from jobs.report import charts
 from jobs.report.blocks import Block, Cell, Section, Text, count, decimal, same, share, table
 from jobs.report.data import ReportData
+from jobs.report.sections.segmentation import how_to_get
 from jobs.report.words import NAMES, SIGNALS
 
 FIGURES = ("segments.figures",)
@@ -46,10 +47,12 @@ def _promotion_classes(d: ReportData, classes: Sequence[tuple[str, Text]]) -> Bl
         [name for _, name in classes], [charts.Bars(USERS, people, [count(p) for p in people])], CLASSES
     )
     rows: list[tuple[Cell, ...]] = [
-        (name, count(p), share((p or 0) / total), *_promotion_terms(d, v))
+        (name, count(p), share((p or 0) / total), decimal(d.number("promotion", "score", v), 2))
         for (v, name), p in zip(classes, people, strict=True)
     ]
-    return Block(CLASSES, HOW_CLASSED, FIGURES, chart, table([CLASS, USERS, Text("占比", "Share"), *TERM_NAMES], rows))
+    return Block(
+        CLASSES, HOW_CLASSED, FIGURES, chart, table([CLASS, USERS, Text("占比", "Share"), TERM_NAMES[-1]], rows)
+    )
 
 
 def _promotion_ratios(d: ReportData, classes: Sequence[tuple[str, Text]]) -> list[Block]:
@@ -92,7 +95,8 @@ def _promotion_strategies(d: ReportData, classes: Sequence[tuple[str, Text]]) ->
     return [
         Block(
             Text("每级的策略", "Strategy per class"),
-            Text("来自标签目录。", "From the tag catalogue."),
+            Text("来自标签目录。", "From the tag catalogue. ")
+            + how_to_get(_tags_with(d, values[0], values)[0], values[0]),
             ("tags",),
             table=table((CLASS, Text("策略", "Strategy")), said, first_text=2),
             shown=True,
@@ -173,7 +177,8 @@ def _one_layering(d: ReportData, tag: str) -> Block:
     ]
     return Block(
         title,
-        Text("正数抬高该层，负数拉低；w 为权重。", "Positive lifts the layer, negative lowers it; w is the weight."),
+        Text("正数抬高该层，负数拉低；w 为权重。", "Positive lifts the layer, negative lowers it; w is the weight. ")
+        + how_to_get(tag, layers[-1]),
         FIGURES,
         charts.bars([d.words.value(tag, v) for v in layers], parts, title, stacked=True),
         table(heads, rows),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobs.report import charts
 from jobs.report.blocks import Block, Section, Text, Tile, count, decimal, same, share, table
 from jobs.report.data import ReportData, Row
-from jobs.report.sections.segmentation import shares
+from jobs.report.sections.segmentation import shares, whole_table
 from jobs.report.words import ALERT_REASONS, NAMES
 
 HISTORY = Text("需要至少两次运行的历史。", "Needs at least two runs of history.")
@@ -53,8 +53,8 @@ def transitions(
             numbers,
             [[count(n) if n else "" for n in row] for row in numbers],
             title,
-            x_title=Text("后一日", "Later day"),
-            y_title=Text("前一日", "Earlier day"),
+            x_title=Text("期末", "At the end"),
+            y_title=Text("期初", "At the start"),
             shade=[[(n / t) ** 0.5 for n in row] for row, t in zip(numbers, totals, strict=True)],
         ),
         table(
@@ -78,15 +78,15 @@ def quadrants(d: ReportData) -> Section:
             "Cut at the buyers' medians (strictly above is high); periods of 7 days that do not overlap; the alert watches the "
             "share that moves toward rare, low value.",
         ),
-        (shares(d, "quadrant"), _matrix(d), _drift(d), _alerts(d)),
+        (shares(d, "quadrant"), _matrix(d), whole_table(d, "quadrant"), _drift(d), _alerts(d)),
     )
 
 
 def _matrix(d: ReportData) -> Block:
     title = Text("象限转移矩阵（最近一期）", "Quadrant transitions, latest period")
     note = Text(
-        "前后两日用同一组冻结的切分点；含新进入与离开。",
-        "Both days with the same frozen cuts; new and lost users included.",
+        "期初与期末用同一组冻结的切分点；含新进入与离开。",
+        "Start and end with the same frozen cuts; new and lost users included.",
     )
     found = d.figure("migration", "transition")
     start = next((a["from_as_of"] for a in d.alerts if a.get("from_as_of")), None)
@@ -150,9 +150,10 @@ def _drift(d: ReportData) -> Block:
 
 def _alerts(d: ReportData) -> Block:
     title = Text("预警", "Alerts")
+    name = next((a["alert"] for a in d.alerts), "moving_to_rare_low")
     note = Text(
-        "只列人数；名单在 segments.alert_users，可作为人群使用。",
-        "Counts only; the list is in segments.alert_users and serves audiences.",
+        f"只列人数。取名单：在人群文件的条件里写 {{alert: {name}}}。",
+        f"Counts only. For the people, put {{alert: {name}}} into an audience.",
     )
     source = ("segments.alerts", "segments.alert_users")
     if not d.alerts:
@@ -189,7 +190,7 @@ def _alerts(d: ReportData) -> Block:
 
 def _state(alert: Row) -> Text:
     if alert["is_raised"]:
-        return Text("报警", "raised")
+        return Text("预警", "raised")
     return Text("暂不判断", "not judged") if alert["limit_number"] is None else Text("正常", "calm")
 
 

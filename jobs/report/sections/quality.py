@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobs.report import charts
 from jobs.report.blocks import Block, Section, Text, count, decimal, same, share, table
 from jobs.report.data import ReportData
+from jobs.report.words import FEEDS
 
 
 def quality(d: ReportData) -> Section:
@@ -28,7 +29,7 @@ def _feeds(d: ReportData) -> Block:
         return Block(title, note, source, missing=Text("没有接收记录。", "Nothing has been received."), wide=True)
     rows = [
         (
-            same(r["feed"]),
+            FEEDS.get(r["feed"], same(r["feed"])),
             count(r["files"]),
             count(r["rows_read"]),
             count(r["silver"]),
@@ -100,8 +101,9 @@ def _windows(d: ReportData) -> Block:
     title = Text("窗口与历史", "Windows and history")
     days = d.observed_days
     note = Text(
-        f"自首个行为起共 {count(days)} 天；窗口更长的标签只看到这么多。",
-        f"{count(days)} days since the first behaviour; tags with a longer window see no more.",
+        f"自首个行为起共 {count(days)} 天；窗口更长的标签只看到这么多。窗口来自标签目录，天数由运行记录。",
+        f"{count(days)} days since the first behaviour; tags with a longer window see no more. Windows are the catalogue's, the days "
+        "were noted by the run.",
     )
     windows = {n: w for n, w in d.project.catalogue.windows.items() if w is not None}
     if days is None or not windows:
@@ -122,7 +124,7 @@ def _windows(d: ReportData) -> Block:
     return Block(
         title,
         note + more,
-        ("profile.breaks",),
+        ("profile.breaks", "tags"),
         chart,
         table([Text("窗口", "Window"), Text("标签", "Tags")], rows),
     )

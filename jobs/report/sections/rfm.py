@@ -20,9 +20,9 @@ BREAKS = {
 
 
 def rfm_report(d: ReportData) -> Section:
-    blocks: list[Block] = []
+    blocks = [shares(d, scheme) for scheme in SCHEMES]
     for scheme in SCHEMES:
-        blocks += [shares(d, scheme), moved_between(d, scheme), whole_table(d, scheme)]
+        blocks += [whole_table(d, scheme), moved_between(d, scheme, wide=True)]
     return Section(
         "rfm",
         Text("RFM 报告", "RFM report"),
@@ -76,8 +76,9 @@ def _grid(d: ReportData) -> Block:
 def _breaks(d: ReportData) -> Block:
     title = Text("冻结的分位点与均值", "Frozen breaks and means")
     note = Text(
-        "由窗口内买家估计；(下界, 上界] 区间，分数 = 1 + 低于该值的分位点个数，R 反向。",
-        "Made from the window's buyers; intervals (lo, hi], score = 1 + breaks below, R reversed.",
+        "由窗口内买家估计。F 与 M 每超过一个分位点加 1 分，等于分位点仍算低的一档；R 相反：天数越少分越高，没有超过任何分位点的得 5 分。",
+        "Made from the window's buyers. F and M gain a point with every break that is passed; a value on a break stays below it. R runs "
+        "the other way: the fewer days the better, and who passes no break has 5.",
     )
     rows: list[tuple[Cell, ...]] = []
     for name, label in BREAKS.items():

@@ -10,6 +10,8 @@ WINDOW = Text(
     "窗口 365 天，会员与访客合计；均值只算买家。", "365 days, members and visitors together; means are over buyers."
 )
 SOURCE = ("segments.figures", "segments.segments")
+SHARES = 6
+"""Columns up to the share of spend: what stands beside a chart; the means stand in the whole table."""
 
 
 def shares(d: ReportData, scheme: str) -> Block:
@@ -24,17 +26,33 @@ def shares(d: ReportData, scheme: str) -> Block:
     if any(x is not None for x in of_money):
         parts.append(charts.Bars(Text("消费占比", "Share of spend"), of_money, [share(x) for x in of_money]))
     labels = [d.words.value(scheme, v) for v in order]
-    return Block(title, WINDOW, SOURCE, charts.bars(labels, parts, title, percent=True), _table(d, scheme, order))
+    chart = charts.bars(labels, parts, title, percent=True)
+    return Block(title, WINDOW, SOURCE, chart, _table(d, scheme, order, means=False))
 
 
-def whole_table(d: ReportData, scheme: str) -> Block:
-    """Counts, money, means and strategy of every value, standing open."""
-    title = d.words.tag(scheme) + Text("：人数、金额、均值与策略", ": users, money, means and strategy")
+def whole_table(d: ReportData, scheme: str, *, strategy: bool = True) -> Block:
+    """Counts, money, means and, where the owner wrote one, strategy of every value, standing open."""
     order = values(d, scheme)
+    told = strategy and any(d.words.said(scheme, v) for v in order)
+    title = d.words.tag(scheme) + (
+        Text("：人数、金额、均值与策略", ": users, money, means and strategy")
+        if told
+        else Text("：人数、金额与均值", ": users, money and means")
+    )
     if not order:
         return Block(title, WINDOW, SOURCE, missing=_missing(), wide=True)
     source = (*SOURCE, f"tags: {scheme}")
-    return Block(title, WINDOW, source, table=_table(d, scheme, order, strategy=True), wide=True, shown=True)
+    note = WINDOW + Text("", " ") + how_to_get(scheme, order[0])
+    return Block(title, note, source, table=_table(d, scheme, order, strategy=told), wide=True, shown=True)
+
+
+def how_to_get(tag: str, value: str) -> Text:
+    """How the people behind a value become a list: the line of an audience that asks for it."""
+    line = f"{{tag: {tag}, is: {value}}}"
+    return Text(
+        f"取名单：在人群文件的条件里写 {line}；其余取值见 huaxiang tag show {tag}。",
+        f"For the people, put {line} into an audience; `huaxiang tag show {tag}` lists the other values.",
+    )
 
 
 def values(d: ReportData, scheme: str) -> list[str]:
@@ -55,7 +73,7 @@ def _figure(d: ReportData, figure: str, scheme: str, value: str) -> float | None
     return d.number("segments", figure, f"{scheme}/{value}")
 
 
-def _table(d: ReportData, scheme: str, order: list[str], *, strategy: bool = False) -> Table:
+def _table(d: ReportData, scheme: str, order: list[str], *, means: bool = True, strategy: bool = False) -> Table:
     heads = [
         Text("分群", "Segment"),
         Text("会员", "Members"),
@@ -65,7 +83,7 @@ def _table(d: ReportData, scheme: str, order: list[str], *, strategy: bool = Fal
         Text("消费占比", "Spend %"),
         Text("平均 R（天）", "Mean R (days)"),
         Text("平均 F（天）", "Mean F (days)"),
-        Text("平均 M", "Mean M"),
+        Text("平均 M", "Mean M") + f" ({d.project.currency})",
     ]
     rows: list[tuple[Cell, ...]] = [
         (
@@ -81,9 +99,12 @@ def _table(d: ReportData, scheme: str, order: list[str], *, strategy: bool = Fal
         )
         for v in order
     ]
+    if not means:
+        heads, rows = heads[:SHARES], [r[:SHARES] for r in rows]
     numeric = frozenset(range(1, len(heads)))
     said = [d.words.said(scheme, v) for v in order]
-    if strategy and any(said):
+    if strategy:
         heads.append(Text("策略", "Strategy"))
         rows = [(*r, s) for r, s in zip(rows, said, strict=True)]
+        return Table(tuple(heads), tuple(rows), numeric, prose=len(heads) - 1)
     return Table(tuple(heads), tuple(rows), numeric)

@@ -230,19 +230,24 @@ def _structures(d: ReportData) -> Block:
 def _distributors(d: ReportData) -> Block:
     title = Text("店主（分销）", "Distributors")
     note = Text(
-        "按店主等级；转为自购 = 90 天无归因销售而自己仍购买。",
-        "By distributor level; turned to self-buyer = no attributed sale for 90 days while own purchases go on.",
+        "按店主等级计数；转为自购的店主也计在其等级内。",
+        "By distributor level; who turned to self-buyer is counted in the level too.",
     )
     items = _by_level(d.figure("fission", "distributors"))
     if not items:
         return Block(title, note, FIGURES, missing=Text("没有店主。", "There are no distributors."))
     turned = d.figure("fission", "turned_self_buyer")
     rows = [(_level(k), count(f.number)) for k, f in items]
-    rows += [
-        (Text("转为自购", "Turned to self-buyer") + (f" {k}" if k else ""), count(f.number)) for k, f in turned.items()
-    ]
+    tiles = tuple(
+        Tile(
+            Text("其中转为自购", "Of them turned to self-buyer") + (f" · {k}" if k else ""),
+            same(count(f.number)),
+            Text("90 天无归因销售而自己仍购买", "no attributed sale for 90 days, own purchases go on"),
+        )
+        for k, f in turned.items()
+    )
     heads = [Text("等级", "Level"), Text("店主", "Distributors")]
-    return Block(title, note, FIGURES, table=table(heads, rows), shown=True)
+    return Block(title, note, FIGURES, table=table(heads, rows), tiles=tiles, shown=True)
 
 
 def _level(item: str) -> Text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobs.report import charts
 from jobs.report.blocks import Block, Section, Step, Text, Tile, count, decimal, share, table
 from jobs.report.data import ReportData
-from jobs.report.sections.segmentation import shares
+from jobs.report.sections.segmentation import how_to_get, shares, whole_table
 from jobs.report.words import NAMES
 
 FIGURES = ("segments.figures",)
@@ -20,7 +20,14 @@ def distribution(d: ReportData) -> Section:
             "用户在价值台阶上的位置、各层需要什么、投入什么资源，以及消费的集中程度。",
             "Where users stand on the steps of value, what each level needs, what goes into it, and how concentrated spend is.",
         ),
-        (_pyramid(d), shares(d, "user_pyramid"), _lorenz(d), _concentration(d), _super(d)),
+        (
+            _pyramid(d),
+            shares(d, "user_pyramid"),
+            whole_table(d, "user_pyramid", strategy=False),
+            _super(d),
+            _lorenz(d),
+            _concentration(d),
+        ),
     )
 
 
@@ -149,6 +156,7 @@ def _super(d: ReportData) -> Block:
         "近 365 天净消费达到门槛（默认 5,000 元）。",
         "Net spend of 365 days at or above the threshold (default 5,000 CNY).",
     )
+    note += Text("", " ") + how_to_get("super_user", "super")
     there = d.segments.get("super_user", {})
     if not there:
         return Block(
@@ -170,7 +178,7 @@ def _super(d: ReportData) -> Block:
             Text(f"{d.project.currency}，365 天", f"{d.project.currency}, 365 days"),
         ),
     ]
-    return Block(title, note, ("segments.segments", "segments.figures"), tiles=tuple(tiles))
+    return Block(title, note, ("segments.segments", "segments.figures"), tiles=tuple(tiles), wide=True)
 
 
 def _of(part: int, whole: int) -> Text:

@@ -85,7 +85,6 @@
     layout.margin = Object.assign({}, layout.margin, { l: 4 });
     for (const trace of figure.data) {
       if (trace.type === "heatmap") {
-        if (trace.x.length > 6) delete trace.texttemplate;
         delete layout.yaxis.title;
       }
       if (trace.type === "sankey") trace.node.pad = 10;
@@ -96,13 +95,17 @@
   function figureOf(spec, lang, width) {
     const layout = merged(base, spoken(spec.layout, lang));
     layout.height = spec.height;
-    const figure = fitted({ data: spoken(spec.data, lang), layout: layout }, width < 440, width);
+    const figure = fitted({ data: spoken(spec.data, lang), layout: layout }, root.clientWidth < 560 || width < 440, width);
     if (layout.showlegend) layout.margin.t = 44;
     return figure;
   }
 
   function draw(spec) {
     const box = document.getElementById(spec.id);
+    // A matrix keeps room for its numbers; where the window has less, its figure scrolls sideways.
+    const trace = spec.data[0];
+    const across = trace && trace.type === "heatmap" ? trace.x.length : 0;
+    box.style.minWidth = across ? 100 + 46 * across + "px" : "";
     const figure = figureOf(spec, root.dataset.lang, box.clientWidth);
     box.style.height = figure.layout.height + "px";
     return Plotly.react(box, figure.data, figure.layout, { responsive: true, displayModeBar: false, displaylogo: false });
