@@ -23,6 +23,7 @@ from audiences.language import (
     TagCondition,
     UsersCondition,
     Words,
+    contact_fields,
     definition_hash,
 )
 from audiences.plan import AllOf, AnyOf, Leaf, Member, Node, Not, Operand, Plan, Test, alert_column
@@ -62,6 +63,7 @@ class Attribute:
     minimum: float | None = None
     maximum: float | None = None
     unit: str | None = None
+    labels: Mapping[str, Words] = field(default_factory=dict)
 
 
 def fixed_attributes() -> dict[str, Attribute]:
@@ -195,7 +197,7 @@ class _Compiler:
             tests = (*tests, Test(op="known", values=(condition.known,)))
         return Leaf(
             **common,
-            text=compared(known.name, tests, known.unit, self.currency),
+            text=compared(known.name, tests, known.unit, self.currency, known.labels),
             column=self.need(known.id),
             type=known.type,
             tests=tests,
@@ -233,7 +235,11 @@ def compile_audience(
     for i, name in enumerate(audience.definition.export.columns):
         if name not in c.catalogue:
             where = audience.at(("export", "columns", i))
-            c.problems.append(f"{where}: export.columns.{i}: no tag {name!r}; {nearest(name, list(c.catalogue))}")
+            if name in contact_fields():
+                said = f"{name!r} is a contact, no tag; write `contacts: {{{name}: sha256}}` beside columns (or md5, clear)"
+            else:
+                said = f"no tag {name!r}; {nearest(name, list(c.catalogue))}"
+            c.problems.append(f"{where}: export.columns.{i}: {said}")
     if c.problems:
         raise ConfigurationError("\n".join(c.problems))
     return Plan(
@@ -273,10 +279,11 @@ def _measured(condition: EventCondition) -> Attribute:
         )
     if condition.measure == "net_amount" and condition.event != ("pay",):
         raise _MistakeError("net_amount is money paid less refunds; it needs event: pay", "measure")
+    words = measured(condition, agg)
     return Attribute(
-        "event",
+        words.en,
         aggregates[agg],
-        measured(condition, agg),
+        words,
         Words(zh=agg, en=agg),
         minimum=None if aggregates[agg] == "date" or condition.measure in ("discount", "net_amount") else 0,
         unit="minor" if condition.measure in MONEY[1:] else None,
@@ -371,7 +378,9 @@ def _text(value: Any, known: Attribute, key: str) -> str:
     if not isinstance(value, str):
         raise _MistakeError(f"{known.id!r} is text, given {value!r}; write it in quotes if it is meant", key)
     if known.values and value not in known.values:
-        raise _MistakeError(f"{known.id!r} never takes the value {value!r}; {nearest(value, list(known.values))}", key)
+        labelled = [v for v, label in known.labels.items() if value in (label.zh, label.en)]
+        hint = f"that is what {labelled[0]!r} is called" if labelled else nearest(value, list(known.values))
+        raise _MistakeError(f"{known.id!r} never takes the value {value!r}; {hint}", key)
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from audiences.language import EventCondition, Words
@@ -102,9 +103,15 @@ def measured(condition: EventCondition, agg: str) -> Words:
     )
 
 
-def compared(name: Words, tests: tuple[Test, ...], unit: str | None, currency: str) -> Words:
-    """A value and what it is held against; money (unit ``minor``) in major units of the lake's currency."""
+def compared(
+    name: Words, tests: tuple[Test, ...], unit: str | None, currency: str, labels: Mapping[str, Words] | None = None
+) -> Words:
+    """A value and what it is held against; money (unit ``minor``) in major units of the lake's currency.
+
+    Values with a label are called by it in Chinese; English keeps the value itself, which is what rules are written with.
+    """
     money = currency if unit == "minor" else None
+    called = labels or {}
     zh, en = [], []
     for t in tests:
         if t.op == "known":
@@ -115,10 +122,16 @@ def compared(name: Words, tests: tuple[Test, ...], unit: str | None, currency: s
             zh.append(f"介于 {low} 和 {high} 之间")
             en.append(f"between {low} and {high}")
         else:
-            operands = _joined(t.values, money)
-            zh.append(f"{COMPARISON_WORDS[t.op][0]} {operands}")
-            en.append(f"{COMPARISON_WORDS[t.op][1]} {operands}")
-    return Words(zh=f"{name.zh} {' 且 '.join(zh)}", en=f"{name.en} {' and '.join(en)}")
+            en.append(f"{COMPARISON_WORDS[t.op][1]} {_joined(t.values, money)}")
+            named = [called[str(v)].zh if str(v) in called else _shown(v, money) for v in t.values]
+            zh.append(_in_chinese(COMPARISON_WORDS[t.op][0], "或".join(named)))
+    return Words(zh=_in_chinese(name.zh, " 且 ".join(zh)), en=f"{name.en} {' and '.join(en)}")
+
+
+def _in_chinese(left: str, right: str) -> str:
+    """Two parts of a Chinese sentence; a blank parts them only where one of them is Latin or a sign."""
+    apart = any(sign.isascii() or sign in "≥≤" for sign in (left[-1:], right[:1]))
+    return f"{left} {right}" if apart else f"{left}{right}"
 
 
 def negated(words: Words) -> Words:

@@ -88,5 +88,12 @@ def _first_error(e: Exception) -> str:
     details = getattr(e, "errors", None)
     if details:
         first = details[0]
-        return f"{first.get('description')} at character {first.get('col')}, near {first.get('highlight')!r}"
+        said = str(first.get("description"))
+        # sqlglot names its own classes where something is missing; the author knows none of them.
+        what = "something is missing" if "<class" in said else said
+        read = " ".join(str(first.get("start_context") or "").split())[-40:]
+        after = f", after {read!r}" if read else ""
+        return f"{what} at character {first.get('col')}, near {first.get('highlight')!r}{after}"
+    if "tokenizing" in str(e):
+        return "it cannot be read to its end; is a quote or a comment opened and never closed?"
     return str(e).splitlines()[0]

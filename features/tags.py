@@ -89,6 +89,14 @@ class Rule(Settings):
     when: str
     value: Value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_condition(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "value" in content and "when" not in content:
+            said = "null" if content["value"] is None else content["value"]
+            raise ValueError(f"a rule needs a 'when'; the value of all others stands beside the rules: `else: {said}`")
+        return content
+
 
 class Limits(Settings):
     """Where a run's quality lies before the tag is held; what is not said is the project's, null switches off."""

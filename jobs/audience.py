@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from audiences import evaluate as ev
 from audiences.compiler import compile_audience
@@ -24,7 +25,8 @@ from audiences.language import Audience, definition_hash, named
 from audiences.plan import Plan, walk
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.audience_build import LOG, MEMBERSHIP, SIZES, Build, Built, builds
-from jobs.audience_columns import Inputs, attributes, bucket_columns, columns_of, mapped, prepared
+from jobs.audience_columns import Inputs, attributes, bucket_columns, columns_of, mapped, prepared, with_elders
+from jobs.audience_rows import rows_of
 from jobs.project import Project
 from lake import journal
 from lake.engine import Engine, Progress
@@ -49,7 +51,10 @@ class Listed:
 
 @dataclass(frozen=True)
 class Preview:
-    """What an audience would be at a release: size, members and visitors apart, a funnel, and a sample."""
+    """What an audience would be at a release: size, members and visitors apart, a funnel, and a sample.
+
+    ``deliverable`` would stand in the file, were it exported now; ``left_out`` counts the others by reason.
+    """
 
     audience: str
     release: int
@@ -58,6 +63,8 @@ class Preview:
     users: int
     members: int
     anonymous: int
+    deliverable: int
+    left_out: dict[str, int]
     steps: tuple[ev.Step, ...]
     sample: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
@@ -121,14 +128,28 @@ def preview(
     """Size, funnel and a sample, without writing anything. ``engine`` is used for many buckets only."""
     audience, plan = plan_of(project, name)
     at = release(project.lake, which)
+    plan = with_elders(project.lake, at, plan)
     further = [c for c in audience.definition.export.columns if c not in ("as_of",)]
     with _shared_folder(project.lake, engine) as scratch:
         ready = prepared(project, at, plan, Path(scratch), further)
         items = [
-            {**item, "plan": plan.model_dump(mode="json"), "sample": sample, "sample_columns": further}
-            for item in ready.buckets.values()
+            {
+                **item,
+                "plan": plan.model_dump(mode="json"),
+                "sample": sample,
+                "sample_columns": further,
+                "members_file": str(Path(scratch) / f"members-{bucket}.parquet"),
+            }
+            for bucket, item in ready.buckets.items()
         ]
         found = mapped("jobs.audience:counts_of_bucket", items, engine, progress)
+        uids = pa.concat_arrays(
+            [
+                pa.array([], pa.int64()),
+                *(c for item in items for c in pq.read_table(item["members_file"])["uid"].chunks),
+            ]
+        )
+    file, left_out = rows_of(project.lake, audience, at, uids)
     counted: dict[int, Sequence[int]] = {node.number: [0, 0, 0, -1] for _, node in walk(plan.root)}
     for i, one in enumerate(found):
         numbers = {int(k): v for k, v in one["counts"].items()}
@@ -142,6 +163,8 @@ def preview(
         users=sum(one["users"] for one in found),
         members=sum(one["members"] for one in found),
         anonymous=sum(one["users"] - one["members"] for one in found),
+        deliverable=len(file),
+        left_out={reason: n for reason, n in left_out.items() if n},
         steps=tuple(ev.funnel(plan, counted)),
         sample=tuple(rows[:sample]),
         warnings=ready.warnings,
@@ -149,11 +172,15 @@ def preview(
 
 
 def counts_of_bucket(item: Inputs) -> dict[str, Any]:
-    """Task: one bucket's counts by condition, and its first users in the order of ``user_id`` (a hash: a fair sample)."""
+    """Task: one bucket's counts by condition, and its first users in the order of ``user_id`` (a hash: a fair sample).
+
+    Writes the uids of those who are in to ``members_file``.
+    """
     plan = Plan.model_validate(item["plan"])
     table = bucket_columns(item)
     outcome = ev.evaluate(plan, columns_of(table), len(table))
     inside = table.filter(pa.array(outcome.members))
+    pq.write_table(inside.select(["uid"]), item["members_file"])
     shown = list(dict.fromkeys(["user_id", "is_member", *item["sample_columns"]]))
     head = inside.select(shown).take(
         pc.select_k_unstable(inside["user_id"], item["sample"], [("user_id", "ascending")])
@@ -171,6 +198,7 @@ def why(project: Project, name: str, uid: int, *, which: int | str | None = None
     """Every condition for one user; NotThereError if the release does not know the uid."""
     audience, plan = plan_of(project, name)
     at = release(project.lake, which)
+    plan = with_elders(project.lake, at, plan)
     with TemporaryDirectory() as scratch:
         item = prepared(project, at, plan, Path(scratch)).buckets.get(uid // USERS_PER_BUCKET)
         table = None if item is None else bucket_columns(item, uid)
@@ -207,6 +235,7 @@ def build(
     lake = project.lake
     audience, plan = plan_of(project, name)
     at = release(lake, which)
+    plan = with_elders(lake, at, plan)
     with lock(lake, MEMBERSHIP, LOG, SIZES, wait_seconds=60):
         journal.recover(lake)
         made = builds(lake, audience.id)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from audiences.compiler import Attribute
 from audiences.language import Words
-from audiences.plan import Plan, alert_column
+from audiences.plan import Leaf, Plan, alert_column, walk
 from features.catalogue import Catalogue
 from features.facts import PRODUCT_KEYS, Fact, needs
 from features.kernel import Products, Rows, compute, merge_files
@@ -37,6 +37,7 @@ from schemas.errors import NotThereError
 PROFILE = "profile.profile"
 ACTIVITY = "activity.activity"
 ALERT_USERS = "segments.alert_users"
+USERS = "identity.users"
 Inputs = dict[str, Any]
 INLINE_BUCKETS = 4
 """Up to this many buckets are judged in this process: starting others takes longer."""
@@ -56,6 +57,7 @@ def attributes(catalogue: Catalogue) -> dict[str, Attribute]:
             minimum=low,
             maximum=high,
             unit=tag.unit,
+            labels={value: Words(zh=label.zh, en=label.en) for value, label in tag.labels.items()},
         )
     return found
 
@@ -67,6 +69,44 @@ class Prepared:
     release: Release
     buckets: dict[int, Inputs]
     warnings: tuple[str, ...]
+
+
+def with_elders(lake: Lake, release: Release, plan: Plan) -> Plan:
+    """The plan with whom its lists of users name also under the user_id of the person they were merged into.
+
+    A list is kept for long: who is on it to be left out must stay so after a merge. The definition's hash is as it was.
+    """
+    named = {v for _, node in walk(plan.root) if isinstance(node, Leaf) for v in _users_named(node.model_dump())}
+    files = [f.path for f in lake.files(USERS, release.tables.get(USERS))] if named and USERS in release.tables else []
+    if not files:
+        return plan
+    users, wanted = pads.dataset(files), pa.array(sorted(named), pa.string())
+    retired = pads.field("user_id").isin(wanted) & pads.field("merged_into_uid").is_valid()
+    merged = users.to_table(columns=["user_id", "merged_into_uid"], filter=retired)
+    if not len(merged):
+        return plan
+    into = users.to_table(columns=["uid", "user_id"], filter=pads.field("uid").isin(merged["merged_into_uid"].unique()))
+    name_of = dict(zip(into["uid"].to_pylist(), into["user_id"].to_pylist(), strict=True))
+    elders = {r["user_id"]: name_of[r["merged_into_uid"]] for r in merged.to_pylist()}
+    whole = plan.model_dump(mode="json")
+    _add_elders(whole["root"], elders)
+    return Plan.model_validate(whole)
+
+
+def _users_named(leaf: dict[str, Any]) -> list[str]:
+    return [v for test in leaf["tests"] for v in test["values"]] if leaf["column"] == "user_id" else []
+
+
+def _add_elders(part: Any, elders: dict[str, str]) -> None:
+    if isinstance(part, list):
+        for one in part:
+            _add_elders(one, elders)
+    elif isinstance(part, dict) and part.get("kind") == "leaf":
+        for test in part["tests"] if _users_named(part) else ():
+            test["values"] += sorted({elders[v] for v in test["values"] if v in elders} - {*test["values"]})
+    elif isinstance(part, dict):
+        for one in part.values():
+            _add_elders(one, elders)
 
 
 def facts_of(plan: Plan) -> list[Fact]:

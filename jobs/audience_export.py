@@ -15,18 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from audiences import delivery
 from audiences.compiler import Attribute, fixed_attributes
-from audiences.contacts import contact
 from audiences.language import Audience
 from audiences.plan import Plan
 from jobs.audience import build, plan_of
 from jobs.audience_build import MEMBERSHIP, Built, builds
-from jobs.audience_columns import PROFILE, attributes, refuse_missing
+from jobs.audience_columns import attributes
+from jobs.audience_rows import rows_of
 from jobs.project import Project
 from lake import journal
 from lake.engine import Engine, Progress
@@ -35,28 +33,10 @@ from lake.locks import lock
 from lake.publish import publish
 from lake.releases import Release, release
 from schemas.arrow import arrow_schema
-from schemas.contracts import NEWEST_FIRST, contract, fields
+from schemas.contracts import contract, fields
 from schemas.errors import HuaxiangError
 
 DELIVERIES = "exports.deliveries"
-MEMBERS = "silver.members"
-IDENTIFIERS = "identity.identifiers"
-USERS = "identity.users"
-
-CONTACTS = """
-with latest as (
-    select * from members qualify row_number() over (partition by member_id order by {newest_first}) = 1
-), persons as (
-    -- A person may hold several member records: the newest contact counts, and one refusal is a refusal.
-    select a.uid, m.*
-    from asked a
-    left join users u on u.uid = a.uid
-    join identifiers i on i.uid = coalesce(u.merged_into_uid, a.uid) and i.id_kind = 'member' and i.until_day is null
-    join latest m on m.member_id = i.id_value
-)
-select uid, bool_and(coalesce(marketing_consent, false)) as agreed, {columns}
-from persons group by uid
-"""
 
 
 @dataclass(frozen=True)
@@ -106,7 +86,7 @@ def export(
             manifest = delivery.read_manifest(place)
             _note(project.lake, manifest, place)
             return _known(manifest, place, built)
-        table, left_out = rows_of(project, audience, at)
+        table, left_out = rows_of(project.lake, audience, at, _members(project.lake, audience.id, at))
         manifest = _manifest(project, audience, plan, at, built, table, left_out, requested_by)
         excel = audience.definition.export.format == "excel"
         file_name = f"{audience.id}-{at.as_of}.csv"
@@ -142,74 +122,17 @@ def _known(manifest: Mapping[str, Any], place: Path, built: Built, already: bool
     )
 
 
-def rows_of(project: Project, audience: Audience, at: Release) -> tuple[pa.Table, dict[str, int]]:
-    """What the file holds, in order of uid, and how many members of the audience are left out, by reason.
-
-    With contacts: who is no member, gave no consent (unless consent is ignored) or has no valid contact is left out.
-    """
-    wanted = audience.definition.export
-    uids = _members(project.lake, audience.id, at)
-    table = _profile(project.lake, at, uids, list(dict.fromkeys([*wanted.columns, "uid"])))
-    left_out = {"left the base": len(uids) - len(table)}
-    if not wanted.contacts:
-        return table.select(list(wanted.columns)), left_out
-    found = _contacts(project.lake, table["uid"], list(wanted.contacts))
-    place = pc.index_in(table["uid"], found["uid"])
-    left_out["no member"] = place.null_count
-    table, found = table.filter(pc.is_valid(place)), found.take(pc.drop_null(place))
-    if audience.definition.consent == "required":
-        agreed = found["agreed"]
-        left_out["no marketing consent"] = len(found) - (pc.sum(agreed).as_py() or 0)
-        table, found = table.filter(agreed), found.filter(agreed)
-    for kind, how in wanted.contacts.items():
-        made = [contact(kind, v, how, wanted.region, wanted.phone_form) for v in found[kind].to_pylist()]
-        table = table.append_column(kind, pa.array(made, pa.string()))
-    reachable = pa.array([False] * len(table), pa.bool_())
-    for kind in wanted.contacts:
-        reachable = pc.or_(reachable, pc.is_valid(table[kind]))
-    left_out["no valid contact"] = len(table) - (pc.sum(reachable).as_py() or 0)
-    return table.filter(reachable).select([*wanted.columns, *wanted.contacts]), left_out
-
-
 def _members(lake: Lake, audience: str, at: Release) -> pa.Array:
     """uids in order; HuaxiangError if the audience was built from another release meanwhile."""
     files = lake.files(MEMBERSHIP, where={"audience": audience})
     uids = pa.concat_arrays([*_column(files, "uid"), pa.array([], pa.int64())])
     if builds(lake, audience)[-1]["release"] != at.number:
         raise HuaxiangError(f"audience {audience!r} was built anew while it was exported; export it again")
-    return uids.take(pc.sort_indices(uids))
+    return uids.sort()
 
 
 def _column(files: list[DataFile], name: str) -> list[pa.Array]:
     return [pq.ParquetFile(f.path).read(columns=[name])[name].combine_chunks() for f in files]
-
-
-def _profile(lake: Lake, at: Release, uids: pa.Array, columns: list[str]) -> pa.Table:
-    files = lake.files(PROFILE, at.tables.get(PROFILE), where={"as_of": at.as_of})
-    stored = [c for c in columns if c != "as_of"]
-    refuse_missing(at, [f.path for f in files], stored)
-    parts = [pads.dataset(f.path).to_table(columns=stored, filter=pads.field("uid").isin(uids)) for f in files]
-    if not parts:
-        parts = [pa.table({c: pa.array([], pa.int64() if c == "uid" else pa.null()) for c in stored})]
-    table = pa.concat_tables(parts).sort_by("uid").combine_chunks()
-    if "as_of" in columns:
-        table = table.append_column("as_of", pa.array([at.as_of] * len(table), pa.date32()))
-    return table
-
-
-def _contacts(lake: Lake, uids: pa.ChunkedArray, kinds: list[str]) -> pa.Table:
-    """Per uid that is a member now: whether all its records agree to marketing, and the newest contacts."""
-    import duckdb
-
-    newest = ", ".join(
-        f"arg_max({k}, row(coalesce(source_time, _ingested_at), member_id)) filter ({k} is not null) as {k}"
-        for k in kinds
-    )
-    with duckdb.connect() as db:
-        db.register("asked", pa.table({"uid": uids}))
-        for name, table in (("members", MEMBERS), ("identifiers", IDENTIFIERS), ("users", USERS)):
-            db.register(name, lake.dataset(table))
-        return db.sql(CONTACTS.format(columns=newest, newest_first=NEWEST_FIRST)).to_arrow_table()
 
 
 def _manifest(

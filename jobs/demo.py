@@ -60,7 +60,7 @@ class DemoReport:
         lines = [
             f"{self.data}: {self.files_taken} new files taken, {len(self.days)} days run{done}, {self.users:,} users profiled.",
             f"Lake (Delta tables): {p / 'lake'}",
-            *(f"Audience {a['name']}: {a['rows']:,} rows -> {a['file']}" for a in self.audiences),
+            *(_audience_in_words(a) for a in self.audiences),
             f"Report / 分群报告 (open in a browser / 用浏览器打开): {self.page}",
             f"Took {self.total_seconds:.1f} s: {spent}",
             "",
@@ -68,7 +68,7 @@ class DemoReport:
             f"  huaxiang status -p {p}",
             f'  huaxiang sql -p {p} "select scheme, segment, count(*) as users from segments.segments group by all order by all"',
             f"  huaxiang tag list -p {p}",
-            f"  huaxiang gap --target 1000000 -p {p}",
+            f"  huaxiang gap --target 10000000 -p {p}",
         ]
         if self.audiences:
             name = self.audiences[0]["name"]
@@ -78,6 +78,12 @@ class DemoReport:
             ]
         lines += [f"  huaxiang release list -p {p}", f"  huaxiang user 0 -p {p}"]
         return "\n".join(lines)
+
+
+def _audience_in_words(a: dict[str, Any]) -> str:
+    why = ", ".join(f"{n:,} {reason}" for reason, n in a["left_out"].items() if n)
+    users = f" of {a['users']:,} users (left out: {why})" if why else ""
+    return f"Audience {a['name']}: {a['rows']:,} rows{users} -> {a['file']}"
 
 
 def demo(
@@ -208,7 +214,9 @@ def _audiences(project: Project, engine: Engine, steps: Steps, report: DemoRepor
     for name in project.audiences:
         with steps.step(f"audience {name}"):
             made = export(project, name, requested_by="demo", engine=engine)
-        report.audiences.append({"name": name, "rows": made.rows, "file": made.file})
+        report.audiences.append(
+            {"name": name, "users": made.built.users, "rows": made.rows, "left_out": made.left_out, "file": made.file}
+        )
 
 
 def _by_part(steps: Steps) -> dict[str, float]:

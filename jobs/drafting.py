@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from features.cleaning import Cleaner
-from features.sources import Mapping, mistakes
+from features.sources import HASHED, Mapping, mistakes
 from features.text_forms import NO, YES
 from jobs.byte_streams import GZIP
 from jobs.project import ProjectSettings
@@ -38,6 +38,7 @@ SAMPLE_BYTES, SAMPLE_ROWS, PREVIEW_ROWS = 4 << 20, 2_000, 5
 MOST_VALUES = 30
 _NUMBER = re.compile(r"^[¥￥$€£\s]*[+-]?[\d,]+(\.\d+)?\s*(元|万|万元)?$")
 _TIME = re.compile(r"^\d{4}\s*[-/.年]\s*\d{1,2}|^\d{10}$|^\d{13}$|^\d{8}(\d{6})?$")
+_HASH = re.compile(r"[0-9a-fA-F]{32,128}")
 _UNIT_PRICES = ("unitprice", "price", "单价", "商品单价", "成交单价", "售价", "商品价格", "价格")
 _NAMES_PEOPLE = re.compile(
     "姓名|收货人|联系人|买家|昵称|地址|身份证|证件|微信|手机|电话|name$|address|phone|mail|passport", re.IGNORECASE
@@ -113,7 +114,7 @@ def draft(file: Path, feed: str | None = None, settings: ProjectSettings | None 
 def sniff(file: Path) -> Sample:
     """Form, encoding, delimiter, columns and first rows; gzip is recognised by content."""
     if not file.is_file():
-        raise InputError(f"{file}: the file is not there")
+        raise NotThereError(f"{file}: the file is not there")
     with file.open("rb") as f:
         start = f.read(4)
     if not start:
@@ -277,7 +278,10 @@ def _rule(col: Column, column: str, sample: Sample) -> tuple[Any, str]:
         return {"column": column, "unit": "minor" if minor and not fractions else "major"}, comment
     if col.values or kind == "bool":
         return _value_rule(col, column, values)
-    return column, ""
+    if col.name in HASHED:
+        ready = bool(values) and all(_HASH.fullmatch(v) for v in values)
+        return {"column": column, "hash": not ready}, "its values look hashed already" if ready else ""
+    return _known_words(col, column, values) or column, ""
 
 
 def _from_unit_price(sample: Sample, c: Contract, found: dict[str, str]) -> dict[str, tuple[Any, str]]:
@@ -291,12 +295,26 @@ def _from_unit_price(sample: Sample, c: Contract, found: dict[str, str]) -> dict
     return {}
 
 
+def _known_words(col: Column, column: str, values: Sequence[str]) -> dict[str, Any] | None:
+    """``values:`` for free text whose every value is a word that we know by another name (channels), else None."""
+    known = _names_of_values(col.name)
+    seen = [v for v, _ in Counter(values).most_common(MOST_VALUES)]
+    found = {v: known[_plain(v)] for v in seen if _plain(v) in known}
+    if len(found) < len(seen) or all(k == v for k, v in found.items()):
+        return None
+    return {"column": column, "values": found}
+
+
+def _names_of_values(name: str) -> dict[str, str]:
+    return {_plain(w): value for value, words in _words()["values"].get(name, {}).items() for w in [value, *words]}
+
+
 def _value_rule(col: Column, column: str, values: Sequence[str]) -> tuple[Any, str]:
     seen = [v for v, _ in Counter(values).most_common(MOST_VALUES)]
     if col.field.type == "bool":
         odd = [v for v in seen if v.lower() not in (*YES, *NO)]
         return column, f"check: what do {', '.join(odd[:5])} mean?" if odd else ""
-    known = {_plain(w): value for value, words in _words()["values"].get(col.name, {}).items() for w in [value, *words]}
+    known = _names_of_values(col.name)
     found = {v: known[_plain(v)] for v in seen if known.get(_plain(v)) in col.values}
     odd = [v for v in seen if v not in found]
     comment = f"check: not mapped yet, so quarantined: {', '.join(odd)}" if odd else ""

@@ -96,6 +96,8 @@ def _csv_blocks(path: Path, name: str, mapping: Mapping, start: bytes) -> Iterat
 
     def set_aside(row: pacsv.InvalidRow) -> str:
         reason = f"{row.actual_columns} columns where the header has {row.expected_columns}"
+        lines = len(row.text.strip().splitlines())
+        reason += f' over {lines} lines of the file: is a quote (") opened and never closed?' if lines > 1 else ""
         torn.append((row.number - 1, row.text, reason))
         return "skip"
 

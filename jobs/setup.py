@@ -19,12 +19,12 @@ PARTS = ("sources", "tags", "audiences", "methods")
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a project folder holds, and every mistake found in it."""
+    """What a project folder holds, and every mistake found in it. A count is None where mistakes kept it from being made."""
 
     settings: dict[str, Any]
-    sources: int
-    tags: int
-    audiences: int
+    sources: int | None
+    tags: int | None
+    audiences: int | None
     mistakes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
@@ -50,7 +50,8 @@ def init(folder: Path, dataset: str | None = None) -> list[Path]:
 def check(folder: Path) -> CheckReport:
     """Load everything; mistakes are collected part by part, so that one run shows all there are."""
     project = Project.load(folder)
-    sources, mistakes = 0, []
+    sources: int | None = None
+    mistakes: list[str] = []
     try:
         sources = len(project.sources)
     except ConfigurationError as e:
@@ -59,8 +60,8 @@ def check(folder: Path) -> CheckReport:
     return CheckReport(
         settings=project.settings.model_dump(mode="json"),
         sources=sources,
-        tags=found.tags,
-        audiences=found.audiences,
+        tags=found.tags if found.readable else None,
+        audiences=found.audiences if found.readable else None,
         mistakes=(*mistakes, *found.mistakes),
-        warnings=found.warnings,
+        warnings=found.in_short,
     )

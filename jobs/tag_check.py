@@ -38,7 +38,10 @@ class Use:
 
 @dataclass(frozen=True)
 class TagReport:
-    """What the catalogue holds, every mistake, and what is only doubtful."""
+    """What the catalogue holds, every mistake, and what is only doubtful (``in_short``: a line for all alike).
+
+    ``readable`` is false, and every count 0, where mistakes left no catalogue to count.
+    """
 
     tags: int
     segmentations: int
@@ -48,6 +51,8 @@ class TagReport:
     audiences: int
     mistakes: tuple[str, ...]
     warnings: tuple[str, ...]
+    in_short: tuple[str, ...]
+    readable: bool
 
 
 def check_tags(project: Project) -> TagReport:
@@ -65,8 +70,10 @@ def check_tags(project: Project) -> TagReport:
         elif not any(f"no tag {name!r};" in line for name in removed):
             mistakes.append(line)
     warnings: list[str] = []
+    in_short: list[str] = []
     if catalogue is not None and (days := _observed_days(project)) is not None:
         warnings = catalogue.window_warnings(days)
+        in_short = catalogue.window_summary(days)
     return TagReport(
         tags=len(catalogue.tags) if catalogue else 0,
         segmentations=len(catalogue.schemes) if catalogue else 0,
@@ -76,6 +83,8 @@ def check_tags(project: Project) -> TagReport:
         audiences=compiled,
         mistakes=tuple(dict.fromkeys(mistakes)),
         warnings=tuple(warnings),
+        in_short=tuple(in_short),
+        readable=catalogue is not None,
     )
 
 

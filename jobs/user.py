@@ -105,6 +105,11 @@ def find_uid(
         found = pads.dataset(f.path).to_table(columns=["uid"], filter=pads.field("user_id") == who)
         if len(found):
             return int(found["uid"][0].as_py())
+    for f in lake.files(USERS, at.tables.get(USERS)) if USERS in at.tables else ():
+        # of somebody who was merged since: by their uid it is said into whom
+        found = pads.dataset(f.path).to_table(columns=["uid"], filter=pads.field("user_id") == who)
+        if len(found):
+            return int(found["uid"][0].as_py())
     raise NotThereError(
         f"no user {who!r} in release {at.number} ({at.as_of}); give a user_id, a uid, or a member id with --member"
     )

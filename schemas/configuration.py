@@ -69,6 +69,9 @@ def read_yaml(path: Path) -> tuple[Any, yaml.Node]:
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
+        said = text.splitlines()[mark.line][mark.column :] if mark and mark.line < len(text.splitlines()) else ""
+        if said.startswith("\t"):
+            raise ConfigurationError(f"{path}{line}: tabs are not allowed for indenting; use spaces") from None
         raise ConfigurationError(f"{path}{line}: not valid YAML: {getattr(e, 'problem', None) or e}") from None
 
 

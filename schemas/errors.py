@@ -12,6 +12,12 @@ class HuaxiangError(Exception):
     exit_code = 1
 
 
+class UsageError(HuaxiangError):
+    """An option has a value that it cannot have."""
+
+    exit_code = 2
+
+
 class ConfigurationError(HuaxiangError):
     """The project folder says something that cannot be meant."""
 

@@ -29,7 +29,7 @@ from jobs.verbs.session import (
     verb,
 )
 from lake import releases
-from schemas.errors import HuaxiangError
+from schemas.errors import UsageError
 
 audience = typer.Typer(no_args_is_help=True, help="Audiences: who is in, why, and the file.")
 
@@ -41,6 +41,10 @@ SIGNS = {"true": "✓", "false": "✗", "unknown": "?"}
 
 def _asker(by: str | None) -> str:
     return by or os.environ.get("HUAXIANG_USER") or getpass.getuser()
+
+
+def _left_out(by_reason: dict[str, int]) -> str:
+    return "".join(f", {n:,} left out: {reason}" for reason, n in by_reason.items() if n)
 
 
 @audience.command("list")
@@ -92,6 +96,7 @@ def preview(
         f"{found.audience} at {found.as_of} (release {found.release}): {found.users:,} of {found.base_users:,} users "
         f"({share:.2%}); {found.members:,} members, {found.anonymous:,} visitors"
     )
+    print(f"An export now would hold {found.deliverable:,} of them{_left_out(found.left_out)}")
     for warning in found.warnings:
         print(f"Note: {warning}")
     rows = [
@@ -180,8 +185,7 @@ def export(
         return
     for x in found:
         state = "delivered before" if x.already_delivered else "delivered"
-        left_out = "".join(f", {n:,} left out: {why_}" for why_, n in x.left_out.items() if n)
-        print(f"{x.audience} at {x.as_of}: {x.rows:,} rows {state}{left_out}\n  {x.file}\n  {x.manifest}")
+        print(f"{x.audience} at {x.as_of}: {x.rows:,} rows {state}{_left_out(x.left_out)}\n  {x.file}\n  {x.manifest}")
     return
 
 
@@ -201,9 +205,9 @@ def user(
 ) -> None:
     """One person's card: tags by group, RFM, stages with days, place in the share tree; ids masked."""
     if reveal and not purpose:
-        raise HuaxiangError("--reveal needs --purpose: what the personal data is looked at for; it is logged")
+        raise UsageError("--reveal needs --purpose: what the personal data is looked at for; it is logged")
     if lang not in ("zh", "en"):
-        raise HuaxiangError(f"--lang is zh or en, not {lang!r}")
+        raise UsageError(f"--lang is zh or en, not {lang!r}")
     p = open_project(project)
     at = released(p, None if as_of is None else as_of.date(), release)
     uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=_asker(by), purpose=purpose)

@@ -11,8 +11,18 @@ import typer
 from features.aipl import SCHEME, STAGES
 from jobs.flow import flow as flow_step
 from jobs.gap import gap as gap_step
-from jobs.verbs.session import HERE, AsOfOption, JsonOption, ProjectOption, open_project, show_json, show_table, verb
-from schemas.errors import HuaxiangError
+from jobs.verbs.session import (
+    HERE,
+    AsOfOption,
+    JsonOption,
+    ProjectOption,
+    day_option,
+    open_project,
+    show_json,
+    show_table,
+    verb,
+)
+from schemas.errors import UsageError
 from schemas.money import money_text
 
 
@@ -30,7 +40,7 @@ def gap(
     try:
         money = Decimal(target.replace(",", ""))
     except InvalidOperation:
-        raise HuaxiangError(f"--target {target!r} is no amount of money, such as 1000000") from None
+        raise UsageError(f"--target {target!r} is no amount of money, such as 1000000") from None
     chosen = [s.strip() for s in stages.split(",") if s.strip()]
     report = gap_step(p, money, as_of.date() if as_of else None, stages=chosen, save=save)
     if as_json:
@@ -71,8 +81,8 @@ def gap(
 
 @verb
 def flow(
-    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The earlier day.")],
-    last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The later day.")],
+    first: Annotated[datetime, day_option("--from", "The earlier day.")],
+    last: Annotated[datetime, day_option("--to", "The later day.")],
     scheme: Annotated[str, typer.Option(help="Segmentation, the id of its tag.")] = SCHEME,
     project: ProjectOption = HERE,
     as_json: JsonOption = False,

@@ -15,6 +15,7 @@ from jobs.verbs.session import (
     EngineOption,
     JsonOption,
     ProjectOption,
+    day_option,
     engine_of,
     open_project,
     show_json,
@@ -29,7 +30,7 @@ SHOWN_ROWS, SHOWN_TAGS = 20, 8
 
 @verb
 def profile(
-    as_of: Annotated[datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="The day.")],
+    as_of: Annotated[datetime, day_option("--as-of", "The day.")],
     known_at: Annotated[
         str | None, typer.Option(help="Compute it anew from rows ingested by then (ISO 8601 with zone).")
     ] = None,

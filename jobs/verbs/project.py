@@ -9,7 +9,7 @@ import typer
 
 from jobs import setup
 from jobs.project import SETTINGS_FILE
-from jobs.verbs.session import HERE, EngineOption, JsonOption, ProjectOption, open_project, show_json, verb
+from jobs.verbs.session import HERE, EngineOption, JsonOption, ProjectOption, engine_kind, open_project, show_json, verb
 
 source = typer.Typer(no_args_is_help=True, help="Mappings of files to feeds.")
 
@@ -39,7 +39,9 @@ def check(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
     else:
         for key, value in report.settings.items():
             print(f"{key}: {value}")
-        print(f"{report.sources} sources, {report.tags} tags, {report.audiences} audiences")
+        counts = {"sources": report.sources, "tags": report.tags, "audiences": report.audiences}
+        # Audiences are judged against the tags: without these nobody can say how many there are.
+        print(", ".join(f"{name} could not be read" if n is None else f"{n} {name}" for name, n in counts.items()))
         for w in report.warnings:
             print(f"warning: {w}")
         for m in report.mistakes:
@@ -63,8 +65,9 @@ def demo(
     """From raw logs to audience files: a simulated shop, or a real data set."""
     from jobs import demo as steps
 
+    chosen = engine_kind(engine)
     report = steps.demo(
-        folder, data=data, files=file or [], users=users, days=days, seed=seed, engine=engine, quiet=as_json
+        folder, data=data, files=file or [], users=users, days=days, seed=seed, engine=chosen, quiet=as_json
     )
     if as_json:
         show_json(report)

@@ -20,13 +20,14 @@ release = typer.Typer(no_args_is_help=True, help="What readers see: list, compar
 @verb
 def list_releases(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
     """Every release and rollback; the latest is what readers see."""
-    lake = open_project(project).lake
+    p = open_project(project)
+    lake = p.lake
     current = releases.latest(lake)
     rows = [
         {
             "number": e.number,
             "as_of": e.as_of,
-            "made": e.created_at,
+            "made": e.created_at.astimezone(p.zone_info),
             "what": f"back to {e.rollback_to} by {e.by}" if e.rollback_to else "release",
             "latest": current is not None and e.number == current.number,
             **e.counts,

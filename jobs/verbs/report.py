@@ -9,7 +9,7 @@ import typer
 
 from jobs.report.page import report as report_step
 from jobs.verbs.session import HERE, AsOfOption, JsonOption, ProjectOption, open_project, show_json, target_file, verb
-from schemas.errors import HuaxiangError
+from schemas.errors import UsageError
 
 
 @verb
@@ -25,7 +25,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML page: digital tags, RFM, distribution and needs, flows, curves, alerts."""
     if lang not in ("zh", "en"):
-        raise HuaxiangError(f"--lang is zh or en, not {lang!r}")
+        raise UsageError(f"--lang is zh or en, not {lang!r}")
     day = None if as_of is None else as_of.date()
     out = target_file(out, "--out")
     made = report_step(open_project(project), as_of=day, number=release, out=out, lang=lang)  # type: ignore[arg-type]

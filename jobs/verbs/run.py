@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,9 +19,9 @@ from jobs.verbs.session import (
     EngineOption,
     JsonOption,
     ProjectOption,
+    day_option,
     engine_of,
     open_project,
-    plain,
     show_json,
     show_table,
     stamp,
@@ -34,6 +34,7 @@ from schemas.errors import HuaxiangError
 
 MOST_WARNINGS = 20
 """Warnings that are printed; those of windows, which may be many in a young shop, come last."""
+MOST_GAPS = 10
 
 
 @verb
@@ -84,7 +85,7 @@ def ingest(
 
 @verb
 def run(
-    as_of: Annotated[datetime, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Last whole business day counted.")],
+    as_of: Annotated[datetime, day_option("--as-of", "Last whole business day counted.")],
     project: ProjectOption = HERE,
     engine: EngineOption = None,
     known_at: Annotated[str | None, typer.Option(help="Use only rows ingested by then (ISO 8601 with zone).")] = None,
@@ -127,8 +128,8 @@ def _dry_run(p, as_of: date, known_at: datetime | None, repeat: bool, as_json: b
 
 @verb
 def backfill(
-    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
-    last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day.")],
+    first: Annotated[datetime, day_option("--from", "First day.")],
+    last: Annotated[datetime, day_option("--to", "Last day.")],
     project: ProjectOption = HERE,
     engine: EngineOption = None,
     as_json: JsonOption = False,
@@ -185,12 +186,19 @@ def status(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
             f"mend sources/{q['source']}.yaml, then `huaxiang ingest {q['feed']} --replay`"
         )
     if found["latest"] is not None:
-        print(f"Releases: {found['releases']}, latest {plain(found['latest'])}")
+        print(f"Releases: {found['releases']}, latest {_release_in_words(found['latest'])}")
     if found["gaps"]:
-        days = ", ".join(str(d) for d in found["gaps"][:10])
+        days = ", ".join(str(d) for d in found["gaps"][:MOST_GAPS])
+        more = len(found["gaps"]) - MOST_GAPS
+        days += f", … and {more:,} more" if more > 0 else ""
         print(f"Days never released: {days} (`huaxiang backfill --from DAY --to DAY`)")
     if found["runs"]:
         show_table("Last steps", found["runs"])
+
+
+def _release_in_words(latest_one: dict[str, Any]) -> str:
+    counts = ", ".join(f"{n:,} {name}" for name, n in latest_one.items() if name not in ("number", "as_of"))
+    return f"{latest_one['number']} of {latest_one['as_of']}" + (f": {counts}" if counts else "")
 
 
 @verb
@@ -237,4 +245,4 @@ def _answer(con, statement: str, as_json: bool) -> None:  # type: ignore[no-unty
     if as_json:
         show_json(found)
     else:
-        show_table(f"{len(found):,} rows" + (" (first 10,000)" if len(rows) > 10_000 else ""), found, names)
+        show_table(f"{len(found):,} rows" + (" (first 10,000)" if len(rows) > 10_000 else ""), found, names, exact=True)

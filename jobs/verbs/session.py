@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -23,17 +26,35 @@ from typer.exceptions import TyperException
 from jobs.progress import Steps
 from jobs.project import Project
 from lake.engine import Engine, Kind
-from schemas.errors import HuaxiangError
+from schemas.errors import HuaxiangError, UsageError
 
 ProjectOption = Annotated[
     Path, typer.Option("--project", "-p", envvar="HUAXIANG_PROJECT", help="Project folder.", show_default="this folder")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 EngineOption = Annotated[str | None, typer.Option("--engine", help="embedded or spark; default: huaxiang.yaml.")]
-AsOfOption = Annotated[
-    datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="Last whole business day counted.")
-]
+
+
+def whole_day(text: str) -> datetime:
+    """The midnight of a day that an option names."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d")
+    except ValueError:
+        wrong = "there is no such day" if re.fullmatch(r"\d{4}-\d{1,2}-\d{1,2}", text) else "no day"
+        raise typer.BadParameter(f"{text!r}: {wrong}; write it as 2026-03-31") from None
+
+
+def day_option(name: str, help_text: str) -> Any:
+    """An option that takes a day."""
+    return typer.Option(name, parser=whole_day, metavar="YYYY-MM-DD", help=help_text)
+
+
+AsOfOption = Annotated[datetime | None, day_option("--as-of", "Last whole business day counted.")]
 HERE = Path()
+EXACT_BELOW = 10_000
+"""From here on two decimals are more than six significant digits."""
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+"""What a folder without rights, a read-only disk, a full one or a quota answers."""
 DEFECT = 70
 """Exit code of what should not happen; everything a user can cause has a code of its own."""
 
@@ -52,20 +73,24 @@ def verb(function: F) -> F:
             fail(str(e), type(e).__name__, e.exit_code, as_json)
         except (typer.Exit, typer.Abort, TyperException):
             raise
+        except OSError as e:
+            if e.errno not in UNWRITABLE:
+                _defect(e, as_json)
+            fail(f"{e.filename or 'a file'}: {e.strerror}; nothing half-made is published", "NotWritable", 1, as_json)
         except KeyboardInterrupt:
             fail("stopped; run the same command again to go on", "Interrupted", 130, as_json)
         except Exception as e:
-            if os.environ.get("HUAXIANG_DEBUG"):
-                traceback.print_exc()
-            fail(
-                f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else 'no message'}\n"
-                "This is a defect of Huaxiang, not of your input; --debug shows where it happened.",
-                "Defect",
-                DEFECT,
-                as_json,
-            )
+            _defect(e, as_json)
 
     return guarded  # type: ignore[return-value]
+
+
+def _defect(e: Exception, as_json: bool) -> None:
+    if os.environ.get("HUAXIANG_DEBUG"):
+        traceback.print_exc()
+    first = str(e).splitlines()[0] if str(e) else "no message"
+    said = "This is a defect of Huaxiang, not of your input; --debug shows where it happened."
+    fail(f"{type(e).__name__}: {first}\n{said}", "Defect", DEFECT, as_json)
 
 
 def fail(message: str, kind: str, code: int, as_json: bool) -> None:
@@ -95,23 +120,27 @@ def show_json(value: Any) -> None:
     print(json.dumps(plain(value), ensure_ascii=False, indent=1))
 
 
-def show_table(title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> None:
-    """Rows as a table on a terminal that is as wide as it needs to be."""
+def show_table(
+    title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str] | None = None, *, exact: bool = False
+) -> None:
+    """Rows as a table on a terminal that is as wide as it needs to be. ``exact``: small fractions keep six digits."""
     names = list(columns or (rows[0] if rows else []))
     table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
     for name in names:
         numeric = bool(rows) and all(isinstance(r.get(name), (int, float, type(None))) for r in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for r in rows:
-        table.add_row(*(_cell(r.get(name)) for name in names))
+        table.add_row(*(_cell(r.get(name), exact) for name in names))
     console().print(table)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, exact: bool = False) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float) and exact and (abs(value) < EXACT_BELOW or not math.isfinite(value)):
+        return f"{value:,.6g}"
     if isinstance(value, float):
         return f"{value:,.2f}".rstrip("0").rstrip(".")
     if isinstance(value, int):
@@ -126,13 +155,13 @@ def console() -> Console:
 
 
 def stamp(text: str, option: str) -> datetime:
-    """A moment as an option gives it, in UTC; HuaxiangError without a zone."""
+    """A moment as an option gives it, in UTC; UsageError without a zone."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise HuaxiangError(f"{option} {text!r} is no ISO 8601 stamp with a zone, such as 2026-03-31T06:00:00+08:00")
+        raise UsageError(f"{option} {text!r} is no ISO 8601 stamp with a zone, such as 2026-03-31T06:00:00+08:00")
     return found.astimezone(UTC)
 
 
@@ -157,13 +186,17 @@ def target_file(path: Path | None, option: str) -> Path | None:
     return path
 
 
+def engine_kind(kind: str | None) -> Kind | None:
+    """What ``--engine`` names; UsageError for what is none, which would otherwise be taken for Spark."""
+    if kind not in (None, "embedded", "spark"):
+        raise UsageError(f"--engine is embedded or spark, not {kind!r}")
+    return kind  # type: ignore[return-value]
+
+
 @contextmanager
 def engine_of(project: Project, kind: str | None) -> Iterator[Engine]:
     """The project's engine, or the one asked for; closed at the end."""
-    if kind not in (None, "embedded", "spark"):
-        raise HuaxiangError(f"--engine is embedded or spark, not {kind!r}")
-    chosen: Kind | None = kind  # type: ignore[assignment]
-    with project.open_engine(chosen) as engine:
+    with project.open_engine(engine_kind(kind)) as engine:
         yield engine
 
 

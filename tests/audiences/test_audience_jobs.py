@@ -64,6 +64,26 @@ include: {tag: paid_amount_90d, known: true}
 """
 
 
+def test_a_list_of_users_goes_on_to_the_persons_they_were_merged_into(shop: Shop) -> None:
+    users = shop.lake.dataset("identity.users").to_table().to_pylist()
+    for user in users:
+        if user["uid"] == 2:
+            user |= {"retired_day": D, "merged_into_uid": 1}
+    listed = "{users: [m000002]}"
+    shop.define("left_out", ALWAYS + f"exclude: {listed}\n")
+    shop.define("chosen", ALWAYS.replace("{tag: paid_amount_90d, known: true}", listed))
+    build(shop.project, "chosen")
+    assert members(shop, "chosen") == [2]
+    shop.put("identity.users", users, replace="all")
+    shop.release(D + timedelta(days=1), [p for p in people() if p["uid"] != 2])
+    assert build(shop.project, "left_out").users == 6
+    assert members(shop, "left_out") == [3, 4, 5, 6, 7, 100_001]
+    build(shop.project, "chosen")
+    assert members(shop, "chosen") == [1]
+    assert why(shop.project, "chosen", 1).is_in
+    assert preview(shop.project, "left_out").users == 6
+
+
 def test_the_source_materials_audience_has_exactly_its_people(shop: Shop) -> None:
     found = preview(shop.project, "beijing")
     assert (found.users, found.base_users, found.members, found.anonymous) == (3, 8, 3, 0)
@@ -443,6 +463,8 @@ def test_a_consent_withdrawn_after_the_build_is_respected(shop: Shop) -> None:
         M1={"phone": "13800130001", "marketing_consent": False},
         M2={"phone": "13800130002", "marketing_consent": None},
     )
+    asked = preview(shop.project, "beijing")
+    assert (asked.users, asked.deliverable, asked.left_out) == (3, 1, {"no marketing consent": 2})
     done = export(shop.project, "beijing", requested_by="li")
     assert [r["user_id"] for r in rows_of(done.file)] == ["m100001"]
     assert done.left_out == {"no marketing consent": 2}

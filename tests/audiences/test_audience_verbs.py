@@ -53,6 +53,7 @@ def test_the_way_from_list_to_file(shop: Shop) -> None:
 
 def test_people_read_words(shop: Shop) -> None:
     assert "3 of 8 users (37.50%); 3 members, 0 visitors" in typed(shop, "audience", "preview", "beijing")
+    assert "An export now would hold 3 of them\n" in typed(shop, "audience", "preview", "beijing")
     why = typed(shop, "audience", "why", "beijing", "m000004")
     assert "m000004 is not in beijing" in why
     assert "Decided by: include.all.0: Registration city is 北京" in why

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from audiences import wording
 from audiences.compiler import MEASURES, compile_audience
-from audiences.language import Where, definition_hash, named, read, read_folder
+from audiences.language import Where, Words, definition_hash, named, read, read_folder
 from audiences.plan import Plan, walk
+from audiences.wording import compared
 from schemas.behaviours import BEHAVIOURS, BROWSE
 from schemas.errors import ConfigurationError, NotThereError
 from tests.audiences.shop import CATALOGUE, HEAD, write
@@ -125,6 +127,7 @@ export: {columns: [user_id, citty]}
         ("{event: view, where: {brnd: x}}", "did you mean 'brand'?"),
         ("{event: review, where: {detail: positiv}}", "did you mean 'positive'?"),
         ("{event: view, at_least: -2, at_most: -1}", "can never match"),
+        ("{event: view, within_days: 7, at_least: three}", "'times of view in 7 days' is a number, given 'three'"),
         ("{all: []}", "the list is empty"),
         ("{users: []}", "the list is empty"),
         ("{tag: gender, is: []}", "the list is empty"),
@@ -150,6 +153,10 @@ def test_a_condition_that_cannot_be_meant_is_refused(tmp_path: Path, condition: 
         ("export: {contacts: {phone: sha512}}\n", "'clear', 'sha256' or 'md5'"),
         ("export: {columns: [user_id, user_id]}\n", "column 'user_id' stands twice"),
         ("export: {columns: []}\n", "the list is empty"),
+        (
+            "export: {columns: [phone]}\n",
+            "'phone' is a contact, no tag; write `contacts: {phone: sha256}` beside columns",
+        ),
         ("owner: me\n", "key 'owner' stands twice"),
     ],
 )
@@ -241,6 +248,22 @@ include:
         ("历来支付金额 ≥ 500.00", "money of pay ever at least 500.00"),
         ("orders_ever > 1 且 < 9", "orders_ever above 1 and below 9"),
     ]
+
+
+def test_values_are_called_by_their_labels_in_chinese(tmp_path: Path) -> None:
+    labels = {"female": Words(zh="女", en="Women"), "male": Words(zh="男", en="Men")}
+    labelled = {**CATALOGUE, "gender": replace(CATALOGUE["gender"], labels=labels)}
+
+    def plan(values: str) -> Plan:
+        audience = read(write(tmp_path, "trial", f"include: {{tag: gender, is: [{values}]}}\n"))
+        return compile_audience(audience, {}, labelled, currency="CNY")
+
+    gender = CATALOGUE["gender"].name.zh
+    said = compared(Words(zh="性别", en="Gender"), plan("female, unknown").root.include.tests, None, "CNY", labels)  # type: ignore[union-attr]
+    assert (said.zh, said.en) == ("性别为女或unknown", "Gender is female/unknown")
+    assert plan("male").root.include.text.zh in (f"{gender}为男", f"{gender} 为男")
+    with pytest.raises(ConfigurationError, match="never takes the value '女'; that is what 'female' is called"):
+        plan("女")
 
 
 @pytest.mark.parametrize(("currency", "text"), [("CNY", "12,345.67"), ("JPY", "1,234,567"), ("KWD", "1,234.567")])

@@ -114,3 +114,30 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, content: bytes) -> None
     file.write_bytes(content)
     with pytest.raises(InputError):
         draft(file)
+
+
+def test_addresses_and_networks_are_proposed_as_hashes_and_known_channels_by_their_names(tmp_path: Path) -> None:
+    file = tmp_path / "orders.csv"
+    head = "订单编号,下单时间,渠道,收货地址,下单IP\n"
+    file.write_text(
+        head + "1,2026-03-01 08:00,APP,海淀区一路1号,1.2.3.4\n2,2026-03-01 09:00,小程序,二路2号,5.6.7.8\n",
+        encoding="utf-8",
+    )
+    found = draft(file)
+    rules = mapping_of(found.mapping).fields
+    assert (rules["address_key"].column, rules["address_key"].hash) == ("收货地址", True)
+    assert (rules["ip_key"].column, rules["ip_key"].hash) == ("下单IP", True)
+    assert rules["channel"].values == {"APP": "app", "小程序": "mini_program"}
+    assert (found.unused_columns, found.rows_refused) == ([], 0)
+    assert "一路" not in found.text() and "1.2.3.4" not in found.text()
+    file.write_text(
+        head + f"1,2026-03-01 08:00,APP,{'0f' * 32},x\n2,2026-03-01 09:00,展会,{'1e' * 32},y\n", encoding="utf-8"
+    )
+    rules = mapping_of(draft(file).mapping).fields
+    assert rules["address_key"].hash is False
+    assert (rules["channel"].column, rules["channel"].values) == ("渠道", {}), "what is no known word stays as it is"
+
+
+def test_a_file_that_is_not_there_is_told_apart_from_one_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(NotThereError, match="is not there"):
+        draft(tmp_path / "nope.csv")

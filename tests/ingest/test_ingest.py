@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -12,10 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from jobs.cli import _register, app
 from jobs.deliveries import manifest
+from jobs.verbs.session import verb
 from schemas.errors import AuditError, HuaxiangError, LockedError, NotThereError
 from tests.ingest.shop import BROWSE, LINES, ORDERS, RECEIVED, Shop, csv
 
@@ -150,6 +153,15 @@ def test_short_and_long_rows_are_set_aside_with_their_text_and_keep_their_number
     ]
 
 
+def test_a_quote_that_swallows_lines_is_asked_after(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, an_order(1), ['"o2', "x"], an_order(3), ['o"4', "x"], an_order(5)))
+    shop.ingest()
+    ((reason,),) = shop.rows("quarantine.orders", "reasons")
+    assert reason.endswith(
+        'columns where the header has 4 over 3 lines of the file: is a quote (") opened and never closed?'
+    )
+
+
 def test_row_numbers_hold_over_many_blocks(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.reading.BLOCK_BYTES", 4096)
     rows = [an_order(n) if n % 7 else ["short"] for n in range(1, 2001)]
@@ -269,6 +281,7 @@ def test_files_that_are_still_being_written_and_files_of_no_mapping_are_left(sho
     shop.deliver("surprise/1.csv", "a,b\n1,2\n")
     report = shop.ingest()
     assert (report.files, report.unmatched) == ([], ["surprise/1.csv"])
+    assert shop.ingest(feeds=["orders"]).unmatched == ["surprise/1.csv"]
     assert "huaxiang source draft" in report.text()
 
 
@@ -484,3 +497,18 @@ def test_what_was_taken_can_be_asked_for_before_the_first_release(shop: Shop) ->
     assert done.exit_code == 0
     assert "'when?' is no time" in done.output
     assert "nothing has been released yet" in CliRunner().invoke(app, [*asked, "--release", "1"]).output
+
+
+@pytest.mark.parametrize("code", ["EACCES", "EROFS", "ENOSPC"])
+def test_a_folder_that_takes_nothing_is_no_defect(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuses(*_: Any) -> None:
+        raise OSError(getattr(errno, code), "refused", "some/folder")
+
+    monkeypatch.setattr("jobs.ingest.land", refuses)
+    shop.deliver("orders/1.csv", csv(H, an_order(1)))
+    with pytest.raises(typer.Exit) as e:
+        verb(lambda: shop.ingest())()
+    assert e.value.exit_code == 1
+    assert capsys.readouterr().err == "huaxiang: some/folder: refused; nothing half-made is published\n"

@@ -9,6 +9,7 @@ import pytest
 
 from features.catalogue import Catalogue, load_catalogue, member_attributes, user_attributes, user_tables
 from features.population import STATE_COLUMNS
+from features.tags import Rule
 from schemas.errors import ConfigurationError, NotThereError
 
 SHIPPED = sorted((Path(__file__).parents[2] / "conf" / "tags").glob("*.yaml"))
@@ -379,3 +380,8 @@ def test_equal_catalogues_have_equal_versions(tmp_path: Path) -> None:
     first = load(tmp_path, number("a")).version
     assert load(tmp_path, number("a")).version == first
     assert load(tmp_path, number("a", expression="orders_9d + 1")).version != first
+
+
+def test_a_rule_without_a_condition_is_told_of_else() -> None:
+    with pytest.raises(ValueError, match=r"a rule needs a 'when'.*`else: none`"):
+        Rule.model_validate({"value": "none"})

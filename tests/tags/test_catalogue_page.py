@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.catalogue_page import catalogue_page, dictionary_page
+from schemas.behaviours import BEHAVIOURS
 from schemas.contracts import contracts
 from tests import shipped
 
@@ -26,6 +27,11 @@ def test_every_tag_is_documented_with_names_values_and_making() -> None:
     for tag in CATALOGUE.tags.values():
         assert f"### `{tag.id}` {tag.name.zh} · {tag.name.en}" in page
         assert tag.description.zh in page and tag.description.en in page
+
+
+def test_every_behaviour_is_in_the_dictionary_with_its_number() -> None:
+    page = dictionary_page()
+    assert all(f"| {number} | `{name}` |" in page for name, number in BEHAVIOURS.items())
 
 
 def test_every_field_of_every_table_is_in_the_dictionary() -> None:

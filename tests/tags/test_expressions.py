@@ -114,6 +114,8 @@ def test_an_expression_gives_what_sql_says(text: str, row: dict[str, Any], expec
         ("case when is_member then 'a' else 1 end", "case mixes types: int32, string"),
         ("date '2026-02-30' = last_day", "'2026-02-30' is not a day; write date '2026-03-01'"),
         ("orders >", "not a valid SQL expression: "),
+        ("orders >= ,", "SQL expression: something is missing at character 11, near ',', after 'orders >='"),
+        ("city = 'x", "is a quote or a comment opened and never closed?"),
         ("", "one expression is expected, 0 given"),
         ("99999999999999999999 > orders", "99999999999999999999 is too large for int64"),
         ("round(share, orders)", "round takes a number of digits between 0 and 12"),

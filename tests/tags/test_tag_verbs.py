@@ -6,7 +6,7 @@ import json
 import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner
@@ -19,7 +19,7 @@ from jobs.cli import _register, app
 from jobs.identity import update_identity
 from jobs.profile import run_profile
 from jobs.project import Project
-from jobs.tag_diff import changes, tag_diff
+from jobs.tag_diff import _computed, changes, tag_diff
 from jobs.tag_lineage import lineage
 from lake import releases
 from lake.engine import Engine
@@ -237,6 +237,22 @@ def test_a_tag_is_shown_with_values_and_strategies_without_a_release(project: Pr
     page = json.loads(said(project, "show", "worth", "--json").stdout)
     assert page["values"][0]["strategy"] == {"zh": "维护", "en": "Look after"}
     assert said(project, "show", "wort").exit_code == 7
+
+
+def test_a_change_is_computed_with_the_projects_own_methods(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    methods = project.folder / "methods"
+    methods.mkdir(exist_ok=True)
+    (methods / "lifecycle.yaml").write_text("min_at_risk: 7\n", encoding="utf-8")
+    given: dict[str, Any] = {}
+
+    def stop(*_: Any, **more: Any) -> None:
+        given.update(more)
+        raise InterruptedError
+
+    monkeypatch.setattr("jobs.profile.update_profile", stop)
+    with pytest.raises(InterruptedError):
+        _computed(project, cast("Engine", None), project.catalogue, AS_OF, "diff-1", None)
+    assert given["lifecycle"].min_at_risk == 7
 
 
 # --- on a lake ---

@@ -1,0 +1,112 @@
+"""The command line itself: days, wrong usage and its exit code, numbers in tables, what ``check`` says it has read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from jobs import setup
+from jobs.cli import _register, app, main
+from jobs.demo import _audience_in_words
+from jobs.verbs.run import _release_in_words
+from jobs.verbs.session import show_table
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "shop"
+    setup.init(folder)
+    return folder
+
+
+def typed(*words: str, code: int = 0) -> str:
+    if not app.registered_groups:
+        _register()
+    done = CliRunner().invoke(app, list(words))
+    assert done.exit_code == code, done.output
+    return " ".join(done.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("day", "said"), [("2026-04-31", "'2026-04-31': there is no such day"), ("yesterday", "'yesterday': no day")]
+)
+def test_a_day_that_there_is_not_is_called_so(project: Path, day: str, said: str) -> None:
+    assert said in typed("run", "--as-of", day, "--project", str(project), code=2)
+    assert said in typed("backfill", "--from", day, "--to", "2026-03-31", "--project", str(project), code=2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ingest", "--engine", "pandas"),
+        ("report", "--lang", "fr"),
+        ("user", "1", "--lang", "fr"),
+        ("gap", "--target", "much"),
+        ("ingest", "--received-at", "noon"),
+    ],
+)
+def test_an_option_with_a_value_that_it_cannot_have_is_wrong_usage(project: Path, words: tuple[str, ...]) -> None:
+    assert json.loads(typed(*words, "--json", "--project", str(project), code=2))["error"] == "UsageError"
+
+
+def test_a_demo_with_an_unknown_engine_makes_nothing(tmp_path: Path) -> None:
+    assert "--engine is embedded or spark" in typed("demo", "--engine", "pandas", "--dir", str(tmp_path / "d"), code=2)
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize("words", [["status", "--nope"], ["run", "--as-of", "2026-04-31"], ["nope"]])
+def test_wrong_usage_is_json_for_machines(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app.registered_commands.clear()
+    app.registered_groups.clear()
+    monkeypatch.setattr(sys, "argv", ["huaxiang", *words, "--json"])
+    with pytest.raises(SystemExit) as e:
+        main()
+    assert e.value.code == 2
+    assert json.loads(capsys.readouterr().out)["error"] == "UsageError"
+
+
+def test_exit_codes_of_verbs_hold_for_machines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    app.registered_commands.clear()
+    app.registered_groups.clear()
+    monkeypatch.setattr(sys, "argv", ["huaxiang", "status", "--json", "--project", str(tmp_path)])
+    with pytest.raises(SystemExit) as e:
+        main()
+    assert e.value.code == 3
+
+
+def test_small_fractions_keep_six_digits_where_they_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"n": 0.00123456789}, {"n": 1_234_567.891}, {"n": 3.0}, {"n": float("nan")}]
+    show_table("exact", rows, exact=True)
+    show_table("short", rows)
+    exact, short = capsys.readouterr().out.split("short")
+    assert [line.strip() for line in exact.splitlines()][-4:] == ["0.00123457", "1,234,567.89", "3", "nan"]
+    assert "0.00123" not in short
+
+
+def test_check_says_what_could_not_be_read(project: Path, tmp_path: Path) -> None:
+    assert "could not be read" not in typed("check", "--project", str(project))
+    shop = tmp_path / "shop"
+    setup.init(shop)
+    (shop / "tags" / "rfm.yaml").write_text("tags:\n\t- id: a\n", encoding="utf-8")
+    (shop / "sources" / "orders.yaml").write_text("feed: nothing\n", encoding="utf-8")
+    said = typed("check", "--project", str(shop), code=3)
+    assert "sources could not be read, tags could not be read, audiences could not be read" in said
+    assert "rfm.yaml:2: tabs are not allowed for indenting; use spaces" in said
+    assert "0 tags" not in said
+
+
+def test_a_release_and_a_delivery_are_said_in_words() -> None:
+    latest = {"number": 5, "as_of": "2026-03-31", "users": 22_472, "tags": 262}
+    assert _release_in_words(latest) == "5 of 2026-03-31: 22,472 users, 262 tags"
+    made = {"name": "a", "users": 1202, "rows": 830, "file": "a.csv"}
+    left_out = {"no marketing consent": 312, "no valid contact": 60, "no member": 0}
+    assert _audience_in_words({**made, "left_out": left_out}) == (
+        "Audience a: 830 rows of 1,202 users (left out: 312 no marketing consent, 60 no valid contact) -> a.csv"
+    )
+    assert _audience_in_words({**made, "left_out": {}}) == "Audience a: 830 rows -> a.csv"
