@@ -56,7 +56,10 @@ def main() -> None:
     if DEBUG in sys.argv:
         sys.argv.remove(DEBUG)
         os.environ["HUAXIANG_DEBUG"] = "1"
-    _register()
+    try:
+        _register()
+    except KeyboardInterrupt:
+        sys.exit(130)
     if "--json" not in sys.argv:
         app()
         return
