@@ -28,6 +28,7 @@ def test_a_paid_order_gives_a_pay_row_per_line_on_the_business_day_of_payment(sh
     assert {r["period"] for r in paid} == {202603}
 
 
+@pytest.mark.slow
 def test_an_unpaid_order_gives_an_order_row_only(shop: Shop) -> None:
     shop.write("orders", order())
     shop.write("order_lines", line())
@@ -35,6 +36,7 @@ def test_an_unpaid_order_gives_an_order_row_only(shop: Shop) -> None:
     assert [r["behaviour"] for r in shop.rows()] == ["order"]
 
 
+@pytest.mark.slow
 def test_an_order_worth_nothing_is_void_from_its_payment_on(shop: Shop) -> None:
     shop.write("orders", order(paid_at=at("2026-03-06 00:05")))
     shop.write("order_lines", line(net=0))
@@ -42,6 +44,7 @@ def test_an_order_worth_nothing_is_void_from_its_payment_on(shop: Shop) -> None:
     assert [r["void_day"] for r in shop.rows("pay")] == [date(2026, 3, 6)]
 
 
+@pytest.mark.slow
 def test_when_an_order_its_payment_and_its_end_were_learned_are_days_of_their_own(shop: Shop) -> None:
     first, second = "2026-03-06 10:00", "2026-03-08 06:00"
     paid = {"paid_at": at("2026-03-07 09:00"), "source_time": at("2026-03-07 09:00")}
@@ -65,6 +68,7 @@ def test_when_an_order_its_payment_and_its_end_were_learned_are_days_of_their_ow
     assert days("m2", "refund_of_order") == [(12, 9, 20), (20, 9, 20), (25, 9, 20)]
 
 
+@pytest.mark.slow
 def test_what_hangs_on_a_payment_is_not_known_before_the_payment_is(shop: Shop) -> None:
     early, late = "2026-03-07 06:00", "2026-03-12 06:00"
     refund = {"refund_id": "r1", "order_id": "o1", "refunded_at": at("2026-03-06 10:00"), "refund_amount_minor": 40}
@@ -121,6 +125,7 @@ def test_a_whole_refund_voids_the_order_from_the_day_it_is_complete(shop: Shop) 
     assert {r["uid"] for r in cash} == {shop.uid("member", "m1")}
 
 
+@pytest.mark.slow
 def test_a_guest_order_belongs_to_nobody_else(shop: Shop) -> None:
     shop.write("orders", order("o1", member_id=None), order("o2", member_id=None), order("o3"))
     shop.run()

@@ -251,6 +251,7 @@ def test_an_older_day_is_refused_and_allowed_after_a_rollback(shop: Shop) -> Non
     assert [(r["as_of"], r["users"]) for r in builds(shop.lake)] == [(D, 3)]
 
 
+@pytest.mark.slow
 def test_members_are_those_before_plus_enters_minus_exits(shop: Shop) -> None:
     shop.define("rich", ALWAYS.replace("known: true", "at_least: 30000"))
     expected: set[int] = set()

@@ -72,6 +72,7 @@ def test_of_two_merged_persons_the_elder_uid_stays_and_the_younger_is_retired_wi
     assert {m["moved_day"] for m in found.merges} == {march(21)}
 
 
+@pytest.mark.slow
 def test_who_was_merged_earlier_goes_on_to_the_elder_of_its_elder(lake: Lake, embedded: Engine) -> None:
     first = [row(1, member="x"), row(2, member="b"), row(3, member="c")]
     merges = [Row(march(9), {"member": m}, "members", merged_into=into) for m, into in (("c", "b"), ("b", "x"))]
@@ -101,6 +102,7 @@ def test_a_device_known_before_both_its_members_leaves_its_uid_to_the_first(lake
     assert len({u["user_id"] for u in found.users.values()}) == len(found.users) == 3
 
 
+@pytest.mark.slow
 def test_members_found_to_be_one_take_their_shared_device_back(lake: Lake, embedded: Engine) -> None:
     shared = [row(1, member="a", device="d"), row(4, member="b", device="d")]
     found = after(lake, embedded, shared, [Row(march(6), {"member": "a"}, "members", merged_into="b")])
@@ -108,6 +110,7 @@ def test_members_found_to_be_one_take_their_shared_device_back(lake: Lake, embed
     assert sorted(u for u, r in found.users.items() if r["retired_day"]) == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_late_first_event_moves_the_first_day_and_no_uid(lake: Lake, embedded: Engine) -> None:
     found = after(lake, embedded, [row(5, device="d")], [row(2, device="d")])
     assert len(found.users) == 1
@@ -151,6 +154,7 @@ def test_only_buckets_in_which_a_user_changed_are_replaced(
     assert sorted(found.users) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_ids_of_a_delivery_that_was_taken_away_are_retired_and_come_back_with_a_fresh_uid(
     lake: Lake, embedded: Engine
 ) -> None:

@@ -99,6 +99,7 @@ def test_who_is_merged_away_is_lost_and_the_flows_say_so(shop: Shop) -> None:
     assert closed and all(c["value"] is None for c in closed)
 
 
+@pytest.mark.slow
 def test_guests_and_an_empty_shop_are_no_trouble(shop: Shop, few_tags: Catalogue) -> None:
     order(shop, "o1", "2026-03-05 10:00")
     shop.learn()
