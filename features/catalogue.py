@@ -275,9 +275,10 @@ def load_catalogue(paths: Sequence[Path]) -> Catalogue:
     for path in paths:
         try:
             content, node = read_yaml(path)
-            sources.append(TagSource(str(path), validated(TagFile, content, node, path), _lines(node)))
+            file = validated(TagFile, content, node, path, _tags_named(content))
+            sources.append(TagSource(str(path), file, _lines(node)))
         except ConfigurationError as e:
-            mistakes.append(_with_tag_names(str(e), path))
+            mistakes.append(str(e))
     if mistakes:
         raise ConfigurationError("\n".join(mistakes))
     from features.catalogue_check import build
@@ -289,24 +290,16 @@ def _lines(node: yaml.Node) -> Callable[[tuple[Any, ...]], int]:
     return lambda location: line_of(node, location)
 
 
-def _with_tag_names(message: str, path: Path) -> str:
+def _tags_named(content: Any) -> Callable[[tuple[Any, ...]], tuple[str, tuple[Any, ...]]]:
     """``tags.3.unit`` says little to who reads the file: the tag's id is put in its place."""
-    try:
-        content, _ = read_yaml(path)
-    except ConfigurationError:
-        return message
-    tags = content.get("tags") if isinstance(content, dict) else None
-    lines = []
-    for line in message.splitlines():
-        for i, t in reversed(list(enumerate(tags if isinstance(tags, list) else []))):
-            name = t.get("id") if isinstance(t, dict) else None
-            if name and f"tags.{i}" in line:
-                line = line.replace(f"unknown key 'tags.{i}.", f"tag {name!r}: unknown key '", 1)
-                line = line.replace(f"'tags.{i}.", f"tag {name!r}: '", 1).replace(f"tags.{i}.", f"tag {name!r}: ", 1)
-                line = line.replace(f"tags.{i}:", f"tag {name!r}:", 1)
-                break
-        lines.append(line)
-    return "\n".join(lines)
+
+    def whose(location: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+        match location:
+            case ("tags", int(n), *rest) if isinstance(tag := content["tags"][n], dict) and tag.get("id"):
+                return f"tag {tag['id']!r}: ", tuple(rest)
+        return "", location
+
+    return whose
 
 
 _WORDS = {arrow: name for name, arrow in ARROW.items()}

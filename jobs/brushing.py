@@ -21,7 +21,7 @@ from features.brushing import BrushingSettings
 from features.identity import resolve
 from features.instants import month_shifted
 from features.links import business_day
-from features.versions import newest_in
+from features.versions import newest_in, versions_of
 from jobs.identity import silver_taken
 from lake.lake import Lake
 from lake.locks import lock
@@ -233,8 +233,7 @@ class Evidence:
             ]
             parts += [r.agg(*self._span(stamps, waits)) for r in rows]
             if rows:
-                key = [*contract(name).key]
-                said = self._silver(feed).join(union_all([r.select(*key) for r in rows]), key, "left_semi")
+                said = versions_of(self._silver(feed), union_all(rows), contract(name))
                 spans = said.groupBy("event_month").agg(*self._span(stamps, waits))
                 parts.append(spans.select("first", "last"))
         return _spans(parts)

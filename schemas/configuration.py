@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,26 +145,37 @@ def _known_keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     return [info.alias or name for m in models for name, info in m.model_fields.items()]
 
 
-def validated(model: type[M], content: Any, node: yaml.Node, path: Path, at: tuple[Any, ...] = ()) -> M:
-    """``content`` as ``model``; ConfigurationError lists every mistake with its line. ``at`` is where it stands."""
+Location = tuple[Any, ...]
+Whose = Callable[[Location], tuple[str, Location]]
+
+
+def _nobodys(location: Location) -> tuple[str, Location]:
+    return "", location
+
+
+def validated(model: type[M], content: Any, node: yaml.Node, path: Path, whose: Whose = _nobodys) -> M:
+    """``content`` as ``model``; ConfigurationError lists every mistake with its line.
+
+    ``whose`` parts a location into words for the entry that it lies in and the location within.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as e:
         lines = []
         for problem in e.errors():
-            location = (*at, *problem["loc"])
-            where = f"{path}:{line_of(node, location)}"
+            entry, location = whose(problem["loc"])
+            where = f"{path}:{line_of(node, problem['loc'])}: {entry}"
             dotted = ".".join(str(p) for p in location if not _is_choice(p))
             if problem["type"] == "extra_forbidden":
                 known = _known_keys(model, problem["loc"][:-1])
-                lines.append(f"{where}: unknown key {dotted!r}; {nearest(str(problem['loc'][-1]), known)}")
+                lines.append(f"{where}unknown key {dotted!r}; {nearest(str(problem['loc'][-1]), known)}")
             elif problem["type"] == "missing":
-                lines.append(f"{where}: {dotted!r} is missing")
+                lines.append(f"{where}{dotted!r} is missing")
             else:
                 message = problem["msg"].removeprefix("Value error, ")
                 said = f"{dotted}: {message}" if dotted else message
                 whole = isinstance(problem["input"], dict)
-                lines.append(f"{where}: {said}" + ("" if whole else f" (given: {problem['input']!r:.80})"))
+                lines.append(f"{where}{said}" + ("" if whole else f" (given: {problem['input']!r:.80})"))
         raise ConfigurationError("\n".join(lines)) from None
 
 
