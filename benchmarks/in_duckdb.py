@@ -98,7 +98,7 @@ def statement(first: int, users: int, out: Path, narrow: bool) -> str:
         FROM (SELECT DISTINCT uid, day FROM valid WHERE {paid}) GROUP BY uid),
     sharing AS (SELECT uid, {", ".join(shares)} FROM shares GROUP BY uid),
     reached AS (SELECT uid, {", ".join(f"{_recent('last', w)} AS people_reached_{w}d" for w in (90, 365))}
-        FROM (SELECT uid, peer, max(day) AS last FROM shares WHERE {opened} GROUP BY uid, peer) GROUP BY uid)
+        FROM (SELECT uid, peer, max(day) AS last FROM shares WHERE {opened} AND peer <> uid GROUP BY uid, peer) GROUP BY uid)
     SELECT u.uid, * EXCLUDE (uid)
     FROM (SELECT CAST(range AS INTEGER) AS uid FROM range({first}, {first + users})) u
     LEFT JOIN browsed USING (uid) LEFT JOIN active USING (uid) LEFT JOIN categories USING (uid)

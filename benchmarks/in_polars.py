@@ -112,7 +112,7 @@ def plan(folder: Path, first: int, users: int, narrow: bool) -> pl.LazyFrame:
         _count(did["share_opened"] & _recent(90)).alias("shares_opened_90d"),
     )
     reached = (
-        shares.filter(did["share_opened"])
+        shares.filter(did["share_opened"] & (pl.col("peer") != pl.col("uid")))
         .group_by("uid", "peer")
         .agg(DAY.max())
         .group_by("uid")
