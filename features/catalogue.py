@@ -1,6 +1,6 @@
 """The tag catalogue: every file of ``tags/`` as one checked dependency graph.
 
-``load_catalogue`` refuses what cannot be meant and says file, line, tag and reason for every mistake at once: duplicate
+``catalogue_check.build`` refuses what cannot be meant and says file, line, tag and reason for every mistake at once: duplicate
 ids, unknown columns and functions, types and units that do not fit, cycles, rules that can never match. What is only
 doubtful (a window longer than the data) is a warning (``window_warnings``).
 """
@@ -10,21 +10,19 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
 
 from features.expressions import Expression
 from features.facts import Fact
 from features.sql_parts import Known, Scope, quoted
 from features.tags import FACT_UNITS, NUMBERS, Break, Model, Tag, TagFile
 from schemas.arrow import ARROW
-from schemas.configuration import line_of, nearest, read_yaml, validated
+from schemas.configuration import nearest
 from schemas.contracts import contract, contracts
 from schemas.errors import ConfigurationError, NotThereError
 
@@ -267,39 +265,6 @@ class Catalogue:
     @cached_property
     def _scope(self) -> Scope:
         return scope_of(self.tags, self.facts, self.breaks, self.attributes, None)
-
-
-def load_catalogue(paths: Sequence[Path]) -> Catalogue:
-    """The catalogue of these files; ConfigurationError lists every mistake with file, line, tag and reason."""
-    sources, mistakes = [], []
-    for path in paths:
-        try:
-            content, node = read_yaml(path)
-            file = validated(TagFile, content, node, path, _tags_named(content))
-            sources.append(TagSource(str(path), file, _lines(node)))
-        except ConfigurationError as e:
-            mistakes.append(str(e))
-    if mistakes:
-        raise ConfigurationError("\n".join(mistakes))
-    from features.catalogue_check import build
-
-    return build(sources)
-
-
-def _lines(node: yaml.Node) -> Callable[[tuple[Any, ...]], int]:
-    return lambda location: line_of(node, location)
-
-
-def _tags_named(content: Any) -> Callable[[tuple[Any, ...]], tuple[str, tuple[Any, ...]]]:
-    """``tags.3.unit`` says little to who reads the file: the tag's id is put in its place."""
-
-    def whose(location: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
-        match location:
-            case ("tags", int(n), *rest) if isinstance(tag := content["tags"][n], dict) and tag.get("id"):
-                return f"tag {tag['id']!r}: ", tuple(rest)
-        return "", location
-
-    return whose
 
 
 _WORDS = {arrow: name for name, arrow in ARROW.items()}

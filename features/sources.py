@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from schemas.configuration import Settings, line_of, nearest, read_yaml, validated
+from schemas.configuration import Settings, nearest
 from schemas.contracts import FEEDS, Column, Contract, contract
-from schemas.errors import ConfigurationError
 
 Location = tuple[str | int, ...]
 NUMBERS = ("int32", "int64", "float64")
@@ -220,24 +219,3 @@ def _rule_mistakes(name: str, rule: FieldRule, col: Column) -> Iterator[str]:
         for value in dict.fromkeys(meant):
             if value not in col.values:
                 yield f"{name} cannot be {value!r}; {nearest(value, list(col.values))}"
-
-
-def load_mappings(files: Iterable[Path]) -> list[Mapping]:
-    """The mappings of ``sources/*.yaml`` in the order given; ConfigurationError lists every mistake with its line."""
-    found, wrong = [], []
-    for path in files:
-        try:
-            content, node = read_yaml(path)
-            if isinstance(content, dict) and "name" in content:
-                line = line_of(node, ("name",))
-                raise ConfigurationError(f"{path}:{line}: unknown key 'name'; a mapping is named by its file")
-            mapping = validated(Mapping, content, node, path).model_copy(update={"name": path.stem})
-            lines = [f"{path}:{line_of(node, at)}: {'.'.join(map(str, at))}: {text}" for at, text in mistakes(mapping)]
-            if lines:
-                raise ConfigurationError("\n".join(lines))
-            found.append(mapping)
-        except ConfigurationError as e:
-            wrong.append(str(e))
-    if wrong:
-        raise ConfigurationError("\n".join(wrong))
-    return found

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from audiences.wording import BEHAVIOURS_ZH
-from features.catalogue import Catalogue, load_catalogue, user_tables
+from features.catalogue import Catalogue, user_tables
 from features.facts import Fact
 from features.tags import PATHS, Range, Tag, ValuesOf
+from jobs.loading import load_catalogue
 from schemas.behaviours import BEHAVIOURS, BROWSE
 from schemas.contracts import Column, Contract, contracts
 

@@ -129,13 +129,13 @@ class Project:
 
     @cached_property
     def sources(self) -> list[Mapping]:
-        from features.sources import load_mappings
+        from jobs.loading import load_mappings
 
         return load_mappings(self.files("sources"))
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        from features.catalogue import load_catalogue
+        from jobs.loading import load_catalogue
 
         return load_catalogue(self.files("tags"))
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from features.catalogue import Catalogue, Node, load_catalogue
+from features.catalogue import Catalogue, Node
 from features.tags import Limits
 from jobs.catalogue_store import PROFILE, Declared, remembered
+from jobs.loading import load_catalogue
 from jobs.project import Project
 from jobs.tag_check import audience_uses
 from lake import journal, releases

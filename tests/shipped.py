@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from features.catalogue import Catalogue, load_catalogue
+from features.catalogue import Catalogue
+from jobs.loading import load_catalogue
 
 TAGS = Path(__file__).parents[1] / "conf" / "tags"
 

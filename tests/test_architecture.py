@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "dags": {"dags"},
 }
 OURS = set(MAY_IMPORT) | {"portal", "benchmarks", "tests"}
+TASK = re.compile(r"[a-z_]+(\.[a-z_]+)+:[a-z_]+")
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "process", "handle"}
 TEXT = {".py", ".yaml", ".yml", ".md", ".cfg", ".toml", ".txt", ".sh", ".xml", ".json", ".html", ""}
 
@@ -49,14 +50,41 @@ def modules(folder: str) -> list[Path]:
 
 
 def imported(path: Path) -> list[tuple[int, str]]:
-    """Top-level packages that a module imports, wherever in it, with the line."""
+    """Top-level packages that a module imports or names as a task, wherever in it, with the line."""
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found += [(node.lineno, a.name.split(".")[0]) for a in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found.append((node.lineno, node.module.split(".")[0]))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and TASK.fullmatch(node.value):
+            # A map task is named as "module:function" and imported by the worker that runs it.
+            found.append((node.lineno, node.value.split(".")[0]))
     return found
+
+
+def tasks() -> list[tuple[str, str]]:
+    """Every map task that is named by a string: where, and its name."""
+    return [
+        (f"{path.relative_to(ROOT)}:{node.lineno}", node.value)
+        for folder in MAY_IMPORT
+        for path in modules(folder)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and TASK.fullmatch(node.value)
+    ]
+
+
+def test_every_task_that_a_string_names_is_there() -> None:
+    found = tasks()
+    assert len(found) > 10
+    wrong = []
+    for where, name in found:
+        module, function = name.split(":")
+        path = ROOT / (module.replace(".", "/") + ".py")
+        defined = ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []
+        if not any(isinstance(node, ast.FunctionDef) and node.name == function for node in defined):
+            wrong.append(f"{where} names {name}")
+    assert not wrong
 
 
 @pytest.mark.parametrize("folder", sorted(MAY_IMPORT))
@@ -70,15 +98,23 @@ def test_imports_point_one_way(folder: str) -> None:
     assert not wrong
 
 
+IMPURE = re.compile(
+    r"\b(os\.environ|datetime\.now\(|date\.today\(|time\.time\(|SparkSession\.builder|open_engine|read_yaml|"
+    r"read_folder|read_parquet|read_csv|read_json|read_table|write_table|ParquetFile|ParquetWriter|memory_map|OSFile|"
+    r"tempfile|duckdb\.connect|np\.(load|save|memmap)|joblib|pickle)|(?<![.\w])open\("
+    r"|\.(read_text|read_bytes|write_text|write_bytes|mkdir|iterdir|rglob|is_file|unlink)\("
+    r"|from pathlib import .*(?<!Pure)\bPath\b|^\s*import (os|io|pathlib|shutil|subprocess|socket)\b"
+)
+
+
 def test_features_and_models_are_pure() -> None:
-    """No session, path, clock or environment in the middle of the pipeline."""
-    impure = re.compile(r"\b(os\.environ|datetime\.now\(|date\.today\(|time\.time\(|SparkSession\.builder|open_engine)")
+    """No session, path, file, clock or environment in the middle of the pipeline."""
     wrong = [
-        f"{path.relative_to(ROOT)}:{i}"
+        f"{path.relative_to(ROOT)}:{i}: {line.strip()}"
         for folder in ("features", "models")
         for path in modules(folder)
         for i, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        if impure.search(line)
+        if IMPURE.search(line)
     ]
     assert not wrong
 

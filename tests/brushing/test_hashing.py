@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from features.cleaning import Cleaner
-from features.sources import Mapping, load_mappings
+from features.sources import Mapping
+from jobs.loading import load_mappings
 from jobs.project import salt_of
 from lake.lake import Lake
 from schemas.errors import ConfigurationError

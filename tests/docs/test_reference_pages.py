@@ -13,15 +13,16 @@ from pydantic import BaseModel
 from sqlglot import exp
 
 from features.allow_list import FUNCTIONS, MAX_DEPTH, NODES
-from features.catalogue import RESERVED, load_catalogue
+from features.catalogue import RESERVED
 from features.expressions import MAX_CHARACTERS
 from features.facts import DEFAULT_HALF_LIFE_DAYS, DEFAULT_WEIGHTS, KEY_COLUMNS, MAX_WINDOW_DAYS, MEASURES, Fact, Where
 from features.frozen_numbers import Break, Model
 from features.layering import Input, Layering
 from features.own_functions import CALLS
-from features.sources import HASHED, TIME_WORDS, Condition, FieldRule, Mapping, load_mappings
+from features.sources import HASHED, TIME_WORDS, Condition, FieldRule, Mapping
 from features.tags import _COMMON, FACT_UNITS, PATHS, WAYS, Limits, Rule, Tag, TagFile
 from features.text_forms import ABSENT_VALUES, NO, YES
+from jobs.loading import load_catalogue, load_mappings
 from schemas.behaviours import BEHAVIOURS, DETAILS
 from schemas.contracts import FEEDS, contract
 

@@ -11,8 +11,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from features.catalogue import Catalogue, load_catalogue
+from features.catalogue import Catalogue
 from jobs.insights.step import Insight, InsightRun
+from jobs.loading import load_catalogue
 from jobs.project import Project
 from schemas.contracts import contract
 from tests.audiences.lake_shop import Shop

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from features.catalogue import Catalogue, load_catalogue
+from features.catalogue import Catalogue
 from jobs.activity import run_activity
 from jobs.identity import update_identity
+from jobs.loading import load_catalogue
 from jobs.profile import ProfileReport, update_profile
 from lake.engine import Engine
 from lake.lake import Lake

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from features.catalogue import Catalogue, load_catalogue
+from features.catalogue import Catalogue
+from jobs.loading import load_catalogue
 
 COMMON: dict[str, Any] = {
     "owner": "crm",

@@ -15,7 +15,8 @@ import pytest
 
 import jobs.point_in_time
 from audiences.delivery import cell
-from features.catalogue import Catalogue, load_catalogue
+from features.catalogue import Catalogue
+from jobs.loading import load_catalogue
 from jobs.point_in_time import VIEW, PointInTime, _computable, point_in_time
 from jobs.project import Project, ProjectSettings
 from lake.engine import Engine

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.cleaning import Cleaner
-from features.sources import Mapping, load_mappings
+from features.sources import Mapping
+from jobs.loading import load_mappings
 from simulator import Shop
 
 SOURCES = Path(__file__).parents[2] / "conf" / "sources"

@@ -7,9 +7,10 @@ from textwrap import dedent, indent
 
 import pytest
 
-from features.catalogue import Catalogue, load_catalogue, member_attributes, user_attributes, user_tables
+from features.catalogue import Catalogue, member_attributes, user_attributes, user_tables
 from features.population import STATE_COLUMNS
 from features.tags import Rule
+from jobs.loading import load_catalogue
 from schemas.errors import ConfigurationError, NotThereError
 
 SHIPPED = sorted((Path(__file__).parents[2] / "conf" / "tags").glob("*.yaml"))

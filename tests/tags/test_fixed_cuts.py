@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from features.catalogue import load_catalogue
 from features.frozen_numbers import Break
 from features.tagging import tag_sql
+from jobs.loading import load_catalogue
 from schemas.errors import ConfigurationError
 
 TAGS = Path(__file__).parents[2] / "conf" / "tags"

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 
 from features.breaks import counted, quantiles
-from features.catalogue import Catalogue, load_catalogue
+from features.catalogue import Catalogue
 from features.layering import Input, _number, layer_values, normalised
 from features.tagging import evaluate, make_plan, profile_columns
+from jobs.loading import load_catalogue
 from schemas.arrow import ARROW
 from schemas.errors import ConfigurationError
 

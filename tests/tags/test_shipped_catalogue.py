@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from audiences.language import read_folder
-from features.sources import load_mappings
 from features.tags import PATHS, UNKNOWN
+from jobs.loading import load_mappings
 from simulator.surveys import NOTES, QUESTIONS
 from tests import shipped
 

@@ -11,12 +11,12 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from features.catalogue import load_catalogue
 from jobs import setup, tag_check
 from jobs.activity import run_activity
 from jobs.catalogue_store import Remembered, remember, remembered
 from jobs.cli import _register, app
 from jobs.identity import update_identity
+from jobs.loading import load_catalogue
 from jobs.profile import run_profile
 from jobs.project import Project
 from jobs.tag_diff import _computed, changes, tag_diff
