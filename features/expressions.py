@@ -4,9 +4,8 @@ An expression is one SQL scalar over columns (facts, attributes, tags, ``as_of``
 in ``features/allow_list.py``, every column known, every type and unit fit. What DuckDB is given is written here from the checked
 tree: no text of the author reaches the engine save quoted literals.
 
-Logic is three-valued as in SQL. A condition is used as ``case when``, so unknown counts as false at the top
-(architecture.md section 5). Division by zero, ``ln`` of what is not positive and every other number that is not finite
-give unknown. ``least`` and ``greatest`` pass over unknown arguments.
+Logic is three-valued as in SQL. A condition is used as ``case when``, so unknown counts as false at the top. Division by
+zero, ``ln`` of what is not positive and every other number that is not finite give unknown. ``least`` and ``greatest`` pass over unknown arguments.
 
 Beyond SQL there are
     breaks_below(x, 'name')   how many of the frozen breaks ``name`` lie strictly below x

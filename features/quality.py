@@ -1,4 +1,4 @@
-"""How the values of a tag are spread, how far they moved since another run, and when a tag is held (definitions.md 1).
+"""How the values of a tag are spread, how far they moved since another run, and when a tag is held (definitions.md section 1).
 
 Values are put into bins that do not depend on the data, so that any two runs compare: texts and booleans as they are,
 numbers into intervals of a 1-2-5 series, days by their age, and what is not known into a bin of its own.

@@ -1,4 +1,4 @@
-"""Dense numbers for persons, never changed and never reused (architecture section 5, definitions.md section 13).
+"""Dense numbers for persons, never changed and never reused (definitions.md section 13).
 
 A person keeps the eldest uid that its ids had. A uid whose ids now belong to several persons goes with its strongest
 id; the others' days get a fresh uid. What became of every id is in the moves.

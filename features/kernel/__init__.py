@@ -1,4 +1,4 @@
-"""Every windowed fact of a bucket of users in one pass over its rows (architecture.md section 4).
+"""Every windowed fact of a bucket of users in one pass over its rows.
 
 ``merge_files`` brings the bucket's files into one order, ``compute`` makes a column a fact. Only numpy: rows of one user
 lie together in time order, so a window is a pair of row numbers per user, an additive fact a difference of two prefix

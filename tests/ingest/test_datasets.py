@@ -1,4 +1,4 @@
-"""Real data through the same mappings as any shop's, against published figures (published-checks.md)."""
+"""Real data through the same mappings as any shop's, against published figures."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def test_classes_are_named_by_their_purchase_days() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not RETAIL.is_file(), reason="Online Retail is not there; HUAXIANG_ONLINE_RETAIL names its file")
 def test_the_repurchase_curve_of_online_retail_begins_with_its_repeat_rate() -> None:
-    """UCI Online Retail: 64.3 % of the customers bought on a second day (published-checks.md)."""
+    """UCI Online Retail: 64.3 % of the customers bought on a second day, as counted apart from this code."""
     with duckdb.connect() as con:
         rows = con.execute(
             f"""

@@ -1,4 +1,4 @@
-"""Lorenz curve, Gini and top shares: by their formulas, and on published figures (published-checks.md)."""
+"""Lorenz curve, Gini and top shares: by their formulas, and on published figures."""
 
 from __future__ import annotations
 
