@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,23 +26,26 @@ class Utf8(io.RawIOBase):
         self.stream, self.name, self.mapping = stream, name, mapping
         self.read_bytes = 0
         self.decoder = codecs.getincrementaldecoder(mapping.encoding)()
-        self.rest = b""
+        self.rest = memoryview(b"")
+        self.ended = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)
-        while not self.rest:
-            data = self.stream.read(max(len(view), 1 << 16))
-            text = self._decoded(data, final=not data)
-            if not data and not text:
-                return 0
-            self.rest = text
-        taken = self.rest[: len(view)]
-        self.rest = self.rest[len(view) :]
-        view[: len(taken)] = taken
-        return len(taken)
+        """Fills the buffer unless the file ends: Arrow takes what comes for one block, and no line may exceed a block."""
+        view = memoryview(buffer).cast("B")
+        filled = 0
+        while filled < len(view) and (self.rest or not self.ended):
+            if not self.rest:
+                data = self.stream.read(max(len(view) - filled, 1 << 16))
+                self.ended = not data
+                self.rest = memoryview(self._decoded(data, final=self.ended))
+            part = self.rest[: len(view) - filled]
+            view[filled : filled + len(part)] = part
+            self.rest = self.rest[len(part) :]
+            filled += len(part)
+        return filled
 
     def _decoded(self, data: bytes, final: bool) -> bytes:
         pending = len(self.decoder.getstate()[0])
@@ -62,8 +66,25 @@ class Utf8(io.RawIOBase):
         return text.encode("utf-8")
 
 
-def open_text(path: Path, start: bytes, name: str, mapping: Mapping) -> Utf8:
-    raw: BinaryIO = pa.OSFile(str(path), "rb")
-    if start[:2] == GZIP:
+@dataclass(frozen=True)
+class Delivered:
+    """A file to read: where it lies, what errors call it, its first bytes, and how much of it makes one block."""
+
+    path: Path
+    name: str
+    mapping: Mapping
+    start: bytes
+    block_bytes: int
+
+    @property
+    def block_size(self) -> str:
+        """For messages: ``16 MiB``."""
+        small = self.block_bytes < 1 << 20
+        return f"{self.block_bytes:,} bytes" if small else f"{self.block_bytes >> 20} MiB"
+
+
+def open_text(file: Delivered) -> Utf8:
+    raw: BinaryIO = pa.OSFile(str(file.path), "rb")
+    if file.start[:2] == GZIP:
         raw = pa.CompressedInputStream(raw, "gzip")
-    return Utf8(raw, name, mapping)
+    return Utf8(raw, file.name, file.mapping)

@@ -22,7 +22,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from features.sources import Mapping
-from jobs.byte_streams import GZIP, open_text
+from jobs.byte_streams import GZIP, Delivered, open_text
 from schemas.configuration import nearest
 from schemas.errors import InputError
 from schemas.quarantine import literal
@@ -47,8 +47,17 @@ class Block:
         return len(self.table) + len(self.torn)
 
 
-def read_blocks(path: Path, name: str, mapping: Mapping, connection: duckdb.DuckDBPyConnection) -> Iterator[Block]:
-    """The file's blocks in order. ``name`` is what errors call the file. ``connection`` evaluates JSON."""
+def read_blocks(
+    path: Path,
+    name: str,
+    mapping: Mapping,
+    connection: duckdb.DuckDBPyConnection,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[Block]:
+    """The file's blocks in order, each of about ``block_bytes`` of text. ``name`` is what errors call the file.
+
+    ``connection`` evaluates JSON.
+    """
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{name}: the file is empty (0 bytes); deliver it again")
@@ -58,10 +67,8 @@ def read_blocks(path: Path, name: str, mapping: Mapping, connection: duckdb.Duck
             yield from _parquet_blocks(path, name, mapping, start)
             return
         _refuse_other_formats(name, mapping, start)
-        if mapping.format == "csv":
-            yield from _csv_blocks(path, name, mapping, start)
-        else:
-            yield from _json_blocks(path, name, mapping, start, connection)
+        file = Delivered(path, name, mapping, start, block_bytes)
+        yield from _csv_blocks(file) if mapping.format == "csv" else _json_blocks(file, connection)
     except OSError as e:
         raise InputError(f"{name}: {_damage(e)}") from None
 
@@ -89,9 +96,9 @@ def _refuse_other_formats(name: str, mapping: Mapping, start: bytes) -> None:
 # --- CSV ---
 
 
-def _csv_blocks(path: Path, name: str, mapping: Mapping, start: bytes) -> Iterator[Block]:
-    header, whole_text = _header(path, start, name, mapping)
-    columns = _checked_columns(header, name, mapping)
+def _csv_blocks(file: Delivered) -> Iterator[Block]:
+    header, whole_text = _header(file)
+    columns = _checked_columns(header, file.name, file.mapping)
     torn: list[tuple[int, str, str]] = []
 
     def set_aside(row: pacsv.InvalidRow) -> str:
@@ -101,38 +108,31 @@ def _csv_blocks(path: Path, name: str, mapping: Mapping, start: bytes) -> Iterat
         torn.append((row.number - 1, row.text, reason))
         return "skip"
 
-    stream = open_text(path, start, name, mapping) if whole_text is None else io.BytesIO(whole_text)
     names = [f"c{k}" for k in range(len(columns))]
     try:
         reader = pacsv.open_csv(
-            stream,
-            read_options=pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names),
+            open_text(file) if whole_text is None else io.BytesIO(whole_text),
+            read_options=pacsv.ReadOptions(use_threads=False, block_size=file.block_bytes, column_names=names),
             parse_options=pacsv.ParseOptions(
-                delimiter=mapping.delimiter, newlines_in_values=True, invalid_row_handler=set_aside
+                delimiter=file.mapping.delimiter, newlines_in_values=True, invalid_row_handler=set_aside
             ),
             convert_options=pacsv.ConvertOptions(
                 check_utf8=False, strings_can_be_null=False, column_types={n: pa.string() for n in names}
             ),
         )
-        yield from _numbered(reader, columns, torn, name, mapping, path, start)
+        yield from _numbered(reader, columns, torn, file)
     except pa.ArrowInvalid as e:
-        raise InputError(f"{name}: {_csv_complaint(str(e))}") from None
-
-
-def _csv_complaint(text: str) -> str:
-    if "straddling object" in text or "out of sync" in text:
-        return f'a value is longer than {BLOCK_BYTES >> 20} MiB: most likely a quote (") is opened and never closed'
-    return f"is no CSV ({text})"
+        if "straddling object" not in str(e):
+            raise InputError(f"{file.name}: is no CSV ({e})") from None
+        _refuse_open_quote(file)
+        raise InputError(f"{file.name}: a row is longer than {file.block_size}; is it CSV?") from None
 
 
 def _numbered(
     reader: pacsv.CSVStreamingReader,
     columns: tuple[str, ...],
     torn: list[tuple[int, str, str]],
-    name: str,
-    mapping: Mapping,
-    path: Path,
-    start: bytes,
+    file: Delivered,
 ) -> Iterator[Block]:
     """Blocks with row numbers: the header is row 0, and rows that were set aside keep their number."""
     given, good, bad, last = 0, 0, 0, None
@@ -152,10 +152,10 @@ def _numbered(
         yield Block(columns, _no_rows(columns), torn[bad:])
     if good == 0 and len(torn) > 1:
         raise InputError(
-            f"{name}: no row has the {len(columns)} columns of the header ({torn[0][2]}, row {torn[0][0]})"
+            f"{file.name}: no row has the {len(columns)} columns of the header ({torn[0][2]}, row {torn[0][0]})"
         )
     if last is not None and any("\n" in str(v) for v in last.to_pylist()[0].values()):
-        _refuse_open_quote(path, start, name, mapping)
+        _refuse_open_quote(file)
 
 
 def _row_numbers(first: int, count: int, skipped: Sequence[int]) -> np.ndarray:
@@ -169,41 +169,40 @@ def _no_rows(columns: Sequence[str]) -> pa.Table:
     return schema.empty_table()
 
 
-def _header(path: Path, start: bytes, name: str, mapping: Mapping) -> tuple[list[str], bytes | None]:
+def _header(file: Delivered) -> tuple[list[str], bytes | None]:
     """The header's cells, and the whole text where it is so short that the reader would stumble over it."""
-    text = io.BufferedReader(open_text(path, start, name, mapping), 1 << 16)
+    text = io.BufferedReader(open_text(file), 1 << 16)
     head = text.read(1 << 16)
     if not head.strip():
-        raise InputError(f"{name}: the file is empty: not even a header; deliver it again")
-    rows = csv.reader(io.StringIO(head.decode("utf-8", "ignore"), newline=""), delimiter=mapping.delimiter)
+        raise InputError(f"{file.name}: the file is empty: not even a header; deliver it again")
+    rows = csv.reader(io.StringIO(head.decode("utf-8", "ignore"), newline=""), delimiter=file.mapping.delimiter)
     cells = next(row for row in rows if row)
     short = len(head) < (1 << 16) and not head.endswith((b"\n", b"\r"))
     return [c.strip() for c in cells], head + b"\n" if short else None
 
 
-def _refuse_open_quote(path: Path, start: bytes, name: str, mapping: Mapping) -> None:
-    """The last row holds an end of line: is its quote closed? Asked of Python's reader, which is slow but strict."""
-    text = io.TextIOWrapper(io.BufferedReader(open_text(path, start, name, mapping)), "utf-8", newline="")
-    rows = csv.reader(text, delimiter=mapping.delimiter, strict=True)
+def _refuse_open_quote(file: Delivered) -> None:
+    """Is a quote never closed? Asked of Python's reader, which is slow but strict."""
+    text = io.TextIOWrapper(io.BufferedReader(open_text(file)), "utf-8", newline="")
+    rows = csv.reader(text, delimiter=file.mapping.delimiter, strict=True)
     line = 1
     try:
         for _ in rows:
             line = rows.line_num + 1
     except csv.Error as e:
         if "unexpected end of data" in str(e):
-            raise InputError(f'{name}: the quote (") opened on line {line} is never closed') from None
+            raise InputError(f'{file.name}: the quote (") opened on line {line} is never closed') from None
 
 
 # --- JSON Lines ---
 
 
-def _json_blocks(
-    path: Path, name: str, mapping: Mapping, start: bytes, connection: duckdb.DuckDBPyConnection
-) -> Iterator[Block]:
+def _json_blocks(file: Delivered, connection: duckdb.DuckDBPyConnection) -> Iterator[Block]:
+    name, mapping = file.name, file.mapping
     columns, row = mapping.columns, 0
     seen = np.zeros(len(columns), dtype=bool)
     keys: set[str] = set()
-    for raw in _lines(path, name, mapping, start):
+    for raw in _lines(file):
         numbers = np.arange(row + 1, row + 1 + len(raw), dtype=np.int64)
         table, torn = json_columns(raw, numbers, columns, connection)
         if row == 0:
@@ -218,32 +217,30 @@ def _json_blocks(
     _refuse_renamed_keys(name, mapping, [c for c, s in zip(columns, seen, strict=True) if not s], keys)
 
 
-def _lines(path: Path, name: str, mapping: Mapping, start: bytes) -> Iterator[pa.Array]:
-    """The file's lines that are not blank, a block at a time."""
-    broken: list[str] = []
-
-    def joined(row: pacsv.InvalidRow) -> str:
-        broken.append(row.text)
-        return "skip"
-
-    try:
-        # A control character parts no columns of JSON: every line is one cell of a CSV without quotes.
-        reader = pacsv.open_csv(
-            open_text(path, start, name, mapping),
-            read_options=pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=["line"]),
-            parse_options=pacsv.ParseOptions(delimiter="\x01", quote_char=False, invalid_row_handler=joined),
-            convert_options=pacsv.ConvertOptions(
-                check_utf8=False, strings_can_be_null=False, column_types={"line": pa.string()}
-            ),
-        )
-        for batch in reader:
-            lines = pa.concat_arrays([batch.column(0), pa.array(broken, pa.string())])
-            broken.clear()
+def _lines(file: Delivered) -> Iterator[pa.Array]:
+    """The file's lines that are not blank, a block at a time; an end of line is LF, CRLF or CR."""
+    text, rest, number = open_text(file), b"", 1
+    while data := text.read(file.block_bytes):
+        data = rest + _with_line_feeds(data)
+        end = data.rfind(b"\n") + 1
+        if len(data) - end > file.block_bytes:
+            number += data.count(b"\n")
+            raise InputError(f"{file.name}: line {number:,} is longer than {file.block_size}; is it JSON Lines?")
+        number += data.count(b"\n")
+        rest = data[end:]
+        if len(lines := _parted(data[:end])):
             yield lines
-    except pa.ArrowInvalid as e:
-        if "Empty CSV" in str(e):
-            return
-        raise InputError(f"{name}: a line is longer than {BLOCK_BYTES >> 20} MiB; is it JSON Lines?") from None
+    if rest:
+        yield _parted(rest)
+
+
+def _with_line_feeds(data: bytes) -> bytes:
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+
+
+def _parted(data: bytes) -> pa.Array:
+    lines = pc.split_pattern(pa.array([data], pa.string()), "\n").flatten()
+    return lines.filter(pc.not_equal(lines, ""))
 
 
 def json_columns(

@@ -81,7 +81,8 @@ def _refuse_aliases_and_depth(text: str, path: Path) -> None:
     depth = 0
     for token in yaml.scan(text, Loader=yaml.CSafeLoader):
         if isinstance(token, yaml.AliasToken):
-            raise ConfigurationError(f"{path}: aliases (*name) are not allowed; write the value out")
+            line = token.start_mark.line + 1
+            raise ConfigurationError(f"{path}:{line}: aliases (*name) are not allowed; write the value out")
         if isinstance(token, _OPENING):
             depth += 1
         elif isinstance(token, _CLOSING):

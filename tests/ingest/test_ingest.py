@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 
 from jobs.cli import _register, app
 from jobs.deliveries import manifest
+from jobs.reading import read_blocks
 from jobs.verbs.session import verb
 from schemas.errors import AuditError, HuaxiangError, LockedError, NotThereError
 from tests.ingest.shop import BROWSE, LINES, ORDERS, RECEIVED, Shop, csv
@@ -163,7 +165,7 @@ def test_a_quote_that_swallows_lines_is_asked_after(shop: Shop) -> None:
 
 
 def test_row_numbers_hold_over_many_blocks(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.reading.BLOCK_BYTES", 4096)
+    monkeypatch.setattr("jobs.parsing.read_blocks", partial(read_blocks, block_bytes=4096))
     rows = [an_order(n) if n % 7 else ["short"] for n in range(1, 2001)]
     shop.deliver("orders/1.csv", csv(H, *rows))
     shop.ingest()
@@ -249,7 +251,7 @@ def test_a_large_bad_file_leaves_nothing_although_it_went_block_by_block(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.parsing.FLUSH_ROWS", 100)
-    monkeypatch.setattr("jobs.reading.BLOCK_BYTES", 4096)
+    monkeypatch.setattr("jobs.parsing.read_blocks", partial(read_blocks, block_bytes=4096))
     content = csv(H, *(an_order(n) for n in range(2000)), ["short"]).encode()
     shop.deliver("orders/1.csv", content + b"o,2026-03-01,,\xff\n")
     assert "is not UTF-8" in failures(shop)[0]
