@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
 from typing import Literal
 
@@ -66,15 +67,36 @@ def hashed(text: str | None, how: str) -> str | None:
     raise ValueError(f"no such hash {how!r}; known are clear, sha256, md5")
 
 
-def contact(kind: str, text: str | None, how: str, region: str = "CN", form: PhoneForm = "e164") -> str | None:
-    """One contact or identifier, normalised by its kind and hashed; None where there is nothing to deliver to."""
+def shaped(kind: str, text: str | None, region: str = "CN", form: PhoneForm = "e164") -> str | None:
+    """One contact or identifier in clear, normalised by its kind; None where there is nothing to deliver to."""
     if kind == "phone":
-        plain = normalised_phone(text, region, form)
-    elif kind == "email":
-        plain = normalised_email(text)
-    else:
-        plain = (text or "").strip() or None
-    return hashed(plain, how)
+        return normalised_phone(text, region, form)
+    if kind == "email":
+        return normalised_email(text)
+    return (text or "").strip() or None
+
+
+def contact(kind: str, text: str | None, how: str, region: str = "CN", form: PhoneForm = "e164") -> str | None:
+    """As :func:`shaped`, then in clear or hashed."""
+    return hashed(shaped(kind, text, region, form), how)
+
+
+Withheld = Literal["refused", "repeated"]
+
+
+def leave_once(contacts: Iterable[str | None], refused: Container[str]) -> Iterator[tuple[str | None, Withheld | None]]:
+    """Each contact in turn, or None and why: somebody refused it, or it stood in an earlier row."""
+    seen: set[str] = set()
+    for text in contacts:
+        if text is None:
+            yield None, None
+        elif text in refused:
+            yield None, "refused"
+        elif text in seen:
+            yield None, "repeated"
+        else:
+            seen.add(text)
+            yield text, None
 
 
 def masked(text: str | None) -> str | None:

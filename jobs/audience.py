@@ -65,6 +65,7 @@ class Preview:
     anonymous: int
     deliverable: int
     left_out: dict[str, int]
+    contacts_withheld: dict[str, dict[str, int]]
     steps: tuple[ev.Step, ...]
     sample: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
@@ -149,7 +150,7 @@ def preview(
                 *(c for item in items for c in pq.read_table(item["members_file"])["uid"].chunks),
             ]
         )
-    file, left_out = rows_of(project.lake, audience, at, uids)
+    file = rows_of(project.lake, audience, at, uids, project.settings.unknown_consent)
     counted: dict[int, Sequence[int]] = {node.number: [0, 0, 0, -1] for _, node in walk(plan.root)}
     for i, one in enumerate(found):
         numbers = {int(k): v for k, v in one["counts"].items()}
@@ -163,11 +164,12 @@ def preview(
         users=sum(one["users"] for one in found),
         members=sum(one["members"] for one in found),
         anonymous=sum(one["users"] - one["members"] for one in found),
-        deliverable=len(file),
-        left_out={reason: n for reason, n in left_out.items() if n},
+        deliverable=len(file.table),
+        left_out={reason: n for reason, n in file.left_out.items() if n},
+        contacts_withheld=file.withheld,
         steps=tuple(ev.funnel(plan, counted)),
         sample=tuple(rows[:sample]),
-        warnings=ready.warnings,
+        warnings=(*ready.warnings, *file.notes),
     )
 
 

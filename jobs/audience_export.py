@@ -24,7 +24,7 @@ from audiences.plan import Plan
 from jobs.audience import build, plan_of
 from jobs.audience_build import MEMBERSHIP, Built, builds
 from jobs.audience_columns import attributes
-from jobs.audience_rows import rows_of
+from jobs.audience_rows import Rows, rows_of
 from jobs.project import Project
 from lake import journal
 from lake.engine import Engine, Progress
@@ -41,7 +41,11 @@ DELIVERIES = "exports.deliveries"
 
 @dataclass(frozen=True)
 class Exported:
-    """One delivery. ``left_out`` counts members of the audience that are not in the file, by reason."""
+    """One delivery. ``left_out`` counts members of the audience that are not in the file, by reason.
+
+    ``contacts_withheld`` counts, by kind, contacts that another refused or that stood in the file already; ``notes``
+    are what who asked must know.
+    """
 
     delivery_id: str
     audience: str
@@ -52,6 +56,8 @@ class Exported:
     manifest: Path
     rows: int
     left_out: dict[str, int]
+    contacts_withheld: dict[str, dict[str, int]]
+    notes: tuple[str, ...]
     checksum: str
     already_delivered: bool
     built: Built
@@ -86,11 +92,13 @@ def export(
             manifest = delivery.read_manifest(place)
             _note(project.lake, manifest, place)
             return _known(manifest, place, built)
-        table, left_out = rows_of(project.lake, audience, at, _members(project.lake, audience.id, at))
-        manifest = _manifest(project, audience, plan, at, built, table, left_out, requested_by)
+        found = rows_of(
+            project.lake, audience, at, _members(project.lake, audience.id, at), project.settings.unknown_consent
+        )
+        manifest = _manifest(project, audience, plan, at, built, found, requested_by)
         excel = audience.definition.export.format == "excel"
         file_name = f"{audience.id}-{at.as_of}.csv"
-        done = delivery.deliver(place, file_name, delivery.csv_bytes(table, excel), manifest)
+        done = delivery.deliver(place, file_name, delivery.csv_bytes(found.table, excel), manifest)
         manifest = delivery.read_manifest(done.folder)
         _note(project.lake, manifest, done.folder)
         return _known(manifest, done.folder, built, already=False)
@@ -116,6 +124,8 @@ def _known(manifest: Mapping[str, Any], place: Path, built: Built, already: bool
         manifest=place / delivery.MANIFEST,
         rows=manifest["rows"],
         left_out=manifest["left_out"],
+        contacts_withheld=manifest.get("contacts_withheld", {}),
+        notes=tuple(manifest.get("notes", ())),
         checksum=manifest["checksum"],
         already_delivered=already,
         built=built,
@@ -141,8 +151,7 @@ def _manifest(
     plan: Plan,
     at: Release,
     built: Built,
-    table: pa.Table,
-    left_out: dict[str, int],
+    found: Rows,
     requested_by: str,
 ) -> dict[str, Any]:
     wanted = audience.definition.export
@@ -158,9 +167,11 @@ def _manifest(
         "definition": audience.content,
         "refers_to": {n: project.audiences[n].content for n in audience.mentions() if n in project.audiences},
         "audience_users": built.users,
-        "rows": len(table),
-        "left_out": {reason: n for reason, n in left_out.items() if n},
-        "columns": [_described(n, project, wanted.contacts) for n in table.column_names],
+        "rows": len(found.table),
+        "left_out": {reason: n for reason, n in found.left_out.items() if n},
+        "contacts_withheld": found.withheld,
+        "notes": list(found.notes),
+        "columns": [_described(n, project, wanted.contacts) for n in found.table.column_names],
         "format": {
             "encoding": "UTF-8 with byte-order mark" if wanted.format == "excel" else "UTF-8",
             "delimiter": ",",
@@ -169,6 +180,7 @@ def _manifest(
             "text_mark": "one leading apostrophe keeps a cell text; take it off to get the value",
         },
         "consent": audience.definition.consent,
+        "unknown_consent": project.settings.unknown_consent,
         **({"consent_reason": r} if (r := audience.definition.consent_reason) else {}),
         "requested_by": requested_by,
         "created_at": datetime.now(UTC).replace(microsecond=0).isoformat(),

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "huaxiang.yaml"
 M = TypeVar("M", bound=Settings)
+UnknownConsent = Literal["refuse", "allow"]
+"""What a member record counts as that says nothing of consent."""
 
 
 class Names(Settings):
@@ -63,6 +65,7 @@ class ProjectSettings(Settings):
     keep_days: int = Field(default=35, ge=2)
     quality: QualitySettings = QualitySettings()
     declared_valid_days: int = Field(default=365, ge=1)
+    unknown_consent: UnknownConsent = "refuse"
 
     @field_validator("time_zone")
     @classmethod

@@ -25,11 +25,13 @@ from jobs.user_history import Override, Stay, Story, Tree, story
 from lake.lake import Lake
 from lake.releases import Release, release
 from schemas.contracts import NEWEST_FIRST, contract
-from schemas.errors import NotThereError
+from schemas.errors import NotThereError, UsageError
 from schemas.money import money_text
 
 IDENTIFIERS = "identity.identifiers"
 USERS = "identity.users"
+UID = "uid:"
+"""In front of a number: a uid is meant, and no member's own id."""
 MEMBERS = "silver.members"
 LATEST_MEMBERS = f"""
 select m.* from members m where list_contains(?, member_id)
@@ -93,13 +95,20 @@ class Card:
 def find_uid(
     project: Project, who: str, at: Release, *, by_member_id: bool = False, requested_by: str = "", purpose: str = ""
 ) -> int:
-    """The uid of a ``user_id``, a uid, or (restricted, logged) a member's own id. NotThereError says what to try."""
+    """The uid of a ``user_id``, a uid (also ``uid:760``), or (restricted, logged) a member's own id.
+
+    A bare number that is a uid of one person and a member's own id of another is a UsageError with both readings.
+    NotThereError says what to try.
+    """
     lake = project.lake
     if by_member_id:
         log_reveal(lake, requested_by, f"search by member id {masked(who)}", None, purpose)
         return _uid_of_member(lake, who)
-    if who.isascii() and who.isdigit():
-        return int(who)
+    marked = who.removeprefix(UID)
+    if marked.isascii() and marked.isdigit():
+        if marked == who:
+            _refuse_two_readings(lake, who)
+        return int(marked)
     files = lake.files(PROFILE, at.tables.get(PROFILE), where={"as_of": at.as_of})
     for f in files:
         found = pads.dataset(f.path).to_table(columns=["uid"], filter=pads.field("user_id") == who)
@@ -115,7 +124,25 @@ def find_uid(
     )
 
 
+def _refuse_two_readings(lake: Lake, who: str) -> None:
+    """Shops number their customers, too: whose number is it? Whether a member has it is all that is told here."""
+    members = _uids_of_member(lake, who)
+    if members and members[0] != int(who):
+        raise UsageError(
+            f"{who} can be read two ways: it is a uid here (say {UID}{who}), and a member's own id of somebody else "
+            f"(say --member {who}; that look is logged)"
+        )
+
+
 def _uid_of_member(lake: Lake, member_id: str) -> int:
+    found = _uids_of_member(lake, member_id)
+    if not found:
+        raise NotThereError("no member has that id; it may not have been ingested, or `huaxiang run` is still to come")
+    return found[0]
+
+
+def _uids_of_member(lake: Lake, member_id: str) -> list[int]:
+    """Whose the member id is, the present person first."""
     import duckdb
 
     with duckdb.connect() as db:
@@ -124,9 +151,7 @@ def _uid_of_member(lake: Lake, member_id: str) -> int:
             "select uid from identifiers where id_kind = 'member' and id_value = ? order by until_day desc nulls first",
             [member_id],
         ).fetchall()
-    if not rows:
-        raise NotThereError("no member has that id; it may not have been ingested, or `huaxiang run` is still to come")
-    return int(rows[0][0])
+    return [int(uid) for (uid,) in rows]
 
 
 def card(

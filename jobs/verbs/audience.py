@@ -47,6 +47,11 @@ def _left_out(by_reason: dict[str, int]) -> str:
     return "".join(f", {n:,} left out: {reason}" for reason, n in by_reason.items() if n)
 
 
+def _withheld(by_kind: dict[str, dict[str, int]]) -> list[str]:
+    words = {"refused": "refused by another person", "repeated": "in the file already"}
+    return [f"{n:,} of {kind} withheld: {words[why]}" for kind, found in by_kind.items() for why, n in found.items()]
+
+
 @audience.command("list")
 @verb
 def list_audiences(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
@@ -97,6 +102,8 @@ def preview(
         f"({share:.2%}); {found.members:,} members, {found.anonymous:,} visitors"
     )
     print(f"An export now would hold {found.deliverable:,} of them{_left_out(found.left_out)}")
+    for line in _withheld(found.contacts_withheld):
+        print(f"  {line}")
     for warning in found.warnings:
         print(f"Note: {warning}")
     rows = [
@@ -113,7 +120,12 @@ def preview(
 @verb
 def why(
     name: NameArgument,
-    who: Annotated[str, typer.Argument(help="user_id or uid; with --member a member's own id.")],
+    who: Annotated[
+        str,
+        typer.Argument(
+            help="user_id or uid (uid:760 where a member has that number, too); with --member a member's own id."
+        ),
+    ],
     by_member_id: Annotated[bool, typer.Option("--member", help="WHO is a member id (restricted, logged).")] = False,
     purpose: Annotated[str, typer.Option(help="Why a member is looked up.")] = "",
     release: ReleaseOption = None,
@@ -186,12 +198,19 @@ def export(
     for x in found:
         state = "delivered before" if x.already_delivered else "delivered"
         print(f"{x.audience} at {x.as_of}: {x.rows:,} rows {state}{_left_out(x.left_out)}\n  {x.file}\n  {x.manifest}")
+        for line in (*_withheld(x.contacts_withheld), *(f"Note: {n}" for n in x.notes)):
+            print(f"  {line}")
     return
 
 
 @verb
 def user(
-    who: Annotated[str, typer.Argument(help="user_id or uid; with --member a member's own id.")],
+    who: Annotated[
+        str,
+        typer.Argument(
+            help="user_id or uid (uid:760 where a member has that number, too); with --member a member's own id."
+        ),
+    ],
     by_member_id: Annotated[bool, typer.Option("--member", help="WHO is a member id (restricted, logged).")] = False,
     reveal: Annotated[bool, typer.Option("--reveal", help="Show ids and contacts in clear (logged).")] = False,
     purpose: Annotated[str, typer.Option(help="Why personal data is looked at; needed with --reveal.")] = "",
