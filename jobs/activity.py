@@ -17,7 +17,6 @@ from pyspark.sql import functions as F
 from features import activity as act
 from jobs.activity_inputs import FLAGS, SOURCES, TABLE, Inputs, of_months
 from jobs.activity_slices import Slices
-from jobs.identity import silver_taken
 from jobs.project import Project
 from lake.engine import Engine
 from lake.lake import Lake
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 CODES = "activity.codes"
+WHO = ("identity.identifiers", "identity.users", "identity.merges")
 COLUMNS = [name for name, _ in act.COLUMNS]
 MADE_AS = {"columns": COLUMNS, "details": DETAILS}
 """What a table is made anew for when it was made otherwise."""
@@ -66,8 +66,8 @@ def run_activity(project: Project, engine: Engine, run_id: str, audit: Audit | N
 
 
 def _input_versions(lake: Lake) -> dict[str, int | None]:
-    names = ("identity.identifiers", "identity.users", "identity.merges", FLAGS)
-    return {**silver_taken(lake, SOURCES), **{name: lake.version(name) for name in names}}
+    names = (*(f"silver.{feed}" for feed in SOURCES), *WHO, FLAGS)
+    return {name: lake.version(name) for name in names}
 
 
 class _Step:

@@ -28,7 +28,7 @@ from jobs.products import CODES, products_as_of
 from jobs.project import Project
 from lake.engine import Engine, Progress
 from lake.lake import Lake, by_bucket
-from lake.releases import Release
+from lake.releases import Release, lake_at
 from schemas.arrow import ARROW
 from schemas.behaviours import BEHAVIOURS
 from schemas.configuration import nearest
@@ -77,7 +77,7 @@ def with_elders(lake: Lake, release: Release, plan: Plan) -> Plan:
     A list is kept for long: who is on it to be left out must stay so after a merge. The definition's hash is as it was.
     """
     named = {v for _, node in walk(plan.root) if isinstance(node, Leaf) for v in _users_named(node.model_dump())}
-    files = [f.path for f in lake.files(USERS, release.tables.get(USERS))] if named and USERS in release.tables else []
+    files = [f.path for f in lake_at(lake, release).files(USERS)] if named else []
     if not files:
         return plan
     users, wanted = pads.dataset(files), pa.array(sorted(named), pa.string())
@@ -120,10 +120,10 @@ def prepared(project: Project, release: Release, plan: Plan, scratch: Path, furt
     ``further`` are profile columns wanted beside the plan's. Small files that tasks share are written to ``scratch``.
     NotThereError if a tag is newer than the release.
     """
-    lake = project.lake
+    lake = lake_at(project.lake, release)
     columns = list(dict.fromkeys(["uid", "user_id", "is_member", *plan.columns, *further]))
     wanted_columns = [c for c in columns if c not in ("as_of", "bucket")]
-    profiles = by_bucket(lake.files(PROFILE, release.tables.get(PROFILE), where={"as_of": release.as_of}))
+    profiles = by_bucket(lake.files(PROFILE, where={"as_of": release.as_of}))
     refuse_missing(release, [p for paths in profiles.values() for p in paths], wanted_columns)
     facts = facts_of(plan)
     shared: Inputs = {
@@ -139,7 +139,7 @@ def prepared(project: Project, release: Release, plan: Plan, scratch: Path, furt
     activity: dict[int, list[str]] = {}
     if facts:
         shared["codes"], shared["products"], warnings = _meanings(lake, release, facts, scratch)
-        activity = by_bucket(lake.files(ACTIVITY, release.tables.get(ACTIVITY)))
+        activity = by_bucket(lake.files(ACTIVITY))
     buckets = {
         b: {**shared, "bucket": b, "profile": paths, "activity": activity.get(b, [])} for b, paths in profiles.items()
     }
@@ -164,10 +164,7 @@ def _alert_files(lake: Lake, release: Release, alerts: Sequence[str]) -> dict[st
             f"alert {alerts[0]!r} is not in release {release.number} ({release.as_of}), which is older than alerts; "
             f"run that day again: `huaxiang run --as-of {release.as_of}`"
         )
-    return {
-        name: sorted(f.path for f in lake.files(ALERT_USERS, release.tables[ALERT_USERS], {"as_of": release.as_of}))
-        for name in alerts
-    }
+    return {name: sorted(f.path for f in lake.files(ALERT_USERS, where={"as_of": release.as_of})) for name in alerts}
 
 
 def _listed(path: str, alert: str, uids: pa.ChunkedArray) -> pa.Array:
@@ -190,14 +187,14 @@ def _meanings(
     codes: dict[str, dict[str, int]] = {}
     warnings = []
     if set(named) & {"sku", "seller", "channel"}:
-        table = lake.dataset(CODES, release.tables.get(CODES))
+        table = lake.dataset(CODES)
         for kind in ("sku", "seller", "channel"):
             if kind in named:
                 codes[kind] = _numbers(table, kind, named[kind])
                 warnings += [f"{kind} {n!r} never occurs" for n in sorted(named[kind]) if n not in codes[kind]]
     if not wanted.products:
         return codes, None, tuple(warnings)
-    products = products_as_of(lake, release.as_of, versions=release.tables)
+    products = products_as_of(lake, release.as_of)
     for key in PRODUCT_KEYS:
         there = [t for t in pc.unique(products[key]).to_pylist() if t]
         for name in sorted(named.get(key, ())):

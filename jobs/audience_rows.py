@@ -19,7 +19,7 @@ from audiences.language import Audience, Export
 from jobs.audience_columns import PROFILE, USERS, refuse_missing
 from jobs.project import UnknownConsent
 from lake.lake import Lake
-from lake.releases import Release
+from lake.releases import Release, lake_at
 from schemas.contracts import NEWEST_FIRST
 
 MEMBERS = "silver.members"
@@ -155,7 +155,7 @@ def _reached(
 
 
 def _profile(lake: Lake, at: Release, uids: pa.Array, columns: list[str]) -> pa.Table:
-    files = lake.files(PROFILE, at.tables.get(PROFILE), where={"as_of": at.as_of})
+    files = lake_at(lake, at).files(PROFILE, where={"as_of": at.as_of})
     stored = [c for c in columns if c != "as_of"]
     refuse_missing(at, [f.path for f in files], stored)
     parts = [pads.dataset(f.path).to_table(columns=stored, filter=pads.field("uid").isin(uids)) for f in files]

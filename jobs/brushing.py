@@ -22,7 +22,6 @@ from features.identity import resolve
 from features.instants import month_shifted
 from features.links import business_day
 from features.versions import newest_in, versions_of
-from jobs.identity import silver_taken
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import Audit, publish
@@ -65,7 +64,7 @@ def run_brushing(project: Project, engine: Engine, run_id: str, audit: Audit | N
         return 0
     settings = project.method("brushing", BrushingSettings)
     said = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16]
-    inputs = {**silver_taken(lake, list(STAMPS)), "identity.merges": lake.version("identity.merges")}
+    inputs = {name: lake.version(name) for name in (*(f"silver.{feed}" for feed in STAMPS), "identity.merges")}
     with lock(lake, TABLE):
         lake.ensure(TABLE)
         noted = lake.metadata(TABLE)

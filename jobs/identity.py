@@ -8,7 +8,7 @@ together, so what a killed run published is undone before the next begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -82,22 +82,6 @@ def update_identity(
             return IdentityReport(0, noted.get("next_uid", 0), 0, 0, _versions(lake))
         step = _Step(lake, engine, as_of, run_id, salt)
         return step.run(new, whole, silver, noted.get("next_uid", 0), audit)
-
-
-def silver_taken(lake: Lake, feeds: Sequence[str]) -> dict[str, int | None]:
-    """The versions of silver that a step after this one may read: what came since belongs to nobody yet.
-
-    Rows that arrive while a run is on are thus left for the next run, whole. A feed without persons has its newest.
-    """
-    noted = lake.metadata(LINKS).get("silver", {})
-    found = {}
-    for table in (f"silver.{feed}" for feed in feeds):
-        newest = lake.version(table)
-        taken = noted.get(table) or 0  # as it was made, without a row
-        unseen = table in noted and newest is not None
-        unseen = unseen and bool(lake.added_since(table, taken) or lake.removed_since(table, taken))
-        found[table] = taken if unseen else newest
-    return found
 
 
 def _new_files(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -39,12 +39,12 @@ from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import Audit, publish
 from schemas.arrow import arrow_schema
-from schemas.contracts import contract
+from schemas.contracts import contract, contracts
 from schemas.errors import HuaxiangError
 
 RUNS = "ops.runs"
-RELEASED_LAYERS = ("silver", "identity", "activity", "fission", "profile", "segments")
-"""Layers that a release pins; the others are written outside a run."""
+WRITTEN_LAYERS = ("identity", "activity", "fission", "profile", "segments", "ops")
+"""Layers that a run writes, and reads as it wrote them. All others are inputs, which others may write meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,9 @@ def run(
 
     ``refit`` names breaks and models to make anew though stored ones are kept, and repeats the day as well. ``audit``
     judges what each step staged before it is published, and stops the run by raising.
+
+    The versions of every input are fixed at the start, read by every step, and named by the release; what an ingest
+    publishes meanwhile is the next run's.
     """
     lake, steps = project.lake, steps or Steps(quiet=True)
     checked_refit(project.catalogue, refit)
@@ -87,6 +90,9 @@ def run(
     with lock(lake, "run"):
         journal.recover(lake)
         widen(lake)
+        inputs = input_versions(lake)
+        lake = lake.at(inputs)
+        project = project.over(lake)
         wanted = fingerprint(project, as_of, known_at)
         done = releases.of_day(lake, as_of)
         if done is not None and done.fingerprint == wanted and not (force or refit):
@@ -110,7 +116,7 @@ def run(
         with steps.step(f"{as_of} insights"):
             insights = run_insights(project, engine, as_of, run_id=run_id, known_at=known_at, audit=audit)
         remember(lake, project.catalogue)
-        tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in RELEASED_LAYERS}
+        tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in releases.RELEASED_LAYERS}
         made = releases.write_release(lake, as_of, run_id, tables, fingerprint=wanted, counts=dict(profile.counts))
         rows = {
             "identity": identity.users,
@@ -121,7 +127,7 @@ def run(
             "profile": profile.users,
             "insights": sum(insights.values()),
         }
-        _note_steps(lake, engine, run_id, as_of, steps, first, rows, tables)
+        _note_steps(lake, engine, run_id, as_of, steps, first, rows, inputs)
         journal.finish(lake, run_id)
     taken = {t.name.removeprefix(f"{as_of} "): t.seconds for t in steps.times[first:]}
     return RunReport(as_of, made, already_done=False, steps=taken, warnings=profile.warnings)
@@ -145,6 +151,11 @@ def refuse_far_day(project: Project, as_of: date) -> None:
             f"{as_of} is {(as_of - last).days} days after the last delivery ({last}); was another day meant? A run more "
             f"than {most} days ahead (keep_days in huaxiang.yaml) would take the snapshots of all days before it away"
         )
+
+
+def input_versions(lake: Lake) -> dict[str, int | None]:
+    """The versions of every table that a run may read and does not write; None for those that are not there yet."""
+    return {name: lake.version(name) for name, c in contracts().items() if c.layer not in WRITTEN_LAYERS}
 
 
 def widen(lake: Lake) -> None:
@@ -197,9 +208,10 @@ def _note_steps(
     steps: Steps,
     first: int,
     rows: dict[str, int],
-    tables: dict[str, int],
+    inputs: Mapping[str, int | None],
 ) -> None:
     """One row a step into ``ops.runs``."""
+    read = json.dumps({name: version for name, version in inputs.items() if version is not None})
     now = datetime.now(UTC)
     noted = [
         {
@@ -208,7 +220,7 @@ def _note_steps(
             "as_of": as_of,
             "engine": engine.name,
             "state": "done",
-            "inputs": json.dumps(tables),
+            "inputs": read,
             "rows_out": rows.get(name),
             "seconds": round(t.seconds, 3),
             "peak_memory_mb": round(t.peak_memory_mb, 1),

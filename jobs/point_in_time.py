@@ -34,7 +34,7 @@ from jobs.profile import run_profile
 from jobs.profile_inputs import CHANGES
 from jobs.profile_publishing import PROFILE
 from lake import journal
-from lake.releases import Release, newest
+from lake.releases import entries, lake_at, newest
 from schemas.errors import HuaxiangError, NotThereError
 
 if TYPE_CHECKING:
@@ -106,12 +106,14 @@ def point_in_time(
         con.execute("set enable_progress_bar = false")
         con.execute(f"set TimeZone = '{lake.zone}'")
         con.execute("set python_enable_replacements = false")
+        if known_at is None or entries(lake):
+            lake = lake_at(lake, newest(lake))
         if known_at is not None:
             assert engine is not None, "recomputing needs an engine"
             wanted, notes = _computable(lake, catalogue, as_of, wanted)
             run_id = new_run_id("profile", as_of)
             try:
-                made = run_profile(project, engine, as_of, run_id=run_id, known_at=known_at, publish=False)
+                made = run_profile(project.over(lake), engine, as_of, run_id=run_id, known_at=known_at, publish=False)
                 folder = made.staged.get(PROFILE)
                 files = [] if folder is None else [f.path for f in lake.staged(PROFILE, folder)]
                 notes.append("who is who is as known today; rows ingested on the day of --known-at count")
@@ -119,12 +121,11 @@ def point_in_time(
             finally:
                 journal.finish(lake, run_id)
             return
-        at = newest(lake)
-        files = [f.path for f in lake.files(PROFILE, at.tables[PROFILE], where={"as_of": as_of})]
+        files = [f.path for f in lake.files(PROFILE, where={"as_of": as_of})]
         if files:
             yield _of_files(con, catalogue, as_of, None, wanted, files, "snapshot", [])
         else:
-            yield _of_history(con, lake, at, catalogue, as_of, wanted, named=bool(tags))
+            yield _of_history(con, lake, catalogue, as_of, wanted, named=bool(tags))
 
 
 def _computable(lake: Lake, catalogue: Catalogue, as_of: dt.date, wanted: list[str]) -> tuple[list[str], list[str]]:
@@ -174,18 +175,17 @@ def _of_files(
 def _of_history(
     con: duckdb.DuckDBPyConnection,
     lake: Lake,
-    at: Release,
     catalogue: Catalogue,
     as_of: dt.date,
     wanted: Sequence[str],
     named: bool,
 ) -> PointInTime:
-    days = sorted({f.partition["from_day"] for f in lake.files(CHANGES, at.tables[CHANGES])})
+    days = sorted({f.partition["from_day"] for f in lake.files(CHANGES)})
     earlier = [d for d in days if d <= as_of]
     if not earlier:
         first = f"the first day is {days[0]}" if days else "no day has any"
         raise NotThereError(f"there is no profile as early as {as_of}; {first}. --known-at computes one")
-    last = max(f.partition["as_of"] for f in lake.files(PROFILE, at.tables[PROFILE]))
+    last = max(f.partition["as_of"] for f in lake.files(PROFILE))
     if as_of > last:
         raise NotThereError(f"{as_of} has not been released; the newest day is {last}")
     given = [n for n in wanted if catalogue.tags[n].kind == "dynamic"]
@@ -202,8 +202,8 @@ def _of_history(
         notes.append(f"not given, because no process of them is kept: {told}")
     if banded := [n for n in given if catalogue.tags[n].log_bands]:
         notes.append(f"given by band: {', '.join(banded)}")
-    con.register("changes", lake.dataset(CHANGES, at.tables[CHANGES]))
-    con.register("users", lake.dataset("identity.users", at.tables["identity.users"]))
+    con.register("changes", lake.dataset(CHANGES))
+    con.register("users", lake.dataset("identity.users"))
     columns = ", ".join(f"{_typed(catalogue, n)} as {quoted(n)}" for n in given)
     tags = ", ".join(text_literal(n) for n in given)
     con.execute(HISTORY.format(view=VIEW, day=f"date '{as_of}'", columns=columns, tags=tags))

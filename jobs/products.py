@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,16 +20,13 @@ def products_as_of(
     as_of: dt.date,
     *,
     known_at: dt.datetime | None = None,
-    versions: Mapping[str, int] | None = None,
 ) -> pa.Table:
     """``sku_code`` with brand, category and the category above it, one row per code in order of it; null is unknown.
 
     A version without ``source_time`` counts from when it was ingested. ``known_at`` leaves out what was learned later.
-    ``versions`` pins the two tables (a release); absent, they are read as they are now.
     """
     import duckdb
 
-    at = versions or {}
     key = contract(PRODUCTS).key[0]
     next_midnight = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time(), ZoneInfo(lake.zone))
     values: dict[str, Any] = {"before": next_midnight.astimezone(dt.UTC)}
@@ -38,8 +34,8 @@ def products_as_of(
         values["known_at"] = known_at
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
-        con.register("codes", lake.dataset(CODES, at.get(CODES)))
-        con.register("products", lake.dataset(PRODUCTS, at.get(PRODUCTS)))
+        con.register("codes", lake.dataset(CODES))
+        con.register("products", lake.dataset(PRODUCTS))
         return con.sql(
             f"""
             SELECT c.code AS sku_code, p.brand, p.category, p.category_parent

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,6 +109,12 @@ class Project:
     @cached_property
     def lake(self) -> Lake:
         return Lake(self.folder / self.settings.lake, self.zone)
+
+    def over(self, lake: Lake) -> Project:
+        """The same project over a view of its lake, such as one at fixed versions; what was read once stays read."""
+        found = copy(self)
+        found.__dict__["lake"] = lake
+        return found
 
     @property
     def inbox(self) -> Path:

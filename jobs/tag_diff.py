@@ -175,7 +175,8 @@ def _with_effects(
     computed = [c for c in found.changes if c.kind in ("added", "changed", "dependent")]
     if not computed and not found.of("removed"):
         return replace(found, as_of=release.as_of)
-    lake = project.lake
+    lake = releases.lake_at(project.lake, release)
+    project = project.over(lake)
     run_id = f"diff-{uuid.uuid4().hex[:10]}"
     try:
         with duckdb.connect() as con:
@@ -190,12 +191,8 @@ def _with_effects(
     finally:
         for one in (run_id, f"{run_id}-old"):
             journal.finish(lake, one)
-    notes = [*found.notes]
-    newest = {n: v for n, v in lake.versions().items() if n.startswith(("silver.", "activity.", "identity."))}
-    if moved := sorted(n for n, v in newest.items() if release.tables.get(n) not in (None, v)):
-        notes.append(f"{', '.join(moved)} moved since the release, so some changes may come from data")
     given = tuple(replace(c, effect=effects.get(c.tag)) for c in found.changes)
-    return replace(found, as_of=release.as_of, changes=given, notes=tuple(notes))
+    return replace(found, as_of=release.as_of, changes=given)
 
 
 def _computed(
@@ -230,7 +227,7 @@ def _view(con: duckdb.DuckDBPyConnection, name: str, files: list[str]) -> None:
 
 
 def _published(con: duckdb.DuckDBPyConnection, lake: Lake, release: Release) -> None:
-    files = [f.path for f in lake.files(PROFILE, release.tables.get(PROFILE), where={"as_of": release.as_of})]
+    files = [f.path for f in lake.files(PROFILE, where={"as_of": release.as_of})]
     _view(con, "old", files)
 
 

@@ -23,7 +23,7 @@ from jobs.audience_columns import PROFILE
 from jobs.project import Project
 from jobs.user_history import Override, Stay, Story, Tree, story
 from lake.lake import Lake
-from lake.releases import Release, release
+from lake.releases import Release, lake_at, release
 from schemas.contracts import NEWEST_FIRST, contract
 from schemas.errors import NotThereError, UsageError
 from schemas.money import money_text
@@ -100,7 +100,7 @@ def find_uid(
     A bare number that is a uid of one person and a member's own id of another is a UsageError with both readings.
     NotThereError says what to try.
     """
-    lake = project.lake
+    lake = lake_at(project.lake, at)
     if by_member_id:
         log_reveal(lake, requested_by, f"search by member id {masked(who)}", None, purpose)
         return _uid_of_member(lake, who)
@@ -109,12 +109,11 @@ def find_uid(
         if marked == who:
             _refuse_two_readings(lake, who)
         return int(marked)
-    files = lake.files(PROFILE, at.tables.get(PROFILE), where={"as_of": at.as_of})
-    for f in files:
+    for f in lake.files(PROFILE, where={"as_of": at.as_of}):
         found = pads.dataset(f.path).to_table(columns=["uid"], filter=pads.field("user_id") == who)
         if len(found):
             return int(found["uid"][0].as_py())
-    for f in lake.files(USERS, at.tables.get(USERS)) if USERS in at.tables else ():
+    for f in lake.files(USERS):
         # of somebody who was merged since: by their uid it is said into whom
         found = pads.dataset(f.path).to_table(columns=["uid"], filter=pads.field("user_id") == who)
         if len(found):
@@ -164,11 +163,11 @@ def card(
     purpose: str = "",
 ) -> Card:
     """The person's card. ``reveal`` shows ids and contacts in clear and is logged first, with who asked and why."""
-    lake = project.lake
-    at = release(lake, which)
+    at = release(project.lake, which)
+    lake = lake_at(project.lake, at)
     row = _profile_row(lake, at, uid)
     if row is None:
-        raise NotThereError(_missing(lake, at, uid))
+        raise NotThereError(_missing(project.lake, at, uid))
     if reveal:
         log_reveal(lake, requested_by, "ids and contacts", uid, purpose)
     ids = _identifiers(lake, uid)
@@ -193,7 +192,7 @@ def card(
 
 def _profile_row(lake: Lake, at: Release, uid: int) -> dict[str, Any] | None:
     where = {"as_of": at.as_of, "bucket": uid // USERS_PER_BUCKET}
-    for f in lake.files(PROFILE, at.tables.get(PROFILE), where=where):
+    for f in lake.files(PROFILE, where=where):
         found = pads.dataset(f.path).to_table(filter=pads.field("uid") == uid)
         if len(found):
             row: dict[str, Any] = found.to_pylist()[0]

@@ -48,12 +48,23 @@ def by_bucket(files: Iterable[DataFile]) -> dict[int, list[str]]:
 
 
 class Lake:
-    """A folder of Delta tables. ``zone`` is the business time zone in which days and months are cut."""
+    """A folder of Delta tables. ``zone`` is the business time zone in which days and months are cut.
 
-    def __init__(self, root: Path, zone: str):
+    ``pinned`` tables are read at these versions and not written (None: not there); ``at`` makes such a view.
+    """
+
+    def __init__(self, root: Path, zone: str, pinned: Mapping[str, int | None] | None = None):
         self.root = Path(root).absolute()
         self.zone = zone
+        self.pinned = dict(pinned or {})
         self._opened: dict[str, DeltaTable] = {}
+
+    def at(self, versions: Mapping[str, int | None]) -> Lake:
+        """This lake with tables at fixed versions, whatever is published meanwhile: what a run, or a reader of a release, reads.
+
+        The newest version of such a table is the fixed one, and it cannot be written through the view.
+        """
+        return Lake(self.root, self.zone, self.pinned | dict(versions))
 
     def path(self, table: str) -> Path:
         layer, name = table.split(".")
@@ -64,8 +75,7 @@ class Lake:
 
         Opening a table reads its whole log: one that did not move since it was opened is handed out again.
         """
-        path = self.path(table)
-        newest = _newest_version(path)
+        newest = self.version(table)
         if newest is None:
             return None
         wanted = newest if version is None else version
@@ -73,7 +83,7 @@ class Lake:
         if opened is not None and opened.version() == wanted:
             return opened
         try:
-            found = DeltaTable(str(path), version=version)
+            found = DeltaTable(str(self.path(table)), version=wanted)
         except TableNotFoundError:
             return None
         if version is None:
@@ -81,10 +91,11 @@ class Lake:
         return found
 
     def version(self, table: str) -> int | None:
-        return _newest_version(self.path(table))
+        """The newest version, or the one that it is pinned to; None while the table does not exist."""
+        return self.pinned[table] if table in self.pinned else _newest_version(self.path(table))
 
     def versions(self) -> dict[str, int]:
-        """The newest version of every table that exists, by ``layer.table``."""
+        """``version`` of every table that exists, by ``layer.table``."""
         return {name: v for name in contracts() if (v := self.version(name)) is not None}
 
     def schema(self, table: str, version: int | None = None) -> pa.Schema:
@@ -94,6 +105,7 @@ class Lake:
 
     def ensure(self, table: str, extra: pa.Schema | None = None) -> None:
         """Create the table from its contract (plus ``extra`` columns of an open table), or add columns it lacks."""
+        self._refuse_pinned(table)
         c = contract(table)
         wanted = arrow_schema(c)
         if extra is not None:
@@ -143,10 +155,17 @@ class Lake:
 
     def stage(self, table: str, run_id: str) -> Path:
         """A new folder at the table's final place; files below it belong to the table once they are published."""
+        self._refuse_pinned(table)
         folder = self.path(table) / f"d-{run_id}-{uuid.uuid4().hex[:8]}"
         journal.note(self, run_id, {"table": table, "folder": str(folder.relative_to(self.root))})
         folder.mkdir(parents=True)
         return folder
+
+    def _refuse_pinned(self, table: str) -> None:
+        if table in self.pinned:
+            raise RuntimeError(
+                f"{table} is read at version {self.pinned[table]} and cannot be written through this view"
+            )
 
     def scratch(self, run_id: str) -> Path:
         """The run's folder for files that no table will hold; gone when the run is finished or recovered."""
@@ -180,8 +199,10 @@ class Lake:
     def metadata(self, table: str, key: str = "huaxiang") -> dict[str, Any]:
         """What the newest publication of the table noted about itself (run, inputs); empty before the first."""
         found = self.delta(table)
-        for commit in [] if found is None else found.history():
-            if key in commit:
+        if found is None:
+            return {}
+        for commit in found.history():
+            if key in commit and commit["version"] <= found.version():
                 noted: dict[str, Any] = json.loads(commit[key])
                 return noted
         return {}

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from lake.lake import Lake
+from schemas.contracts import contracts
 from schemas.errors import NotThereError
 
+RELEASED_LAYERS = ("silver", "identity", "activity", "fission", "profile", "segments")
+"""Layers that a release pins; the others are written by other steps and shown as they are now."""
 NOTHING_YET = "nothing has been released yet; `huaxiang run --as-of DAY` makes the first release"
 
 
@@ -96,6 +99,12 @@ def release(lake: Lake, which: int | str | None = None) -> Release:
         raise NotThereError(NOTHING_YET)
     there = ", ".join(f"{r.number} ({r.as_of})" for r in found[-10:])
     raise NotThereError(f"no release {which!r}; the newest are {there}")
+
+
+def lake_at(lake: Lake, at: Release) -> Lake:
+    """The lake as a release has it: every table that releases pin at the version that this one names, or not there."""
+    pinned = (name for name, c in contracts().items() if c.layer in RELEASED_LAYERS)
+    return lake.at({name: at.tables.get(name) for name in pinned})
 
 
 def of_day(lake: Lake, as_of: date) -> Release | None:

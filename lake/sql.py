@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import duckdb
 
 from lake.lake import Lake
+from lake.releases import Release, lake_at
 from schemas.contracts import contracts
-
-if TYPE_CHECKING:
-    from lake.releases import Release
-
-AFTER_THE_RELEASE = ("audiences", "exports", "landing", "ops", "quarantine", "bronze")
-"""Layers that a release does not pin: they are written by other steps and shown as they are now."""
 
 TAG_HISTORY = """
 create view profile.tag_history as
@@ -29,19 +22,16 @@ def connect(lake: Lake, at: Release | None) -> duckdb.DuckDBPyConnection:
     ``profile.tag_history`` shows dynamic tags with the days between which each value held (``valid_to`` absent: now).
     Days and stamps are shown in the lake's business zone.
     """
+    shown = lake if at is None else lake_at(lake, at)
     con = duckdb.connect()
     con.execute("set enable_progress_bar = false")
     con.execute(f"set TimeZone = '{lake.zone}'")
     for layer in sorted({c.layer for c in contracts().values()}):
         con.execute(f'create schema "{layer}"')
     for name, c in contracts().items():
-        pinned = at is not None and c.layer not in AFTER_THE_RELEASE
-        version = at.tables.get(name) if pinned and at is not None else None
-        if pinned and version is None:
+        if shown.version(name) is None:
             continue
-        if lake.version(name) is None:
-            continue
-        con.register(f"__{c.layer}_{c.table}", lake.dataset(name, version))
+        con.register(f"__{c.layer}_{c.table}", shown.dataset(name))
         con.execute(f'create view "{c.layer}"."{c.table}" as select * from "__{c.layer}_{c.table}"')
     if _has(con, "tag_changes"):
         con.execute(TAG_HISTORY)
