@@ -16,7 +16,8 @@ from features.gaps import MOST_PURCHASE_DAYS, LifecycleSettings
 from features.instants import iso_day_of
 from lake.lake import Lake, by_bucket
 from models import lifecycle
-from models.lifecycle import Gaps
+from models.lifecycle import Basis, Cut, Gaps
+from schemas.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,59 +28,112 @@ TASK = "jobs.estimate_tasks:gaps_of_bucket"
 HORIZON_DAYS = 365
 MIN_CASES = {"purchase_day_knees": 200, "silence_cut": 100, "recovery_knee": 100}
 """Cases that an estimate rests on at least where its break does not say ``min_cases``: repeaters, or gaps that ended."""
+NO_KNEE: dict[str, str] = {
+    "default_few_points": "it has too few points",
+    "default_straight": "a straight line describes it as well as two lines that meet",
+    "default_exponential": "an even, exponential fall describes it as well as two lines that meet",
+    "default_unstable": "where it would bend is chance; curves redrawn with the sampling error bend elsewhere or not at all",
+}
+"""Why a curve has no knee, in words."""
 Map = Callable[[str, list[dict[str, Any]]], list[dict[str, Any]]]
 
 
 def estimated(
     run: ProfileRun, specs: Mapping[str, Break], known: Mapping[str, Sequence[float]] | None = None
-) -> dict[str, tuple[float, ...]]:
-    """Numbers of each break of ``specs`` for which there is evidence enough; the others have their ``default``.
+) -> dict[str, tuple[Cut, ...]]:
+    """The cuts of each break of ``specs``, with what each rests on: where evidence is too little, the default.
 
     ``known`` are numbers of breaks that need no new estimate: classes of purchase days that were kept part the silence
-    cuts, too. Activity is read once, and not at all without specs.
+    cuts, too. Activity is read once, and not at all without specs. ConfigurationError for a recovery curve without a
+    knee: the default would be a guess where the data says that there is none.
     """
     if not specs:
         return {}
     settings = run.lifecycle
     gaps = counted(run.lake, run.as_of, run.map, run.scratch / "gaps", run.known_at)
-    found: dict[str, tuple[float, ...]] = {}
+    found: dict[str, tuple[Cut, ...]] = {}
     knees = {n: s for n, s in specs.items() if s.estimate == "purchase_day_knees"}
     for name, spec in knees.items():
-        numbers = lifecycle.purchase_day_cuts(
+        found[name] = lifecycle.purchase_day_cuts(
             gaps,
             default=_default(spec),
             min_repeaters=_min_cases(spec),
             min_users=settings.min_users,
             min_stability=settings.min_stability,
         )
-        if numbers is not None:
-            found[name] = numbers
-    cuts = _classes(run, specs, found, known or {})
+    numbers = {n: tuple(c.number for c in cuts) for n, cuts in found.items()}
+    cuts = _classes(run, specs, numbers, known or {})
     for name, spec in specs.items():
-        numbers = _of_silence(gaps, cuts, spec, settings)
-        if numbers is not None:
-            found[name] = numbers
+        if spec.estimate == "silence_cut":
+            found[name] = _of_silence(gaps, cuts, spec, settings)
+        elif spec.estimate == "recovery_knee":
+            found[name] = (_of_recovery(run, gaps, name, spec),)
     return found
 
 
-def _of_silence(
-    gaps: Gaps, cuts: Sequence[float], spec: Break, settings: LifecycleSettings
-) -> tuple[float, ...] | None:
-    horizon = spec.horizon_days or HORIZON_DAYS
-    trust = {"min_at_risk": settings.min_at_risk, "min_followed_days": settings.min_followed_days}
-    if spec.estimate == "recovery_knee":
-        return lifecycle.recovery_knee(gaps, horizon_days=horizon, min_cases=_min_cases(spec), **trust)
-    if spec.estimate == "silence_cut":
-        return lifecycle.silence_cuts(
-            gaps,
-            cuts,
-            share=spec.share or 0.9,
-            horizon_days=horizon,
-            min_cases=_min_cases(spec),
-            default=_default(spec),
-            **trust,
+def _of_silence(gaps: Gaps, cuts: Sequence[float], spec: Break, settings: LifecycleSettings) -> tuple[Cut, ...]:
+    return lifecycle.silence_cuts(
+        gaps,
+        cuts,
+        share=spec.share or 0.9,
+        horizon_days=spec.horizon_days or HORIZON_DAYS,
+        min_cases=_min_cases(spec),
+        default=_default(spec),
+        min_at_risk=settings.min_at_risk,
+        min_followed_days=settings.min_followed_days,
+    )
+
+
+def recovery_cut(gaps: Gaps, horizon_days: int, min_cases: int, settings: LifecycleSettings) -> Cut | Basis:
+    """The knee of recovery as the shop's settings trust it."""
+    return lifecycle.recovery_knee(
+        gaps,
+        horizon_days=horizon_days,
+        min_cases=min_cases,
+        min_at_risk=settings.min_at_risk,
+        min_followed_days=settings.min_followed_days,
+        min_stability=settings.min_stability,
+    )
+
+
+def _of_recovery(run: ProfileRun, gaps: Gaps, name: str, spec: Break) -> Cut:
+    found = recovery_cut(gaps, spec.horizon_days or HORIZON_DAYS, _min_cases(spec), run.lifecycle)
+    if isinstance(found, Cut):
+        return found
+    if found in NO_KNEE:
+        raise ConfigurationError(
+            f"{run.catalogue.places['break', name]}: break {name!r} is the knee of the recovery curve, and on {run.as_of} the "
+            f"curve has none: {NO_KNEE[found]}. Cut where purchase gaps end instead (churn_by: gap), and run again:\n"
+            f"  {name}: {{estimate: silence_cut, share: 0.9, horizon_days: {spec.horizon_days or HORIZON_DAYS}, "
+            f"min_cases: {_min_cases(spec)}, default: [{_default(spec)[0]:g}], keep: {str(spec.keep).lower()}}}"
         )
-    return None
+    return Cut(_default(spec)[0], found, gaps.cases)
+
+
+def horizon_warnings(cuts: Mapping[str, Sequence[Cut]], specs: Mapping[str, Break], as_of: dt.date) -> list[str]:
+    """One sentence a break of silence that the horizon, or the end of the history, decided."""
+    found = []
+    for name, spec in specs.items():
+        for basis in ("at_horizon", "at_end"):
+            mine = [c for c in cuts.get(name, ()) if c.basis == basis]
+            if not mine:
+                continue
+            days = sorted({round(c.number) for c in mine})
+            span = f"{days[0]} days" if len(days) == 1 else f"{days[0]} to {days[-1]} days"
+            if basis == "at_end":
+                found.append(f"{name}: the end of the history decided {span}; the cut moves as the history grows")
+                continue
+            beyond = [c.share_beyond for c in mine if c.share_beyond is not None]
+            longer = max((c.horizon_to_try for c in mine if c.horizon_to_try is not None), default=None)
+            said = f"{name}: the horizon of {spec.horizon_days or HORIZON_DAYS} days decided {span}; "
+            if not beyond or longer is None:
+                found.append(said + "the history is too short to say how many come back later")
+                continue
+            found.append(
+                f"{said}up to {max(beyond):.0%} of the returns that can be seen come later. Try horizon_days: {longer} and "
+                f"`huaxiang run --as-of {as_of} --refit {name}`"
+            )
+    return found
 
 
 def _classes(

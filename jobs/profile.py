@@ -29,6 +29,7 @@ from features.catalogue import Catalogue, fact_type, observed_days, user_tables
 from features.gaps import LifecycleSettings
 from features.quality import QualitySettings
 from features.tagging import kept_tags, make_plan
+from jobs.estimates import horizon_warnings
 from jobs.overrides import OVERRIDES, Overrides, overrides_of
 from jobs.profile_frozen import BREAKS, Cards, Frozen, Numbers, before_facts, checked_refit, depends_on, frozen
 from jobs.profile_inputs import CHANGES, facts_of, first_day_of_activity, items_of, population
@@ -236,7 +237,12 @@ def update_profile(
             users=sum(r["users"] for r in made),
             members=sum(r["members"] for r in made),
             counts=_counts(catalogue, made),
-            warnings=(*warnings_of(past, held), *run.overrides.warnings, *catalogue.window_summary(days)),
+            warnings=(
+                *warnings_of(past, held),
+                *run.overrides.warnings,
+                *horizon_warnings(found.cuts, catalogue.estimates, as_of),
+                *catalogue.window_summary(days),
+            ),
             versions={table: lake.version(table) for table in TABLES},
             held=dict(held.since),
             staged={} if publish else staged_folders(run),

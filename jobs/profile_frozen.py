@@ -24,6 +24,7 @@ from features.frozen_numbers import Break
 from features.tagging import expression_sql
 from jobs.profile_tasks import hashed
 from lake.lake import Lake
+from models.lifecycle import Cut
 from schemas.configuration import nearest
 from schemas.errors import NotThereError
 
@@ -33,15 +34,22 @@ if TYPE_CHECKING:
 BREAKS, MODELS = "profile.breaks", "profile.models"
 NOT_KEPT = "-provisional"
 """Ends the ``spec`` of numbers that no later run may re-use: made from too few users, or an estimate's default."""
+KNEES = ("purchase_day_knees", "recovery_knee")
+KNEE_TEST = 2
+"""Raised when knees are found otherwise: numbers of the way before are not re-used."""
 Numbers = dict[str, tuple[float, ...]]
 Cards = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Frozen:
-    """Numbers of breaks with the day they were fitted on (absent: this run) and their spec; cards, and which are new."""
+    """Numbers of breaks with the day they were fitted on (absent: this run) and their spec; cards, and which are new.
+
+    ``cuts`` say number by number what it rests on, as it was when it was fitted; of what older versions stored nothing is known.
+    """
 
     numbers: Numbers = field(default_factory=dict)
+    cuts: dict[str, tuple[Cut, ...]] = field(default_factory=dict)
     fitted_on: dict[str, dt.date] = field(default_factory=dict)
     specs: dict[str, str] = field(default_factory=dict)
     cards: Cards = field(default_factory=dict)
@@ -64,10 +72,20 @@ class Frozen:
                 "number": value,
                 "spec": self.specs[name],
                 "fitted_on": self.fitted_on.get(name, as_of),
+                **({} if name not in self.cuts else _basis(self.cuts[name][i - 1])),
             }
             for name, values in self.numbers.items()
             for i, value in enumerate(values, start=1)
         ]
+
+
+def _basis(cut: Cut) -> dict[str, Any]:
+    return {
+        "basis": cut.basis,
+        "sample_users": cut.sample,
+        "share_beyond_horizon": cut.share_beyond,
+        "horizon_to_try_days": cut.horizon_to_try,
+    }
 
 
 def checked_refit(catalogue: Catalogue, names: Iterable[str]) -> tuple[str, ...]:
@@ -85,7 +103,8 @@ def before_facts(run: ProfileRun, refit: Sequence[str]) -> Frozen:
     specs = {name: break_hash(b.spec) for name, b in catalogue.breaks.items()}
     wanted = {n: specs[n] for n, b in catalogue.breaks.items() if b.spec.keep and n not in refit}
     found = _stored_numbers(run.lake, wanted, run.as_of)
-    numbers = {n: values for n, (values, _) in found.items()}
+    numbers = {n: tuple(float(r["number"]) for r in rows) for n, (rows, _) in found.items()}
+    cuts = {n: tuple(_stored_cut(r) for r in rows) for n, (rows, _) in found.items() if rows[0].get("basis")}
     fitted_on = {n: day for n, (_, day) in found.items()}
     numbers |= catalogue.fixed
     estimates = {n: spec for n, spec in catalogue.estimates.items() if n not in numbers}
@@ -93,14 +112,19 @@ def before_facts(run: ProfileRun, refit: Sequence[str]) -> Frozen:
         from jobs.estimates import estimated
 
         given = estimated(run, estimates, numbers)
-        for name, spec in estimates.items():
-            assert spec.default is not None, "the catalogue refuses an estimate without a default"
-            numbers[name] = given.get(name, spec.default)
-            if name not in given:
+        for name, made in given.items():
+            numbers[name], cuts[name] = tuple(c.number for c in made), made
+            if all(c.basis.startswith(("default_few_cases", "default_short")) for c in made):
                 specs[name] += NOT_KEPT
     models = {name: spec_hash(m.spec.model_dump(mode="json")) for name, m in catalogue.models.items()}
     cards = {n: c for n, c in _stored_cards(run.lake, models, run.as_of).items() if n not in refit}
-    return Frozen(numbers, fitted_on, specs, cards)
+    return Frozen(numbers, cuts, fitted_on, specs, cards)
+
+
+def _stored_cut(row: Mapping[str, Any]) -> Cut:
+    return Cut(
+        float(row["number"]), row["basis"], row["sample_users"], row["share_beyond_horizon"], row["horizon_to_try_days"]
+    )
 
 
 def frozen(run: ProfileRun, items: list[dict[str, Any]], start: Frozen) -> Frozen:
@@ -109,7 +133,14 @@ def frozen(run: ProfileRun, items: list[dict[str, Any]], start: Frozen) -> Froze
     Round by round: what a break is made of may itself use breaks of an earlier round.
     """
     catalogue = run.catalogue
-    found = replace(start, numbers=dict(start.numbers), specs=dict(start.specs), cards=dict(start.cards), fitted={})
+    found = replace(
+        start,
+        numbers=dict(start.numbers),
+        cuts=dict(start.cuts),
+        specs=dict(start.specs),
+        cards=dict(start.cards),
+        fitted={},
+    )
     models = {name: spec_hash(m.spec.model_dump(mode="json")) for name, m in catalogue.models.items()}
     waiting: list[Node] = [("break", n) for n in catalogue.breaks if n not in start.numbers]
     waiting += [("model", n) for n in catalogue.models if n not in start.cards]
@@ -120,7 +151,8 @@ def frozen(run: ProfileRun, items: list[dict[str, Any]], start: Frozen) -> Froze
             if kind == "break":
                 spec = catalogue.breaks[name].spec
                 values = merged(_counted_file(p) for p in _files(parts, "breaks", name))
-                found.numbers[name] = _numbers_of(spec, values)
+                found.numbers[name] = numbers = _numbers_of(spec, values)
+                found.cuts[name] = tuple(Cut(n, "users", int(values[1].sum())) for n in numbers)
                 if int(values[1].sum()) < max(spec.min_users, 1):
                     found.specs[name] += NOT_KEPT
             elif (card := _fit(run, name, _files(parts, "models", name))) is not None:
@@ -182,13 +214,14 @@ def spec_hash(spec: dict[str, Any]) -> str:
 
 def break_hash(spec: Break) -> str:
     """Of what the numbers come from; whether and when they are kept changes no number."""
-    return spec_hash(spec.model_dump(mode="json", exclude={"keep", "min_users"}))
+    plain = spec.model_dump(mode="json", exclude={"keep", "min_users"})
+    return spec_hash(plain | {"knee_test": KNEE_TEST} if spec.estimate in KNEES else plain)
 
 
 def _stored_numbers(
     lake: Lake, specs: Mapping[str, str], as_of: dt.date
-) -> dict[str, tuple[tuple[float, ...], dt.date]]:
-    """Stored numbers and the day they were fitted on: the newest fitted by ``as_of``, else the oldest fitted after it.
+) -> dict[str, tuple[list[dict[str, Any]], dt.date]]:
+    """Stored numbers, as rows in order, and the day they were fitted on: the newest fitted by ``as_of``, else the oldest fitted after it.
 
     A back-filled day keeps the numbers of the days around it; a day that was run before there were any makes its own
     again, so that repeating it changes nothing. Numbers of another declaration do not count.
@@ -214,8 +247,7 @@ def _stored_numbers(
             if by_then
             else min(days, key=lambda d: (d[0], d[0] != d[1], d[1]))
         )
-        numbers = sorted(fits[(name, *best)], key=lambda r: int(r["position"]))
-        found[name] = (tuple(float(r["number"]) for r in numbers), best[0])
+        found[name] = (sorted(fits[(name, *best)], key=lambda r: int(r["position"])), best[0])
     return found
 
 

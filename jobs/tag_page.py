@@ -19,6 +19,10 @@ BINS = """
 select is_member, bin as value, users from profile.tag_distribution where tag = ? and as_of = ?
 order by is_member desc, users desc, bin limit 40
 """
+BREAKS = """
+select name, position, number, fitted_on, {more} from profile.breaks where as_of = ? and list_contains(?, name) order by all
+"""
+BASIS = ("basis", "sample_users", "share_beyond_horizon", "horizon_to_try_days")
 VALUES = """
 select is_member, cast("{tag}" as varchar) as value, count(*) as users from profile.profile where as_of = ?
 group by all order by is_member desc, users desc, value limit 40
@@ -46,13 +50,17 @@ class TagPage:
 
 @dataclass(frozen=True)
 class Standing:
-    """A tag in the latest release, members and visitors apart. ``spread`` is there for numbers."""
+    """A tag in the latest release, members and visitors apart. ``spread`` is there for numbers.
+
+    ``cuts`` are the frozen numbers that the tag is judged by, with what each rests on.
+    """
 
     as_of: date
     release: int
     quality: tuple[dict[str, Any], ...]
     distribution: tuple[dict[str, Any], ...]
     spread: tuple[dict[str, Any], ...]
+    cuts: tuple[dict[str, Any], ...] = ()
 
 
 def tag_page(project: Project, name: str) -> TagPage:
@@ -92,7 +100,21 @@ def _standing(project: Project, name: str, kind: str) -> Standing | None:
             distribution = _rows(con, BINS, [name, current.as_of])
         if not distribution and not spread:
             distribution = _rows(con, VALUES.format(tag=name), [current.as_of])
-    return Standing(current.as_of, current.number, tuple(quality), tuple(distribution), tuple(spread))
+        cuts = _cuts(con, project, name, current.as_of) if "profile.breaks" in current.tables else []
+    return Standing(current.as_of, current.number, tuple(quality), tuple(distribution), tuple(spread), tuple(cuts))
+
+
+def _cuts(con: duckdb.DuckDBPyConnection, project: Project, name: str, day: date) -> list[dict[str, Any]]:
+    """Frozen numbers that the tag, or a fact that it is made of, names; those of other tags stand with them."""
+    needs = project.catalogue.needs
+    mine = set(needs.get(("tag", name), ()))
+    mine |= {node for kind, n in mine if kind == "fact" for node in needs.get((kind, n), ())}
+    names = sorted(n for kind, n in mine if kind == "break")
+    if not names:
+        return []
+    there = {row[0] for row in con.execute("describe profile.breaks").fetchall()}
+    more = ", ".join(c if c in there else f"null as {c}" for c in BASIS)
+    return _rows(con, BREAKS.format(more=more), [day, names])
 
 
 def _rows(con: duckdb.DuckDBPyConnection, sql: str, values: list[Any]) -> list[dict[str, Any]]:

@@ -7,22 +7,43 @@ comes from counted gaps: how many gaps began with a user's n-th purchase day, la
 - purchase gaps: Kaplan-Meier per class of purchase days, as F(t)/F(H): the share of all who will come back that is back;
 - recovery: of the gaps that lasted N days the share that ended within H, by the same estimator over all gaps.
 
-lifelines and kneed are imported where a curve is made: they take a second, and most runs make none.
+lifelines is imported where a curve is made: it takes a second, and most runs make none.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.knees import Knee, knee
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Z95 = 1.959963984540054
+REDRAWN, SEED = 100, 20_260_301
+"""How often a curve is drawn anew with its sampling error, and from which seed: the same data, the same answer."""
+NEAR_THE_END = 0.05
+"""A cut within this share of the horizon was decided by the horizon."""
+Basis = Literal[
+    "curve",
+    "at_horizon",
+    "at_end",
+    "convention",
+    "users",
+    "default_few_cases",
+    "default_short_history",
+    "default_few_points",
+    "default_straight",
+    "default_exponential",
+    "default_unstable",
+]
+"""What a number rests on: a curve; a curve, but the horizon or the end of the history decided; what is so by convention;
+users' values; or a default, and why."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,12 @@ class Curve:
         return len(self.x)
 
     def upto(self, last: int) -> Curve:
-        inside = self.x <= last
+        return self._of(self.x <= last)
+
+    def beyond(self, first: int) -> Curve:
+        return self._of(self.x > first)
+
+    def _of(self, inside: NDArray[np.bool_]) -> Curve:
         return Curve(self.x[inside], self.y[inside], self.low[inside], self.high[inside], self.sample[inside])
 
 
@@ -171,67 +197,64 @@ def class_names(cuts: Sequence[float]) -> list[str]:
     return [f"{a}+" if b is None else str(a) if a == b else f"{a}-{b}" for a, b in class_bounds(cuts)]
 
 
-def knee(x: Floats | Ints, y: Floats, *, rising: bool) -> int | None:
-    """The x where a curve that rises (or falls) ever more slowly bends most, by Kneedle (Satopaa et al., 2011); or None.
+@dataclass(frozen=True)
+class Cut:
+    """One cut, what it rests on, and on how many cases.
 
-    Of several bends of a rising curve the first, of a falling one the furthest from the line between its ends: a
-    recovery curve falls slowly, then quickly, then slowly again, and its first bend would be noise at the beginning.
+    ``share_beyond``: of those who come back within the time that can be followed the share that does so after the
+    horizon; ``horizon_to_try``: the shortest that would not decide the cut. Both absent where it did not, or where
+    nothing is known beyond it.
     """
-    if len(x) < 3 or float(np.ptp(y)) <= 0:
-        return None
-    from kneed import KneeLocator
 
-    curve, direction = ("concave", "increasing") if rising else ("convex", "decreasing")
-    located = KneeLocator(x, y, S=1.0, curve=curve, direction=direction, online=not rising)
-    if rising:
-        return None if located.knee is None else int(located.knee)
-    away = dict(zip(located.x.tolist(), located.y_difference.tolist(), strict=True))
-    return max((int(k) for k in located.all_knees), key=lambda k: (away[k], -k), default=None)
+    number: float
+    basis: Basis
+    sample: int
+    share_beyond: float | None = None
+    horizon_to_try: int | None = None
 
 
 def purchase_day_cuts(
     gaps: Gaps, *, default: Sequence[float], min_repeaters: int, min_users: int, min_stability: float
-) -> tuple[float, ...] | None:
+) -> tuple[Cut, ...]:
     """Last purchase day of each class but the highest: 1 (first purchase), then a knee of the repurchase curve for each.
 
     The first knee ends ``growing``; the next, of what is left of the curve, ends ``mature``: from there on another
-    purchase makes the next one hardly more likely. A knee that is not there, or that ``min_stability`` of redrawn curves
-    do not show, is the default's distance further on. The curve ends with the last n that ``min_users`` reached.
-    None with fewer than ``min_repeaters`` users of two purchase days.
+    purchase makes the next one hardly more likely. A knee that is not there is the default's distance further on. The
+    curve ends with the last n that ``min_users`` reached. All by default with fewer than ``min_repeaters`` users of two
+    purchase days.
     """
     curve = repurchase(gaps)
     repeaters = int(gaps.users[(gaps.purchase_days == 1) & gaps.ended].sum())
     if repeaters < min_repeaters:
-        return None
+        return tuple(Cut(float(n), "default_few_cases", repeaters) for n in default)
     curve = curve.upto(int(curve.x[curve.sample >= min_users].max(initial=1)))
-    cuts = [1.0]
+    reached = dict(zip(curve.x.tolist(), curve.sample.tolist(), strict=True))
+    cuts = [Cut(1.0, "convention", reached.get(1, 0))]
     for before, after in pairwise(default):
-        found, stability = repurchase_knee(curve, after=0 if len(cuts) == 1 else round(cuts[-1]))
-        held = found is not None and found > cuts[-1] and stability >= min_stability
-        cuts.append(float(found) if held and found is not None else cuts[-1] + (after - before))
+        last = round(cuts[-1].number)
+        found = repurchase_knee(curve, after=0 if len(cuts) == 1 else last, min_stability=min_stability)
+        if found.x is not None and found.x > last:
+            cuts.append(Cut(float(found.x), "curve", reached[found.x]))
+        else:
+            n = cuts[-1].number + (after - before)
+            why = found.why_not if found.x is None else "unstable"
+            cuts.append(Cut(n, _default(why), reached.get(round(n), 0)))
     return tuple(cuts)
 
 
-def repurchase_knee(
-    curve: Curve, *, after: int = 0, redrawn: int = 100, seed: int = 20_260_301
-) -> tuple[int | None, float]:
-    """The knee of the repurchase curve beyond ``after`` purchase days, and the share of redrawn curves that show it too.
+def _default(why: str | None) -> Basis:
+    return cast(Basis, f"default_{why}")
 
-    Noise is no bend: the curve is made to rise (weighted isotonic regression), and redrawn with each point's binomial
-    error. The same curve and seed give the same answer.
-    """
-    from scipy.optimize import isotonic_regression
 
-    def bend(y: Floats) -> int | None:
-        rising = np.asarray(isotonic_regression(y, weights=np.maximum(curve.sample, 1)).x)
-        return knee(curve.x[curve.x > after], rising[curve.x > after], rising=True)
-
-    found = bend(curve.y)
-    if found is None:
-        return None, 0.0
-    rng = np.random.default_rng(seed)
-    again = [bend(rng.binomial(curve.sample, curve.y) / np.maximum(curve.sample, 1)) for _ in range(redrawn)]
-    return found, again.count(found) / redrawn
+def repurchase_knee(curve: Curve, *, after: int = 0, min_stability: float = 0.8) -> Knee:
+    """The knee of the repurchase curve beyond ``after`` purchase days; redrawn with each point's binomial error."""
+    curve = curve.beyond(after)
+    rng = np.random.default_rng(SEED)
+    tried = np.maximum(curve.sample, 1)
+    redrawn = rng.binomial(tried, curve.y, (REDRAWN, len(curve))) / tried
+    # a share of nearly one is known better than its number of users says; without users nothing is known
+    weights = tried / np.maximum(curve.y * (1 - curve.y), 1 / tried)
+    return knee(curve.x, curve.y, redrawn, rising=True, min_stability=min_stability, weights=weights)
 
 
 def silence_cuts(
@@ -244,28 +267,53 @@ def silence_cuts(
     default: Sequence[float],
     min_at_risk: int,
     min_followed_days: int,
-) -> tuple[float, ...] | None:
+) -> tuple[Cut, ...]:
     """Days of silence after which ``share`` of those who come back are back, by number of purchase days.
 
     The first number is for one purchase day, the second for two ...; the last for more. A class with fewer than
-    ``min_cases`` gaps that ended has its ``default`` (its last number for further classes). None if no class has enough,
-    or if all gaps together cannot be followed for ``min_followed_days``: F(H) of a shop that is younger cannot be read.
+    ``min_cases`` gaps that ended has its ``default`` (its last number for further classes). All have it if all gaps
+    together cannot be followed for ``min_followed_days``: F(H) of a shop that is younger cannot be read.
     (Not asked of each class: who has eight purchase days got there late, and comes back or does not within weeks.)
     """
-    if followed(survival(gaps, horizon_days), min_at_risk) < min_followed_days:
-        return None
-    found: list[float] = []
-    read = 0
+    young = followed(survival(gaps, horizon_days), min_at_risk) < min_followed_days
+    found: list[Cut] = []
     for i, (first, last) in enumerate(class_bounds(cuts)):
         inside = gaps.of_class(first, last)
-        number = float(default[min(i, len(default) - 1)])
-        if inside.cases >= min_cases:
-            curve = purchase_gap(inside, horizon_days, min_at_risk)
-            if len(curve):
-                number = float(max(2, days_to(curve, share)))
-                read += 1
-        found += [number] * (1 if last is None else last - first + 1)
-    return tuple(found) if read else None
+        given = float(default[min(i, len(default) - 1)])
+        if inside.cases < min_cases:
+            cut = Cut(given, "default_few_cases", inside.cases)
+        elif young:
+            cut = Cut(given, "default_short_history", inside.cases)
+        else:
+            cut = _silence_cut(inside, given, share, horizon_days, min_at_risk)
+        found += [cut] * (1 if last is None else last - first + 1)
+    return tuple(found)
+
+
+def _silence_cut(gaps: Gaps, default: float, share: float, horizon_days: int, min_at_risk: int) -> Cut:
+    curve = purchase_gap(gaps, horizon_days, min_at_risk)
+    if not len(curve):
+        return Cut(default, "default_short_history", gaps.cases)
+    number, end = float(max(2, days_to(curve, share))), int(curve.x[-1])
+    if number < (1 - NEAR_THE_END) * end:
+        return Cut(number, "curve", gaps.cases)
+    if end < horizon_days:
+        return Cut(number, "at_end", gaps.cases)
+    whole = survival(gaps, int(gaps.days.max()))
+    back = 1 - whole.upto(followed(whole, min_at_risk)).y
+    if len(back) - 1 <= horizon_days:
+        return Cut(number, "at_horizon", gaps.cases)
+    beyond = 1 - float(back[horizon_days] / back[-1])
+    return Cut(number, "at_horizon", gaps.cases, beyond, _long_enough(back, share, horizon_days))
+
+
+def _long_enough(back: Floats, share: float, horizon_days: int) -> int:
+    """The shortest horizon, in steps of 30 days, that leaves the cut free; the longest that can be seen if none does."""
+    longest = len(back) - 1
+    for days in range(horizon_days + 30, longest + 1, 30):
+        if np.argmax(back >= share * back[days] - 1e-9) < (1 - NEAR_THE_END) * days:
+            return days
+    return longest
 
 
 def days_to(curve: Curve, share: float) -> int:
@@ -274,13 +322,33 @@ def days_to(curve: Curve, share: float) -> int:
 
 
 def recovery_knee(
-    gaps: Gaps, *, horizon_days: int, min_cases: int, min_at_risk: int, min_followed_days: int
-) -> tuple[float, ...] | None:
-    """Silent days from which on recovery hardly falls further; None with too few cases or without a knee."""
+    gaps: Gaps, *, horizon_days: int, min_cases: int, min_at_risk: int, min_followed_days: int, min_stability: float
+) -> Cut | Basis:
+    """Silent days from which on recovery hardly falls further; or why there is none.
+
+    The curve is redrawn from gaps drawn anew. (Gaps of one user are not independent; drawing users would need them.)
+    """
     if gaps.cases < min_cases:
-        return None
+        return "default_few_cases"
     curve = recovery(gaps, horizon_days, min_at_risk)
     if not len(curve) or curve.x[-1] < min_followed_days:
-        return None
-    found = knee(curve.x, curve.y, rising=False)
-    return None if found is None or math.isnan(found) else (float(max(2, found)),)
+        return "default_short_history"
+    found = knee(curve.x, curve.y, _redrawn_recovery(gaps, len(curve)), rising=False, min_stability=min_stability)
+    if found.x is None:
+        return _default(found.why_not)
+    return Cut(float(max(2, found.x)), "curve", gaps.cases)
+
+
+def _redrawn_recovery(gaps: Gaps, last: int) -> Floats:
+    """Recovery curves of ``last`` days, one a row, of gaps drawn anew from those there are."""
+    rng = np.random.default_rng(SEED)
+    days = np.minimum(gaps.days, last + 1)
+    shape = (2, last + 2)
+    counts = np.zeros(shape)
+    np.add.at(counts, (gaps.ended.astype(np.int64), days), gaps.users)
+    total = int(counts.sum())
+    drawn = rng.multinomial(total, (counts / total).ravel(), REDRAWN).reshape(REDRAWN, *shape)
+    at_risk = drawn.sum(axis=1)[:, ::-1].cumsum(axis=1)[:, ::-1]
+    left = np.cumprod(1 - drawn[:, 1] / np.maximum(at_risk, 1), axis=1)[:, : last + 1]
+    found: Floats = np.clip(1 - left[:, -1:] / np.maximum(left[:, :-1], 1e-12), 0.0, 1.0)
+    return found

@@ -1,6 +1,7 @@
 """Topic lifecycle: the three curves, and the cuts that were read from them (definitions.md section 4).
 
-Cuts are those of the day's profile (``profile.breaks``). Curves are drawn when a cut was fitted today or the last ones
+Cuts are those of the day's profile (``profile.breaks``), with the sample of their fit. The knee of recovery is ``cut``
+``recovery``, or ``no_cut`` ``recovery/REASON`` where there is none. Curves are drawn when a cut was fitted today or the last ones
 are older than ``refresh_days``; on other days the last ones stand again, with their age in ``curve_age_days``.
 """
 
@@ -14,32 +15,35 @@ import pyarrow.dataset as pads
 
 from features.frozen_numbers import Break
 from features.gaps import LifecycleSettings
-from jobs.estimates import HORIZON_DAYS, MIN_CASES, counted
+from jobs.estimates import HORIZON_DAYS, MIN_CASES, counted, recovery_cut
 from jobs.insights.step import Insight, InsightRun, Row
 from models import lifecycle
-from models.lifecycle import Curve
+from models.lifecycle import Curve, Cut
 
 CURVES = ("repurchase", "purchase_gap", "recovery")
 AGE = "curve_age_days"
-CUT = "cut"
+CUT, NO_CUT = "cut", "no_cut"
+RECOVERY = "recovery"
 
 
 def insight(run: InsightRun) -> Insight:
     specs = run.catalogue.estimates
     if not specs or run.as_of not in run.snapshots:
         return Insight()
-    numbers, fitted_today = _frozen(run, specs)
+    breaks, fitted_today = _frozen(run, specs)
+    numbers = {name: [r["number"] for r in rows] for name, rows in breaks.items()}
     settings = run.method("lifecycle", LifecycleSettings)
     before, last = _last_figures(run)
     age = None if before is None else int(last[AGE]["number"]) + (run.as_of - before).days
+    knee: Row | None
     if before is None or age is None or fitted_today or age >= settings.refresh_days:
         curves, knee = _drawn(run, specs, numbers, settings)
         age = 0
     else:
-        curves, knee = _stored_curves(run, before), last.get("recovery")
-    figures: list[Row] = [{"figure": AGE, "number": float(age)}, *_cuts(specs, numbers, curves)]
+        curves, knee = _stored_curves(run, before), last.get(RECOVERY)
+    figures: list[Row] = [{"figure": AGE, "number": float(age)}, *_cuts(specs, breaks, _classes(specs, numbers))]
     if knee is not None:
-        figures.append({"figure": CUT, "item": "recovery", **knee})
+        figures.append(knee)
     return Insight(figures=figures, curves=curves)
 
 
@@ -50,30 +54,29 @@ def _classes(specs: Mapping[str, Break], numbers: Mapping[str, Sequence[float]])
     return (1.0, 2.0, 7.0)
 
 
-def _cuts(specs: Mapping[str, Break], numbers: Mapping[str, Sequence[float]], curves: Sequence[Row]) -> list[Row]:
+def _cuts(specs: Mapping[str, Break], breaks: Mapping[str, Sequence[Row]], classes: Sequence[float]) -> list[Row]:
     """``purchase_days/N``, and by class N the days of each silence break: ``churned/N`` of ``churned_after``."""
-    cuts = _classes(specs, numbers)
-    gaps = {row["series"]: row["sample_users"] for row in curves if row["curve"] == "purchase_gap" and row["x"] == 0}
-    names = lifecycle.class_names(cuts)
     found: list[Row] = []
     for name, spec in specs.items():
-        values = numbers.get(name)
-        if not values:
+        rows = breaks.get(name)
+        if not rows:
             continue
         if spec.estimate == "purchase_day_knees":
-            found += [{"figure": CUT, "item": f"purchase_days/{i}", "number": v} for i, v in enumerate(values, 1)]
+            found += [_cut(f"purchase_days/{i}", row) for i, row in enumerate(rows, 1)]
             continue
-        for i, (first, _) in enumerate(lifecycle.class_bounds(cuts), 1):
-            item = f"{name.removesuffix('_after')}/{i}"
-            number = values[min(first, len(values)) - 1]
-            found.append({"figure": CUT, "item": item, "number": number, "sample_users": gaps.get(names[i - 1])})
+        for i, (first, _) in enumerate(lifecycle.class_bounds(classes), 1):
+            found.append(_cut(f"{name.removesuffix('_after')}/{i}", rows[min(first, len(rows)) - 1]))
     return found
+
+
+def _cut(item: str, row: Row) -> Row:
+    return {"figure": CUT, "item": item, "number": row["number"], "sample_users": row.get("sample_users")}
 
 
 def _drawn(
     run: InsightRun, specs: Mapping[str, Break], numbers: Mapping[str, Sequence[float]], settings: LifecycleSettings
-) -> tuple[list[Row], Row | None]:
-    """Rows of the three curves, and the knee of recovery with the gaps it rests on."""
+) -> tuple[list[Row], Row]:
+    """Rows of the three curves, and the figure of the knee of recovery: where it is, or why there is none."""
     gaps = counted(run.lake, run.as_of, run.map, run.scratch / "gaps", run.known_at)
     horizon = max((s.horizon_days or HORIZON_DAYS for s in specs.values()), default=HORIZON_DAYS)
     cuts = _classes(specs, numbers)
@@ -83,14 +86,10 @@ def _drawn(
             "purchase_gap", name, lifecycle.purchase_gap(gaps.of_class(*bounds), horizon, settings.min_at_risk)
         )
     rows += _rows("recovery", "", lifecycle.recovery(gaps, horizon, settings.min_at_risk))
-    knee = lifecycle.recovery_knee(
-        gaps,
-        horizon_days=horizon,
-        min_cases=MIN_CASES["recovery_knee"],
-        min_at_risk=settings.min_at_risk,
-        min_followed_days=settings.min_followed_days,
-    )
-    return rows, None if knee is None else {"number": knee[0], "sample_users": gaps.cases}
+    knee = recovery_cut(gaps, horizon, MIN_CASES["recovery_knee"], settings)
+    if isinstance(knee, Cut):
+        return rows, {"figure": CUT, "item": RECOVERY, "number": knee.number, "sample_users": knee.sample}
+    return rows, {"figure": NO_CUT, "item": f"{RECOVERY}/{knee.removeprefix('default_')}", "sample_users": gaps.cases}
 
 
 def _rows(name: str, series: str, curve: Curve) -> list[Row]:
@@ -104,26 +103,28 @@ def _rows(name: str, series: str, curve: Curve) -> list[Row]:
 # --- what is stored ---
 
 
-def _frozen(run: InsightRun, specs: Mapping[str, Break]) -> tuple[dict[str, list[float]], bool]:
-    """Numbers of the estimated breaks in the day's profile, and whether any of them was fitted for that day."""
+def _frozen(run: InsightRun, specs: Mapping[str, Break]) -> tuple[dict[str, list[Row]], bool]:
+    """Rows of the estimated breaks in the day's profile, in order, and whether any of them was fitted for that day."""
     rows = _read(run, "profile.breaks", run.as_of)
     mine = sorted((r for r in rows if r["name"] in specs), key=lambda r: r["position"])
-    numbers: dict[str, list[float]] = {}
+    found: dict[str, list[Row]] = {}
     for row in mine:
-        numbers.setdefault(row["name"], []).append(row["number"])
-    return numbers, any(r["fitted_on"] == run.as_of for r in mine)
+        found.setdefault(row["name"], []).append(row)
+    return found, any(r["fitted_on"] == run.as_of for r in mine)
 
 
 def _last_figures(run: InsightRun) -> tuple[dt.date | None, dict[str, Row]]:
-    """The last day before this one with curves; the age that they had, and the knee of recovery if there was one."""
+    """The last day before this one with curves; the age that they had, and what was said of the knee of recovery."""
     days = sorted({f.partition["as_of"] for f in run.lake.files("segments.figures")}, reverse=True)
     for day in (d for d in days if d < run.as_of):
-        mine = [r for r in _read(run, "segments.figures", day) if r["topic"] == "lifecycle"]
-        found: dict[str, Row] = {
-            name: {"number": r["number"], "sample_users": r["sample_users"]}
-            for r in mine
-            if (name := {(AGE, ""): AGE, (CUT, "recovery"): "recovery"}.get((r["figure"], r["item"])))
-        }
+        found: dict[str, Row] = {}
+        for r in _read(run, "segments.figures", day):
+            if r["topic"] != "lifecycle":
+                continue
+            if r["figure"] == AGE:
+                found[AGE] = r
+            elif r["figure"] == NO_CUT or (r["figure"], r["item"]) == (CUT, RECOVERY):
+                found[RECOVERY] = {k: r[k] for k in ("figure", "item", "number", "sample_users")}
         if AGE in found:
             return day, found
     return None, {}

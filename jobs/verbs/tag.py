@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs.report.words import BASES
 from jobs.tag_diff import Change, TagDiff, tag_diff
 from jobs.tag_page import Standing, TagPage, tag_page
 from jobs.verbs.session import (
@@ -140,6 +141,22 @@ def _print_standing(page: TagPage, standing: Standing) -> None:
             for d in standing.distribution
         ]
         show_table("Distribution", rows)
+    if standing.cuts:
+        show_table("Cuts", [_cut(c) for c in standing.cuts])
+
+
+def _cut(cut: dict[str, Any]) -> dict[str, Any]:
+    """A frozen number as people read it: what it rests on, and where the horizon decided it, which one to try."""
+    known = BASES.get(str(cut["basis"]))
+    beyond, longer = cut["share_beyond_horizon"], cut["horizon_to_try_days"]
+    more = "" if beyond is None else f"; {beyond:.0%} come back later, try {longer} days"
+    return {
+        "cut": f"{cut['name']} {cut['position']}",
+        "number": cut["number"],
+        "rests on": "" if cut["basis"] is None else (known.en if known else str(cut["basis"])) + more,
+        "cases": cut["sample_users"],
+        "fitted on": str(cut["fitted_on"]),
+    }
 
 
 def _who(row: dict[str, Any]) -> str:

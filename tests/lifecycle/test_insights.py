@@ -182,6 +182,32 @@ def test_curves_and_cuts_of_a_day(tmp_path: Path) -> None:
     assert {r["number"] for r in found.figures if r["figure"] == "curve_age_days"} == {0.0}
 
 
+def test_a_kept_cut_has_the_sample_of_its_fit_and_a_recovery_without_a_knee_says_why(tmp_path: Path) -> None:
+    shop = shop_at(tmp_path / "shop")
+    put_buyers(shop, D)
+    put_profile(shop, D, dict.fromkeys(range(40), "rare_low"))
+    fitted = D - timedelta(days=60)
+    rows = [
+        {"as_of": D, "name": "churned_after", "position": i, "number": n, "spec": "s", "fitted_on": fitted}
+        | {"basis": "curve", "sample_users": sample}
+        for i, (n, sample) in enumerate(((90.0, 2_000), (60.0, 900)), 1)
+    ]
+    shop.put("profile.breaks", rows, replace=[{"as_of": D}])
+    found = insight(shop, "lifecycle", D)
+    samples = {r["item"]: r["sample_users"] for r in found.figures if r["figure"] == "cut"}
+    assert samples == {"churned/1": 2_000, **{f"churned/{i}": 900 for i in (2, 3, 4)}}
+    assert [(r["item"], r["sample_users"]) for r in found.figures if r["figure"] == "no_cut"] == [
+        ("recovery/few_cases", 40)
+    ]
+    # on a day whose curves stand again the reason does, too
+    publish(shop, "lifecycle", D, found)
+    after = D + timedelta(days=1)
+    put_profile(shop, after, dict.fromkeys(range(40), "rare_low"))
+    shop.put("profile.breaks", [r | {"as_of": after} for r in rows], replace=[{"as_of": after}])
+    again = insight(shop, "lifecycle", after)
+    assert [r["item"] for r in again.figures if r["figure"] == "no_cut"] == ["recovery/few_cases"]
+
+
 @pytest.mark.slow
 def test_curves_are_drawn_when_a_cut_was_fitted_or_they_are_a_week_old(tmp_path: Path) -> None:
     shop = shop_at(tmp_path / "shop")

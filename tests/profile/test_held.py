@@ -172,6 +172,17 @@ def test_a_kept_break_is_made_once_and_anew_on_purpose(copy: Shop) -> None:
         copy.profile(D5, refit=["kept_medain"])
 
 
+def test_a_kept_number_has_the_sample_of_its_fit(copy: Shop) -> None:
+    copy.profile(D5, quality=QUALITY, refit=["kept_median"])
+    rows = copy.rows("select * from profile.breaks where name = 'kept_median' order by as_of")
+    samples: dict[str, set[tuple[str, int]]] = {str(r["fitted_on"]): set() for r in rows}
+    for r in rows:
+        samples[str(r["fitted_on"])].add((r["basis"], r["sample_users"]))
+    assert {f: len(found) for f, found in samples.items()} == {D1: 1, D5: 1}
+    assert {basis for found in samples.values() for basis, _ in found} == {"users"}
+    assert all(n for found in samples.values() for _, n in found)
+
+
 def test_numbers_of_too_few_users_are_made_again_and_another_declaration_has_its_own(
     copy: Shop, tmp_path: Path
 ) -> None:
