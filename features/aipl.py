@@ -18,7 +18,9 @@ from schemas.errors import HuaxiangError
 SCHEME = "aipl_stage"
 STAGES: tuple[str, ...] = ("awareness", "interest", "purchase", "loyalty")
 """Ascending; a user has the highest stage reached, or ``none``."""
-RANK: dict[str, int] = {"none": 0, **{s: i for i, s in enumerate(STAGES, start=1)}}
+NONE = "none"
+"""Users of no stage; in rates also those who came into the base since."""
+RANK: dict[str, int] = {NONE: 0, **{s: i for i, s in enumerate(STAGES, start=1)}}
 BELOW: dict[str, str] = dict(zip(STAGES, ("none", *STAGES[:-1]), strict=True))
 """From which stage users must come to fill a stage's gap."""
 
@@ -121,25 +123,39 @@ class StageGap:
         return max(0, self.users - self.needed_users)
 
 
+def without_rates(rates: StageRates) -> str | None:
+    """Why no number of users of a stage gives any money at these rates; None where some do."""
+    if not rates.users:
+        return "has no history: nobody stood in it at the start of the period"
+    if not rates.net_amount_minor:
+        return f"has no conversion: none of its {rates.users:,} users bought within the period"
+    return None
+
+
+def unexplained_share(rates: Sequence[StageRates]) -> float | None:
+    """Of the money of the rates' period the share that came from users of no stage; None where none came, or it is not known."""
+    whole = sum(r.net_amount_minor for r in rates)
+    mine = [r.net_amount_minor for r in rates if r.stage == NONE]
+    return mine[0] / whole if mine and whole else None
+
+
 def gmv_gap(
     target_minor: int, users: Mapping[str, int], rates: Sequence[StageRates], shares: Mapping[str, float] | None = None
 ) -> list[StageGap]:
     """Per stage the users needed for its share of a target: ``target x share / (CVR x OPB x AOV)``, rounded up.
 
-    ``shares`` absent: as the stages' money was divided in the rates' own period. HuaxiangError names the stage that has
-    no history or no conversion, for no number of its users would give anything.
+    ``shares`` absent: as the money of these stages was divided in the rates' own period. HuaxiangError names the stage
+    that has no history or no conversion, for no number of its users would give anything.
     """
     whole = sum(r.net_amount_minor for r in rates)
     found = []
     for r in rates:
-        share = (shares or {}).get(r.stage, 0.0) if shares is not None else (r.net_amount_minor / whole if whole else 0)
-        if not r.users:
-            raise HuaxiangError(f"stage {r.stage!r} has no history: nobody stood in it at the start of the period")
-        if not r.net_amount_minor:
+        why = without_rates(r)
+        if why is not None:
             raise HuaxiangError(
-                f"stage {r.stage!r} has no conversion: none of its {r.users:,} users bought within the period, "
-                "so no number of them reaches a target; leave it out with --stages"
+                f"stage {r.stage!r} {why}, so no number of them reaches a target; leave it out with --stages"
             )
+        share = r.net_amount_minor / whole if shares is None else shares.get(r.stage, 0.0)
         per_user = r.net_amount_minor / r.users
         found.append(StageGap(r, users.get(r.stage, 0), share, math.ceil(target_minor * share / per_user - 1e-9)))
     return found

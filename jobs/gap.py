@@ -11,7 +11,19 @@ from typing import Any
 
 import duckdb
 
-from features.aipl import BELOW, SCHEME, STAGES, AiplSettings, StageGap, StageRates, gmv_gap
+from features.aipl import (
+    BELOW,
+    NONE,
+    RANK,
+    SCHEME,
+    STAGES,
+    AiplSettings,
+    StageGap,
+    StageRates,
+    gmv_gap,
+    unexplained_share,
+    without_rates,
+)
 from jobs.project import Project
 from lake.releases import put_if_absent, release
 from lake.sql import connect
@@ -56,7 +68,11 @@ class StageNeed:
 
 @dataclass(frozen=True)
 class GapReport:
-    """What a target needs. ``reached_minor``: what the users there are would bring at these rates."""
+    """What a target needs. ``reached_minor``: what the users there are would bring at these rates.
+
+    ``unexplained_share``: of the money of the rates' period the share that no stage explains, since users of none (or
+    who were not there yet) brought it; None where it is not known.
+    """
 
     as_of: date
     release: int
@@ -64,6 +80,7 @@ class GapReport:
     horizon_days: int
     stages: tuple[StageNeed, ...]
     reached_minor: int
+    unexplained_share: float | None
     warnings: tuple[str, ...]
 
 
@@ -72,22 +89,24 @@ def gap(
     target: Decimal,
     as_of: date | None,
     *,
-    stages: Sequence[str] = STAGES,
+    stages: Sequence[str] | None = None,
     save: bool = False,
 ) -> GapReport:
     """The gap of a target in major units at a release's rates. ``save`` writes audiences/gap_STAGE.yaml where missing.
 
-    HuaxiangError names a stage without history or conversion; NotThereError a day without release or figures.
+    ``stages`` are to bring the whole target between them. Absent: all that the period has rates of, and ``none`` for
+    what users of no stage brought; the others are named in a warning. HuaxiangError names a stage that was asked for
+    and has no history or no conversion; NotThereError a day without release or figures.
     """
     target_minor = minor_units(target, project.currency) if target.is_finite() and target <= LARGEST else 0
     if target_minor <= 0:
         raise HuaxiangError(f"--target is money above 0 and up to {LARGEST:.0e} in {project.currency}, not {target}")
-    unknown = [s for s in stages if s not in STAGES]
-    if unknown or not stages:
-        raise HuaxiangError(f"no stage {unknown[0] if unknown else ''!r}; stages are {', '.join(STAGES)}")
-    stages = list(dict.fromkeys(stages))
+    if stages is not None:
+        unknown = [s for s in stages if s not in RANK]
+        if unknown or not stages:
+            raise HuaxiangError(f"no stage {unknown[0] if unknown else ''!r}; stages are {', '.join((*STAGES, NONE))}")
+        stages = list(dict.fromkeys(stages))
     settings = project.method("aipl", AiplSettings)
-    shares = _shares(settings, stages)
     at = release(project.lake, as_of.isoformat() if as_of else None)
     if "segments.figures" not in at.tables:
         raise NotThereError(
@@ -96,20 +115,45 @@ def gap(
         )
     with connect(project.lake, at) as con:
         users, rates, days = _figures(con, at.as_of)
-    wanted = [r for r in rates if r.stage in stages]
-    if len(wanted) < len(stages):
+    if len(rates) < len(STAGES):
         raise NotThereError(
             f"the release of {at.as_of} has no rates: they need a snapshot {settings.horizon_days} days before it "
             f"(within {settings.horizon_tolerance_days} days); run that day too, such as "
             f"`huaxiang backfill --from DAY --to {at.as_of}`"
         )
-    found = gmv_gap(target_minor, users, wanted, shares)
+    warnings: list[str] = []
+    if stages is None:
+        stages, warnings = _with_rates(rates, settings)
+    wanted = [r for r in rates if r.stage in stages]
+    found = gmv_gap(target_minor, users, wanted, _shares(settings, stages))
     labels = project.catalogue.tag(SCHEME).labels
     needs = tuple(_need(project, g, users, labels, save) for g in found)
     reached = sum(round(g.users * (g.rates.value_per_user_minor or 0)) for g in found)
     small = [r for r in wanted if r.users < settings.min_sample]
-    warnings = tuple(f"stage {r.stage}: its rates rest on {r.users} users only" for r in small)
-    return GapReport(at.as_of, at.number, target_minor, days, needs, reached, warnings)
+    warnings += [f"stage {r.stage}: its rates rest on {r.users} users only" for r in small]
+    if not any(r.stage == NONE for r in rates):
+        warnings.append(
+            "how much came from users of no stage is not known: the release was made by an older version; "
+            f"`huaxiang run --as-of {at.as_of} --force`"
+        )
+    unexplained = unexplained_share(rates)
+    return GapReport(at.as_of, at.number, target_minor, days, needs, reached, unexplained, tuple(warnings))
+
+
+def _with_rates(rates: Sequence[StageRates], settings: AiplSettings) -> tuple[list[str], list[str]]:
+    """Stages that can bring something, ``none`` where it did and no shares are declared; and what is said of the others."""
+    given = settings.gmv_share and {str(s): share for s, share in settings.gmv_share.items()}
+    without = {r.stage: why for r in rates if (why := without_rates(r)) is not None}
+    wanted = [s for s in STAGES if s not in without or (given or {}).get(s)]
+    if given is None and any(r.stage == NONE and r.stage not in without for r in rates):
+        wanted.append(NONE)
+    if not wanted:
+        said = "; ".join(f"{s} {why}" for s, why in without.items())
+        raise HuaxiangError(
+            f"nobody bought within the period of the rates, so no number of users reaches a target: {said}"
+        )
+    left_out = [s for s in STAGES if s not in wanted]
+    return wanted, [f"stage {s} {without[s]}; it is left out" for s in left_out]
 
 
 def _shares(settings: AiplSettings, stages: Sequence[str]) -> dict[str, float] | None:
@@ -137,7 +181,7 @@ def _figures(con: duckdb.DuckDBPyConnection, as_of: date) -> tuple[dict[str, int
             found["order_value_minor", stage][1],
             int(found["stage_amount_minor", stage][0]),
         )
-        for stage in STAGES
+        for stage in (*STAGES, NONE)
         if ("conversion", stage) in found
     ]
     return users, rates, int(found.get(("horizon_days", ""), (0, None))[0])
@@ -149,7 +193,7 @@ def _need(project: Project, g: StageGap, users: dict[str, int], labels: dict[str
     assert r.conversion is not None and r.orders_per_buyer is not None and r.order_value_minor is not None
     assert low is not None and high is not None
     filler = None
-    if g.gap:
+    if g.gap and r.stage in BELOW:
         below = BELOW[r.stage]
         name = f"gap_{r.stage}"
         filler = Filler(name, below, users.get(below, 0), _saved(project, name, g, labels) if save else None)

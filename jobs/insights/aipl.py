@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from features.aipl import RANK, SCHEME, STAGES, AiplSettings, StageRates, advancing, asset_value_minor
+from features.aipl import NONE, RANK, SCHEME, STAGES, AiplSettings, StageRates, advancing, asset_value_minor
 from jobs.insights.step import Insight, InsightRun, Row
 from schemas.errors import InputError
 
@@ -23,16 +23,19 @@ full outer join (select uid, segment from segments.segments where scheme = $sche
 group by all order by all
 """
 RATES = """
-select segment, count(*), count(*) filter (f.orders > 0), coalesce(sum(f.orders), 0)::bigint,
+select coalesce(s.segment, 'none'), count(*), count(*) filter (f.orders > 0), coalesce(sum(f.orders), 0)::bigint,
        coalesce(sum(f.net_amount) filter (f.orders > 0), 0)::bigint
 from (
     select coalesce(u.merged_into_uid, s.uid) as uid, arg_max(s.segment, list_position($stages, s.segment)) as segment
     from segments.segments s left join identity.users u using (uid)
     where s.scheme = $scheme and s.as_of = $day group by 1
-) s left join facts f using (uid)
+) s
+full outer join (select uid from segments.segments where scheme = $scheme and as_of = $last) now using (uid)
+left join facts f using (uid)
 group by all
 """
-"""Who was merged since is one person, of the highest stage that one of them had: their purchases are the elder's."""
+"""Who was merged since is one person, of the highest stage that one of them had: their purchases are the elder's. Who
+came into the base since stood in no stage, like those of ``none``."""
 SUPERS = """
 select count(*) filter (s.is_member), count(*) filter (s.is_member and p.interactions_180d > 0)
 from segments.segments s join profile.profile p using (as_of, uid)
@@ -75,7 +78,7 @@ def start_of_rates(snapshots: Sequence[dt.date], as_of: dt.date, settings: AiplS
 
 
 def stage_rates(run: InsightRun, con: duckdb.DuckDBPyConnection, start: dt.date) -> list[StageRates]:
-    """What the users of each stage at ``start`` bought from the day after until ``as_of``."""
+    """What the users of each stage at ``start``, and of none, bought from the day after until ``as_of``."""
     window = (run.as_of - start).days
     facts = [
         {"id": "orders", "from": ["pay"], "measure": "orders", "agg": "count", "window": window},
@@ -85,9 +88,9 @@ def stage_rates(run: InsightRun, con: duckdb.DuckDBPyConnection, start: dt.date)
     if not paths:
         return []
     con.execute(f"create or replace temp view facts as select * from read_parquet({paths!r})")
-    at = {"scheme": SCHEME, "day": start, "stages": list(RANK)}
+    at = {"scheme": SCHEME, "day": start, "last": run.as_of, "stages": list(RANK)}
     found = {row[0]: StageRates(*row) for row in con.execute(RATES, at).fetchall()}
-    return [found.get(s, StageRates(s, 0, 0, 0, 0)) for s in STAGES]
+    return [found.get(s, StageRates(s, 0, 0, 0, 0)) for s in (*STAGES, NONE)]
 
 
 def _figure(figure: str, item: str, number: float | None, sample: int | None = None, **more: Any) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def _rate_figures(rates: Sequence[StageRates], users: Mapping[str, int], days: i
             _figure("order_value_minor", r.stage, r.order_value_minor, r.orders),
             _figure("stage_amount_minor", r.stage, r.net_amount_minor, r.users),
         ]
-    assets = asset_value_minor(users, rates)
+    assets = asset_value_minor(users, [r for r in rates if r.stage != NONE])
     found += [_figure("asset_value_minor", stage, value, users.get(stage, 0)) for stage, value in assets.items()]
     return [*found, _figure("asset_value_minor", "total", sum(assets.values()), sum(users.get(s, 0) for s in assets))]
 

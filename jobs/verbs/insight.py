@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from features.aipl import SCHEME, STAGES
+from features.aipl import NONE, SCHEME, STAGES
 from jobs.flow import flow as flow_step
 from jobs.gap import gap as gap_step
 from jobs.verbs.session import (
@@ -30,7 +30,12 @@ from schemas.money import money_text
 def gap(
     target: Annotated[str, typer.Option(help="Money to reach within the horizon, in the lake's currency.")],
     as_of: AsOfOption = None,
-    stages: Annotated[str, typer.Option(help="Stages that are to bring it.")] = ",".join(STAGES),
+    stages: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Stages that are to bring it, of {', '.join((*STAGES, NONE))}; default: all that have rates."
+        ),
+    ] = None,
     save: Annotated[bool, typer.Option("--save", help="Write an audience for each gap into audiences/.")] = False,
     project: ProjectOption = HERE,
     as_json: JsonOption = False,
@@ -41,7 +46,7 @@ def gap(
         money = Decimal(target.replace(",", ""))
     except InvalidOperation:
         raise UsageError(f"--target {target!r} is no amount of money, such as 1000000") from None
-    chosen = [s.strip() for s in stages.split(",") if s.strip()]
+    chosen = None if stages is None else [s.strip() for s in stages.split(",") if s.strip()]
     report = gap_step(p, money, as_of.date() if as_of else None, stages=chosen, save=save)
     if as_json:
         show_json(report)
@@ -69,7 +74,14 @@ def gap(
     )
     reached = money_text(report.reached_minor, p.currency)
     print(f"The users there are would bring {reached} {p.currency} at these rates.")
+    if report.unexplained_share:
+        print(
+            f"{report.unexplained_share:.1%} of the period's money came from users who stood in no stage at its start or were "
+            "not known yet; no stage explains it (row none)."
+        )
     for s in report.stages:
+        if s.stage == NONE and s.gap_users:
+            print(f"{s.stage}: {s.gap_users:,} short: reach new people")
         if s.filler is not None:
             f = s.filler
             short = "" if f.users >= s.gap_users else f", {s.gap_users - f.users:,} short: reach new people"

@@ -8,7 +8,16 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from features.aipl import RANK, SCHEME, AiplSettings, StageRates, advancing, asset_value_minor, gmv_gap
+from features.aipl import (
+    RANK,
+    SCHEME,
+    AiplSettings,
+    StageRates,
+    advancing,
+    asset_value_minor,
+    gmv_gap,
+    unexplained_share,
+)
 from jobs.flow import balance
 from jobs.insights.aipl import RATES as RATES_BY_STAGE
 from jobs.insights.aipl import read_peers
@@ -36,11 +45,19 @@ def test_who_was_merged_since_is_one_person_who_bought_as_the_elder() -> None:
         )
         con.execute(
             "create table segments.segments as select 'aipl_stage' as scheme, date '2026-03-01' as as_of, * "
-            "from (values (1, 'awareness'), (2, 'interest'), (3, 'interest')) s(uid, segment)"
+            "from (values (1, 'awareness'), (2, 'interest'), (3, 'interest'), (4, 'none')) s(uid, segment)"
         )
-        con.execute("create table facts as select * from (values (1, 2, 500), (2, 0, 0)) f(uid, orders, net_amount)")
-        values = {"scheme": SCHEME, "day": "2026-03-01", "stages": list(RANK)}
-        assert con.execute(RATES_BY_STAGE, values).fetchall() == [("interest", 2, 1, 2, 500)]
+        con.execute(
+            "insert into segments.segments select 'aipl_stage', date '2026-03-31', * "
+            "from (values (1, 'loyalty'), (2, 'interest'), (5, 'purchase'), (6, 'none')) s(uid, segment)"
+        )
+        con.execute(
+            "create table facts as select * from (values (1, 2, 500), (2, 0, 0), (5, 1, 90)) f(uid, orders, net_amount)"
+        )
+        values = {"scheme": SCHEME, "day": "2026-03-01", "last": "2026-03-31", "stages": list(RANK)}
+        found = con.execute(RATES_BY_STAGE, values).fetchall()
+        # 4 stood in no stage, 5 and 6 came since
+        assert sorted(found) == [("interest", 2, 1, 2, 500), ("none", 3, 1, 1, 90)]
 
 
 def test_the_interval_of_a_rate_is_wilsons() -> None:
@@ -70,6 +87,17 @@ def test_a_stage_without_history_or_conversion_is_an_error_that_names_it() -> No
         gmv_gap(100, {}, [*RATES[:3], StageRates("loyalty", 0, 0, 0, 0)])
     with pytest.raises(HuaxiangError, match="'awareness' has no conversion: none of its 7 users"):
         gmv_gap(100, {}, [StageRates("awareness", 7, 0, 0, 0), *RATES[1:]])
+
+
+def test_what_no_stage_explains_is_not_put_onto_the_stages() -> None:
+    rates = [*RATES, StageRates("none", users=2_000, buyers=400, orders=400, net_amount_minor=10_000_000)]
+    assert unexplained_share(rates) == 0.5
+    found = {g.rates.stage: g for g in gmv_gap(20_000_000, {"none": 500}, rates)}
+    assert [g.target_share for g in found.values()] == pytest.approx([0.005, 0.045, 0.1, 0.35, 0.5])
+    # the target is the period's money: each stage needs who was there, none those who came from nowhere
+    assert [g.needed_users for g in found.values()] == [1_000, 500, 200, 100, 2_000]
+    assert found["none"].gap == 1_500
+    assert unexplained_share(RATES) is None
 
 
 def test_asset_value_is_users_now_times_money_expected_of_one() -> None:

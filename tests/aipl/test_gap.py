@@ -31,15 +31,19 @@ PER_USER = 1_000
 """Minor units that a user of any stage brings."""
 
 
-def figures() -> list[dict[str, Any]]:
+Rate = tuple[int, int]
+"""Users and minor units that one brings."""
+
+
+def figures(rates: dict[str, Rate] | None = None) -> list[dict[str, Any]]:
     found: list[tuple[str, str, float, int | None]] = [("horizon_days", "", 30, None)]
-    for stage, users in USERS.items():
+    for stage, (users, per_user) in (rates or {s: (n, PER_USER) for s, n in USERS.items()}).items():
         found += [
             ("users", stage, users, None),
             ("conversion", stage, 0.5, users),
             ("orders_per_buyer", stage, 1, users // 2),
-            ("order_value_minor", stage, 2 * PER_USER, users // 2),
-            ("stage_amount_minor", stage, users * PER_USER, users),
+            ("order_value_minor", stage, 2 * per_user, users // 2),
+            ("stage_amount_minor", stage, users * per_user, users),
         ]
     return [
         {"as_of": DAY, "topic": "aipl", "figure": f, "item": i, "number": float(n), "sample_users": s}
@@ -47,13 +51,13 @@ def figures() -> list[dict[str, Any]]:
     ]
 
 
-def made(folder: Path, currency: str = "CNY") -> Project:
+def made(folder: Path, currency: str = "CNY", rates: dict[str, Rate] | None = None) -> Project:
     shop.new_project(folder)
     path = folder / "huaxiang.yaml"
     path.write_text(
         path.read_text(encoding="utf-8").replace("currency: CNY", f"currency: {currency}"), encoding="utf-8"
     )
-    Shop.at(folder).put("segments.figures", figures(), replace=[{"as_of": DAY}])
+    Shop.at(folder).put("segments.figures", figures(rates), replace=[{"as_of": DAY}])
     project = Project.load(folder)
     assert project.currency == currency
     write_release(project.lake, DAY, "run-1", {"segments.figures": project.lake.versions()["segments.figures"]})
@@ -99,6 +103,49 @@ def test_chosen_stages_bring_the_whole_target_between_them(tmp_path: Path) -> No
     report = gap(project, Decimal(30_000), DAY, stages=["interest", "purchase"])
     assert [s.target_share for s in report.stages] == pytest.approx([2 / 3, 1 / 3])
     assert [s.needed_users for s in report.stages] == [2_000, 1_000]
+
+
+GROUP_BUYERS = {
+    "awareness": (0, 0),
+    "interest": (40, 0),
+    "purchase": (100, 265),
+    "loyalty": (100, 265),
+    "none": (50, 940),
+}
+"""As in a shop of group purchases: nobody is only aware, who is interested did not buy, and 47 % came from new people."""
+
+
+def test_money_that_no_stage_explains_is_a_row_of_its_own(tmp_path: Path) -> None:
+    project = made(tmp_path / "project", rates=GROUP_BUYERS)
+    report = gap(project, Decimal(1_000), DAY)
+    assert report.unexplained_share == pytest.approx(0.47)
+    assert {s.stage: round(s.target_share, 3) for s in report.stages} == {
+        "purchase": 0.265,
+        "loyalty": 0.265,
+        "none": 0.47,
+    }
+    assert {s.stage: s.needed_users for s in report.stages} == {"purchase": 100, "loyalty": 100, "none": 50}
+    assert report.warnings == (
+        "stage awareness has no history: nobody stood in it at the start of the period; it is left out",
+        "stage interest has no conversion: none of its 40 users bought within the period; it is left out",
+    )
+    done = CliRunner().invoke(app, ["gap", "--target", "2000", "--project", str(project.folder)])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    assert "47.0% of the period's money came from users who stood in no stage" in said
+    assert "none: 50 short: reach new people" in said
+
+
+def test_a_stage_that_was_asked_for_and_has_no_history_is_still_refused(tmp_path: Path) -> None:
+    project = made(tmp_path / "project", rates=GROUP_BUYERS)
+    with pytest.raises(HuaxiangError, match="stage 'awareness' has no history"):
+        gap(project, Decimal(1_000), DAY, stages=["awareness", "purchase"])
+    shares = with_shares(project, "{interest: 0.5, loyalty: 0.5}")
+    with pytest.raises(HuaxiangError, match="stage 'interest' has no conversion"):
+        gap(shares, Decimal(1_000), DAY)
+    nobody = made(tmp_path / "nobody", rates=dict.fromkeys(USERS, (9, 0)))
+    with pytest.raises(HuaxiangError, match="nobody bought within the period of the rates"):
+        gap(nobody, Decimal(1_000), DAY)
 
 
 def test_stages_without_a_share_are_refused_with_the_setting_and_the_remedy(tmp_path: Path) -> None:

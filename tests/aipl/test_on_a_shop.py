@@ -39,6 +39,7 @@ from (
 ) s left join bought b using (uid)
 group by all
 """
+WHOLE = "select coalesce(sum(net) filter (orders > 0), 0)::bigint from bought"
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,7 @@ def test_rates_of_every_stage_equal_sql_over_activity(project: Project) -> None:
     with connect(project.lake, None) as con:
         values = {"pay": BEHAVIOURS["pay"], "back": BEHAVIOURS["refund_of_order"], "start": START, "last": LAST}
         oracle = {row[0]: row[1:] for row in con.execute(ORACLE, values).fetchall()}
+        ((whole,),) = con.execute(ORACLE.split("select s.segment")[0] + WHOLE, values).fetchall()
     assert {"awareness", "interest", "purchase"} <= set(oracle)
     for stage, (users, buyers, orders, net) in oracle.items():
         if stage != "none":
@@ -71,6 +73,9 @@ def test_rates_of_every_stage_equal_sql_over_activity(project: Project) -> None:
             assert found["orders_per_buyer", stage][1] == buyers
             assert found["order_value_minor", stage][1] == orders
             assert found["stage_amount_minor", stage][0] == net
+    # who came since stands with those of no stage, so that all of the money is somebody's
+    assert sum(n for (figure, _), (n, _) in found.items() if figure == "stage_amount_minor") == whole
+    assert found["conversion", "none"][1] > oracle.get("none", (0,))[0]
 
 
 def test_the_gap_of_a_target_equals_the_formula_on_the_published_rates(project: Project) -> None:
