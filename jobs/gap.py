@@ -142,10 +142,10 @@ def gap(
 
 def _with_rates(rates: Sequence[StageRates], settings: AiplSettings) -> tuple[list[str], list[str]]:
     """Stages that can bring something, ``none`` where it did and no shares are declared; and what is said of the others."""
-    given = settings.gmv_share and {str(s): share for s, share in settings.gmv_share.items()}
+    given: dict[str, float] = {str(s): share for s, share in (settings.gmv_share or {}).items()}
     without = {r.stage: why for r in rates if (why := without_rates(r)) is not None}
-    wanted = [s for s in STAGES if s not in without or (given or {}).get(s)]
-    if given is None and any(r.stage == NONE and r.stage not in without for r in rates):
+    wanted = [s for s in STAGES if s not in without or given.get(s)]
+    if not given and any(r.stage == NONE and r.stage not in without for r in rates):
         wanted.append(NONE)
     if not wanted:
         said = "; ".join(f"{s} {why}" for s, why in without.items())
