@@ -67,6 +67,18 @@ def unmatched(inbox: Path, mappings: Sequence[Mapping]) -> list[str]:
     return sorted(str(p.relative_to(inbox)) for p in every if p not in named)
 
 
+def without_files(
+    mappings: Sequence[Mapping], found: Sequence[tuple[Mapping, Path]], rows: Sequence[ManifestRow]
+) -> list[str]:
+    """What to say of mappings that no file was ever for: their pattern is wrong, or the feed is still to come."""
+    seen = {m.name for m, _ in found} | {r.source for r in rows}
+    return [
+        f"sources/{m.name}.yaml ({m.feed}) names {m.files}: the inbox has no such file, and none was taken before"
+        for m in mappings
+        if m.name not in seen
+    ]
+
+
 def is_unfinished(path: Path) -> bool:
     return any(fnmatch.fnmatch(path.name, pattern) for pattern in UNFINISHED)
 
@@ -164,7 +176,7 @@ def drop_landing(lake: Lake, paths: Iterable[str], rows: Iterable[ManifestRow]) 
 
 @dataclass
 class ManifestRow:
-    """One file as one batch took it; the conservation rule holds for every row."""
+    """One file as one batch took it, the conservation rule holds for every row; or one that was refused, and why."""
 
     feed: str
     source: str
@@ -187,6 +199,7 @@ class ManifestRow:
     state: str
     batch_id: str
     ingested_us: int
+    message: str | None = None
 
     @property
     def lost(self) -> int:
@@ -201,27 +214,36 @@ _STAMPS = {"event_first_us": "event_first_at", "event_last_us": "event_last_at",
 
 def manifest(lake: Lake, feeds: Iterable[str] | None = None) -> list[ManifestRow]:
     """Every row of the manifest, of some feeds if given, in order of ingest."""
-    files = [f.path for f in lake.files(MANIFEST)]
-    if not files:
+    if not lake.files(MANIFEST):
         return []
-    names = ManifestRow.__dataclass_fields__
-    chosen = ", ".join(
-        f'epoch_us("{_STAMPS[n]}") as "{n}"' if n in _STAMPS else f'"{_RENAMED.get(n, n)}" as "{n}"' for n in names
-    )
-    listed = ", ".join(literal(f) for f in files)
+    there = lake.schema(MANIFEST).names
+    chosen = ", ".join(_selected(n, there) for n in ManifestRow.__dataclass_fields__)
     where = "true" if feeds is None else f"list_contains([{', '.join(literal(f) for f in feeds)}]::varchar[], feed)"
     with duckdb.connect(config={"threads": 1}) as con:
+        con.register("manifest", lake.dataset(MANIFEST))
         found = con.sql(
-            f"select {chosen} from read_parquet([{listed}], union_by_name = true) where {where} "
-            "order by ingested_us, source, file, batch_id"
+            f"select {chosen} from manifest where {where} order by ingested_us, source, file, batch_id"
         ).to_arrow_table()
     return [ManifestRow(**row) for row in found.to_pylist()]
 
 
+def _selected(name: str, there: Sequence[str]) -> str:
+    """A column of the manifest under its short name; absent in a lake that was made before there was such a column."""
+    column = _STAMPS.get(name) or _RENAMED.get(name, name)
+    if column not in there:
+        return f'null as "{name}"'
+    return f'epoch_us("{column}") as "{name}"' if name in _STAMPS else f'"{column}" as "{name}"'
+
+
 def publish_manifest(
-    lake: Lake, new: Sequence[ManifestRow], changed: Sequence[ManifestRow], run_id: str, key: str
+    lake: Lake,
+    new: Sequence[ManifestRow],
+    changed: Sequence[ManifestRow],
+    run_id: str,
+    key: str,
+    gone: Sequence[ManifestRow] = (),
 ) -> int:
-    """Add rows; ``changed`` take the place of rows of the same source, checksum and batch."""
+    """Add rows; ``changed`` take the place of rows of the same source, checksum and batch, and ``gone`` are left out."""
     with lock(lake, MANIFEST, wait_seconds=60):
         lake.ensure(MANIFEST)
         delta = lake.delta(MANIFEST)
@@ -229,10 +251,12 @@ def publish_manifest(
         if delta.transaction_version(key) is not None:
             return delta.version()
         rows = list(new)
-        whole = bool(changed) or len(lake.files(MANIFEST)) >= MANY_FILES
+        whole = bool(changed or gone) or len(lake.files(MANIFEST)) >= MANY_FILES
         if whole:
             instead = {(r.source, r.checksum, r.batch_id): r for r in changed}
-            rows = [instead.get((r.source, r.checksum, r.batch_id), r) for r in manifest(lake)] + rows
+            out = {(r.source, r.checksum, r.batch_id) for r in gone}
+            there = [r for r in manifest(lake) if (r.source, r.checksum, r.batch_id) not in out]
+            rows = [instead.get((r.source, r.checksum, r.batch_id), r) for r in there] + rows
         folder = lake.stage(MANIFEST, run_id)
         pq.write_table(_manifest_table(rows), folder / "manifest.parquet")
         return publish(

@@ -21,6 +21,7 @@ from jobs.ingest import ingest
 from jobs.pipeline import run
 from jobs.progress import Steps
 from jobs.project import SETTINGS_FILE, Project
+from jobs.refused import refused, why
 from jobs.report.page import report as write_report
 from lake import releases
 from lake.engine import Engine, Kind
@@ -46,6 +47,8 @@ class DemoReport:
     days: list[date] = field(default_factory=list)
     days_done_before: int = 0
     files_taken: int = 0
+    refused: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     users: int = 0
     audiences: list[dict[str, Any]] = field(default_factory=list)
     page: Path | None = None
@@ -70,6 +73,13 @@ class DemoReport:
             f"  huaxiang tag list -p {p}",
             f"  huaxiang gap --target 10000000 -p {p}",
         ]
+        if self.refused:
+            lines[1:1] = [
+                f"{len(self.refused):,} files were REFUSED and are in no number / 个文件被拒收，不在任何数字里:",
+                *(f"  {told}" for told in self.refused),
+            ]
+        if self.warnings:
+            lines.insert(1, f"The last day warned {len(self.warnings):,} times: huaxiang status --warnings -p {p}")
         if self.audiences:
             name = self.audiences[0]["name"]
             lines += [
@@ -118,6 +128,7 @@ def demo(
         with steps.step("report"):
             report.page = write_report(project).file
     current = releases.release(project.lake)
+    report.refused = [f"{r.file} ({r.feed}): {why(r)}" for r in refused(project.lake)]
     report.users = current.counts.get("users", 0)
     report.seconds = _by_part(steps)
     report.total_seconds = time.perf_counter() - started
@@ -207,7 +218,9 @@ def _one_day(
         # Later days' files would have the day run again, with its late rows; a demo need not wait for that.
         report.days_done_before += 1
         return
-    report.days_done_before += run(project, engine, day, steps=steps, audit=audit).already_done
+    done = run(project, engine, day, steps=steps, audit=audit)
+    report.days_done_before += done.already_done
+    report.warnings = list(done.warnings)
 
 
 def _audiences(project: Project, engine: Engine, steps: Steps, report: DemoReport) -> None:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from features.sources import Mapping
-from jobs.deliveries import Delivery, ManifestRow, drop_landing, land, manifest, matches, unmatched
+from jobs.deliveries import Delivery, ManifestRow, drop_landing, land, manifest, matches, unmatched, without_files
 from jobs.execution import execute
+from jobs.refused import Attempt, is_dismissed, remember, since, why
 from jobs.units import Batch, Unit, UnitResult, read_intents, write_intent
 from lake import journal
 from lake.engine import Engine
@@ -39,7 +41,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class FileReport:
-    """What became of one file: ``taken``, ``known`` (before), or ``failed`` with the message that says what to do."""
+    """What became of one file: ``taken``, ``known`` (before), ``dismissed`` (before), or ``failed`` with what to do."""
 
     feed: str
     source: str
@@ -56,13 +58,24 @@ class FileReport:
 
 @dataclass
 class IngestReport:
-    """Every file that was looked at. ``stopped`` names feeds of which nothing was published, with the reason."""
+    """Every file that was looked at. ``stopped`` names feeds of which nothing was published, with the reason.
+
+    ``without_files`` names mappings that match no file of the inbox, and never did; ``waiting`` files that were refused
+    before and are in the inbox no more.
+    ``attempts`` (no part of what is shown) are what is remembered, and ``twins`` files with the checksum of another one.
+    """
 
     received_at: datetime
     files: list[FileReport] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
     unmatched: list[str] = field(default_factory=list)
+    without_files: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
     recovered: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.twins: list[tuple[FileReport, str]] = []
 
     def of_state(self, state: str) -> list[FileReport]:
         return [f for f in self.files if f.state == state]
@@ -77,21 +90,24 @@ class IngestReport:
 
     @property
     def failed(self) -> int:
-        """Files and feeds that failed; the command ends with an exit code when there are any."""
-        return len(self.of_state("failed")) + len(self.stopped)
+        """Files and feeds that failed, now or before; the command ends with an exit code when there are any."""
+        return len(self.of_state("failed")) + len(self.stopped) + len(self.waiting)
 
     def rows(self, name: str) -> int:
         return sum(int(getattr(f, name)) for f in self.of_state("taken"))
 
     def text(self) -> str:
-        lines = [f"{self.taken} files taken, {self.known} known before, {self.failed} failed"]
+        dismissed = f", {n} dismissed before" if (n := len(self.of_state("dismissed"))) else ""
+        lines = [f"{self.taken} files taken, {self.known} known before{dismissed}, {self.failed} failed"]
         for feed in sorted({f.feed for f in self.of_state("taken")}):
             mine = [f for f in self.of_state("taken") if f.feed == feed]
             sums = {n: sum(int(getattr(f, n)) for f in mine) for n in _SHOWN}
             shown = ", ".join(f"{sums[n]:,} {word}" for n, word in _SHOWN.items() if sums[n] or n in _ALWAYS)
             lines.append(f"  {feed}: {len(mine)} files, {shown}")
         lines += [f"  FAILED {f.message}" for f in self.of_state("failed")]
+        lines += [f"  MISSING {told}; deliver it again, or `huaxiang ingest --dismiss FILE`" for told in self.waiting]
         lines += [f"  STOPPED {feed}: {why}" for feed, why in self.stopped.items()]
+        lines += [f"  NO FILE {told}" for told in self.without_files]
         if self.unmatched:
             shown = ", ".join(self.unmatched[:5]) + (", ..." if len(self.unmatched) > 5 else "")
             lines.append(
@@ -141,11 +157,16 @@ def ingest(
         _recover(lake, engine, mappings, run_id, report, audit_staged)
         found = matches(project.inbox, mappings)
         report.unmatched = unmatched(project.inbox, project.sources)
+        before = manifest(lake, {m.feed for m in mappings})
+        report.without_files = without_files(mappings, found, before)
         deliveries = []
         for (mapping, path), landed in zip(found, land(lake, project.inbox, found), strict=True):
             if isinstance(landed, InputError):
                 name = path.relative_to(project.inbox).as_posix()
-                report.files.append(FileReport(mapping.feed, mapping.name, name, "failed", message=str(landed)))
+                if is_dismissed(before, mapping.name, name, ""):
+                    report.files.append(FileReport(mapping.feed, mapping.name, name, "dismissed"))
+                else:
+                    _fail(report, Attempt(mapping.feed, mapping.name, name, why=str(landed)))
             else:
                 deliveries.append(landed)
         if again is not None and not any(fnmatchcase(d.name, again) for d in deliveries):
@@ -153,6 +174,11 @@ def ingest(
         how = _How(replace, append, again)
         units = _units(project, mappings, deliveries, received_at, how, report)
         _do(lake, engine, units, run_id, report, progress, audit_staged)
+        _fail_twins(report)
+        tried = remember(lake, report.attempts, {m.feed for m in mappings}, received_at, run_id)
+        report.waiting = [
+            f"{r.file}: was refused on {since(r):%Y-%m-%d} and is still missing ({why(r)})" for r in tried
+        ]
     journal.finish(lake, run_id)
     return report
 
@@ -258,10 +284,37 @@ def _report(result: UnitResult, report: IngestReport) -> None:
     feed = result.unit.feed
     for row in result.rows:
         report.files.append(FileReport(feed, row.source, row.file, "taken", **{n: getattr(row, n) for n in _SHOWN}))
+        report.attempts.append(Attempt(feed, row.source, row.file, row.checksum))
+    files = {(b.source, f["name"]): f for b in result.unit.batches for f in b.files}
     for (source, name), message in result.errors.items():
-        report.files.append(FileReport(feed, source, name, "failed", message=message))
+        f = files[source, name]
+        _fail(report, Attempt(feed, source, name, f["checksum"], f["bytes"], message))
     if result.stopped is not None:
         report.stopped[feed] = result.stopped
+        if result.unit.kind == "ingest":
+            report.attempts += [
+                Attempt(feed, source, name, f["checksum"], f["bytes"], f"nothing of {feed} was taken: {result.stopped}")
+                for (source, name), f in files.items()
+                if (source, name) not in result.errors
+            ]
+
+
+def _fail(report: IngestReport, a: Attempt) -> None:
+    """A file that is not taken, with its message, in the report and among what is remembered."""
+    report.files.append(FileReport(a.feed, a.source, a.file, "failed", message=a.why))
+    report.attempts.append(a)
+
+
+def _fail_twins(report: IngestReport) -> None:
+    """Files that are equal to one that came with them share its fate."""
+    why = {(a.source, a.checksum): a for a in report.attempts if a.why is not None}
+    for f, checksum in report.twins:
+        if (first := why.get((f.source, checksum))) is not None:
+            f.state, f.message = (
+                "failed",
+                f"{f.file}: has the content of {first.file}, which was not taken ({first.why})",
+            )
+            report.attempts.append(changed(first, file=f.file, why=f.message))
 
 
 def _units(
@@ -289,7 +342,8 @@ def _units(
                 files.append({"name": d.name, "landing": d.landing, "checksum": d.checksum, "bytes": d.bytes})
                 remove += [[r.batch_id, r.file] for r in older]
             if files:
-                seed = json.dumps([mapping.name, len(mine), received_at.isoformat(), [f["checksum"] for f in files]])
+                count = sum(r.state in ("taken", "replaced") for r in mine)
+                seed = json.dumps([mapping.name, count, received_at.isoformat(), [f["checksum"] for f in files]])
                 batches.append(Batch(_digest(seed), mapping.name, _dumped(mapping), files))
         if batches:
             unit = _unit(project, feed, "ingest", received_at, batches)
@@ -313,7 +367,15 @@ def _judge(
     if same and not twice and how.again is not None and fnmatchcase(d.name, how.again):
         return same
     if same or twice:
-        report.files.append(FileReport(d.feed, d.source, d.name, "known"))
+        known = FileReport(d.feed, d.source, d.name, "known")
+        report.files.append(known)
+        if same:
+            report.attempts.append(Attempt(d.feed, d.source, d.name, d.checksum))
+        else:
+            report.twins.append((known, d.checksum))
+        return None
+    if is_dismissed(rows, d.source, d.name, d.checksum) and not (how.again and fnmatchcase(d.name, how.again)):
+        report.files.append(FileReport(d.feed, d.source, d.name, "dismissed"))
         return None
     older = [r for r in taken if r.file == d.name]
     if older and not (how.replace or how.append):
@@ -323,7 +385,7 @@ def _judge(
             f"run `huaxiang ingest {d.feed} --replace` if this one is right instead of it, or "
             f"`huaxiang ingest {d.feed} --append` if it holds further rows"
         )
-        report.files.append(FileReport(d.feed, d.source, d.name, "failed", message=message))
+        _fail(report, Attempt(d.feed, d.source, d.name, d.checksum, d.bytes, message))
         return None
     return older if how.replace else []
 

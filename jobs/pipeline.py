@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import jobs
 from features.aipl import AiplSettings
 from features.instants import business_day_of
+from jobs import arrivals
 from jobs.activity import run_activity
 from jobs.brushing import run_brushing
 from jobs.catalogue_store import remember
@@ -32,6 +33,7 @@ from jobs.profile import run_profile
 from jobs.profile_frozen import checked_refit
 from jobs.progress import Steps
 from jobs.project import Project
+from jobs.run_notes import remember_warnings
 from jobs.tag_check import refuse_unresolved
 from lake import journal, releases
 from lake.engine import Engine
@@ -84,8 +86,7 @@ def run(
     lake, steps = project.lake, steps or Steps(quiet=True)
     checked_refit(project.catalogue, refit)
     refuse_unresolved(project)
-    if lake.version("silver.orders") is None and lake.version("silver.browse") is None:
-        raise HuaxiangError("nothing has been ingested yet; put files into the inbox and run `huaxiang ingest`")
+    arrivals.refuse_nothing(project)
     refuse_far_day(project, as_of)
     with lock(lake, "run"):
         journal.recover(lake)
@@ -94,9 +95,10 @@ def run(
         lake = lake.at(inputs)
         project = project.over(lake)
         wanted = fingerprint(project, as_of, known_at)
+        missing = arrivals.missing(project, as_of, known_at)
         done = releases.of_day(lake, as_of)
         if done is not None and done.fingerprint == wanted and not (force or refit):
-            return RunReport(as_of, done, already_done=True)
+            return RunReport(as_of, done, already_done=True, warnings=missing.warnings)
         run_id = new_run_id("run", as_of)
         first = len(steps.times)
         with steps.step(f"{as_of} identity"):
@@ -117,7 +119,11 @@ def run(
             insights = run_insights(project, engine, as_of, run_id=run_id, known_at=known_at, audit=audit)
         remember(lake, project.catalogue)
         tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in releases.RELEASED_LAYERS}
-        made = releases.write_release(lake, as_of, run_id, tables, fingerprint=wanted, counts=dict(profile.counts))
+        warnings = (*missing.warnings, *profile.warnings)
+        remember_warnings(lake, run_id, as_of, warnings)
+        made = releases.write_release(
+            lake, as_of, run_id, tables, fingerprint=wanted, counts=dict(profile.counts), refused=missing.refused
+        )
         rows = {
             "identity": identity.users,
             "brushing": brushing,
@@ -130,7 +136,7 @@ def run(
         _note_steps(lake, engine, run_id, as_of, steps, first, rows, inputs)
         journal.finish(lake, run_id)
     taken = {t.name.removeprefix(f"{as_of} "): t.seconds for t in steps.times[first:]}
-    return RunReport(as_of, made, already_done=False, steps=taken, warnings=profile.warnings)
+    return RunReport(as_of, made, already_done=False, steps=taken, warnings=warnings)
 
 
 def refuse_far_day(project: Project, as_of: date) -> None:

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, field_validator
 
 from features.quality import QualitySettings
+from features.rhythm import ArrivalSettings
 from lake.audit import Auditor
 from lake.engine import Engine, Kind, open_engine
 from lake.lake import Lake
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from features.sources import Mapping
 
 SETTINGS_FILE = "huaxiang.yaml"
+OnRefused = Literal["warn", "stop"]
+"""What a run does while files are refused."""
 M = TypeVar("M", bound=Settings)
 UnknownConsent = Literal["refuse", "allow"]
 """What a member record counts as that says nothing of consent."""
@@ -66,6 +69,8 @@ class ProjectSettings(Settings):
     keep_days: int = Field(default=35, ge=2)
     quality: QualitySettings = QualitySettings()
     declared_valid_days: int = Field(default=365, ge=1)
+    on_refused: OnRefused = "warn"
+    arrivals: ArrivalSettings = ArrivalSettings()
     unknown_consent: UnknownConsent = "refuse"
 
     @field_validator("time_zone")

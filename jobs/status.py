@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from jobs import arrivals, refused
+from jobs.deliveries import unmatched
 from jobs.project import Project
+from jobs.run_notes import WARNINGS
 from lake import releases
 from lake.sql import connect
+from schemas.errors import ConfigurationError
 
 FEEDS = """
 select feed, count(*) as files, sum(rows_read)::bigint as rows_read, sum(rows_silver)::bigint as silver,
@@ -27,12 +31,19 @@ RUNS = """
 select as_of, step, engine, seconds, rows_out, peak_memory_mb, created_at from ops.runs
 order by created_at desc, step limit 12
 """
+WARNED = "select message from ops.warnings where run_id = ? order by position"
 
 
 def status(project: Project) -> dict[str, Any]:
-    """Feeds with conservation and lateness, rows waiting in quarantine, releases and the last steps, as plain values."""
+    """Refused files, feeds with conservation and lateness, quarantine, releases and the last steps, as plain values.
+
+    ``silent`` are feeds that were silent for too long by the day of the latest release, in words; ``warnings`` those of
+    the run that released last; ``unmatched`` files of the inbox that no mapping names (absent: mappings have mistakes).
+    """
     lake = project.lake
-    found: dict[str, Any] = {"project": str(project.folder), "lake": str(lake.root), "feeds": [], "quarantine": []}
+    every = releases.releases(lake)
+    found: dict[str, Any] = {"refused": [refused.as_values(r) for r in refused.refused(lake)]}
+    found |= {"project": str(project.folder), "lake": str(lake.root), "feeds": [], "quarantine": []}
     with connect(lake, None) as con:
         if lake.version("landing.manifest") is not None:
             found["feeds"] = _rows(con, FEEDS)
@@ -40,12 +51,27 @@ def status(project: Project) -> dict[str, Any]:
                 if lake.version(f"quarantine.{feed}") is not None:
                     found["quarantine"] += [{"feed": feed, **r} for r in _rows(con, WAITING.format(feed=feed))]
         found["runs"] = _rows(con, RUNS) if lake.version("ops.runs") is not None else []
-    every = releases.releases(lake)
+        found["warnings"] = []
+        if every and lake.version(WARNINGS) is not None:
+            found["warnings"] = [w for (w,) in con.execute(WARNED, [every[-1].run_id]).fetchall()]
     current = releases.latest(lake)
     found["releases"] = len(every)
-    found["latest"] = None if current is None else {"number": current.number, "as_of": current.as_of, **current.counts}
+    found["latest"] = None if current is None else _release(current)
+    found["silent"] = [] if current is None else arrivals.silent(project, current.as_of)
+    found["unmatched"] = _unmatched(project)
     found["gaps"] = _gaps([r.as_of for r in every])
     return found
+
+
+def _release(r: releases.Release) -> dict[str, Any]:
+    return {"number": r.number, "as_of": r.as_of, "refused": r.refused, **r.counts}
+
+
+def _unmatched(project: Project) -> list[str] | None:
+    try:
+        return unmatched(project.inbox, project.sources)
+    except ConfigurationError:
+        return None
 
 
 def _rows(con: Any, sql: str) -> list[dict[str, Any]]:

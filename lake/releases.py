@@ -25,7 +25,10 @@ NOTHING_YET = "nothing has been released yet; `huaxiang run --as-of DAY` makes t
 
 @dataclass(frozen=True)
 class Release:
-    """One publication of one ``as_of``: the table versions that belong together, and the configuration they used."""
+    """One publication of one ``as_of``: the table versions that belong together, and the configuration they used.
+
+    ``refused`` counts by feed the files that had been refused and not yet dismissed: their rows are in no number.
+    """
 
     number: int
     as_of: date
@@ -36,6 +39,7 @@ class Release:
     rollback_to: int | None = None
     by: str = ""
     counts: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
 
 
 def _folder(lake: Lake) -> Path:
@@ -122,6 +126,7 @@ def write_release(
     rollback_to: int | None = None,
     by: str = "",
     counts: dict[str, int] | None = None,
+    refused: dict[str, int] | None = None,
 ) -> Release:
     """Write the next release. The same run released before is returned as it is (a killed run that runs again)."""
     for entry in entries(lake):
@@ -141,6 +146,7 @@ def write_release(
             rollback_to=rollback_to,
             by=by,
             counts=counts or {},
+            refused=refused or {},
         )
         if put_if_absent(folder / f"{number:010d}.json", json.dumps(_plain(made), ensure_ascii=False, indent=1)):
             return made

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from features.tags import UNKNOWN
+from jobs.arrivals import silences
+from jobs.refused import refused
 from jobs.report.words import Vocabulary
 from jobs.status import FEEDS, WAITING
 from lake.sql import connect
@@ -20,7 +22,9 @@ from schemas.money import money_text
 if TYPE_CHECKING:
     import duckdb
 
+    from features.rhythm import Silence
     from features.tags import Tag
+    from jobs.deliveries import ManifestRow
     from jobs.project import Project
     from lake.releases import Release
 
@@ -95,6 +99,8 @@ class ReportData:
     overrides: list[Row] = field(default_factory=list)
     feeds: list[Row] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
+    refused: list[ManifestRow] = field(default_factory=list)
+    silent: dict[str, Silence] = field(default_factory=dict)
 
     @property
     def as_of(self) -> dt.date:
@@ -147,6 +153,10 @@ def load(project: Project, at: Release) -> ReportData:
         _profile(d, read, con)
         _sharing(d, read)
         _feeds(d, con)
+    d.refused = refused(project.lake)
+    silver = {name: version for name, version in at.tables.items() if name.startswith("silver.")}
+    found = silences(project.over(project.lake.at(silver)), at.as_of)
+    d.silent = {feed: s for feed, s in found.items() if s.is_unusual}
     return d
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jobs.report.blocks import Chart, Section, Text, Tile, count, same, share
 from jobs.report.data import ReportData, load
+from jobs.report.sections.quality import missing
 from jobs.report.words import NAMES
 from lake import releases
 from schemas.errors import HuaxiangError, NotThereError
@@ -294,8 +295,8 @@ def overview(d: ReportData) -> tuple[Tile, ...]:
 
 
 def attention(d: ReportData) -> list[Text]:
-    """Raised alerts, held tags, tags whose distribution broke its limit."""
-    found = [
+    """What is missing, raised alerts, held tags, tags whose distribution broke its limit."""
+    found = missing(d) + [
         Text(
             f"{NAMES.get(a['alert'], same(a['alert'])).zh}：{share(a['number'], 2)}，超过上限 {share(a['limit_number'], 2)}",
             f"{NAMES.get(a['alert'], same(a['alert'])).en}: {share(a['number'], 2)}, above the limit {share(a['limit_number'], 2)}",

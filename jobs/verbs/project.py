@@ -62,7 +62,10 @@ def demo(
     engine: EngineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """From raw logs to audience files: a simulated shop, or a real data set."""
+    """From raw logs to audience files: a simulated shop, or a real data set.
+
+    Goes on to the end where a file is refused, names it, and ends with 4.
+    """
     from jobs import demo as steps
 
     chosen = engine_kind(engine)
@@ -73,6 +76,8 @@ def demo(
         show_json(report)
     else:
         print(report.text())
+    if report.refused:
+        raise typer.Exit(4)
 
 
 @source.command("draft")

@@ -23,6 +23,7 @@ def list_releases(project: ProjectOption = HERE, as_json: JsonOption = False) ->
     p = open_project(project)
     lake = p.lake
     current = releases.latest(lake)
+    any_refused = any(e.refused for e in releases.entries(lake))
     rows = [
         {
             "number": e.number,
@@ -31,6 +32,7 @@ def list_releases(project: ProjectOption = HERE, as_json: JsonOption = False) ->
             "what": f"back to {e.rollback_to} by {e.by}" if e.rollback_to else "release",
             "latest": current is not None and e.number == current.number,
             **e.counts,
+            **({"refused_files": sum(e.refused.values())} if any_refused else {}),
         }
         for e in releases.entries(lake)
     ]

@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs import refused
 from jobs.ingest import ingest as ingest_step
 from jobs.ingest import replay as replay_step
-from jobs.pipeline import RunReport
+from jobs.pipeline import RunReport, new_run_id
 from jobs.pipeline import backfill as backfill_step
 from jobs.pipeline import run as run_step
+from jobs.project import Project
 from jobs.status import status as status_step
 from jobs.verbs.session import (
     HERE,
@@ -35,6 +37,7 @@ from schemas.errors import HuaxiangError
 MOST_WARNINGS = 20
 """Warnings that are printed; those of windows, which may be many in a young shop, come last."""
 MOST_GAPS = 10
+AllWarningsOption = Annotated[bool, typer.Option("--all-warnings", help=f"Print all, not the first {MOST_WARNINGS}.")]
 
 
 @verb
@@ -53,11 +56,22 @@ def ingest(
         str | None,
         typer.Option(metavar="PATTERN", help="Read such files of the inbox anew, after their mapping was mended."),
     ] = None,
+    dismiss: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Wait no longer for such refused files; nothing is taken. May be repeated."),
+    ] = None,
     replay: Annotated[bool, typer.Option("--replay", help="Take quarantined rows again, after a fix.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take new files from the inbox into the lake. Files that were taken before are skipped."""
+    """Take new files from the inbox into the lake. Files that were taken before are skipped.
+
+    A file that is refused is tried again by every ingest, and told by `status`, `run` and the report, until it is taken or
+    dismissed by its name below the inbox (`--dismiss FILE`).
+    """
     p = open_project(project)
+    if dismiss:
+        _dismiss(p, dismiss, as_json)
+        return
     received = stamp(received_at, "--received-at") if received_at else datetime.now(UTC)
     steps = steps_for(as_json)
     with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit, steps.step("ingest") as advance:
@@ -83,6 +97,15 @@ def ingest(
         raise typer.Exit(4)
 
 
+def _dismiss(p: Project, patterns: list[str], as_json: bool) -> None:
+    rows = refused.dismiss(p.lake, patterns, new_run_id("dismiss"))
+    if as_json:
+        show_json({"dismissed": [refused.as_values(r) for r in rows]})
+        return
+    for r in rows:
+        print(f"dismissed {r.file} ({r.feed}, refused on {refused.since(r):%Y-%m-%d}): {refused.why(r)}")
+
+
 @verb
 def run(
     as_of: Annotated[datetime, day_option("--as-of", "Last whole business day counted.")],
@@ -96,6 +119,7 @@ def run(
             "--refit", help="Make a kept break or model anew, and repeat the day; may be given several times."
         ),
     ] = None,
+    all_warnings: AllWarningsOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -108,7 +132,7 @@ def run(
     steps = steps_for(as_json, plan=3)
     with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit:
         report = run_step(p, e, as_of.date(), known_at=known, steps=steps, force=force, refit=refit or (), audit=audit)
-    _show_runs([report], as_json)
+    _show_runs([report], as_json, all_warnings)
 
 
 def _dry_run(p, as_of: date, known_at: datetime | None, repeat: bool, as_json: bool) -> None:  # type: ignore[no-untyped-def]
@@ -132,6 +156,7 @@ def backfill(
     last: Annotated[datetime, day_option("--to", "Last day.")],
     project: ProjectOption = HERE,
     engine: EngineOption = None,
+    all_warnings: AllWarningsOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run every day of a span, oldest first; days that are done are skipped."""
@@ -139,10 +164,10 @@ def backfill(
     steps = steps_for(as_json, plan=3 * ((last - first).days + 1))
     with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit:
         reports = backfill_step(p, e, first.date(), last.date(), steps=steps, audit=audit)
-    _show_runs(reports, as_json)
+    _show_runs(reports, as_json, all_warnings)
 
 
-def _show_runs(reports: list[RunReport], as_json: bool) -> None:
+def _show_runs(reports: list[RunReport], as_json: bool, all_warnings: bool) -> None:
     if as_json:
         show_json(reports if len(reports) != 1 else reports[0])
         return
@@ -153,28 +178,50 @@ def _show_runs(reports: list[RunReport], as_json: bool) -> None:
             counts = ", ".join(f"{n:,} {name}" for name, n in r.release.counts.items())
             taken = ", ".join(f"{name} {s:.1f} s" for name, s in r.steps.items())
             print(f"{r.as_of}: release {r.release.number}: {counts} ({taken})")
-    _show_warnings(reports)
+    _show_warnings(reports, None if all_warnings else MOST_WARNINGS)
 
 
-def _show_warnings(reports: list[RunReport]) -> None:
+def _show_warnings(reports: list[RunReport], most: int | None) -> None:
     """Each once, with the first day that it is told of; a back-fill says the same of many days."""
     first: dict[str, date] = {}
     for r in reports:
         for w in r.warnings:
             first.setdefault(w, r.as_of)
-    for w, day in list(first.items())[:MOST_WARNINGS]:
+    for w, day in list(first.items())[:most]:
         print(f"{day}: warning: {w}", file=sys.stderr)
-    if len(first) > MOST_WARNINGS:
-        print(f"{len(first) - MOST_WARNINGS} further warnings; --json shows all", file=sys.stderr)
+    if most is not None and len(first) > most:
+        further = len(first) - most
+        print(f"{further:,} further warnings; `huaxiang status --warnings` lists all of a run", file=sys.stderr)
 
 
 @verb
-def status(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
-    """Feeds with lateness and conservation, quarantine, releases, last steps."""
-    found = status_step(open_project(project))
+def status(
+    project: ProjectOption = HERE,
+    warnings: Annotated[bool, typer.Option("--warnings", help="List every warning of the newest run.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Refused files, feeds with lateness and conservation, quarantine, releases, last steps.
+
+    Ends with 0 whatever it finds: it is `ingest` and `demo` that end with 4 while a file is refused.
+    """
+    p = open_project(project)
+    found = status_step(p)
     if as_json:
         show_json(found)
         return
+    for r in found["refused"]:
+        print(
+            f"REFUSED {r['file']} ({r['feed']}, since {r['since'].astimezone(p.zone_info):%Y-%m-%d %H:%M}): {r['why']}"
+        )
+    if found["refused"]:
+        print(f"{len(found['refused'])} refused files: mend and ingest them, or `huaxiang ingest --dismiss FILE`\n")
+    for silent in found["silent"]:
+        print(f"SILENT {silent}")
+    if found["unmatched"]:
+        shown = ", ".join(found["unmatched"][:MOST_GAPS])
+        further = len(found["unmatched"]) - MOST_GAPS
+        shown += f" and {further:,} more" if further > 0 else ""
+        print(f"{len(found['unmatched']):,} files of the inbox that no mapping names: {shown}")
     if found["feeds"]:
         show_table("Feeds (rows read = silver + duplicates + quarantined + not selected)", found["feeds"])
     else:
@@ -193,11 +240,18 @@ def status(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
         days += f", … and {more:,} more" if more > 0 else ""
         print(f"Days never released: {days} (`huaxiang backfill --from DAY --to DAY`)")
     if found["runs"]:
-        show_table("Last steps", found["runs"])
+        show_table('Last steps (all: `huaxiang sql "from ops.runs"`)', found["runs"])
+    if warnings:
+        for w in found["warnings"]:
+            print(f"warning: {w}")
+    if found["warnings"] and not warnings:
+        print(f"The newest run warned {len(found['warnings']):,} times: `huaxiang status --warnings`")
 
 
 def _release_in_words(latest_one: dict[str, Any]) -> str:
-    counts = ", ".join(f"{n:,} {name}" for name, n in latest_one.items() if name not in ("number", "as_of"))
+    counts = ", ".join(f"{n:,} {name}" for name, n in latest_one.items() if name not in ("number", "as_of", "refused"))
+    without = ", ".join(f"{n:,} of {feed}" for feed, n in latest_one.get("refused", {}).items())
+    counts += f"; made without refused files ({without})" if without else ""
     return f"{latest_one['number']} of {latest_one['as_of']}" + (f": {counts}" if counts else "")
 
 

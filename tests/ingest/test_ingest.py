@@ -234,10 +234,14 @@ def test_a_bad_file_is_named_with_its_remedy_leaves_nothing_and_stops_no_other(s
     for table in ("silver.orders", "bronze.orders"):
         assert {f for (f,) in shop.rows(table, "_file")} == {"orders/good.csv"}
     assert shop.count("quarantine.orders") == 0
-    assert [r.file for r in manifest(shop.lake) if r.feed == "orders"] == ["orders/good.csv"]
+    assert {(r.file, r.state) for r in manifest(shop.lake) if r.feed == "orders"} == {
+        ("orders/good.csv", "taken"),
+        ("orders/bad.csv", "refused"),
+    }
     assert not list((shop.lake.root / "landing" / "orders").glob("*bad*"))
     shop.deliver("orders/bad.csv", csv(H, an_order(10)))
     assert shop.ingest().taken == 1
+    assert {r.state for r in manifest(shop.lake)} == {"taken"}
 
 
 def test_the_named_byte_is_the_wrong_one(shop: Shop) -> None:
@@ -255,8 +259,9 @@ def test_a_large_bad_file_leaves_nothing_although_it_went_block_by_block(
     content = csv(H, *(an_order(n) for n in range(2000)), ["short"]).encode()
     shop.deliver("orders/1.csv", content + b"o,2026-03-01,,\xff\n")
     assert "is not UTF-8" in failures(shop)[0]
-    for table in ("silver.orders", "bronze.orders", "quarantine.orders", "landing.manifest"):
+    for table in ("silver.orders", "bronze.orders", "quarantine.orders"):
         assert shop.count(table) == 0
+    assert shop.rows("landing.manifest", "state") == [("refused",)]
 
 
 def test_header_only_is_a_day_without_rows(shop: Shop) -> None:
@@ -478,7 +483,7 @@ def test_landing_holds_what_the_manifest_names_and_nothing_else(shop: Shop) -> N
     shop.deliver("orders/bad.csv", "x,y\n1,2\n")
     assert shop.ingest().failed == 2
     held = {str(p.relative_to(shop.lake.root)) for p in (shop.lake.root / "landing" / "orders").iterdir()}
-    assert held == {r.path for r in manifest(shop.lake)}
+    assert held == {r.path for r in manifest(shop.lake) if r.state == "taken"}
 
 
 def test_no_new_files_publish_nothing(shop: Shop) -> None:

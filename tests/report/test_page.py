@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
+from features.rhythm import Silence
+from jobs.deliveries import ManifestRow
 from jobs.report.blocks import Block, Section, Text, texts
 from jobs.report.data import ReportData, load
 from jobs.report.page import WORDS, html, overview, plotly_script, report, sections
@@ -257,3 +261,19 @@ def test_a_day_without_a_release_names_the_days_that_have_one(made: MadeShop) ->
         report(made.project, as_of=D.replace(month=1, day=1))
     with pytest.raises(HuaxiangError, match=f"release 1 is of {D}, not of 2026-01-01"):
         report(made.project, as_of=D.replace(month=1, day=1), number=1)
+
+
+def test_what_is_missing_stands_in_the_first_box_in_both_languages(data: ReportData) -> None:
+    waiting = ManifestRow(
+        feed="browse", source="browse", file="browse/3.jsonl", path="", checksum="c", bytes=1, columns="", rows_read=0,
+        rows_not_selected=0, rows_silver=0, rows_duplicate=0, rows_quarantined=0, rows_late=0, dst_moved=0,
+        late_days_p95=None, late_days_max=None, event_first_us=None, event_last_us=None, state="refused",
+        batch_id="b", ingested_us=0, message="no",
+    )  # fmt: skip
+    silent = {"orders": Silence(D - timedelta(days=2), 2, 1, True)}
+    at = replace(data.at, refused={"browse": 2})
+    text = html(replace(data, at=at, refused=[waiting], silent=silent))[0]
+    assert "Browsing: 2 files were refused when this was released and are in no number; 1 still wait" in text
+    assert "发布时浏览行为有 2 个文件被拒收，不在任何数字里；现在还有 1 个待处理" in text
+    assert f"Orders: no row of the last 2 days, the newest is of {D - timedelta(days=2)}" in text
+    assert "browse/3.jsonl" in text

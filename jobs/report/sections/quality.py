@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobs.refused import by_feed, since
 from jobs.report import charts
 from jobs.report.blocks import Block, Section, Text, count, decimal, same, share, table
 from jobs.report.data import ReportData
@@ -13,8 +14,53 @@ def quality(d: ReportData) -> Section:
         "quality",
         Text("数据质量", "Data quality"),
         Text("这些数字依据什么数据。", "What data these numbers rest on."),
-        (_feeds(d), _declared(d), _windows(d)),
+        (_feeds(d), *_refused(d), _declared(d), _windows(d)),
     )
+
+
+def missing(d: ReportData) -> list[Text]:
+    """Files that were refused when the release was made or are now, and feeds that are silent for too long."""
+    found = []
+    now = by_feed(d.refused)
+    for feed in dict.fromkeys((*d.at.refused, *now)):
+        name = FEEDS.get(feed, same(feed))
+        then, still = d.at.refused.get(feed, 0), now.get(feed, 0)
+        if then:
+            found.append(
+                Text(
+                    f"发布时{name.zh}有 {count(then)} 个文件被拒收，不在任何数字里；现在还有 {count(still)} 个待处理",
+                    f"{name.en}: {count(then)} files were refused when this was released and are in no number; {count(still)} still wait",
+                )
+            )
+        else:
+            found.append(
+                Text(
+                    f"发布之后{name.zh}有 {count(still)} 个文件被拒收",
+                    f"{name.en}: {count(still)} files were refused after this was released",
+                )
+            )
+    for feed, s in d.silent.items():
+        name = FEEDS.get(feed, same(feed))
+        found.append(
+            Text(
+                f"{name.zh}截至业务日已 {count(s.age_days)} 天没有数据，最近一天是 {s.newest}",
+                f"{name.en}: no row of the last {count(s.age_days)} days, the newest is of {s.newest}",
+            )
+        )
+    return found
+
+
+def _refused(d: ReportData) -> tuple[Block, ...]:
+    if not d.refused:
+        return ()
+    title = Text("被拒收的文件", "Refused files")
+    note = Text(
+        "截至制作本页时；原因见 huaxiang status。修好后重新接收，或 huaxiang ingest --dismiss 文件名。",
+        "As of the making of this page; `huaxiang status` says why. Mend and ingest them, or `huaxiang ingest --dismiss FILE`.",
+    )
+    rows = [(FEEDS.get(r.feed, same(r.feed)), same(r.file), same(f"{since(r):%Y-%m-%d}")) for r in d.refused]
+    heads = [Text("数据源", "Feed"), Text("文件", "File"), Text("自", "Since")]
+    return (Block(title, note, ("landing.manifest",), table=table(heads, rows, first_text=3), wide=True, shown=True),)
 
 
 def _feeds(d: ReportData) -> Block:
