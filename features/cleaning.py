@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from features import text_forms as forms
 from features.block_shape import Shape, look
 from features.cleaning_sql import Composer
+from features.cleaning_texts import PLACE
 from features.instants import NO_TIME, business_months, instants_of
 from features.sources import Mapping
 from schemas.arrow import arrow_field
@@ -79,10 +80,14 @@ class Cleaner:
     def __call__(self, block: pa.Table, columns: Sequence[str]) -> Cleaned:
         """``columns`` are the file's column names for ``c0``..; a ``raw`` column, where present, is kept as it is.
 
+        ``place`` tells the row from every other of every file; without one, as in a preview, the block is the file.
+
         Every row is read quickly first; the rows that this refuses are read again thoroughly, and only what that
         refuses too is refused.
         """
         block = block.combine_chunks().append_column("i", pa.array(np.arange(len(block), dtype=np.int64)))
+        if self.composer.needs_place and PLACE not in block.column_names:
+            block = block.append_column(PLACE, block["i"].cast(pa.string()))
         shape = look(block, columns)
         if not self.composer.likely:
             self.composer.likely = self._likely_times(block, columns)

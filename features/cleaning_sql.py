@@ -39,6 +39,13 @@ class _Parsed:
     shown: str
     origin: str
     personal: bool
+    hint: str = ""
+
+    @property
+    def unread(self) -> str:
+        """SQL of the sentence on a text that is no such value, and of what may be meant by it."""
+        sentence = self.complaint(f"is no {self.wanted}")
+        return f"{sentence} || {self.hint}" if self.hint else sentence
 
     def complaint(self, what: str) -> str:
         """SQL of one sentence: field, value (masked where personal), what was expected, column."""
@@ -60,6 +67,10 @@ class Composer:
         self.fields = [c for c in self.contract.feed_columns if c.name in mapping.fields]
         self.likely: dict[str, str] = {}
         self._made: dict[tuple[Shape, bool], Statements] = {}
+
+    @property
+    def needs_place(self) -> bool:
+        return any(rule.row is not None for rule in self.mapping.fields.values())
 
     @cached_property
     def stamps(self) -> list[Column]:
@@ -114,9 +125,11 @@ class Composer:
                 given = text.column(rule.columns[0], plain=False)
                 failed = f"({failed} or ({value} is null and {unmapped(given, rule)}))"
                 shown, wanted = given, "value of the map (values)"
-        if is_id(col) and text.is_odd(rule):
+        if is_id(col) and (odd := text.odd(rule)):
             # A guest's id or a masked phone is nobody's, so absent rather than wrong; a shortened one is wrong.
-            failed, wanted = f"({forms.is_shortened(shown)})", "whole id: a spreadsheet shortened it; export it as text"
+            ids = [text.column(c, plain=False) for c in odd] if rule.join else [shown]
+            failed = f"({' or '.join(f'coalesce({forms.is_shortened(i)}, false)' for i in ids)})"
+            wanted = "whole id: a spreadsheet shortened it; export it as text"
         elif is_id(col):
             failed = "false"
         named = " and ".join(rule.columns)
@@ -129,11 +142,25 @@ class Composer:
             shown=shown,
             origin=f" (column {named})" if named and named != col.name else "",
             personal=col.field.is_personal,
+            hint=self._hint(col, shown),
         )
+
+    def _hint(self, col: Column, shown: str) -> str:
+        """For a day that stands as a spreadsheet's number: the form that reads it."""
+        if col.field.type not in ("timestamp", "date") or any(
+            f in forms.EXCEL_DAY_ZERO for f in self.mapping.fields[col.name].time
+        ):
+            return ""
+        text = "; if these are days as spreadsheets count them, say `time: excel_serial`"
+        return rf"case when regexp_full_match({shown}, '[1-9]\d{{4}}([.,]\d+)?') then {literal(text)} else '' end"
 
     def _value(self, col: Column, t: str, text: Texts) -> tuple[str, str]:
         """The typed value of the text ``t``, and in words what was wanted."""
         rule, kind, steps = self.mapping.fields[col.name], col.field.type, text.steps
+        if rule.row is not None:
+            return t, "id"
+        if rule.join:
+            return self._joined(col, text), "id"
         if kind == "timestamp":
             return f"u{self.stamps.index(col)}", f"time ({' or '.join(rule.time) or 'auto'})"
         if kind == "date":
@@ -153,12 +180,21 @@ class Composer:
             return (steps.let(forms.hashed(value, self.salt), value) if rule.hash else value), "id"
         return t, "text"
 
+    def _joined(self, col: Column, text: Texts) -> str:
+        """The parts of an id with ``|`` between; one inside a part is escaped, so that two ids never meet in one text."""
+        parts = text.parts(self.mapping.fields[col.name])
+        if col.field.personal in ("identifier", "contact"):
+            parts = [forms.person_id(text.steps, p, col.name, self.guest_ids) for p in parts]
+        escaped = [rf"replace(replace({p}, '\', '\\'), '|', '\|')" for p in parts]
+        return text.steps.let(" || '|' || ".join(escaped), *parts)
+
     def _sum(self, col: Column, text: Texts) -> tuple[str, str, str, str]:
         """(value, failed, shown, wanted) of a sum, product or difference; blank terms count as 0 unless all are."""
         rule, steps = self.mapping.fields[col.name], text.steps
         symbols = self._symbols(col)
         terms = [text.present(c, forms.ABSENT_VALUES) for c in rule.columns]
-        numbers = [steps.let(forms.number(t, symbols, thorough=text.thorough), t) for t in terms]
+        plain = [self._with_point(t, text) for t in terms]
+        numbers = [steps.let(forms.number(t, symbols, thorough=text.thorough), t) for t in plain]
         failed = " or ".join(f"({n} is null and {t} is not null)" for n, t in zip(numbers, terms, strict=True))
         plus = numbers[: 1 if rule.column is not None else len(rule.sum)]
         minus = numbers[len(numbers) - len(rule.minus) :]
@@ -181,13 +217,20 @@ class Composer:
 
     def _number(self, col: Column, t: str, text: Texts) -> tuple[str, str]:
         symbols, wanted, thorough = self._symbols(col), self._wanted_number(col), text.thorough
-        if self.mapping.fields[col.name].unit == "major":
+        rule = self.mapping.fields[col.name]
+        if rule.constant is None and not rule.values:
+            t = self._with_point(t, text)
+        if rule.unit == "major":
             expression = forms.money(t, self._digits, symbols, thorough=thorough)
         elif col.field.type == "float64":
             expression = f"({forms.number(t, thorough=thorough)})::double"
         else:
             expression = forms.integer(t, _SQL_INTEGERS[col.field.type], symbols, thorough=thorough)
         return text.steps.let(expression, t), wanted
+
+    def _with_point(self, t: str, text: Texts) -> str:
+        """A number of the file as numbers are read: a mapping may say that its files write a comma for the point."""
+        return text.steps.let(forms.with_point(t), t) if self.mapping.decimal == "," else t
 
     def _in_units(self, col: Column, value: str) -> tuple[str, str]:
         wanted = self._wanted_number(col)
@@ -198,6 +241,9 @@ class Composer:
         return forms.whole(value, _SQL_INTEGERS[col.field.type]), wanted
 
     def _wanted_number(self, col: Column) -> str:
+        return self._kind_of_number(col) + (" with a decimal comma" if self.mapping.decimal == "," else "")
+
+    def _kind_of_number(self, col: Column) -> str:
         if col.field.type == "float64":
             return "number"
         if self.mapping.fields[col.name].unit == "major":
@@ -211,7 +257,7 @@ class Composer:
     def _judgements(self, fields: Sequence[_Parsed]) -> list[tuple[str, str]]:
         """(condition, sentence) of everything that can send a row to quarantine."""
         by_field = {p.field: p for p in fields}
-        found = [(quoted(p.flag), p.complaint(f"is no {p.wanted}")) for p in fields if p.failed != "false"]
+        found = [(quoted(p.flag), p.unread) for p in fields if p.failed != "false"]
         for refusal in refusals(self.contract):
             if p := by_field.get(refusal.field):
                 found.append((f"({refusal.condition}) and not {quoted(p.flag)}", p.complaint(refusal.expected)))

@@ -13,6 +13,8 @@ from schemas.contracts import Column
 from schemas.quarantine import UNIT_SEPARATOR, literal, one_of
 
 SEPARATOR = literal(UNIT_SEPARATOR)
+PLACE = "place"
+"""Column of a block: what its file holds, and the row's number in it, for ids that are made of the row's place."""
 
 
 @dataclass
@@ -42,9 +44,9 @@ class Texts:
             return text
         return forms.trimmed(text) if k in self.shape.wide else forms.trimmed(text, " \t\r\n")
 
-    def is_odd(self, rule: FieldRule) -> bool:
-        """Can the rule's column hold an id as spreadsheets write it?"""
-        return rule.column in self.shape.columns and self.shape.columns.index(rule.column) in self.shape.odd
+    def odd(self, rule: FieldRule) -> list[str]:
+        """Those of the rule's columns that may hold an id as spreadsheets write it."""
+        return [c for c in rule.columns if c in self.shape.columns and self.shape.columns.index(c) in self.shape.odd]
 
     def present(self, name: str, absent: Sequence[str]) -> str:
         text = self.column(name, plain=True)
@@ -68,13 +70,18 @@ class Texts:
         rule, kind = self.mapping.fields[col.name], col.field.type
         if rule.constant is not None:
             return self.steps.let(f"{literal(rule.constant)}::varchar")
+        if rule.row is not None:
+            return PLACE
+        if rule.join:
+            parts = self.parts(rule)
+            return self.steps.let(f"nullif(concat_ws(' | ', {', '.join(parts)}), '')", *parts)
         assert rule.column is not None
         is_person = col.field.personal in ("identifier", "contact")
         plain = kind != "string" or is_person
         text = self.column(rule.column, plain=plain)
         if rule.values:
             text = self.steps.let(mapped(text, rule, plain=plain), text)
-        if is_id(col) and self.is_odd(rule):
+        if is_id(col) and self.odd(rule):
             text = self.steps.let(forms.as_typed_in(text), text)
         if is_person:
             return text
@@ -82,6 +89,16 @@ class Texts:
             return self.steps.let(forms.present(text, forms.ABSENT_TEXT, fold=False), text)
         absent = forms.ABSENT_TIMES if kind in ("timestamp", "date") else forms.ABSENT_VALUES
         return self.steps.let(forms.present(text, absent), text)
+
+    def parts(self, rule: FieldRule) -> list[str]:
+        """The texts that ``join`` puts together, null where absent; as ids, without a spreadsheet's marks."""
+        found = []
+        for column in rule.join:
+            text = self.column(column, plain=False)
+            if column in self.odd(rule):
+                text = self.steps.let(forms.as_typed_in(text), text)
+            found.append(self.steps.let(forms.present(text, forms.ABSENT_TEXT, fold=False), text))
+        return found
 
 
 def is_id(col: Column) -> bool:

@@ -16,7 +16,8 @@ from schemas.contracts import FEEDS, Column, Contract, contract
 Location = tuple[str | int, ...]
 NUMBERS = ("int32", "int64", "float64")
 TIMES = ("timestamp", "date")
-TIME_WORDS = ("auto", "epoch_seconds", "epoch_milliseconds")
+TIME_WORDS = ("auto", "epoch_seconds", "epoch_milliseconds", "excel_serial", "excel_serial_1904")
+CSV_ONLY = ("header", "named_columns", "skip_rows", "quoting", "max_cell_lines", "decimal")
 HASHED = ("address_key", "ip_key")
 """Fields that hold the hash of something personal, never the thing itself."""
 
@@ -65,7 +66,10 @@ class Condition(Settings):
 
 
 class FieldRule(Settings):
-    """Where one field's value comes from: a column, a constant, or the sum of columns; then how it is read.
+    """Where one field's value comes from, and how it is read.
+
+    Exactly one origin: a ``column``, a ``constant``, the ``sum`` of columns; an id also from columns that are joined,
+    absent where one of them is, or from the ``row``: the content of its file and its place in it.
 
     ``times`` multiplies ``column``, ``minus`` subtracts columns from ``column`` or ``sum``, ``negate`` turns the sign
     (a refund file that writes money given back as negative). Money says its ``unit``; it is rounded once, at the end.
@@ -75,6 +79,8 @@ class FieldRule(Settings):
     column: ColumnName | None = None
     constant: TypedText | None = None
     sum: tuple[ColumnName, ...] = ()
+    join: tuple[ColumnName, ...] = ()
+    row: Literal["file"] | None = None
     times: ColumnName | None = None
     minus: tuple[ColumnName, ...] = ()
     negate: bool = False
@@ -87,12 +93,19 @@ class FieldRule(Settings):
 
     @model_validator(mode="after")
     def _one_origin(self) -> FieldRule:
-        if sum([self.column is not None, self.constant is not None, bool(self.sum)]) != 1:
-            raise ValueError("wanted exactly one of column, constant, sum")
+        origins = [self.column is not None, self.constant is not None, self.sum, self.join, self.row is not None]
+        if sum(map(bool, origins)) != 1:
+            raise ValueError("wanted exactly one of column, constant, sum, join, row")
         if self.times is not None and self.column is None:
             raise ValueError("times multiplies a column; name the column")
-        if self.minus and self.constant is not None:
-            raise ValueError("minus subtracts from a column or a sum, not from a constant")
+        if self.minus and self.column is None and not self.sum:
+            raise ValueError("minus subtracts from a column or a sum")
+        if len(self.join) == 1:
+            raise ValueError("join puts columns together; name two or more, or say `column`")
+        if self.is_composed and (self.values or self.negate or self.hash is not None):
+            raise ValueError(
+                "an id that is joined or made of the row's place is taken as it is; leave out values, negate, hash"
+            )
         if self.otherwise is not None and not self.values:
             raise ValueError("otherwise stands beside a values map; give values")
         if self.constant is not None and (self.values or self.negate):
@@ -104,12 +117,16 @@ class FieldRule(Settings):
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column of the file that the rule reads."""
-        first = (self.column,) if self.column is not None else self.sum
+        first = (self.column,) if self.column is not None else self.sum or self.join
         return (*first, *((self.times,) if self.times else ()), *self.minus)
 
     @property
     def is_arithmetic(self) -> bool:
         return bool(self.sum or self.times or self.minus or self.negate)
+
+    @property
+    def is_composed(self) -> bool:
+        return bool(self.join) or self.row is not None
 
 
 def _as_rule(value: Any) -> Any:
@@ -118,7 +135,12 @@ def _as_rule(value: Any) -> Any:
 
 
 class Mapping(Settings):
-    """One file of ``sources/``. ``name`` is the file's name without ``.yaml``; it is never written in the file."""
+    """One file of ``sources/``. ``name`` is the file's name without ``.yaml``; it is never written in the file.
+
+    Of CSV: ``skip_rows`` lines of the file stand above its table. ``named_columns`` (``columns`` in the file) are those
+    of a file without a header. A cell may span ``max_cell_lines`` lines; with ``quoting: none`` a quote is a sign like
+    any other. ``decimal`` is the mark before the fraction of every number.
+    """
 
     name: str = ""
     feed: str
@@ -126,6 +148,12 @@ class Mapping(Settings):
     format: Literal["csv", "jsonl", "parquet"]
     encoding: Literal["utf-8", "gb18030"] = "utf-8"
     delimiter: str = Field(default=",", min_length=1, max_length=1)
+    header: bool = True
+    named_columns: tuple[ColumnName, ...] = Field(default=(), alias="columns")
+    skip_rows: int = Field(default=0, ge=0, le=1000)
+    quoting: Literal["minimal", "none"] = "minimal"
+    max_cell_lines: int | None = Field(default=None, ge=1)
+    decimal: Literal[".", ","] = "."
     time_zone: str | None = None
     where: tuple[Condition, ...] = ()
     fields: dict[str, Annotated[FieldRule, BeforeValidator(_as_rule)]] = Field(min_length=1)
@@ -189,8 +217,38 @@ def mistakes(mapping: Mapping) -> Iterator[tuple[Location, str]]:
         yield ("format",), "a Parquet file has no delimiter and no encoding; leave them out"
     if mapping.format == "jsonl" and mapping.delimiter != ",":
         yield ("delimiter",), "JSON Lines have no delimiter; leave it out"
-    if mapping.delimiter in '"\r\n':
-        yield ("delimiter",), "a quote or an end of line cannot part columns"
+    yield from _csv_mistakes(mapping)
+
+
+def _csv_mistakes(mapping: Mapping) -> Iterator[tuple[Location, str]]:
+    """What is said of a CSV's table that contradicts itself, or that another format does not have."""
+    if mapping.format != "csv":
+        for name in CSV_ONLY:
+            key = Mapping.model_fields[name].alias or name
+            if getattr(mapping, name) != Mapping.model_fields[name].default:
+                yield (key,), f"{key} is for `format: csv`; leave it out"
+        return
+    if mapping.delimiter in '"\r\n' or not mapping.delimiter.isascii():
+        yield ("delimiter",), "a quote, an end of line or a sign that is not ASCII cannot part columns"
+    named = mapping.named_columns
+    if mapping.header and named:
+        yield ("columns",), "columns names those of a file without a header: say `header: false`, or leave it out"
+    if not mapping.header and not named:
+        yield ("header",), "a file without a header needs `columns: [...]`, a name for each of its columns in order"
+    for column in sorted({c for c in named if named.count(c) > 1}):
+        yield ("columns",), f"{column!r} stands twice; every column needs a name of its own"
+    read: list[tuple[Location, str]] = [(("where", n), c.column) for n, c in enumerate(mapping.where)]
+    read += [(("fields", name), c) for name, rule in mapping.fields.items() for c in rule.columns]
+    for here, column in read:
+        if named and column not in named:
+            yield here, f"{column!r} is none of `columns`; {nearest(column, list(named))}"
+    if mapping.quoting == "none" and mapping.max_cell_lines is not None:
+        yield ("max_cell_lines",), "with `quoting: none` every line is a row; leave max_cell_lines out"
+    if mapping.decimal == mapping.delimiter and mapping.quoting == "none":
+        yield (
+            ("decimal",),
+            f"{mapping.decimal!r} parts the columns and nothing is quoted, so it cannot stand in a number",
+        )
 
 
 def _rule_mistakes(name: str, rule: FieldRule, col: Column) -> Iterator[str]:
@@ -207,6 +265,8 @@ def _rule_mistakes(name: str, rule: FieldRule, col: Column) -> Iterator[str]:
         yield f"{name} cannot be hashed; hash is for {' and '.join(HASHED)}"
     if rule.values and rule.is_arithmetic:
         yield f"{name}: a values map and arithmetic cannot be together"
+    if rule.is_composed and (kind != "string" or not name.endswith("_id")):
+        yield f"{name} is no id: join and row make ids"
     if (rule.time or rule.time_zone) and kind not in TIMES:
         yield f"{name} is a {kind}: time and time_zone are for times"
     if rule.time_zone is not None and rule.time_zone not in available_timezones():

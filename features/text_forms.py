@@ -52,6 +52,8 @@ TIME_PATTERN = rf"^{_DATE}(?:[\sTt]*(?:星期.|周.)?\s*{_HALF}\s*{_CLOCK}\s*{_H
 TIME_PARTS = ("y", "mo", "d", "half", "h", "mi", "s", "f", "half2", "z")
 OFFSET = r"([+-])(\d{2})(?::?(\d{2}))?$"
 """What a stamp with a zone ends in."""
+EXCEL_DAY_ZERO = {"excel_serial": "1899-12-30", "excel_serial_1904": "1904-01-01"}
+EXCEL_NUMBER = r"\d{1,6}([.,]\d{0,15})?"
 EARLIEST, LATEST = "1900-01-01", "2200-01-01"
 """Times outside are mistakes (a year of two digits, milliseconds read as seconds), not dates."""
 
@@ -129,6 +131,15 @@ def number(text: str, symbols: Sequence[str] = (), *, thorough: bool) -> str:
     scaled = f"try_cast(try({amount} * case when p.wan = '' then 1 else 10000 end) as decimal(28,9))"
     marked = once(parts, "p", f"case when strlen(p.sign) + strlen(p.sign2) < 2 then {scaled} end")
     return f"case {plain} when {text} is not null then {marked} end"
+
+
+def with_point(text: str) -> str:
+    """A number with a decimal comma (1.234,56 or 1 234,5) as one with a point and no marks between; null for no such."""
+    grouped = r"\d{1,3}(?:[. '\x{a0}\x{202f}]\d{3})+"
+    pattern = rf"[^0-9.,]*(?:{grouped}|\d*)(?:,\d*)?(?:[eE][+-]?\d{{1,3}}|[^0-9.,]*)"
+    marks = literal(r"[. '\x{a0}\x{202f}]")
+    bare = f"regexp_replace({text}, {marks}, '', 'g')"
+    return f"case when regexp_full_match({text}, {literal(pattern)}) then replace({bare}, ',', '.') end"
 
 
 def integer(text: str, kind: str = "bigint", symbols: Sequence[str] = (), *, thorough: bool) -> str:
@@ -238,6 +249,8 @@ def local_and_zoned(
         elif form in ("epoch_seconds", "epoch_milliseconds"):
             factor = 1_000_000 if form == "epoch_seconds" else 1_000
             zoned.append(_epoch(text, factor, r"-?\d+(\.\d*)?"))
+        elif form in EXCEL_DAY_ZERO:
+            local.append(_excel_stamp(text, EXCEL_DAY_ZERO[form]))
         elif "%z" in form:
             zoned.append(f"epoch_us(try_strptime({text}, {literal(form)}))")
         else:
@@ -283,6 +296,21 @@ def _epoch(text: str, factor: int, shape: str) -> str:
         f"case when regexp_full_match({text}, '-?\\d{{1,18}}') and regexp_full_match({text}, {literal(shape)}) then {quick} "
         f"when regexp_full_match({text}, {literal(shape)}) then {exact} end"
     )
+
+
+def _excel_stamp(text: str, day_zero: str) -> str:
+    """TIMESTAMP of a number of days and its fraction, to the second: a spreadsheet's sheet holds no more.
+
+    Below 61 Excel itself counts a day that never was (1900-02-29); such numbers are no dates but something else.
+    """
+    days = f"try_cast(replace({text}, ',', '.') as double)"
+    seconds = f"round(({days} - {days_before_1970(day_zero)}) * 86400)::bigint"
+    fits = f"regexp_full_match({text}, {literal(EXCEL_NUMBER)}) and {days} >= 61"
+    return f"case when {fits} then make_timestamp({seconds} * 1000000) end"
+
+
+def days_before_1970(day: str) -> int:
+    return -_us(day) // 86_400_000_000
 
 
 def _auto(steps: Steps, text: str, *, thorough: bool, likely: str | None) -> tuple[str, list[str]]:

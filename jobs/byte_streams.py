@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 
 from features.sources import Mapping
@@ -26,6 +27,8 @@ class Utf8(io.RawIOBase):
         self.stream, self.name, self.mapping = stream, name, mapping
         self.read_bytes = 0
         self.decoder = codecs.getincrementaldecoder(mapping.encoding)()
+        self.cut_off = b""
+        self.begun = False
         self.rest = memoryview(b"")
         self.ended = False
 
@@ -48,22 +51,63 @@ class Utf8(io.RawIOBase):
         return filled
 
     def _decoded(self, data: bytes, final: bool) -> bytes:
+        text = self._utf8(data, final) if self.mapping.encoding == "utf-8" else self._recoded(data, final)
+        if not self.begun and text:
+            self.begun = True
+            text = text.removeprefix(codecs.BOM_UTF8)
+        if b"\x00" in text:
+            raise InputError(f"{self.name}: holds NUL characters near byte {self.read_bytes:,}; it is no text file")
+        return text
+
+    def _utf8(self, data: bytes, final: bool) -> bytes:
+        """The bytes themselves: decoding them would take several times as long as Arrow's look at them does."""
+        data = self.cut_off + data if self.cut_off else data
+        whole = len(data) if final else _whole_signs(data)
+        data, self.cut_off = data[:whole], data[whole:]
+        if not _is_utf8(data):
+            try:
+                data.decode()
+            except UnicodeDecodeError as e:
+                raise self._refusal(self.read_bytes + e.start, e) from None
+        self.read_bytes += len(data)
+        return data
+
+    def _recoded(self, data: bytes, final: bool) -> bytes:
         pending = len(self.decoder.getstate()[0])
         try:
             text = self.decoder.decode(data, final)
         except UnicodeDecodeError as e:
-            at = self.read_bytes - pending + e.start
-            other = "gb18030" if self.mapping.encoding == "utf-8" else "utf-8"
-            raise InputError(
-                f"{self.name}: byte {at:,} (0x{e.object[e.start]:02X}) is not {self.mapping.encoding.upper()}; "
-                f"save the file as {self.mapping.encoding.upper()}, or say `encoding: {other}` in {self.mapping.name}.yaml"
-            ) from None
-        if self.read_bytes == 0 and text.startswith("\ufeff"):
-            text = text[1:]
+            raise self._refusal(self.read_bytes - pending + e.start, e) from None
         self.read_bytes += len(data)
-        if "\x00" in text:
-            raise InputError(f"{self.name}: holds NUL characters near byte {self.read_bytes:,}; it is no text file")
-        return text.encode("utf-8")
+        return text.encode()
+
+    def _refusal(self, at: int, e: UnicodeDecodeError) -> InputError:
+        said, other = self.mapping.encoding, "gb18030" if self.mapping.encoding == "utf-8" else "utf-8"
+        return InputError(
+            f"{self.name}: byte {at:,} (0x{e.object[e.start]:02X}) is not {said.upper()}; "
+            f"save the file as {said.upper()}, or say `encoding: {other}` in {self.mapping.name}.yaml"
+        )
+
+
+def _whole_signs(data: bytes) -> int:
+    """How many bytes are whole signs of UTF-8: a read may end within one."""
+    for back in range(1, min(4, len(data) + 1)):
+        byte = data[-back]
+        if byte >= 0xC0:
+            return len(data) - back if back < (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4) else len(data)
+        if byte < 0x80:
+            break
+    return len(data)
+
+
+def _is_utf8(data: bytes) -> bool:
+    ends = np.array([0, len(data)], dtype=np.int64)
+    text = pa.Array.from_buffers(pa.large_string(), 1, [None, pa.py_buffer(ends), pa.py_buffer(data)])
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

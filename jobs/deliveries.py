@@ -127,6 +127,11 @@ def landing_name(checksum: str, name: str) -> str:
     return f"{checksum[:16]}-{name[-150:]}"
 
 
+def content_of(landed: Path) -> str:
+    """What tells the content of a file in landing from any other's."""
+    return landed.name[:16]
+
+
 def copy_with_checksum(source: Path, target: Path) -> str:
     digest = hashlib.sha256()
     with source.open("rb") as src, target.open("wb") as dst:

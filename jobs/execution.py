@@ -148,7 +148,8 @@ def _replay_items(lake: Lake, s: Staged) -> list[dict[str, Any]]:
         slices = []
         for origin in dict.fromkeys(f["origin"] for f in batch.files):
             found = lake.files(f"quarantine.{s.unit.feed}", where={"_batch_id": origin})
-            slices.append({"batch_id": origin, "paths": [f.path for f in found]})
+            landed = {f["name"]: f["landing"] for f in batch.files if f["origin"] == origin}
+            slices.append({"batch_id": origin, "paths": [f.path for f in found], "landed": landed})
         items.append(_common(lake, s, batch, s.folders) | {"part": f"replay-{n:05d}", "slices": slices})
     return items
 

@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from multiprocessing.util import Finalize
@@ -26,9 +26,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.cleaning import Cleaned, Cleaner
+from features.cleaning_texts import PLACE
 from features.instants import NO_TIME
 from features.sources import Mapping
-from jobs.reading import Block, read_blocks
+from jobs.deliveries import content_of
+from jobs.file_columns import Block
+from jobs.reading import read_blocks
 from lake.lake import partition_path
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import Contract, contract
@@ -144,14 +147,18 @@ class Task:
         try:
             for block in list(blocks) if hold else blocks:
                 counts.columns = list(block.columns)
-                self.add(index, block)
+                self.add(index, block, content_of(path))
         except InputError as e:
             if not hold:
                 self.pending = _Pending()
                 self.out.discard()
             self.files[index] = FileCounts(name, error=str(e))
 
-    def add(self, index: int, block: Block) -> None:
+    def add(self, index: int, block: Block, content: str) -> None:
+        """``content`` tells what the block's file holds from what any other holds."""
+        if self.cleaner.composer.needs_place:
+            place = pc.binary_join_element_wise(content, block.table["row"].cast(pa.string()), "-")
+            block = replace(block, table=block.table.append_column(PLACE, place))
         if self.pending.blocks and (block.columns != self.pending.columns or self.pending.is_full):
             self._flush()
         self.pending.columns = block.columns

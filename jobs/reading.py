@@ -8,43 +8,26 @@ place and the remedy; memory is bounded by the size of a block.
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from features.sources import Mapping
 from jobs.byte_streams import GZIP, Delivered, open_text
+from jobs.csv_blocks import csv_blocks
+from jobs.file_columns import Block, checked_columns, needed_columns, used_for
 from schemas.configuration import nearest
 from schemas.errors import InputError
 from schemas.quarantine import literal
 
 BLOCK_BYTES = 16 << 20
-MOST_NAMED = 5
-"""Missing columns that an error names before it only counts."""
 PARQUET, ZIP, EXCEL = b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-
-@dataclass(frozen=True)
-class Block:
-    """``columns`` are the file's names of ``c0``..; ``torn`` are (row, raw text, reason) of rows without columns."""
-
-    columns: tuple[str, ...]
-    table: pa.Table
-    torn: list[tuple[int, str, str]]
-
-    @property
-    def rows(self) -> int:
-        return len(self.table) + len(self.torn)
 
 
 def read_blocks(
@@ -66,11 +49,19 @@ def read_blocks(
         if mapping.format == "parquet":
             yield from _parquet_blocks(path, name, mapping, start)
             return
-        _refuse_other_formats(name, mapping, start)
+        _refuse_other_formats(name, mapping, _unpacked_start(path, start))
         file = Delivered(path, name, mapping, start, block_bytes)
-        yield from _csv_blocks(file) if mapping.format == "csv" else _json_blocks(file, connection)
+        yield from csv_blocks(file) if mapping.format == "csv" else _json_blocks(file, connection)
     except OSError as e:
         raise InputError(f"{name}: {_damage(e)}") from None
+
+
+def _unpacked_start(path: Path, start: bytes) -> bytes:
+    if start[:2] != GZIP:
+        return start
+    with pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "gzip") as f:
+        found: bytes = f.read(4)
+        return found
 
 
 def _damage(e: OSError) -> str:
@@ -91,107 +82,6 @@ def _refuse_other_formats(name: str, mapping: Mapping, start: bytes) -> None:
         raise InputError(f"{name}: is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV UTF-8")
     if start[:2] in UTF16:
         raise InputError(f"{name}: is UTF-16; save it as UTF-8 (or GB18030)")
-
-
-# --- CSV ---
-
-
-def _csv_blocks(file: Delivered) -> Iterator[Block]:
-    header, whole_text = _header(file)
-    columns = _checked_columns(header, file.name, file.mapping)
-    torn: list[tuple[int, str, str]] = []
-
-    def set_aside(row: pacsv.InvalidRow) -> str:
-        reason = f"{row.actual_columns} columns where the header has {row.expected_columns}"
-        lines = len(row.text.strip().splitlines())
-        reason += f' over {lines} lines of the file: is a quote (") opened and never closed?' if lines > 1 else ""
-        torn.append((row.number - 1, row.text, reason))
-        return "skip"
-
-    names = [f"c{k}" for k in range(len(columns))]
-    try:
-        reader = pacsv.open_csv(
-            open_text(file) if whole_text is None else io.BytesIO(whole_text),
-            read_options=pacsv.ReadOptions(use_threads=False, block_size=file.block_bytes, column_names=names),
-            parse_options=pacsv.ParseOptions(
-                delimiter=file.mapping.delimiter, newlines_in_values=True, invalid_row_handler=set_aside
-            ),
-            convert_options=pacsv.ConvertOptions(
-                check_utf8=False, strings_can_be_null=False, column_types={n: pa.string() for n in names}
-            ),
-        )
-        yield from _numbered(reader, columns, torn, file)
-    except pa.ArrowInvalid as e:
-        if "straddling object" not in str(e):
-            raise InputError(f"{file.name}: is no CSV ({e})") from None
-        _refuse_open_quote(file)
-        raise InputError(f"{file.name}: a row is longer than {file.block_size}; is it CSV?") from None
-
-
-def _numbered(
-    reader: pacsv.CSVStreamingReader,
-    columns: tuple[str, ...],
-    torn: list[tuple[int, str, str]],
-    file: Delivered,
-) -> Iterator[Block]:
-    """Blocks with row numbers: the header is row 0, and rows that were set aside keep their number."""
-    given, good, bad, last = 0, 0, 0, None
-    for batch in reader:
-        table = pa.Table.from_batches([batch])
-        skip = 1 if given == 0 else 0
-        rows = _row_numbers(given, len(table), [number for number, _, _ in torn[bad:]])
-        fresh = [t for t in torn[bad:] if not len(rows) or t[0] <= rows[-1]]
-        if len(table):
-            given = int(rows[-1]) + 1
-            last = table.slice(len(table) - 1)
-        bad += len(fresh)
-        table, rows = table.slice(skip), rows[skip:]
-        good += len(table)
-        yield Block(columns, table.append_column("row", pa.array(rows)), fresh)
-    if len(torn) > bad:
-        yield Block(columns, _no_rows(columns), torn[bad:])
-    if good == 0 and len(torn) > 1:
-        raise InputError(
-            f"{file.name}: no row has the {len(columns)} columns of the header ({torn[0][2]}, row {torn[0][0]})"
-        )
-    if last is not None and any("\n" in str(v) for v in last.to_pylist()[0].values()):
-        _refuse_open_quote(file)
-
-
-def _row_numbers(first: int, count: int, skipped: Sequence[int]) -> np.ndarray:
-    """The numbers of the next ``count`` good rows from ``first`` on, leaving out those of rows set aside."""
-    rows = np.arange(first, first + count + len(skipped), dtype=np.int64)
-    return rows[~np.isin(rows, np.array(skipped, dtype=np.int64))][:count]
-
-
-def _no_rows(columns: Sequence[str]) -> pa.Table:
-    schema = pa.schema([*((f"c{k}", pa.string()) for k in range(len(columns))), ("row", pa.int64())])
-    return schema.empty_table()
-
-
-def _header(file: Delivered) -> tuple[list[str], bytes | None]:
-    """The header's cells, and the whole text where it is so short that the reader would stumble over it."""
-    text = io.BufferedReader(open_text(file), 1 << 16)
-    head = text.read(1 << 16)
-    if not head.strip():
-        raise InputError(f"{file.name}: the file is empty: not even a header; deliver it again")
-    rows = csv.reader(io.StringIO(head.decode("utf-8", "ignore"), newline=""), delimiter=file.mapping.delimiter)
-    cells = next(row for row in rows if row)
-    short = len(head) < (1 << 16) and not head.endswith((b"\n", b"\r"))
-    return [c.strip() for c in cells], head + b"\n" if short else None
-
-
-def _refuse_open_quote(file: Delivered) -> None:
-    """Is a quote never closed? Asked of Python's reader, which is slow but strict."""
-    text = io.TextIOWrapper(io.BufferedReader(open_text(file)), "utf-8", newline="")
-    rows = csv.reader(text, delimiter=file.mapping.delimiter, strict=True)
-    line = 1
-    try:
-        for _ in rows:
-            line = rows.line_num + 1
-    except csv.Error as e:
-        if "unexpected end of data" in str(e):
-            raise InputError(f'{file.name}: the quote (") opened on line {line} is never closed') from None
 
 
 # --- JSON Lines ---
@@ -293,12 +183,12 @@ def _json_keys(raw: pa.Array, connection: duckdb.DuckDBPyConnection) -> set[str]
 
 def _refuse_renamed_keys(name: str, mapping: Mapping, unseen: list[str], keys: set[str]) -> None:
     """A key that no line has: wrong where a field needs it, and where a key of nearly that name is left over."""
-    needed = _needed_columns(mapping)
+    needed = needed_columns(mapping)
     free = sorted(keys - set(mapping.columns))
     for column in unseen:
         close = nearest(column, free)
         if column in needed or close.startswith("did you mean"):
-            raise InputError(f"{name}: no line has the key {column!r} ({_used_for(mapping, column)}); {close}")
+            raise InputError(f"{name}: no line has the key {column!r} ({used_for(mapping, column)}); {close}")
 
 
 # --- Parquet ---
@@ -321,7 +211,7 @@ def _parquet_blocks(path: Path, name: str, mapping: Mapping, start: bytes) -> It
 def _blocks_of_parquet(source: Path | pa.BufferReader, name: str, mapping: Mapping) -> Iterator[Block]:
     try:
         file = pq.ParquetFile(source)
-        columns = _checked_columns(file.schema_arrow.names, name, mapping)
+        columns = checked_columns(file.schema_arrow.names, name, mapping)
         row = 1
         for batch in file.iter_batches(batch_size=1 << 17, use_threads=False):
             arrays = [text_of(batch.column(k), columns[k], name) for k in range(len(columns))]
@@ -359,50 +249,3 @@ def text_of(values: pa.Array, column: str, name: str) -> pa.Array:
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise InputError(f"{name}: column {column!r} is of type {kind}; deliver it as text, a number or a time")
     return values.cast(pa.string())
-
-
-# --- columns ---
-
-
-def _checked_columns(names: Sequence[str], name: str, mapping: Mapping) -> tuple[str, ...]:
-    """The header, every column of the mapping found in it once; InputError suggests the nearest names."""
-    wrong = []
-    if not set(names) & set(mapping.columns):
-        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        raise InputError(
-            f"{name}: has none of the columns that {mapping.name}.yaml reads ({', '.join(mapping.columns[:6])}, ...); "
-            f"its own are {shown}{_other_delimiter(names, mapping)}; if it is another kind of file, give it a mapping of its "
-            "own (`huaxiang source draft FILE` proposes one)"
-        )
-    for column in mapping.columns:
-        count = list(names).count(column)
-        if count == 0:
-            free = [n for n in names if n not in mapping.columns]
-            wrong.append(f"column {column!r} ({_used_for(mapping, column)}) is not there; {nearest(column, free)}")
-        if count > 1:
-            wrong.append(f"column {column!r} stands {count} times in the header")
-    if wrong:
-        hint = _other_delimiter(names, mapping)
-        more = len(wrong) - MOST_NAMED
-        wrong = wrong[:MOST_NAMED] + ([f"and {more} more columns"] if more > 0 else [])
-        raise InputError(f"{name}: {'; '.join(w.rstrip('; ') for w in wrong)}{hint}")
-    return tuple(names)
-
-
-def _other_delimiter(names: Sequence[str], mapping: Mapping) -> str:
-    if mapping.format == "csv" and len(names) == 1 and len(mapping.columns) > 1:
-        for other in (",", ";", "\t", "|"):
-            if other != mapping.delimiter and other in names[0]:
-                return f"; the header is one column: is the delimiter {other!r}? Say so in {mapping.name}.yaml"
-    return ""
-
-
-def _needed_columns(mapping: Mapping) -> set[str]:
-    c = mapping.contract
-    required = [col.name for col in c.feed_columns if col.required]
-    return {n for f in required if f in mapping.fields for n in mapping.fields[f].columns}
-
-
-def _used_for(mapping: Mapping, column: str) -> str:
-    fields = [f for f, rule in mapping.fields.items() if column in rule.columns]
-    return f"for {', '.join(fields)}" if fields else "for where"

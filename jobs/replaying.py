@@ -11,8 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.sources import Mapping
+from jobs.deliveries import content_of
+from jobs.file_columns import Block
 from jobs.parsing import FileCounts, Task, connection, in_contract, open_writer
-from jobs.reading import Block, json_columns
+from jobs.reading import json_columns
 from lake.lake import partition_path
 from schemas.contracts import contract
 
@@ -30,7 +32,7 @@ def parse_again(item: dict[str, Any]) -> dict[str, Any]:
         if not paths:
             continue
         table = pa.concat_tables([pq.read_table(p, partitioning=None, use_threads=False) for p in paths])
-        changed = _slice_again(task, table)
+        changed = _slice_again(task, table, slice_["landed"])
         if changed is not None:
             _stage_slice(item, task.mapping, slice_["batch_id"], changed)
             staged.append(slice_["batch_id"])
@@ -39,8 +41,8 @@ def parse_again(item: dict[str, Any]) -> dict[str, Any]:
     return {"files": files, "silver": found["silver"], "slices": staged}
 
 
-def _slice_again(task: Task, table: pa.Table) -> pa.Table | None:
-    """The slice with its rows' new state; None where no row passes."""
+def _slice_again(task: Task, table: pa.Table, landed: dict[str, str]) -> pa.Table | None:
+    """The slice with its rows' new state; None where no row passes. ``landed`` gives the landing copy of each file."""
     waiting = np.flatnonzero(pc.is_null(table["replayed_batch_id"]).to_numpy(zero_copy_only=False))
     if not len(waiting):
         return None
@@ -57,7 +59,7 @@ def _slice_again(task: Task, table: pa.Table) -> pa.Table | None:
     resolved = np.setdiff1d(place, failing)
     if not len(resolved):
         return None
-    _take(task, table, parsed, columns, resolved)
+    _take(task, table, parsed, columns, resolved, landed)
     marks = np.zeros(len(table), dtype=bool)
     marks[resolved] = True
     column = pc.if_else(pa.array(marks), task.batch_id, table["replayed_batch_id"])
@@ -68,14 +70,22 @@ def _slice_again(task: Task, table: pa.Table) -> pa.Table | None:
     return table.set_column(table.schema.get_field_index("reasons"), "reasons", pa.array(reasons, pa.string()))
 
 
-def _take(task: Task, table: pa.Table, parsed: pa.Table, columns: tuple[str, ...], resolved: np.ndarray) -> None:
+def _take(
+    task: Task,
+    table: pa.Table,
+    parsed: pa.Table,
+    columns: tuple[str, ...],
+    resolved: np.ndarray,
+    landed: dict[str, str],
+) -> None:
     """Rows that pass go the way of delivered rows, under the file and row number that they came with."""
     mine = parsed.filter(pc.is_in(parsed["row"], value_set=pa.array(resolved)))
     places = mine["row"]
     files, rows = table["_file"].take(places), table["_row"].take(places)
     mine = mine.set_column(mine.schema.get_field_index("row"), "row", rows)
     for name in pc.unique(files).to_pylist():
-        task.add(_index_of(task, name), Block(columns, mine.filter(pc.equal(files, name)), []))
+        block = Block(columns, mine.filter(pc.equal(files, name)), [])
+        task.add(_index_of(task, name), block, content_of(Path(landed[name])))
 
 
 def _index_of(task: Task, name: str) -> int:

@@ -155,12 +155,16 @@ def test_short_and_long_rows_are_set_aside_with_their_text_and_keep_their_number
     ]
 
 
-def test_a_quote_that_swallows_lines_is_asked_after(shop: Shop) -> None:
+def test_a_quote_that_swallows_lines_refuses_the_file_and_a_torn_row_of_several_lines_is_asked_after(
+    shop: Shop,
+) -> None:
     shop.deliver("orders/1.csv", csv(H, an_order(1), ['"o2', "x"], an_order(3), ['o"4', "x"], an_order(5)))
-    shop.ingest()
+    shop.deliver("orders/2.csv", csv(H, an_order(6), ['"o\n7"', "x"], an_order(8)))
+    [message] = failures(shop)
+    assert 'the quote (") opened on line 3 takes in what looks like further rows' in message
     ((reason,),) = shop.rows("quarantine.orders", "reasons")
-    assert reason.endswith(
-        'columns where the header has 4 over 3 lines of the file: is a quote (") opened and never closed?'
+    assert reason == (
+        '2 columns where the header has 4 over 2 lines of the file: is a quote (") opened and never closed?'
     )
 
 

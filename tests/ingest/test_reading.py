@@ -60,7 +60,7 @@ FORMS = [(e, g) for e in ("utf-8", "gb18030") for g in (False, True)]
 @pytest.mark.parametrize(("encoding", "gz"), FORMS)
 def test_chinese_text_at_every_place_of_a_block_loses_no_line_of_csv(tmp_path: Path, encoding: str, gz: bool) -> None:
     for shift in range(3):
-        wanted = [(n, f"o{n}", "2026-03-01", "一㐀é"[n % 3] * (n % 50)) for n in range(1, 1200)]
+        wanted = [(n, f"o{n}", "2026-03-01", "一㐀é"[n % 3] * (45 + n % 25)) for n in range(1, 1200)]
         wanted[0] = (1, " " * shift + "o1", *wanted[0][2:])
         text = "id,at,who\n" + "".join(f"{i},{at},{who}\n" for _, i, at, who in wanted)
         path = written(tmp_path / "1.csv", text, encoding, gz=gz)
@@ -107,7 +107,10 @@ ROWS = "".join(f"o{n},2026-03-01,m{n}\n" for n in range(50))
 GZ = gzip.compress((HEAD + ROWS * 40).encode(), compresslevel=0)
 CSV_FAILURES = {
     "a long line": (HEAD + ROWS + f"o,2026-03-01,{'x' * 700}\n" + ROWS, "a row is longer than 300 bytes; is it CSV?"),
-    "an open quote": (HEAD + ROWS + 'o,2026-03-01,"m\n' + ROWS, 'the quote (") opened on line 52 is never closed'),
+    "an open quote": (HEAD + ROWS + 'o,2026-03-01,"m\no,2026-03-01,m\n', 'the quote (") opened on line 52 is never closed'),
+    "a quote open over many lines": (HEAD + ROWS + 'o,2026-03-01,"m\n' + ROWS, "a cell spans more than 20 lines from line 52 on"),
+    "a quote closed by a later one": (HEAD + ROWS + 'o,2026-03-01,"m\n' + 'o,2026-03-01,5"\n', 'the quote (") opened on line 52 takes in'),
+    "text behind a quote": (HEAD + ROWS + 'o,2026-03-01,"m"x\n' + ROWS, "line 52: text stands behind the closing quote"),
     "no utf-8": ((HEAD + ROWS).encode() + b"o,2026-03-01,\xff\n" + ROWS.encode(), "byte 953 (0xFF) is not UTF-8"),
     "a cut gzip": (GZ[:-2000], "the gzip stream ends too early: the file was cut off on its way"),
     "a damaged gzip": (GZ[:9000] + b"\xff" * 64 + GZ[9064:], "the gzip stream is damaged"),
