@@ -12,7 +12,7 @@ TEST_JAVA := JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1"
 unexport PYTHONDONTWRITEBYTECODE
 QUICK := not spark and not airflow and not slow
 
-.PHONY: help demo test check bench setup setup-dev setup-spark setup-airflow format clean
+.PHONY: help demo test check bench notebooks setup setup-dev setup-spark setup-airflow format clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -21,7 +21,7 @@ help: ## list what there is
 demo: $(VENV)/.base ## a shop from raw logs to audience files, in its own folder (no Java)
 	@$(BIN)/huaxiang demo $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.airflow ## every test: Spark, Airflow and Great Expectations included
+test: $(VENV)/.dev $(VENV)/.airflow $(VENV)/.notebooks ## every test: Spark, Airflow and Great Expectations included
 	@$(MAKE) --no-print-directory setup-spark || [ "$$CI" != true ]
 	@.ci/browser.sh
 	@$(TEST_JAVA) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -35,6 +35,10 @@ check: $(VENV)/.dev ## format, lint, types and the quick tests; under two minute
 bench: $(VENV)/.dev ## ours against DuckDB and Polars on 1 M users, in one run
 	@$(MAKE) --no-print-directory setup-spark || true
 	@$(BIN)/python -m benchmarks.profile $(ARGS)
+
+notebooks: $(VENV)/.notebooks ## the notebooks in JupyterLab, on the folder that HUAXIANG_PROJECT names (default: demo)
+	@$(BIN)/jupytext --quiet --update --to ipynb notebooks/*.py
+	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
 setup: $(VENV)/.base ## the command huaxiang in .venv, nothing else
 
@@ -68,6 +72,11 @@ $(VENV)/.dev: $(VENV)/.base
 $(VENV)/.spark: $(VENV)/.dev
 	@echo "setting up Spark (once)"
 	@$(PIP) --editable '.[spark]'
+	@touch $@
+
+$(VENV)/.notebooks: $(VENV)/.dev
+	@echo "setting up JupyterLab (once)"
+	@$(PIP) --editable '.[notebooks]'
 	@touch $@
 
 $(VENV)/.airflow: $(VENV)/.spark

@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "jobs": {"jobs", "audiences", "models", "features", "lake", "schemas", "simulator"},
     # Commands only.
     "dags": {"dags"},
+    # What an analyst may: read a project's releases.
+    "notebooks": {"jobs", "lake", "schemas"},
 }
 OURS = set(MAY_IMPORT) | {"portal", "benchmarks", "tests"}
 TASK = re.compile(r"[a-z_]+(\.[a-z_]+)+:[a-z_]+")
