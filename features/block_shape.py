@@ -73,10 +73,15 @@ def _has_ragged(text: np.ndarray, ends: np.ndarray, high: bool) -> bool:
 def _is_wide_space(text: np.ndarray, at: np.ndarray) -> bool:
     """Is one of the spaces that take two or three bytes in the bytes from ``at`` on?"""
     b0, b1, b2 = text[at], text[at + 1], text[at + 2]
-    three = ((b0 == 0xE3) & (b1 == 0x80) & (b2 == 0x80)) | ((b0 == 0xE2) & (b1 == 0x80) & (b2 == 0x8B))
-    three |= (b0 == 0xEF) & (b1 == 0xBB) & (b2 == 0xBF)
-    two = ((b0 == 0xC2) & (b1 == 0xA0)) | ((b1 == 0xC2) & (b2 == 0xA0))
-    return bool((three | two).any())
+    # E2 80 and E2 81 begin dashes and quotes as well: those are trimmed in vain.
+    three = ((b0 == 0xE3) & (b1 == 0x80) & (b2 == 0x80)) | ((b0 == 0xE2) & ((b1 == 0x80) | (b1 == 0x81)))
+    three |= ((b0 == 0xEF) & (b1 == 0xBB) & (b2 == 0xBF)) | ((b0 == 0xE1) & (b1 == 0xA0) & (b2 == 0x8E))
+    return bool((three | _is_short_space(b0, b1) | _is_short_space(b1, b2)).any())
+
+
+def _is_short_space(b0: np.ndarray, b1: np.ndarray) -> np.ndarray:
+    found: np.ndarray = (b0 == 0xC2) & ((b1 == 0xA0) | (b1 == 0x85) | (b1 == 0xAD)) | (b0 == 0xD8) & (b1 == 0x9C)
+    return found
 
 
 def _bytes_of(chunk: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 
 from features import text_forms as forms
 from features.block_shape import Shape, look
-from features.cleaning_sql import Composer
+from features.cleaning_sql import Composer, form_name
 from features.cleaning_texts import PLACE
 from features.instants import NO_TIME, business_months, instants_of
+from features.person_forms import FORMS
 from features.sources import Mapping
 from schemas.arrow import arrow_field
 from schemas.contracts import Contract
@@ -36,7 +37,8 @@ class Cleaned:
     ``position`` is the row's place in the block. ``rows`` has the mapped fields typed, ``row_hash`` and, where the key
     is made from the content, no key yet. ``refused`` marks rows for quarantine, of which ``reasons`` has one text each.
     ``moved`` marks rows with a stamp in a daylight-saving gap or overlap. ``event_us`` is microseconds UTC, with
-    ``NO_TIME`` where no event time is known.
+    ``NO_TIME`` where no event time is known. ``unread`` has for a phone or address of e-mail the form of each text that
+    is none (``features.person_forms.FORMS``), null for the others.
     """
 
     position: np.ndarray
@@ -47,6 +49,7 @@ class Cleaned:
     moved: np.ndarray
     refused: np.ndarray
     reasons: pa.ChunkedArray
+    unread: dict[str, pa.ChunkedArray]
 
 
 class Cleaner:
@@ -111,6 +114,7 @@ class Cleaner:
             moved=moved[position],
             refused=found["refused"].to_numpy(zero_copy_only=False),
             reasons=said,
+            unread={f: found[form_name(f)] for f in FORMS if form_name(f) in found.column_names},
         )
 
     def _likely_times(self, block: pa.Table, columns: Sequence[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from features import person_forms
 from features import text_forms as forms
 from features.block_shape import Shape
 from features.cleaning_texts import SEPARATOR, Texts, is_id, raw_json, unmapped
@@ -29,7 +30,10 @@ class Statements:
 
 @dataclass(frozen=True)
 class _Parsed:
-    """One field as SQL: the typed value, whether text was there but could not be read, and what to say then."""
+    """One field as SQL: the typed value, whether text was there but could not be read, and what to say then.
+
+    ``form`` names what a text is that is absent because it is no phone or address.
+    """
 
     field: str
     flag: str
@@ -40,6 +44,7 @@ class _Parsed:
     origin: str
     personal: bool
     hint: str = ""
+    form: str | None = None
 
     @property
     def unread(self) -> str:
@@ -49,9 +54,16 @@ class _Parsed:
 
     def complaint(self, what: str) -> str:
         """SQL of one sentence: field, value (masked where personal), what was expected, column."""
-        shown = f"left({self.shown}, 1) || '***'" if self.personal else f"left({self.shown}, {MOST_SHOWN})"
+        # A line of a reason is one complaint, so that reasons can be counted.
+        plain = f"translate(left({self.shown}, {MOST_SHOWN}), chr(10) || chr(13), '  ')"
+        shown = f"left({self.shown}, 1) || '***'" if self.personal else plain
         quote = f"case when {self.shown} is null then 'empty' else '''' || {shown} || '''' end"
         return f"{literal(self.field + ': ')} || {quote} || {literal(f' {what}{self.origin}')}"
+
+
+def form_name(field: str) -> str:
+    """The column that says of which form a text of ``field`` is that is absent because it is none."""
+    return f"form {field}"
 
 
 class Composer:
@@ -102,33 +114,35 @@ class Composer:
         where = " and ".join(text.condition(c) for c in self.mapping.where) or "true"
         parsed = text.steps.over(f"select * from block where {where}")
         values = ", ".join(f"{p.value} as {quoted(p.field)}, {p.failed} as {quoted(p.flag)}" for p in fields)
+        unread = "".join(f", {p.form} as {quoted(form_name(p.field))}" for p in fields if p.form)
+        formed = "".join(f", {quoted(form_name(p.field))}" for p in fields if p.form)
         judged = self._judgements(fields)
         refused = " or ".join(f"coalesce({condition}, false)" for condition, _ in judged) or "false"
         names = ", ".join(quoted(c.name) for c in self.fields)
         typed = (
-            f"select i, raw, {names}, {refused} as refused, {self._hash()} as row_hash "
-            f"from (select i, {raw} as raw, {values} from ({parsed}))"
+            f"select i, raw, {names}, {refused} as refused, {self._hash()} as row_hash{formed} "
+            f"from (select i, {raw} as raw, {values}{unread} from ({parsed}))"
         )
         said = ", ".join(f"case when {condition} then {sentence} end" for condition, sentence in judged) or "null"
         reasons = f"select concat_ws(chr(10), {said}) as reasons from (select *, {values} from ({parsed}))"
         return Statements(times, typed, reasons)
 
     def _parsed(self, col: Column, text: Texts) -> _Parsed:
-        rule = self.mapping.fields[col.name]
+        rule, form = self.mapping.fields[col.name], None
         if rule.is_arithmetic:
             value, failed, shown, wanted = self._sum(col, text)
         else:
             shown = text.origin(col)
-            value, wanted = self._value(col, shown, text)
+            value, wanted, form = self._value(col, shown, text)
             failed = "false" if value == shown else f"({value} is null and {shown} is not null)"
             if rule.values and rule.otherwise is None:
                 given = text.column(rule.columns[0], plain=False)
                 failed = f"({failed} or ({value} is null and {unmapped(given, rule)}))"
                 shown, wanted = given, "value of the map (values)"
-        if is_id(col) and (odd := text.odd(rule)):
-            # A guest's id or a masked phone is nobody's, so absent rather than wrong; a shortened one is wrong.
+        if is_id(col) and form is None and (odd := text.odd(rule)):
+            # A guest's id is nobody's, so absent rather than wrong; one that many have become is wrong.
             ids = [text.column(c, plain=False) for c in odd] if rule.join else [shown]
-            failed = f"({' or '.join(f'coalesce({forms.is_shortened(i)}, false)' for i in ids)})"
+            failed = f"({' or '.join(f'coalesce({person_forms.is_shortened(i)}, false)' for i in ids)})"
             wanted = "whole id: a spreadsheet shortened it; export it as text"
         elif is_id(col):
             failed = "false"
@@ -143,6 +157,7 @@ class Composer:
             origin=f" (column {named})" if named and named != col.name else "",
             personal=col.field.is_personal,
             hint=self._hint(col, shown),
+            form=form,
         )
 
     def _hint(self, col: Column, shown: str) -> str:
@@ -154,37 +169,36 @@ class Composer:
         text = "; if these are days as spreadsheets count them, say `time: excel_serial`"
         return rf"case when regexp_full_match({shown}, '[1-9]\d{{4}}([.,]\d+)?') then {literal(text)} else '' end"
 
-    def _value(self, col: Column, t: str, text: Texts) -> tuple[str, str]:
-        """The typed value of the text ``t``, and in words what was wanted."""
+    def _value(self, col: Column, t: str, text: Texts) -> tuple[str, str, str | None]:
+        """The typed value of the text ``t``, in words what was wanted, and the form of a text that is absent."""
         rule, kind, steps = self.mapping.fields[col.name], col.field.type, text.steps
         if rule.row is not None:
-            return t, "id"
+            return t, "id", None
         if rule.join:
-            return self._joined(col, text), "id"
+            return self._joined(col, text), "id", None
         if kind == "timestamp":
-            return f"u{self.stamps.index(col)}", f"time ({' or '.join(rule.time) or 'auto'})"
+            return f"u{self.stamps.index(col)}", f"time ({' or '.join(rule.time) or 'auto'})", None
         if kind == "date":
             likely = self.likely.get(col.name)
             value = forms.calendar_date(steps, t, rule.time, thorough=text.thorough, likely=likely)
-            return value, f"date ({' or '.join(rule.time) or 'auto'})"
+            return value, f"date ({' or '.join(rule.time) or 'auto'})", None
         if kind == "bool":
-            return steps.let(forms.yes_or_no(t), t), "yes or no"
+            return steps.let(forms.yes_or_no(t), t), "yes or no", None
         if kind in ("int32", "int64", "float64"):
-            return self._number(col, t, text)
+            return *self._number(col, t, text), None
         if col.name == "currency":
-            return steps.let(
-                f"case when upper({t}) = 'RMB' or {t} = '人民币' then 'CNY' else upper({t}) end", t
-            ), "currency"
+            value = f"case when upper({t}) = 'RMB' or {t} = '人民币' then 'CNY' else upper({t}) end"
+            return steps.let(value, t), "currency", None
         if col.field.personal in ("identifier", "contact"):
-            value = forms.person_id(steps, t, col.name, self.guest_ids)
-            return (steps.let(forms.hashed(value, self.salt), value) if rule.hash else value), "id"
-        return t, "text"
+            value, form = person_forms.person_id(steps, t, col.name, self.guest_ids)
+            return (steps.let(person_forms.hashed(value, self.salt), value) if rule.hash else value), "id", form
+        return t, "text", None
 
     def _joined(self, col: Column, text: Texts) -> str:
         """The parts of an id with ``|`` between; one inside a part is escaped, so that two ids never meet in one text."""
         parts = text.parts(self.mapping.fields[col.name])
         if col.field.personal in ("identifier", "contact"):
-            parts = [forms.person_id(text.steps, p, col.name, self.guest_ids) for p in parts]
+            parts = [person_forms.person_id(text.steps, p, col.name, self.guest_ids)[0] for p in parts]
         escaped = [rf"replace(replace({p}, '\', '\\'), '|', '\|')" for p in parts]
         return text.steps.let(" || '|' || ".join(escaped), *parts)
 
@@ -192,7 +206,7 @@ class Composer:
         """(value, failed, shown, wanted) of a sum, product or difference; blank terms count as 0 unless all are."""
         rule, steps = self.mapping.fields[col.name], text.steps
         symbols = self._symbols(col)
-        terms = [text.present(c, forms.ABSENT_VALUES) for c in rule.columns]
+        terms = [text.present(c, rule) for c in rule.columns]
         plain = [self._with_point(t, text) for t in terms]
         numbers = [steps.let(forms.number(t, symbols, thorough=text.thorough), t) for t in plain]
         failed = " or ".join(f"({n} is null and {t} is not null)" for n, t in zip(numbers, terms, strict=True))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from features import text_forms as forms
 from features.block_shape import Shape
+from features.person_forms import as_typed_in
 from features.sources import Condition, FieldRule, Mapping
 from schemas.contracts import Column
 from schemas.quarantine import UNIT_SEPARATOR, literal, one_of
@@ -45,12 +45,23 @@ class Texts:
         return forms.trimmed(text) if k in self.shape.wide else forms.trimmed(text, " \t\r\n")
 
     def odd(self, rule: FieldRule) -> list[str]:
-        """Those of the rule's columns that may hold an id as spreadsheets write it."""
-        return [c for c in rule.columns if c in self.shape.columns and self.shape.columns.index(c) in self.shape.odd]
+        """Those of the rule's columns that may hold text as spreadsheets write it, to keep it text."""
+        return [c for c in rule.columns if self.is_odd(c)]
 
-    def present(self, name: str, absent: Sequence[str]) -> str:
-        text = self.column(name, plain=True)
-        return self.steps.let(forms.present(text, absent), text)
+    def is_odd(self, name: str) -> bool:
+        return name in self.shape.columns and self.shape.columns.index(name) in self.shape.odd
+
+    def typed_in(self, name: str, *, plain: bool, is_id: bool = False) -> str:
+        """Text of a column as somebody typed it in, without the marks of a spreadsheet."""
+        text = self.column(name, plain=plain)
+        return self.steps.let(as_typed_in(text, is_id=is_id), text) if self.is_odd(name) else text
+
+    def present(self, name: str, rule: FieldRule) -> str:
+        """Text of one term of a sum; null where it means nothing."""
+        text = self.typed_in(name, plain=True)
+        if rule.absent:
+            text = self.steps.let(forms.present(text, rule.absent, fold=False), text)
+        return self.steps.let(forms.present(text, forms.ABSENT_VALUES), text)
 
     def condition(self, c: Condition) -> str:
         """One test of ``where``, over the columns of the block themselves."""
@@ -78,11 +89,13 @@ class Texts:
         assert rule.column is not None
         is_person = col.field.personal in ("identifier", "contact")
         plain = kind != "string" or is_person
-        text = self.column(rule.column, plain=plain)
+        given = self.column(rule.column, plain=plain)
+        text = self.typed_in(rule.column, plain=plain, is_id=is_id(col))
+        if rule.absent:
+            words = [as_read(w, plain=plain) for w in rule.absent]
+            given = text = self.steps.let(forms.present(text, words, fold=False), text)
         if rule.values:
-            text = self.steps.let(mapped(text, rule, plain=plain), text)
-        if is_id(col) and self.odd(rule):
-            text = self.steps.let(forms.as_typed_in(text), text)
+            text = self.steps.let(mapped(given, text, rule, plain=plain), given, text)
         if is_person:
             return text
         if kind == "string":
@@ -94,9 +107,9 @@ class Texts:
         """The texts that ``join`` puts together, null where absent; as ids, without a spreadsheet's marks."""
         found = []
         for column in rule.join:
-            text = self.column(column, plain=False)
-            if column in self.odd(rule):
-                text = self.steps.let(forms.as_typed_in(text), text)
+            text = self.typed_in(column, plain=False, is_id=True)
+            if rule.absent:
+                text = self.steps.let(forms.present(text, rule.absent, fold=False), text)
             found.append(self.steps.let(forms.present(text, forms.ABSENT_TEXT, fold=False), text))
         return found
 
@@ -106,17 +119,22 @@ def is_id(col: Column) -> bool:
     return col.field.type == "string" and (col.name.endswith("_id") or col.field.personal in ("identifier", "contact"))
 
 
-def mapped(text: str, rule: FieldRule, *, plain: bool) -> str:
-    def as_read(key: str) -> str:
-        return key.strip().translate(forms.TO_HALF_WIDTH) if plain else key.strip()
+def as_read(word: str, *, plain: bool) -> str:
+    """A word of the mapping as the text of a column is read before it is compared."""
+    return word.strip(forms.WHITE).translate(forms.TO_HALF_WIDTH) if plain else word.strip(forms.WHITE)
 
-    whens = " ".join(f"when {literal(as_read(k))} then {literal(v)}" for k, v in rule.values.items())
+
+def mapped(given: str, text: str, rule: FieldRule, *, plain: bool) -> str:
+    """What the map makes of a text, written as in the file or as somebody typed it in."""
+    whens = " ".join(f"when {literal(as_read(k, plain=plain))} then {literal(v)}" for k, v in rule.values.items())
     rest = "null" if rule.otherwise is None else f"case when {text} <> '' then {literal(rule.otherwise)} end"
-    return f"(case coalesce({text}, '') {whens} else {rest} end)"
+    if given != text:
+        rest = f"(case coalesce({text}, '') {whens} else {rest} end)"
+    return f"(case coalesce({given}, '') {whens} else {rest} end)"
 
 
 def unmapped(text: str, rule: FieldRule) -> str:
-    known = one_of(f"coalesce({text}, '')", ["", *(k.strip() for k in rule.values)])
+    known = one_of(f"coalesce({text}, '')", ["", *rule.absent, *(k.strip() for k in rule.values)])
     return f"not {known}"
 
 

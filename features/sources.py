@@ -73,7 +73,8 @@ class FieldRule(Settings):
 
     ``times`` multiplies ``column``, ``minus`` subtracts columns from ``column`` or ``sum``, ``negate`` turns the sign
     (a refund file that writes money given back as negative). Money says its ``unit``; it is rounded once, at the end.
-    ``hash: true`` keeps the salted SHA-256 of the normalised text in place of it; for the keys in ``HASHED`` alone.
+    ``absent`` are texts that mean nothing, as a blank does, before ``values`` are mapped. ``hash: true`` keeps the salted
+    SHA-256 of the normalised text in place of it; for the keys in ``HASHED`` alone.
     """
 
     column: ColumnName | None = None
@@ -87,6 +88,7 @@ class FieldRule(Settings):
     unit: Literal["major", "minor"] | None = None
     time: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = ()
     time_zone: str | None = None
+    absent: tuple[Text, ...] = ()
     values: dict[Text, TypedText] = Field(default_factory=dict)
     otherwise: TypedText | None = None
     hash: bool | None = None
@@ -108,8 +110,10 @@ class FieldRule(Settings):
             )
         if self.otherwise is not None and not self.values:
             raise ValueError("otherwise stands beside a values map; give values")
-        if self.constant is not None and (self.values or self.negate):
-            raise ValueError("a constant is written as it is meant, without values or negate")
+        if self.constant is not None and (self.values or self.negate or self.absent):
+            raise ValueError("a constant is written as it is meant, without values, absent or negate")
+        if both := sorted(set(self.absent) & set(self.values)):
+            raise ValueError(f"{both[0]!r} cannot mean nothing (absent) and something (values)")
         if self.values and self.is_arithmetic:
             raise ValueError("values maps the texts of one column; leave out sum, times, minus, negate")
         return self
@@ -140,6 +144,9 @@ class Mapping(Settings):
     Of CSV: ``skip_rows`` lines of the file stand above its table. ``named_columns`` (``columns`` in the file) are those
     of a file without a header. A cell may span ``max_cell_lines`` lines; with ``quoting: none`` a quote is a sign like
     any other. ``decimal`` is the mark before the fraction of every number.
+
+    ``blanks``: what becomes of a row that only blanks fields of an earlier row of its key in the same file.
+    ``most_quarantined``: the share of a file's selected rows beyond which the whole file is refused.
     """
 
     name: str = ""
@@ -156,6 +163,8 @@ class Mapping(Settings):
     decimal: Literal[".", ","] = "."
     time_zone: str | None = None
     where: tuple[Condition, ...] = ()
+    blanks: Literal["refuse", "keep"] = "refuse"
+    most_quarantined: float = Field(default=0.2, ge=0, le=1)
     fields: dict[str, Annotated[FieldRule, BeforeValidator(_as_rule)]] = Field(min_length=1)
 
     @field_validator("encoding", mode="before")

@@ -13,7 +13,11 @@ from datetime import UTC, datetime
 
 from schemas.quarantine import literal, one_of
 
-WHITE = " \t\r\n\x0b\x0c\u00a0\u3000\u200b\ufeff"
+_UNSEEN = "\u00ad\u061c\u180e\u2028\u2029\u202f\u205f" + "".join(
+    chr(c) for c in [*range(0x2000, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)]
+)
+WHITE = f" \t\r\n\x0b\x0c\x85\u00a0\u3000\ufeff{_UNSEEN}"
+"""Spaces of every kind and marks that nobody sees: what a copied number or id brings along at its ends."""
 FULL_WIDTH = "".join(chr(c) for c in range(0xFF01, 0xFF5F)) + "\u3000\uffe5"
 HALF_WIDTH = "".join(chr(c) for c in range(0x21, 0x7F)) + " \u00a5"
 TO_HALF_WIDTH = str.maketrans(FULL_WIDTH, HALF_WIDTH)
@@ -179,42 +183,6 @@ def minor_units(value: str, digits: int) -> str:
 
 def yes_or_no(text: str) -> str:
     return f"case when {one_of(f'lower({text})', YES)} then true when {one_of(f'lower({text})', NO)} then false end"
-
-
-def person_id(steps: Steps, text: str, name: str, guests: Sequence[str]) -> str:
-    """An id that tells persons apart, null where it is on the guest list.
-
-    ``17850.0`` is what a spreadsheet or data frame makes of 17850. Phones lose spaces, hyphens and China's prefix,
-    and a masked one (138****8000) is no id; addresses of e-mail are compared in lower case.
-    """
-    same = steps.let(
-        f"case when suffix({text}, '.0') and regexp_full_match({text}, '\\d+\\.0') then {text}[:-3] else {text} end",
-        text,
-    )
-    if name == "phone":
-        digits = f"regexp_replace({same}, '[\\s()-]', '', 'g')"
-        same = steps.let(f"regexp_replace({digits}, '^(\\+?86|0086)(1\\d{{10}})$', '\\2')", same)
-        same = steps.let(f"case when regexp_full_match({same}, '\\+?\\d{{5,15}}') then {same} end", same)
-    if name == "email":
-        same = steps.let(f"case when contains({same}, '@') then lower({same}) end", same)
-    return steps.let(present(same, ("", *guests)), same)
-
-
-def hashed(text: str, salt: str) -> str:
-    """SHA-256 of the salt and the text without case, spaces and Chinese commas and stops; null where it is null."""
-    same = f"regexp_replace(lower({text}), '[\\s,\uff0c\u3002\u3001\uff1b]', '', 'g')"
-    return f"sha256({literal(salt)} || ':' || {same})"
-
-
-def as_typed_in(text: str) -> str:
-    """An id without what spreadsheets and shop exports put around it to keep it text: ``="123"`` and ``'123``."""
-    quoted = f"starts_with({text}, '=\"') and suffix({text}, '\"')"
-    return f"case when {quoted} then {text}[3:-2] when starts_with({text}, '''') and {text}[2:2] between '0' and '9' then {text}[2:] else {text} end"
-
-
-def is_shortened(text: str) -> str:
-    """Is this a long number that a spreadsheet has shortened (1.23457E+17)? Many ids have become one then."""
-    return f"contains(upper({text}), 'E+') and regexp_full_match({text}, '\\d(\\.\\d+)?[eE]\\+\\d{{1,3}}')"
 
 
 def format_of(sample: str) -> str | None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from jobs.deliveries import ManifestRow, manifest
-from jobs.parsing import text_of_columns
+from jobs.file_counts import text_of_columns
 from jobs.units import Batch, Staged
 from lake.lake import Lake
 

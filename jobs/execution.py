@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from jobs.accounting import manifest_rows
 from jobs.deliveries import ManifestRow, drop_landing, manifest, publish_manifest
-from jobs.parsing import in_contract, open_writer
+from jobs.findings import KINDS
+from jobs.outputs import in_contract, open_writer
 from jobs.project import salt_of
 from jobs.units import Batch, Progress, Staged, Unit, UnitResult, forget_intent, write_intent
 from lake.engine import Engine
@@ -54,7 +55,7 @@ def execute(
             results.append(_publish(lake, s, run_id, audit_staged))
         except HuaxiangError as e:
             _abandon(lake, s)
-            results.append(UnitResult(s.unit, errors=s.errors, stopped=str(e)))
+            results.append(UnitResult(s.unit, errors=s.errors, stopped=str(e), found=s.found))
     return results
 
 
@@ -157,6 +158,8 @@ def _replay_items(lake: Lake, s: Staged) -> list[dict[str, Any]]:
 def _collect(s: Staged, item: dict[str, Any], result: dict[str, Any]) -> None:
     mapping, batch_id = item["mapping"], item["batch_id"]
     for counts in result["files"]:
+        if not item.get("again"):
+            s.found[mapping["name"], counts["name"]] = {n: counts[n] for n in KINDS}
         if counts["error"] is not None and item.get("again"):
             s.stopped = f"rows of an earlier file would be lost with the replaced one: {counts['error']}"
         elif counts["error"] is not None:
@@ -230,6 +233,7 @@ def _publish(lake: Lake, s: Staged, run_id: str, audit_staged: Audit | None) -> 
         # Bronze and quarantine promise lineage only; judging them was two thirds of the audit's time.
         audit_staged({t: f for t, f in s.folders.items() if t.startswith("silver.") and any(f.rglob("*.parquet"))})
     unit.prepared = {"rows": [asdict(r) for r in rows], "changed": [asdict(r) for r in changed]}
+    unit.prepared["found"] = [[*key, found] for key, found in s.found.items()]
     write_intent(lake, unit)
     for table in unit.tables:
         if _is_published(lake, unit, table):
@@ -260,7 +264,8 @@ def _finish(lake: Lake, unit: Unit, run_id: str) -> UnitResult:
     if rows or changed:
         publish_manifest(lake, rows, changed, run_id, unit.key("landing.manifest"))
     forget_intent(lake, unit)
-    return UnitResult(unit, rows=rows)
+    found = {(source, file): f for source, file, f in unit.prepared.get("found", [])}
+    return UnitResult(unit, rows=rows, found=found)
 
 
 def _abandon(lake: Lake, s: Staged) -> None:

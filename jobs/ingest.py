@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
@@ -22,6 +22,7 @@ import duckdb
 from features.sources import Mapping
 from jobs.deliveries import Delivery, ManifestRow, drop_landing, land, manifest, matches, unmatched, without_files
 from jobs.execution import execute
+from jobs.findings import KINDS, Finding, said, together
 from jobs.refused import Attempt, is_dismissed, remember, since, why
 from jobs.units import Batch, Unit, UnitResult, read_intents, write_intent
 from lake import journal
@@ -37,11 +38,17 @@ if TYPE_CHECKING:
     from jobs.project import Project
 
 Progress = Callable[[int, int], None]
+MOST_FINDINGS = 10
+"""Kinds of findings that are printed of one feed."""
 
 
 @dataclass
 class FileReport:
-    """What became of one file: ``taken``, ``known`` (before), ``dismissed`` (before), or ``failed`` with what to do."""
+    """What became of one file: ``taken``, ``known`` (before), ``dismissed`` (before), or ``failed`` with what to do.
+
+    ``reasons`` are those of its quarantined rows, ``unread`` texts that are absent because they are no phone or address,
+    by form, ``remarks`` what else should be known; each with a count, the first row and a masked example.
+    """
 
     feed: str
     source: str
@@ -54,6 +61,9 @@ class FileReport:
     rows_not_selected: int = 0
     rows_late: int = 0
     message: str | None = None
+    reasons: list[Finding] = field(default_factory=list)
+    unread: list[Finding] = field(default_factory=list)
+    remarks: list[Finding] = field(default_factory=list)
 
 
 @dataclass
@@ -104,6 +114,7 @@ class IngestReport:
             sums = {n: sum(int(getattr(f, n)) for f in mine) for n in _SHOWN}
             shown = ", ".join(f"{sums[n]:,} {word}" for n, word in _SHOWN.items() if sums[n] or n in _ALWAYS)
             lines.append(f"  {feed}: {len(mine)} files, {shown}")
+            lines += [f"    {line}" for line in _findings(mine)]
         lines += [f"  FAILED {f.message}" for f in self.of_state("failed")]
         lines += [f"  MISSING {told}; deliver it again, or `huaxiang ingest --dismiss FILE`" for told in self.waiting]
         lines += [f"  STOPPED {feed}: {why}" for feed, why in self.stopped.items()]
@@ -114,6 +125,15 @@ class IngestReport:
                 f"  {len(self.unmatched)} files that no mapping names: {shown} (try `huaxiang source draft FILE`)"
             )
         return "\n".join(lines)
+
+
+def _findings(files: Sequence[FileReport]) -> Iterator[str]:
+    """Of one feed's files: reasons of quarantine, texts that could not be read, remarks; the most frequent first."""
+    for kind, word in (("reasons", "quarantined"), ("unread", "absent"), ("remarks", "note")):
+        found = together((f.file, getattr(f, kind)) for f in files)
+        yield from (f"{word}: {said(finding, name)}" for name, finding in found[:MOST_FINDINGS])
+        if len(found) > MOST_FINDINGS:
+            yield f"{word}: {len(found) - MOST_FINDINGS} more kinds (`--json` has all)"
 
 
 _SHOWN = {
@@ -283,12 +303,14 @@ def _do(
 def _report(result: UnitResult, report: IngestReport) -> None:
     feed = result.unit.feed
     for row in result.rows:
-        report.files.append(FileReport(feed, row.source, row.file, "taken", **{n: getattr(row, n) for n in _SHOWN}))
+        counts = {n: getattr(row, n) for n in _SHOWN}
+        found = _found(result, row.source, row.file)
+        report.files.append(FileReport(feed, row.source, row.file, "taken", **counts, **found))
         report.attempts.append(Attempt(feed, row.source, row.file, row.checksum))
     files = {(b.source, f["name"]): f for b in result.unit.batches for f in b.files}
     for (source, name), message in result.errors.items():
         f = files[source, name]
-        _fail(report, Attempt(feed, source, name, f["checksum"], f["bytes"], message))
+        _fail(report, Attempt(feed, source, name, f["checksum"], f["bytes"], message), _found(result, source, name))
     if result.stopped is not None:
         report.stopped[feed] = result.stopped
         if result.unit.kind == "ingest":
@@ -299,9 +321,9 @@ def _report(result: UnitResult, report: IngestReport) -> None:
             ]
 
 
-def _fail(report: IngestReport, a: Attempt) -> None:
-    """A file that is not taken, with its message, in the report and among what is remembered."""
-    report.files.append(FileReport(a.feed, a.source, a.file, "failed", message=a.why))
+def _fail(report: IngestReport, a: Attempt, found: dict[str, Any] | None = None) -> None:
+    """A file that is not taken, with its message and findings, in the report and among what is remembered."""
+    report.files.append(FileReport(a.feed, a.source, a.file, "failed", message=a.why, **(found or {})))
     report.attempts.append(a)
 
 
@@ -315,6 +337,11 @@ def _fail_twins(report: IngestReport) -> None:
                 f"{f.file}: has the content of {first.file}, which was not taken ({first.why})",
             )
             report.attempts.append(changed(first, file=f.file, why=f.message))
+
+
+def _found(result: UnitResult, source: str, file: str) -> dict[str, Any]:
+    found = result.found.get((source, file), {})
+    return {kind: [Finding(**f) for f in found.get(kind, [])] for kind in KINDS}
 
 
 def _units(

@@ -6,12 +6,9 @@ large file is alone in its item and goes through block by block. A file that can
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from multiprocessing.util import Finalize
@@ -23,7 +20,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from features.cleaning import Cleaned, Cleaner
 from features.cleaning_texts import PLACE
@@ -31,15 +27,14 @@ from features.instants import NO_TIME
 from features.sources import Mapping
 from jobs.deliveries import content_of
 from jobs.file_columns import Block
+from jobs.file_counts import FileCounts
+from jobs.findings import Finding, by_kind, of_reasons
+from jobs.outputs import FLUSH_ROWS, Outputs
 from jobs.reading import read_blocks
-from lake.lake import partition_path
-from schemas.arrow import arrow_schema, file_schema
-from schemas.contracts import Contract, contract
+from jobs.same_keys import SameKeys, judge
 from schemas.errors import InputError
 
-FLUSH_ROWS = 131_072
 FLUSH_BYTES = 64 << 20
-MOST_OPEN_ROWS = 2_000_000
 FIRST = "-1"
 """Ordinal of the first of equal rows: most generated keys end so, and ``jobs.settling`` mends the others."""
 
@@ -65,43 +60,36 @@ def connection() -> duckdb.DuckDBPyConnection:
     return found
 
 
-@dataclass
-class FileCounts:
-    """What one file held. ``late`` counts rows by whole business days between event and ingest."""
-
-    name: str
-    error: str | None = None
-    columns: list[str] = field(default_factory=list)
-    rows_read: int = 0
-    rows_not_selected: int = 0
-    rows_quarantined: int = 0
-    rows_good: int = 0
-    dst_moved: int = 0
-    late: dict[int, int] = field(default_factory=dict)
-    event_first_us: int | None = None
-    event_last_us: int | None = None
-
-    def add_events(self, event_us: np.ndarray, days_late: np.ndarray) -> None:
-        if len(event_us) == 0:
-            return
-        first, last = int(event_us.min()), int(event_us.max())
-        self.event_first_us = first if self.event_first_us is None else min(first, self.event_first_us)
-        self.event_last_us = last if self.event_last_us is None else max(last, self.event_last_us)
-        counts = Counter(self.late)
-        for days, n in zip(*(a.tolist() for a in np.unique(days_late, return_counts=True)), strict=True):
-            counts[days] += n
-        self.late = dict(counts)
-
-
 def parse(item: dict[str, Any]) -> dict[str, Any]:
     """``mapping``, ``zone``, ``currency``, ``guest_ids``, ``salt``, ``received_at``, ``batch_id``, ``part``, ``folders``, ``files``.
 
     Gives ``files`` (FileCounts of each) and ``silver`` (path, month, rows of each candidate file, in order).
+    Files with too many bad rows are found out at their end: then the others are taken once more, without them. Files that
+    were taken before (``again``) are not judged so: their rows are in the lake.
     """
+    task = _taken(item, item["files"])
+    refused = {} if item.get("again") else {f.name: f for f in task.files if _refuse(f, task.mapping)}
+    if refused:
+        task.out.discard()
+        task = _taken(item, [f for f in item["files"] if f["name"] not in refused])
+    found = task.finished()
+    found["files"] += [f.as_item() for f in refused.values()]
+    return found
+
+
+def _taken(item: dict[str, Any], files: Sequence[dict[str, Any]]) -> Task:
     task = Task(item)
-    for file in item["files"]:
+    for file in files:
         task.take(Path(file["path"]), file["name"], hold=len(item["files"]) > 1)
-    return task.finished()
+    task.settle_keys()
+    return task
+
+
+def _refuse(counts: FileCounts, mapping: Mapping) -> bool:
+    if counts.error is None:
+        counts.error = counts.refusal(mapping)
+        return counts.error is not None
+    return False
 
 
 @dataclass
@@ -184,6 +172,8 @@ class Task:
             return
         self.files[index].rows_quarantined += len(torn)
         rows, raw, reasons = zip(*torn, strict=True)
+        for found in by_kind(pa.array(reasons, pa.string()), np.array(rows, dtype=np.int64)):
+            self.files[index].reasons.add(found)
         names = [self.files[index].name] * len(torn)
         lineage = self._lineage(pa.array(names), pa.array(rows, pa.int64()))
         base = {"source": self._same(self.mapping.name, len(torn)), "raw": pa.array(raw), **lineage}
@@ -215,6 +205,21 @@ class Task:
                 part = {k: v.filter(chosen) for k, v in typed.items()}
             self.out.write("silver", int(m), part)
         self._count(cleaned, all_files, files, event_us)
+        self._find(cleaned, files, rows)
+
+    def _find(self, cleaned: Cleaned, files: np.ndarray, rows: np.ndarray) -> None:
+        """Why rows are refused, and which texts of the others are no phone or address."""
+        bad = cleaned.refused
+        for index in np.unique(files[bad]).tolist():
+            mine = files[bad] == index
+            for found in of_reasons(cleaned.reasons.filter(pa.array(mine)), rows[bad][mine]):
+                self.files[index].reasons.add(found)
+        for name, forms in cleaned.unread.items():
+            odd = pc.is_valid(forms).to_numpy(zero_copy_only=False) & ~bad
+            for index in np.unique(files[odd]).tolist():
+                mine = odd & (files == index)
+                for found in by_kind(forms.filter(pa.array(mine)), rows[mine]):
+                    self.files[index].unread.add(Finding(f"{name}: {found.what}", found.rows, found.row))
 
     def _count(self, cleaned: Cleaned, all_files: np.ndarray, files: np.ndarray, event_us: np.ndarray) -> None:
         good_files, days_late = files[~cleaned.refused], self._days_late(event_us)
@@ -223,7 +228,6 @@ class Task:
             chosen = files == index
             counts.rows_not_selected += int((all_files == index).sum() - chosen.sum())
             counts.rows_quarantined += int(cleaned.refused[chosen].sum())
-            counts.rows_good += int(mine.sum())
             counts.dst_moved += int((cleaned.moved & ~cleaned.refused)[chosen].sum())
             known = mine & (event_us != NO_TIME)
             counts.add_events(event_us[known], days_late[known])
@@ -243,111 +247,35 @@ class Task:
     def _same(self, text: str, count: int) -> pa.Array:
         return pa.repeat(pa.scalar(text, pa.string()), count)
 
+    def settle_keys(self) -> None:
+        """With every file read: rows that only blank an earlier one of their key go to quarantine, others are remarked on."""
+        self._flush()
+        self.out.finish("silver", "bronze")
+        found = judge(self.out.written("silver"), self.mapping, connection())
+        if found is None:
+            return
+        indexes = {f.name: n for n, f in enumerate(self.files)}
+        for name, finding in found.differing.items():
+            self.files[indexes[name]].remarks.add(finding)
+        if len(found.blanked):
+            self._set_aside_blanked(found, indexes)
+
+    def _set_aside_blanked(self, found: SameKeys, indexes: dict[str, int]) -> None:
+        blanked = found.blanked
+        raw = self.out.take_out(blanked, connection())
+        lineage = self._lineage(blanked["_file"], blanked["_row"])
+        source = self._same(self.mapping.name, len(blanked))
+        self.out.write("quarantine", None, {"source": source, "raw": raw, "reasons": blanked["reason"], **lineage})
+        us = pc.fill_null(blanked["event_us"], int(NO_TIME)).to_numpy()
+        late, rows = self._days_late(us), blanked["_row"].to_numpy()
+        for name in pc.unique(blanked["_file"]).to_pylist():
+            counts, mine = self.files[indexes[name]], pc.equal(blanked["_file"], name)
+            chosen = mine.to_numpy()
+            counts.rows_quarantined += int(chosen.sum())
+            counts.remove_late(late[chosen & (us != NO_TIME)])
+            for reason in by_kind(blanked["reason"].filter(mine), rows[chosen]):
+                counts.reasons.add(reason)
+
     def finished(self) -> dict[str, Any]:
         self._flush()
-        return {"files": [asdict(f) for f in self.files], "silver": self.out.close()}
-
-
-class Outputs:
-    """The Parquet files of one task: one a table, and one a month of silver; rows are gathered to large row groups."""
-
-    def __init__(self, folders: dict[str, str], part: str, feed: str, batch_id: str):
-        self.folders, self.part, self.feed, self.batch_id = folders, part, feed, batch_id
-        self.writers: dict[tuple[str, int | None], pq.ParquetWriter] = {}
-        self.paths: dict[tuple[str, int | None], Path] = {}
-        self.waiting: dict[tuple[str, int | None], list[pa.Table]] = {}
-        self.rows: Counter[tuple[str, int | None]] = Counter()
-        self.held: Counter[tuple[str, int | None]] = Counter()
-
-    def write(self, layer: str, month: int | None, columns: dict[str, Any]) -> None:
-        if layer not in self.folders:
-            return
-        c = contract(f"{layer}.{self.feed}")
-        table = in_contract(c, columns, self.batch_id)
-        if not len(table):
-            return
-        key = (layer, month)
-        self.waiting.setdefault(key, []).append(table)
-        self.rows[key] += len(table)
-        self.held[key] += len(table)
-        if self.held[key] >= FLUSH_ROWS:
-            self._flush(key)
-        while self.held.total() > MOST_OPEN_ROWS:
-            self._flush(max(self.held, key=lambda k: self.held[k]))
-
-    def _flush(self, key: tuple[str, int | None]) -> None:
-        tables = self.waiting.pop(key, [])
-        self.held.pop(key, None)
-        if not tables:
-            return
-        if key not in self.writers:
-            layer, month = key
-            slice_ = {"_batch_id": self.batch_id} if month is None else {"event_month": month}
-            path = Path(self.folders[layer]) / partition_path(slice_) / f"{self.part}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.paths[key] = path
-            self.writers[key] = open_writer(path, tables[0].schema)
-        self.writers[key].write_table(pa.concat_tables(tables), row_group_size=4 * FLUSH_ROWS)
-
-    def close(self) -> list[dict[str, Any]]:
-        """Finish every file; gives path, month and rows of the silver ones."""
-        for key in list(self.waiting):
-            self._flush(key)
-        for writer in self.writers.values():
-            writer.close()
-        return [
-            {"path": str(path), "month": month, "rows": self.rows[layer, month]}
-            for (layer, month), path in self.paths.items()
-            if layer == "silver"
-        ]
-
-    def discard(self) -> None:
-        """Remove what was written."""
-        for key, writer in self.writers.items():
-            with suppress(OSError, pa.ArrowException):
-                writer.close()
-            self.paths[key].unlink(missing_ok=True)
-        for gathered in (self.writers, self.paths, self.waiting, self.rows, self.held):
-            gathered.clear()
-
-
-UNIQUE_TEXT = ("raw", "row_hash", "reasons")
-
-
-def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A Parquet writer as all of ingest uses it. Text that never repeats is not tried as a dictionary first."""
-    ids = {c for c in schema.names if c in UNIQUE_TEXT or c in ("line_id", "event_id", "refund_id", "_row")}
-    return pq.ParquetWriter(
-        path,
-        schema,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=[n for n in schema.names if n not in ids],
-    )
-
-
-def in_contract(c: Contract, columns: dict[str, Any], batch_id: str) -> pa.Table:
-    """A table of the contract's file columns in order; columns that are not given are absent."""
-    schema = file_schema(arrow_schema(c), c.partitions)
-    count = len(next(iter(columns.values())))
-    arrays = []
-    for f in schema:
-        if f.name in columns:
-            arrays.append(columns[f.name])
-        elif f.name == "_batch_id":
-            arrays.append(pa.repeat(pa.scalar(batch_id, pa.string()), count))
-        else:
-            arrays.append(pa.nulls(count, f.type))
-    return pa.table(arrays, schema=schema)
-
-
-def text_of_columns(columns: Sequence[str]) -> str:
-    """Column names of a file for the manifest."""
-    return json.dumps(list(columns), ensure_ascii=False)
-
-
-def row_groups(path: Path) -> Iterator[pa.Table]:
-    """A Parquet file's rows in order, a batch at a time."""
-    file = pq.ParquetFile(path)
-    for batch in file.iter_batches(batch_size=FLUSH_ROWS, use_threads=False):
-        yield pa.Table.from_batches([batch])
+        return {"files": [f.as_item() for f in self.files], "silver": self.out.close()}

@@ -13,8 +13,11 @@ import pyarrow.parquet as pq
 from features.sources import Mapping
 from jobs.deliveries import content_of
 from jobs.file_columns import Block
-from jobs.parsing import FileCounts, Task, connection, in_contract, open_writer
+from jobs.file_counts import FileCounts
+from jobs.outputs import in_contract, open_writer
+from jobs.parsing import Task, connection
 from jobs.reading import json_columns
+from jobs.same_keys import BLANKED
 from lake.lake import partition_path
 from schemas.contracts import contract
 
@@ -56,7 +59,12 @@ def _slice_again(task: Task, table: pa.Table, landed: dict[str, str]) -> pa.Tabl
     cleaned = task.cleaner(parsed, columns)
     selected = place[cleaned.position]
     failing = selected[cleaned.refused]
-    resolved = np.setdiff1d(place, failing)
+    if task.mapping.blanks == "refuse":
+        # What they blank stands in another row of their file; only the mapping can say now that it is meant.
+        blanked = pc.match_substring(table["reasons"], BLANKED).to_numpy(zero_copy_only=False)
+        resolved = np.setdiff1d(place, [*failing, *selected[blanked[selected]]])
+    else:
+        resolved = np.setdiff1d(place, failing)
     if not len(resolved):
         return None
     _take(task, table, parsed, columns, resolved, landed)

@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.parsing import FIRST, connection, open_writer, row_groups
+from jobs.outputs import open_writer, row_groups
+from jobs.parsing import FIRST, connection
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
 from schemas.quarantine import literal, quoted

@@ -68,12 +68,16 @@ class Unit:
 
 @dataclass
 class UnitResult:
-    """What became of a unit: manifest rows of files taken, and an error by (source, file) of the others."""
+    """What became of a unit: manifest rows of files taken, and an error by (source, file) of the others.
+
+    ``found`` has by (source, file) its findings by kind (``reasons``, ``unread``, ``remarks``), as JSON holds them.
+    """
 
     unit: Unit
     rows: list[ManifestRow] = field(default_factory=list)
     errors: dict[tuple[str, str], str] = field(default_factory=dict)
     stopped: str | None = None
+    found: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
 
 # --- intents ---
@@ -119,6 +123,7 @@ class Staged:
     candidates: list[dict[str, Any]] = field(default_factory=list)
     slices: list[str] = field(default_factory=list)
     errors: dict[tuple[str, str], str] = field(default_factory=dict)
+    found: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     taken: Counter[tuple[str, str]] = field(default_factory=Counter)
     duplicates: Counter[tuple[str, str]] = field(default_factory=Counter)
     months: list[int] = field(default_factory=list)

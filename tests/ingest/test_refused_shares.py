@@ -1,0 +1,106 @@
+"""Why rows are in quarantine is said by kind; a file of which too much is bad is refused whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from jobs.deliveries import manifest
+from jobs.findings import Finding
+from tests.ingest.shop import ORDERS, RECEIVED, Shop, csv
+from tests.ingest.test_ingest import H, an_order
+
+
+def shop_of(tmp_path: Path, **more: object) -> Shop:
+    return Shop(tmp_path, {"orders": {**ORDERS, **more}})
+
+
+def bad(n: int) -> list[str]:
+    return [f"b{n}", "待定" if n % 2 else "", "", "m1"]
+
+
+def test_a_file_of_which_most_is_bad_is_refused_with_its_reasons(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path)
+    shop.deliver("orders/bad.csv", csv(H, an_order(1), *(bad(n) for n in range(7)), an_order(2)))
+    shop.deliver("orders/good.csv", csv(H, an_order(3), bad(8)))
+    report = shop.ingest()
+    [refused] = report.of_state("failed")
+    assert refused.message == (
+        "orders/bad.csv: 7 of 9 rows would go to quarantine, more than 20%, so nothing of the file was taken; mend orders.yaml "
+        "or the file, or raise `most_quarantined` there: 4 ordered_at: empty but a value is required (column 下单时间) "
+        "(such as row 2); 3 ordered_at: is no time (auto) (column 下单时间), such as '待定' (row 3)"
+    )
+    assert report.failed == 1
+    assert (report.taken, shop.count("silver.orders"), shop.count("quarantine.orders")) == (1, 1, 1)
+    assert {f for (f,) in shop.rows("bronze.orders", "_file")} == {"orders/good.csv"}
+    assert [r.file for r in manifest(shop.lake)] == ["orders/good.csv"]
+
+
+def test_the_refused_file_is_taken_once_it_is_mended_or_more_is_allowed(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path)
+    shop.deliver("orders/bad.csv", csv(H, an_order(1), *(bad(n) for n in range(6))))
+    assert shop.ingest().failed == 1
+    assert shop.ingest().failed == 1
+    shop.map("orders", {**ORDERS, "most_quarantined": 0.9})
+    report = shop.ingest()
+    assert (report.failed, report.rows("rows_quarantined"), report.rows("rows_silver")) == (0, 6, 1)
+    assert all(r.lost == 0 for r in manifest(shop.lake))
+
+
+def test_the_share_is_of_the_rows_that_the_mapping_selects(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path, where=[{"column": "订单号", "starts_with": "b"}])
+    shop.deliver("orders/1.csv", csv(H, *(an_order(n) for n in range(95)), *(bad(n) for n in range(5))))
+    [refused] = shop.ingest().files
+    assert refused.message is not None and "5 of 5 rows" in refused.message
+
+
+def test_few_bad_rows_are_set_aside_whatever_their_share(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path)
+    shop.deliver("orders/1.csv", csv(H, *(bad(n) for n in range(4))))
+    report = shop.ingest()
+    assert (report.failed, report.rows("rows_quarantined")) == (0, 4)
+
+
+def test_rows_that_could_not_be_split_count_as_bad(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path)
+    shop.deliver("orders/1.csv", csv(H, an_order(1), *(["torn", n] for n in range(9))))
+    [refused] = shop.ingest().files
+    assert refused.message is not None and "9 2 columns where the header has 4" in refused.message
+
+
+def test_a_large_file_that_went_block_by_block_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.parsing.FLUSH_ROWS", 50)
+    shop = shop_of(tmp_path)
+    shop.deliver("orders/1.csv", csv(H, *(an_order(n) for n in range(100)), *(bad(n) for n in range(100))))
+    assert shop.ingest().failed == 1
+    for layer in ("bronze", "quarantine", "silver"):
+        assert not list((shop.folder / "lake" / layer).rglob("*.parquet"))
+    assert not shop.lake.files("silver.orders")
+
+
+def test_reasons_are_printed_by_kind_with_one_masked_example_each(tmp_path: Path) -> None:
+    members = {"feed": "members", "files": "m/*", "format": "csv"}
+    members |= {"fields": {"member_id": "id", "birth_date": "born", "points": "points"}, "most_quarantined": 1}
+    shop = Shop(tmp_path, {"members": members})
+    header = ["id", "born", "points"]
+    shop.deliver("m/1.csv", csv(header, ["m1", "1990-01-01", "it's"], ["m2", "19900101x", "1"], ["m3", "x", "many"]))
+    shop.deliver("m/2.csv", csv(header, ["m4", "", "none at all"], ["m5", "", "5"]))
+    report = shop.ingest()
+    text = report.text()
+    assert "    quarantined: 3 points: is no whole number, such as 'it's' (m/1.csv, row 1)" in text
+    assert "    quarantined: 2 birth_date: is no date (auto) (column born), such as '1***' (m/1.csv, row 2)" in text
+    assert "19900101x" not in json.dumps([asdict(f) for f in report.files])
+    first = next(f for f in report.files if f.file == "m/1.csv")
+    assert first.reasons[1] == Finding("birth_date: is no date (auto) (column born)", 2, 2, "1***")
+
+
+def test_a_known_file_and_a_recovered_run_say_nothing_wrong(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path)
+    shop.deliver("orders/1.csv", csv(H, an_order(1), bad(1)))
+    shop.ingest()
+    again = shop.ingest(RECEIVED)
+    assert [f.state for f in again.files] == ["known"]
+    assert "quarantined" not in again.text()
