@@ -112,6 +112,8 @@ class FieldRule(Settings):
             raise ValueError("otherwise stands beside a values map; give values")
         if self.constant is not None and (self.values or self.negate or self.absent):
             raise ValueError("a constant is written as it is meant, without values, absent or negate")
+        if self.row is not None and self.absent:
+            raise ValueError("the row's place is never a text that means nothing; leave out absent")
         if both := sorted(set(self.absent) & set(self.values)):
             raise ValueError(f"{both[0]!r} cannot mean nothing (absent) and something (values)")
         if self.values and self.is_arithmetic:
