@@ -22,27 +22,34 @@ from features.catalogue import (
 from features.expressions import Expression, parse
 from features.facts import Fact
 from features.layering import expanded
+from features.money_marks import in_minor_units, spoken
 from features.reach import never_first
 from features.sql_parts import ExpressionError, Scope, fits
 from features.tags import NUMBERS, UNKNOWN, Break, Model, Tag, ValuesOf
 from schemas.configuration import nearest
 from schemas.contracts import contract
 from schemas.errors import ConfigurationError, NotThereError
+from schemas.money import DEFAULT_CURRENCY
 
 _FROM_BREAKS = ("min_gap_of", "counts_of")
 """Options of a fact that name a break."""
 
 
-def build(sources: Sequence[TagSource], attributes: Mapping[str, tuple[str, str | None]] | None = None) -> Catalogue:
-    """The catalogue of validated files; ConfigurationError lists every mistake."""
-    return _Builder(sources, dict(attributes or user_attributes())).built()
+def build(
+    sources: Sequence[TagSource],
+    attributes: Mapping[str, tuple[str, str | None]] | None = None,
+    currency: str = DEFAULT_CURRENCY,
+) -> Catalogue:
+    """The catalogue of validated files, money in minor units of the lake's currency; ConfigurationError lists every mistake."""
+    return _Builder(sources, dict(attributes or user_attributes()), currency).built()
 
 
 class _Builder:
     """Collects declarations, then checks them against each other; mistakes are gathered, not raised one by one."""
 
-    def __init__(self, sources: Sequence[TagSource], attributes: dict[str, tuple[str, str | None]]):
+    def __init__(self, sources: Sequence[TagSource], attributes: dict[str, tuple[str, str | None]], currency: str):
         self.sources = sources
+        self.currency = currency
         self.attributes = attributes
         self.tags: dict[str, Tag] = {}
         self.facts: dict[str, Fact] = {}
@@ -88,7 +95,7 @@ class _Builder:
                 self.facts.setdefault(name, fact)
             for name, spec in source.file.breaks.items():
                 self._add("break", name, source.place("breaks", name))
-                self.breaks.setdefault(name, spec)
+                self.breaks.setdefault(name, self._priced(name, spec))
             for name, model in source.file.models.items():
                 self._add("model", name, source.place("models", name))
                 self.models.setdefault(name, model)
@@ -108,8 +115,19 @@ class _Builder:
                 self.facts[name] = tag.fact
                 self.places[("fact", name)] = self.places[("tag", name)]
 
+    def _priced(self, name: str, spec: Break) -> Break:
+        try:
+            return in_minor_units(spec, self.currency)
+        except ValueError as e:
+            self._mistake(self.places[("break", name)], f"break {name!r}", str(e))
+            return spec
+
     def _add_tag(self, source: TagSource, i: int, tag: Tag) -> None:
         place, subject = source.place("tags", i), f"tag {tag.id!r}"
+        try:
+            tag = spoken(tag, self.breaks, self.currency)
+        except ValueError as e:
+            self._mistake(place, subject, str(e))
         if ("tag", tag.id) in self.places:
             self._mistake(place, subject, f"id is taken by the tag at {self.places[('tag', tag.id)]}")
         elif tag.id in self.facts:
@@ -230,6 +248,8 @@ class _Builder:
             self._mistake(place, subject, f"'of' gives {of.type}; a number is expected")
         if where is not None and where.type != "bool":
             self._mistake(place, subject, f"'where' gives {where.type}; a condition is expected")
+        if spec.currency is not None and of.unit != "minor":
+            self._mistake(place, subject, f"'currency' says that it is money, but 'of' gives {of.unit or 'no unit'}")
         if spec.fixed is not None:
             # its numbers wait for nothing; ``of`` says what they are numbers of
             return CheckedBreak(spec, of, None)

@@ -17,7 +17,8 @@ class Break(Settings):
 
     - ``quantiles`` (type 7) of ``of``;
     - one ``statistic`` of ``of``;
-    - ``fixed`` numbers that the shop declares, of the unit of ``of`` (fixed cuts of RFM, a fixed comparison value);
+    - ``fixed`` numbers that the shop declares, of the unit of ``of`` (fixed cuts of RFM, a fixed comparison value); with
+      a ``currency`` they are money in its main units;
     - an ``estimate``: numbers that come from curves over activity (definitions.md section 4), made before the facts.
       ``share``, ``horizon_days`` and ``min_cases`` are its parameters; with too few cases it is ``default``.
 
@@ -30,6 +31,7 @@ class Break(Settings):
     quantiles: tuple[float, ...] | None = None
     statistic: Literal["mean", "median", "min", "max"] | None = None
     fixed: tuple[float, ...] | None = None
+    currency: str | None = Field(default=None, pattern="^[A-Z]{3}$")
     estimate: Estimate | None = None
     share: float | None = Field(default=None, gt=0, lt=1)
     horizon_days: int | None = Field(default=None, ge=1)
@@ -64,6 +66,8 @@ class Break(Settings):
         kinds = [n for n in ("quantiles", "statistic", "fixed", "estimate") if getattr(self, n) is not None]
         if len(kinds) != 1:
             raise ValueError("exactly one of 'quantiles', 'statistic', 'fixed' and 'estimate' is expected")
+        if self.currency is not None and self.fixed is None:
+            raise ValueError("'currency' says in what 'fixed' numbers are given; the others are made from the data")
         estimated = [n for n in ("share", "horizon_days", "min_cases", "default") if getattr(self, n) is not None]
         if self.estimate is None:
             if self.of is None:

@@ -11,6 +11,7 @@ import yaml
 from features.sources import Mapping, mistakes
 from schemas.configuration import line_of, read_yaml, validated
 from schemas.errors import ConfigurationError
+from schemas.money import DEFAULT_CURRENCY
 
 if TYPE_CHECKING:
     from features.catalogue import Catalogue
@@ -41,8 +42,8 @@ def _mapping(path: Path) -> Mapping:
     return mapping
 
 
-def load_catalogue(paths: Iterable[Path]) -> Catalogue:
-    """The catalogue of these files; ConfigurationError lists every mistake with file, line, tag and reason."""
+def load_catalogue(paths: Iterable[Path], currency: str = DEFAULT_CURRENCY) -> Catalogue:
+    """The catalogue of these files for a lake of this currency; ConfigurationError lists every mistake with file, line, tag and reason."""
     # Expressions bring a SQL parser that is slow to import and that mappings have no need of.
     from features.catalogue import TagSource
     from features.catalogue_check import build
@@ -58,7 +59,7 @@ def load_catalogue(paths: Iterable[Path]) -> Catalogue:
             wrong.append(str(e))
     if wrong:
         raise ConfigurationError("\n".join(wrong))
-    return build(sources)
+    return build(sources, currency=currency)
 
 
 def _lines(node: yaml.Node) -> Callable[[tuple[Any, ...]], int]:

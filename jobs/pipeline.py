@@ -34,7 +34,7 @@ from jobs.profile_frozen import checked_refit
 from jobs.progress import Steps
 from jobs.project import Project
 from jobs.run_notes import remember_warnings
-from jobs.tag_check import refuse_unresolved
+from jobs.tag_check import foreign_amounts, refuse_unresolved
 from lake import journal, releases
 from lake.engine import Engine
 from lake.lake import Lake
@@ -119,7 +119,8 @@ def run(
             insights = run_insights(project, engine, as_of, run_id=run_id, known_at=known_at, audit=audit)
         remember(lake, project.catalogue)
         tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in releases.RELEASED_LAYERS}
-        warnings = (*missing.warnings, *profile.warnings)
+        foreign = foreign_amounts(project.catalogue, project.currency)
+        warnings = (*missing.warnings, *foreign, *profile.warnings)
         remember_warnings(lake, run_id, as_of, warnings)
         made = releases.write_release(
             lake, as_of, run_id, tables, fingerprint=wanted, counts=dict(profile.counts), refused=missing.refused

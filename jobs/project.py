@@ -24,6 +24,7 @@ from lake.lake import Lake
 from lake.releases import put_if_absent
 from schemas.configuration import Settings, load, nearest
 from schemas.errors import ConfigurationError
+from schemas.money import DEFAULT_CURRENCY
 
 if TYPE_CHECKING:
     from audiences.language import Audience
@@ -63,7 +64,7 @@ class ProjectSettings(Settings):
     cores: int | None = Field(default=None, ge=1)
     memory_gb: float | None = Field(default=None, gt=0)
     time_zone: str = "Asia/Shanghai"
-    currency: str = Field(default="CNY", pattern="^[A-Z]{3}$")
+    currency: str = Field(default=DEFAULT_CURRENCY, pattern="^[A-Z]{3}$")
     guest_ids: tuple[str, ...] = ("", "0", "null", "none", "nan", "-", "test", "unknown", "undefined")
     secrets: Secrets = Secrets()
     keep_days: int = Field(default=35, ge=2)
@@ -152,7 +153,7 @@ class Project:
     def catalogue(self) -> Catalogue:
         from jobs.loading import load_catalogue
 
-        return load_catalogue(self.files("tags"))
+        return load_catalogue(self.files("tags"), self.currency)
 
     @cached_property
     def audiences(self) -> dict[str, Audience]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.layering import score_id
+from features.money_marks import foreign
 from jobs.catalogue_store import remembered
 from jobs.project import Project
 from lake import releases
@@ -71,9 +72,11 @@ def check_tags(project: Project) -> TagReport:
             mistakes.append(line)
     warnings: list[str] = []
     in_short: list[str] = []
-    if catalogue is not None and (days := _observed_days(project)) is not None:
-        warnings = catalogue.window_warnings(days)
-        in_short = catalogue.window_summary(days)
+    if catalogue is not None:
+        warnings = in_short = foreign_amounts(catalogue, project.currency)
+        if (days := _observed_days(project)) is not None:
+            warnings = [*warnings, *catalogue.window_warnings(days)]
+            in_short = [*in_short, *catalogue.window_summary(days)]
     return TagReport(
         tags=len(catalogue.tags) if catalogue else 0,
         segmentations=len(catalogue.schemes) if catalogue else 0,
@@ -86,6 +89,12 @@ def check_tags(project: Project) -> TagReport:
         in_short=tuple(in_short),
         readable=catalogue is not None,
     )
+
+
+def foreign_amounts(catalogue: Catalogue, currency: str) -> list[str]:
+    """Money thresholds that were declared for another currency than the lake's, each with its place."""
+    specs = {name: b.spec for name, b in catalogue.breaks.items()}
+    return [f"{catalogue.places['break', n]}: break {n!r}: {said}" for n, said in foreign(specs, currency)]
 
 
 def unresolved(project: Project) -> list[str]:

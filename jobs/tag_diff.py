@@ -97,7 +97,7 @@ def tag_diff(
     """
     new = project.catalogue
     if against is not None and Path(against).is_dir():
-        old = _of_folder(Path(against))
+        old = _of_folder(Path(against), project.currency)
         found = TagDiff(str(Path(against)), None, tuple(changes(project, old.declared, new)))
         release = releases.latest(project.lake)
         return found if engine is None or release is None else _with_effects(project, engine, found, release, old)
@@ -114,11 +114,11 @@ def tag_diff(
     return found if engine is None else _with_effects(project, engine, found, release, None, progress)
 
 
-def _of_folder(folder: Path) -> Catalogue:
+def _of_folder(folder: Path, currency: str) -> Catalogue:
     paths = sorted((folder / "tags").glob("*.yaml")) or sorted(folder.glob("*.yaml"))
     if not paths:
         raise NotThereError(f"{folder} holds no tags/*.yaml")
-    return load_catalogue(paths)
+    return load_catalogue(paths, currency)
 
 
 # --- declarations ---

@@ -4,8 +4,43 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-MINOR_DIGITS: dict[str, int] = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "KWD": 3, "BHD": 3, "JOD": 3, "TND": 3}
+DEFAULT_CURRENCY = "CNY"
+MINOR_DIGITS: dict[str, int] = {
+    **dict.fromkeys(
+        [
+            "BIF",
+            "CLP",
+            "DJF",
+            "GNF",
+            "ISK",
+            "JPY",
+            "KMF",
+            "KRW",
+            "PYG",
+            "RWF",
+            "UGX",
+            "VND",
+            "VUV",
+            "XAF",
+            "XOF",
+            "XPF",
+        ],
+        0,
+    ),
+    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
+}
 """Decimals of a currency where they are not two (ISO 4217)."""
+ZH_UNITS = {
+    "CNY": "元",
+    "HKD": "港元",
+    "TWD": "新台币",
+    "USD": "美元",
+    "JPY": "日元",
+    "KRW": "韩元",
+    "EUR": "欧元",
+    "GBP": "英镑",
+}
+"""What Chinese texts write behind an amount; the code of other currencies."""
 
 
 def minor_digits(currency: str) -> int:
@@ -21,6 +56,12 @@ def major(minor: float, currency: str) -> Decimal:
 def money_text(minor: float, currency: str, *, exact: bool = True) -> str:
     """Minor units as people read them, without the currency's name; all its decimals, or none where not ``exact``."""
     return f"{major(minor, currency):,.{minor_digits(currency) if exact else 0}f}"
+
+
+def money_words(minor: float, currency: str) -> tuple[str, str]:
+    """An amount with its currency inside a sentence, Chinese and English; decimals only where there are some."""
+    number = money_text(minor, currency, exact=major(minor, currency) % 1 != 0)
+    return f"{number} {ZH_UNITS.get(currency, currency)}", f"{number} {currency}"
 
 
 def minor_units(money: Decimal | str, currency: str) -> int:

@@ -25,7 +25,7 @@ def shipped_with(tmp_path: Path, line: str) -> list[Path]:
 def test_fixed_cuts_take_the_place_of_quantiles(tmp_path: Path) -> None:
     paths = shipped_with(tmp_path, "rfm_recency: {of: days_since_last_purchase, fixed: [7, 30, 90, 180]}")
     catalogue = load_catalogue(paths)
-    assert catalogue.fixed == {"rfm_recency": (7, 30, 90, 180)}
+    assert catalogue.fixed["rfm_recency"] == (7, 30, 90, 180)
     # no round is opened for numbers that are there from the start
     assert catalogue.rounds[("tag", "rfm_recency")] == 0
     sql = tag_sql(catalogue, catalogue.tag("rfm_recency"), catalogue.fixed)

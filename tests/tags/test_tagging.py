@@ -63,7 +63,7 @@ def base(users: list[dict[str, Any]], catalogue: Catalogue = CATALOGUE) -> pa.Ta
 
 def numbers_of(con: duckdb.DuckDBPyConnection, table: pa.Table) -> dict[str, tuple[float, ...]]:
     """Breaks as a run freezes them, round by round."""
-    found = {name: spec.default or () for name, spec in CATALOGUE.estimates.items()}
+    found = {name: spec.default or () for name, spec in CATALOGUE.estimates.items()} | CATALOGUE.fixed
     waiting = [name for name in CATALOGUE.breaks if name not in found]
     for number in sorted({CATALOGUE.rounds[("break", name)] for name in waiting}):
         here = [name for name in waiting if CATALOGUE.rounds[("break", name)] == number]
@@ -89,7 +89,7 @@ def _frozen(spec: Break, values: Counted) -> tuple[float, ...]:
 
 
 def tags_of(con: duckdb.DuckDBPyConnection, *users: dict[str, Any], numbers: Any = None) -> list[dict[str, Any]]:
-    plan = make_plan(CATALOGUE, AS_OF, numbers or {}, {})
+    plan = make_plan(CATALOGUE, AS_OF, {**CATALOGUE.fixed, **(numbers or {})}, {})
     found: list[dict[str, Any]] = evaluate(con, base(list(users)), plan, _score, profile_columns(plan)).to_pylist()
     return found
 
