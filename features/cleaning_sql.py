@@ -111,7 +111,7 @@ class Composer:
         text = Texts(self.mapping, shape, forms.Steps(), thorough)
         fields = [self._parsed(c, text) for c in self.fields]
         raw = "raw" if shape.has_raw else raw_json(shape)
-        where = " and ".join(text.condition(c) for c in self.mapping.where) or "true"
+        where = text.holds(self.mapping.where)
         parsed = text.steps.over(f"select * from block where {where}")
         values = ", ".join(f"{p.value} as {quoted(p.field)}, {p.failed} as {quoted(p.flag)}" for p in fields)
         unread = "".join(f", {p.form} as {quoted(form_name(p.field))}" for p in fields if p.form)
@@ -138,6 +138,7 @@ class Composer:
             if rule.values and rule.otherwise is None:
                 given = text.column(rule.columns[0], plain=False)
                 failed = f"({failed} or ({value} is null and {unmapped(given, rule)}))"
+                failed = f"({failed} and {text.holds(rule.when)})" if rule.when else failed
                 shown, wanted = given, "value of the map (values)"
         if is_id(col) and form is None and (odd := text.odd(rule)):
             # A guest's id is nobody's, so absent rather than wrong; one that many have become is wrong.
@@ -206,7 +207,7 @@ class Composer:
         """(value, failed, shown, wanted) of a sum, product or difference; blank terms count as 0 unless all are."""
         rule, steps = self.mapping.fields[col.name], text.steps
         symbols = self._symbols(col)
-        terms = [text.present(c, rule) for c in rule.columns]
+        terms = [text.where_it_holds(text.present(c, rule), rule) for c in rule.columns]
         plain = [self._with_point(t, text) for t in terms]
         numbers = [steps.let(forms.number(t, symbols, thorough=text.thorough), t) for t in plain]
         failed = " or ".join(f"({n} is null and {t} is not null)" for n, t in zip(numbers, terms, strict=True))

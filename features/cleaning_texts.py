@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from features import text_forms as forms
@@ -78,9 +79,23 @@ class Texts:
 
     def origin(self, col: Column) -> str:
         """Text that the value is read from: of the column or the constant, values mapped, words for nothing null."""
+        text = self._origin(col)
+        return self.where_it_holds(text, self.mapping.fields[col.name])
+
+    def where_it_holds(self, value: str, rule: FieldRule) -> str:
+        """``value`` in rows that the rule is for, null in others."""
+        if not rule.when:
+            return value
+        return self.steps.let(f"case when {self.holds(rule.when)} then {value} end", value)
+
+    def holds(self, conditions: Sequence[Condition]) -> str:
+        return " and ".join(self.condition(c) for c in conditions) or "true"
+
+    def _origin(self, col: Column) -> str:
         rule, kind = self.mapping.fields[col.name], col.field.type
         if rule.constant is not None:
-            return self.steps.let(f"{literal(rule.constant)}::varchar")
+            text = literal(rule.constant) if rule.constant.strip() else "null"
+            return self.steps.let(f"{text}::varchar")
         if rule.row is not None:
             return PLACE
         if rule.join:

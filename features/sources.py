@@ -11,7 +11,7 @@ from zoneinfo import available_timezones
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from schemas.configuration import Settings, nearest
-from schemas.contracts import FEEDS, Column, Contract, contract
+from schemas.contracts import FEEDS, Column, Contract, Level, contract
 
 Location = tuple[str | int, ...]
 NUMBERS = ("int32", "int64", "float64")
@@ -65,6 +65,10 @@ class Condition(Settings):
         return self
 
 
+def _as_conditions(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
 class FieldRule(Settings):
     """Where one field's value comes from, and how it is read.
 
@@ -73,8 +77,9 @@ class FieldRule(Settings):
 
     ``times`` multiplies ``column``, ``minus`` subtracts columns from ``column`` or ``sum``, ``negate`` turns the sign
     (a refund file that writes money given back as negative). Money says its ``unit``; it is rounded once, at the end.
-    ``absent`` are texts that mean nothing, as a blank does, before ``values`` are mapped. ``hash: true`` keeps the salted
-    SHA-256 of the normalised text in place of it; for the keys in ``HASHED`` alone.
+    Rows in which not every condition of ``when`` holds have no value. ``absent`` are texts that mean nothing, as a blank
+    does, before ``values`` are mapped. ``hash: true`` keeps the salted SHA-256 of the normalised text in place of it; for
+    the keys in ``HASHED`` alone.
     """
 
     column: ColumnName | None = None
@@ -91,6 +96,7 @@ class FieldRule(Settings):
     absent: tuple[Text, ...] = ()
     values: dict[Text, TypedText] = Field(default_factory=dict)
     otherwise: TypedText | None = None
+    when: Annotated[tuple[Condition, ...], BeforeValidator(_as_conditions)] = ()
     hash: bool | None = None
 
     @model_validator(mode="after")
@@ -205,7 +211,9 @@ class Mapping(Settings):
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column of the file that the mapping reads, in order of first mention."""
-        named = [c.column for c in self.where] + [n for rule in self.fields.values() for n in rule.columns]
+        named = [c.column for c in self.where]
+        for rule in self.fields.values():
+            named += [*rule.columns, *(c.column for c in rule.when)]
         return tuple(dict.fromkeys(named))
 
 
@@ -260,6 +268,29 @@ def _csv_mistakes(mapping: Mapping) -> Iterator[tuple[Location, str]]:
             ("decimal",),
             f"{mapping.decimal!r} parts the columns and nothing is quoted, so it cannot stand in a number",
         )
+
+
+def shortfalls(mapping: Mapping) -> Iterator[tuple[Level, str]]:
+    """What cannot come of the mapping, by its feed's contract: why, and the ways out.
+
+    ``fail``: its rows would count nowhere; ``warn``: a part of what is made of them stays empty.
+    """
+    for need in mapping.contract.counts_with:
+        given = need.given is None or need.given in mapping.fields
+        if given and not any(name in mapping.fields for name in need.one_of):
+            missing = " or ".join(need.one_of)
+            yield need.level, f"{mapping.feed} without {missing}: {need.otherwise}; {_named(need.remedy, mapping)}"
+
+
+def _named(remedy: str, mapping: Mapping) -> str:
+    for name, rule in mapping.fields.items():
+        remedy = remedy.replace(f"<{name}>", rule.column or f"COLUMN OF {name}")
+    return remedy
+
+
+def warnings(mapping: Mapping) -> list[str]:
+    """What is to be said of a mapping that is taken: its name, and what stays empty."""
+    return [f"{mapping.name}.yaml: {text}" for level, text in shortfalls(mapping) if level == "warn"]
 
 
 def _rule_mistakes(name: str, rule: FieldRule, col: Column) -> Iterator[str]:

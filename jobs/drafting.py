@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from features.cleaning import Cleaner
-from features.sources import HASHED, Mapping, mistakes
+from features.sources import HASHED, Mapping, mistakes, shortfalls
 from features.text_forms import NO, YES
 from jobs.byte_streams import GZIP
 from jobs.project import ProjectSettings
@@ -63,7 +63,10 @@ class Sample:
 
 @dataclass
 class Draft:
-    """The proposed mapping as YAML with comments, and what it makes of the first rows."""
+    """The proposed mapping as YAML with comments, and what it makes of the first rows.
+
+    ``shortfalls`` say what cannot come of it as it is, and the ways out.
+    """
 
     file: str
     feed: str
@@ -74,6 +77,7 @@ class Draft:
     rows_tried: int = 0
     rows_refused: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    shortfalls: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         lines = [self.mapping.rstrip(), "", f"# --- the first rows of {self.file} through it ---"]
@@ -83,6 +87,7 @@ class Draft:
             lines.append(f"# {self.rows_tried - self.rows_refused:,} of {self.rows_tried:,} rows pass")
         lines += [f"# {n:,} rows: {reason}" for reason, n in self.reasons.items()]
         lines += [f"# not found and needed: {name} ({fields()[name].zh})" for name in self.missing]
+        lines += [f"# {text}" for text in self.shortfalls]
         return "\n".join(lines)
 
 
@@ -104,6 +109,9 @@ def draft(file: Path, feed: str | None = None, settings: ProjectSettings | None 
     used = {column for rule, _ in rules.values() for column in _columns_of(rule)}
     unused = [n for n in sample.columns if n not in used]
     made = Draft(file.name, chosen, text, missing=needed, unused_columns=unused)
+    content = yaml.load(text, Loader=yaml.CSafeLoader)
+    if content.get("fields"):
+        made.shortfalls = [said for _, said in shortfalls(Mapping.model_validate(content))]
     _preview(made, sample, c, settings or ProjectSettings())
     return made
 

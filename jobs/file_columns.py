@@ -75,5 +75,5 @@ def needed_columns(mapping: Mapping) -> set[str]:
 
 
 def used_for(mapping: Mapping, column: str) -> str:
-    fields = [f for f, rule in mapping.fields.items() if column in rule.columns]
+    fields = [f for f, r in mapping.fields.items() if column in (*r.columns, *(c.column for c in r.when))]
     return f"for {', '.join(fields)}" if fields else "for where"

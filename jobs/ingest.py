@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from features.sources import Mapping
+from features.sources import Mapping, warnings
 from jobs.deliveries import Delivery, ManifestRow, drop_landing, land, manifest, matches, unmatched, without_files
 from jobs.execution import execute
 from jobs.findings import KINDS, Finding, said, together
@@ -71,7 +71,7 @@ class IngestReport:
     """Every file that was looked at. ``stopped`` names feeds of which nothing was published, with the reason.
 
     ``without_files`` names mappings that match no file of the inbox, and never did; ``waiting`` files that were refused
-    before and are in the inbox no more.
+    before and are in the inbox no more. ``notes`` say what stays empty of the mappings through which files were taken.
     ``attempts`` (no part of what is shown) are what is remembered, and ``twins`` files with the checksum of another one.
     """
 
@@ -82,6 +82,7 @@ class IngestReport:
     without_files: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     recovered: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.attempts: list[Attempt] = []
@@ -119,6 +120,7 @@ class IngestReport:
         lines += [f"  MISSING {told}; deliver it again, or `huaxiang ingest --dismiss FILE`" for told in self.waiting]
         lines += [f"  STOPPED {feed}: {why}" for feed, why in self.stopped.items()]
         lines += [f"  NO FILE {told}" for told in self.without_files]
+        lines += [f"  NOTE {note}" for note in self.notes]
         if self.unmatched:
             shown = ", ".join(self.unmatched[:5]) + (", ..." if len(self.unmatched) > 5 else "")
             lines.append(
@@ -200,6 +202,7 @@ def ingest(
             f"{r.file}: was refused on {since(r):%Y-%m-%d} and is still missing ({why(r)})" for r in tried
         ]
     journal.finish(lake, run_id)
+    _note(mappings, report)
     return report
 
 
@@ -230,6 +233,7 @@ def replay(
                 units.append(_unit(project, feed, "replay", received_at, batches))
         _do(lake, engine, units, run_id, report, progress, audit_staged)
     journal.finish(lake, run_id)
+    _note(mappings, report)
     return report
 
 
@@ -337,6 +341,12 @@ def _fail_twins(report: IngestReport) -> None:
                 f"{f.file}: has the content of {first.file}, which was not taken ({first.why})",
             )
             report.attempts.append(changed(first, file=f.file, why=f.message))
+
+
+def _note(mappings: Sequence[Mapping], report: IngestReport) -> None:
+    """What stays empty of the mappings through which files were taken."""
+    taken = {f.source for f in report.of_state("taken")}
+    report.notes = [note for m in mappings if m.name in taken for note in warnings(m)]
 
 
 def _found(result: UnitResult, source: str, file: str) -> dict[str, Any]:

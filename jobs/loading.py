@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from features.sources import Mapping, mistakes
+from features.sources import Mapping, mistakes, shortfalls
 from schemas.configuration import line_of, read_yaml, validated
 from schemas.errors import ConfigurationError
 from schemas.money import DEFAULT_CURRENCY
@@ -37,6 +37,9 @@ def _mapping(path: Path) -> Mapping:
         raise ConfigurationError(f"{path}:{line}: unknown key 'name'; a mapping is named by its file")
     mapping = validated(Mapping, content, node, path).model_copy(update={"name": path.stem})
     lines = [f"{path}:{line_of(node, at)}: {'.'.join(map(str, at))}: {text}" for at, text in mistakes(mapping)]
+    # What lacks a field that it needs would be told the same twice.
+    at = (path, line_of(node, ("fields",)))
+    lines = lines or [f"{at[0]}:{at[1]}: fields: {text}" for level, text in shortfalls(mapping) if level == "fail"]
     if lines:
         raise ConfigurationError("\n".join(lines))
     return mapping

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from features.sources import warnings as warnings_of
 from jobs.project import SETTINGS_FILE, Project
 from jobs.tag_check import check_tags
 from schemas.errors import ConfigurationError
@@ -52,8 +53,10 @@ def check(folder: Path) -> CheckReport:
     project = Project.load(folder)
     sources: int | None = None
     mistakes: list[str] = []
+    warnings: list[str] = []
     try:
         sources = len(project.sources)
+        warnings = [w for mapping in project.sources for w in warnings_of(mapping)]
     except ConfigurationError as e:
         mistakes = str(e).splitlines()
     found = check_tags(project)
@@ -63,5 +66,5 @@ def check(folder: Path) -> CheckReport:
         tags=found.tags if found.readable else None,
         audiences=found.audiences if found.readable else None,
         mistakes=(*mistakes, *found.mistakes),
-        warnings=found.in_short,
+        warnings=(*warnings, *found.in_short),
     )

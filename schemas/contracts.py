@@ -82,6 +82,21 @@ class Check(_Frozen):
     equals: tuple[str, ...] = ()
 
 
+class Need(_Frozen):
+    """What a mapping of the feed must fill for its rows to mean something: one of ``one_of``, else ``otherwise`` is true.
+
+    ``fail``: no row would count anywhere, so the mapping is refused; ``warn``: a part of what is made of them stays empty.
+    ``given`` narrows it to mappings that fill that column. ``remedy`` names the ways out; ``<ordered_at>`` in it stands for
+    the column that the mapping reads for that field.
+    """
+
+    one_of: tuple[str, ...]
+    level: Level = "fail"
+    given: str | None = None
+    otherwise: str
+    remedy: str = ""
+
+
 class Contract(_Frozen):
     """What one table promises: grain, key, partitions, sort, columns with checks.
 
@@ -90,6 +105,7 @@ class Contract(_Frozen):
     ``guests`` names the column that identifies a row's own anonymous buyer where it carries no id.
     ``needs_person``: a row must carry an id of ``persons``. ``one_of``: a row must carry one of these columns, which link
     nothing (a note about somebody is no sign of life of theirs).
+    ``counts_with`` says what a mapping must fill for the rows to count.
     ``open`` tables have further columns that come from the tag catalogue. ``describes_users`` tables have one row per user
     and day; their columns beyond the key are attributes that tags may use.
     """
@@ -106,6 +122,7 @@ class Contract(_Frozen):
     guests: str | None = None
     needs_person: bool = False
     one_of: tuple[str, ...] = ()
+    counts_with: tuple[Need, ...] = ()
     persons: dict[str, str] = Field(default_factory=dict)
     peers: dict[str, str] = Field(default_factory=dict)
     restricted: bool = False

@@ -24,6 +24,7 @@ format: csv
 fields:
   order_id: 订单号
   ordered_at: 下单时间
+  paid_at: 下单时间
   address_key: {column: 地址, hash: true}
   ip_key: {column: IP, hash: false}
 """

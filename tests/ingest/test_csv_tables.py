@@ -40,6 +40,8 @@ FORMS = [
     ("gb18030", "gb18030", False, "\r"),
     ("utf-8", "utf-8-sig", False, "\r"),
 ]
+UNPAID = {"constant": ""}
+"""Files of orders of which none is paid."""
 
 
 def a_shop(tmp_path: Path, **said: Any) -> Shop:
@@ -135,7 +137,10 @@ HEADLESS = {
 @pytest.mark.parametrize("what", HEADLESS)
 def test_a_first_row_that_is_data_is_refused_with_the_way_out(tmp_path: Path, what: str) -> None:
     rows, sign = HEADLESS[what]
-    shop = a_shop(tmp_path, fields={"order_id": rows[0][0], "ordered_at": rows[0][1] if what == "contacts" else "b"})
+    shop = a_shop(
+        tmp_path,
+        fields={"order_id": rows[0][0], "ordered_at": rows[0][1] if what == "contacts" else "b", "paid_at": UNPAID},
+    )
     shop.deliver("orders/1", csv(*rows))
     message = the_failure(shop)
     assert sign in message
@@ -150,7 +155,7 @@ def test_names_of_a_header_may_be_years_options_and_answers(tmp_path: Path) -> N
         ["A1002", "2026-03-02", "13", "8", "", "梨", "Q2"],
     ]
     path = written(tmp_path / "1.csv", csv(header, *rows, *rows))
-    mapping = a_mapping(fields={"order_id": "订单号", "ordered_at": "下单时间"})
+    mapping = a_mapping(fields={"order_id": "订单号", "ordered_at": "下单时间", "paid_at": UNPAID})
     assert len(rows_of(path, mapping)) == 4
 
 
@@ -168,17 +173,27 @@ def test_a_header_that_comes_again_is_set_aside(tmp_path: Path) -> None:
 
 
 def test_a_stray_quote_refuses_the_file_with_its_line(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path, fields={"order_id": "订单号", "ordered_at": "下单时间", "member_id": "会员号"})
+    shop = a_shop(
+        tmp_path, fields={"order_id": "订单号", "ordered_at": "下单时间", "paid_at": UNPAID, "member_id": "会员号"}
+    )
     text = '订单号,下单时间,会员号,备注\nZ1,2026-03-01 10:00:00,A1,"急"件\nZ2,2026-03-01 12:00:00,A2,"没有收尾\nZ3,2026-03-01 13:00:00,A3,ok\n'
     shop.deliver("orders/1", text)
     assert "line 2: text stands behind the closing quote" in the_failure(shop)
     shop.map(
         "orders",
-        {**ORDERS, "fields": {"order_id": "订单号", "ordered_at": "下单时间", "note": "备注"}, "quoting": "none"},
+        {
+            **ORDERS,
+            "fields": {"order_id": "订单号", "ordered_at": "下单时间", "paid_at": UNPAID, "note": "备注"},
+            "quoting": "none",
+        },
     )
     shop.map(
         "orders",
-        {**ORDERS, "fields": {"order_id": "订单号", "ordered_at": "下单时间", "member_id": "备注"}, "quoting": "none"},
+        {
+            **ORDERS,
+            "fields": {"order_id": "订单号", "ordered_at": "下单时间", "paid_at": UNPAID, "member_id": "备注"},
+            "quoting": "none",
+        },
     )
     assert shop.ingest().rows("rows_silver") == 3
     assert [m for _, m, _ in orders(shop)] == ['"急"件', '"没有收尾', "ok"]
@@ -279,7 +294,7 @@ def test_days_as_a_spreadsheet_counts_them(tmp_path: Path, form: Any, text: str,
         tmp_path,
         time_zone="UTC",
         delimiter=";",
-        fields={"order_id": "id", "ordered_at": {"column": "at", "time": form}},
+        fields={"order_id": "id", "ordered_at": {"column": "at", "time": form}, "paid_at": UNPAID},
     )
     shop.deliver("orders/1", f"id;at\no1;{text}\n")
     shop.ingest()
@@ -288,13 +303,15 @@ def test_days_as_a_spreadsheet_counts_them(tmp_path: Path, form: Any, text: str,
 
 @pytest.mark.parametrize("text", ["60", "1", "0.5", "-45321", "73051000", "109575"])
 def test_numbers_that_are_no_days_of_a_spreadsheet_are_refused(tmp_path: Path, text: str) -> None:
-    shop = a_shop(tmp_path, fields={"order_id": "id", "ordered_at": {"column": "at", "time": "excel_serial"}})
+    shop = a_shop(
+        tmp_path, fields={"order_id": "id", "ordered_at": {"column": "at", "time": "excel_serial"}, "paid_at": UNPAID}
+    )
     shop.deliver("orders/1", f"id,at\no1,{text}\n")
     assert shop.ingest().rows("rows_quarantined") == 1
 
 
 def test_a_spreadsheets_number_among_times_is_refused_with_the_form_that_reads_it(tmp_path: Path) -> None:
-    shop = a_shop(tmp_path, fields={"order_id": "id", "ordered_at": "at"})
+    shop = a_shop(tmp_path, fields={"order_id": "id", "ordered_at": "at", "paid_at": UNPAID})
     shop.deliver("orders/1", "id,at\no1,45321\no2,sometime\n")
     shop.ingest()
     first, second = [r for (r,) in shop.rows("quarantine.orders", "reasons")]
@@ -311,7 +328,7 @@ SALES = {
     "feed": "orders",
     "files": "sales/*",
     "format": "csv",
-    "fields": {"order_id": {"join": ["day", "till", "slip"]}, "ordered_at": "day"},
+    "fields": {"order_id": {"join": ["day", "till", "slip"]}, "ordered_at": "day", "paid_at": UNPAID},
 }
 HS = ["day", "till", "slip"]
 
@@ -340,14 +357,14 @@ def test_an_id_is_joined_from_columns_and_never_meets_another(tmp_path: Path) ->
 
 
 def test_a_guest_among_the_parts_of_a_persons_id_makes_it_absent(tmp_path: Path) -> None:
-    fields = {"order_id": "id", "ordered_at": "at", "member_id": {"join": ["shop", "buyer"]}}
+    fields = {"order_id": "id", "ordered_at": "at", "paid_at": UNPAID, "member_id": {"join": ["shop", "buyer"]}}
     shop = Shop(tmp_path / "shop", {"orders": {**ORDERS, "fields": fields}}, {"currency": "CNY", "guest_ids": ["0"]})
     shop.deliver("orders/1", "id,at,shop,buyer\no1,2026-03-01,S,17850.0\no2,2026-03-01,S,0\no3,2026-03-01,S,\n")
     shop.ingest()
     assert shop.rows("silver.orders", "order_id, member_id") == [("o1", "S|17850"), ("o2", None), ("o3", None)]
 
 
-ROWWISE = {**ORDERS, "fields": {"order_id": {"row": "file"}, "ordered_at": "at", "member_id": "who"}}
+ROWWISE = {**ORDERS, "fields": {"order_id": {"row": "file"}, "ordered_at": "at", "paid_at": UNPAID, "member_id": "who"}}
 
 
 def test_an_id_of_the_rows_place_is_the_same_in_every_mapping_and_differs_between_files(tmp_path: Path) -> None:
@@ -391,7 +408,10 @@ def test_an_id_of_the_rows_place_holds_when_the_file_is_read_again_and_when_a_ro
             **ROWWISE,
             "fields": {
                 **ROWWISE["fields"],
-                "ordered_at": {"column": "at", "values": {"昨天": "2026-03-02", "2026-03-01": "2026-03-01"}},
+                "ordered_at": {
+                    "column": "at",
+                    "values": {"昨天": "2026-03-02", "2026-03-01": "2026-03-01"},
+                },
             },
         },
     )

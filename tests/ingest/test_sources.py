@@ -19,6 +19,7 @@ format: csv
 fields:
   order_id: 订单号
   ordered_at: {column: 下单时间, time: auto}
+  paid_at: 付款时间
 """
 
 
@@ -34,7 +35,7 @@ def test_a_mapping_is_named_by_its_file_and_knows_its_columns(tmp_path: Path) ->
     path = tmp_path / "shop_orders.yaml"
     path.write_text(GOOD + "where:\n  - {column: 状态, in: [1, 2]}\n", encoding="utf-8")
     [found] = load_mappings([path])
-    assert (found.name, found.columns) == ("shop_orders", ("状态", "订单号", "下单时间"))
+    assert (found.name, found.columns) == ("shop_orders", ("状态", "订单号", "下单时间", "付款时间"))
     assert found.where[0].in_ == ("1", "2")
 
 
