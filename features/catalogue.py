@@ -216,6 +216,22 @@ class Catalogue:
                 waiting.extend(self.needs.get(node, ()))
         return found
 
+    def made_from(self, tags: Iterable[str]) -> set[Node]:
+        """The tags themselves and everything that is made from them: tags, frozen numbers, models."""
+        found: set[Node] = {("tag", n) for n in tags}
+        for node in self.order:
+            if found & self.needs.get(node, frozenset()):
+                found.add(node)
+        return found
+
+    def held_by(self, held: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The held tags that each tag comes from, a held one from itself; tags without any are left out."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name in sorted(held):
+            below = self.made_from([name])
+            found |= {n: (*found.get(n, ()), name) for n in self.tags if ("tag", n) in below}
+        return found
+
     def users_of(self, name: str) -> list[str]:
         """Tags that build on a tag, directly or not, in declared order."""
         return [n for n in self.tags if n != name and ("tag", name) in self.closure([("tag", n)])]

@@ -1,4 +1,4 @@
-"""How the values of a tag are spread, how far they moved since another run, and when a tag is held (definitions.md section 1).
+"""How the values of a tag are spread, how far they moved since another run, and whether that is more than they usually do.
 
 Values are put into bins that do not depend on the data, so that any two runs compare: texts and booleans as they are,
 numbers into intervals of a 1-2-5 series, days by their age, and what is not known into a bin of its own.
@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -21,7 +22,7 @@ from pydantic import Field
 
 from features.catalogue import Catalogue, Node
 from features.instants import day_number
-from features.tags import UNKNOWN
+from features.tags import UNKNOWN, Tag
 from schemas.configuration import Settings
 
 OTHER = "other"
@@ -29,7 +30,8 @@ OTHER = "other"
 MOST_VALUES = 50
 MOST_VALUES_OF_A_PART = 2_000
 """Distinct texts that one part names; rarer ones go to ``other``, which only the tail of a long list feels."""
-FIRST = "first"
+FIRST, NO_REFERENCE = "first", "no_reference"
+"""Verdicts without a verdict: nothing to compare with; values moved, and nobody knows yet how far they usually do."""
 Bins = dict[str, int]
 """Users by bin."""
 
@@ -38,17 +40,22 @@ _EDGE_TEXTS = tuple(f"{Decimal(m).scaleb(e):f}" for e in _DECADES for m in (1, 2
 _EDGES = np.array([float(t) for t in _EDGE_TEXTS])
 _WORDS_OF_A_TAG = {
     *("name", "description", "path", "labels", "strategies", "needs", "resources"),
-    *("owner", "refresh", "limits", "sources", "kind", "log_bands", "scheme"),
+    *("owner", "refresh", "limits", "on_break", "sources", "kind", "log_bands", "scheme"),
 }
 """What a declaration says about a tag that changes no value."""
 
 
 class QualitySettings(Settings):
-    """``quality:`` of huaxiang.yaml: what PSI means, and when a tag is held.
+    """``quality:`` of huaxiang.yaml: what PSI means, and what a tag usually does.
 
-    ``psi`` and ``coverage_drop`` (share of the last good coverage that may be lost) are the limits of tags that declare
-    none; null switches one off. Fewer than ``min_users`` members, or more than ``max_gap_days`` between two runs, hold
-    nothing: a small or new shop moves by itself.
+    A tag's values are compared with those of the run before. From ``watch`` and ``act`` on that is a verdict, where they
+    moved more than ``times_usual`` times as far as they usually do: the 90th percentile of the moves between the runs of
+    the trailing ``history_days`` that lie as many days apart, of which ``min_runs`` must be there.
+
+    ``psi`` (null: none) and ``coverage_drop`` (share of the coverage before that may be lost) are the limits of tags that
+    declare none. Fewer than ``min_users`` users are warned of and held by nothing: a small shop moves by itself. Nor is
+    anything held more than ``max_gap_days`` after the run before. A feed is told of where it has less than
+    ``feed_short`` of its usual rows, or more than the inverse.
     """
 
     psi: float | None = Field(default=0.25, gt=0)
@@ -57,6 +64,10 @@ class QualitySettings(Settings):
     max_gap_days: int = Field(default=7, ge=1)
     watch: float = Field(default=0.10, gt=0)
     act: float = Field(default=0.25, gt=0)
+    history_days: int = Field(default=28, ge=1)
+    min_runs: int = Field(default=7, ge=1)
+    times_usual: float = Field(default=2.0, ge=1)
+    feed_short: float = Field(default=0.5, gt=0, lt=1)
 
 
 # --- bins ---
@@ -78,6 +89,18 @@ def distribution(column: pa.Array, is_member: np.ndarray, as_of: dt.date) -> dic
         into[0] += int(counts[i, 0])
         into[1] += int(counts[i, 1])
     return _most_frequent_of_part(found)
+
+
+def aged_distribution(
+    column: pa.Array, is_member: np.ndarray, measured: dt.date, as_of: dt.date
+) -> dict[str, list[int]]:
+    """``distribution`` on ``as_of`` of ages that were measured before and that nothing changed since.
+
+    What only grew older since then is no move: a cohort that passes from one interval of ages into the next is the same.
+    """
+    if not pa.types.is_date(column.type):
+        column = pc.add(column.cast(pa.int64()), (as_of - measured).days)
+    return distribution(column, is_member, as_of)
 
 
 def _texts(column: pa.Array) -> tuple[list[str], np.ndarray]:
@@ -196,44 +219,63 @@ def _others_together(bins: Mapping[str, int], named: set[str]) -> Bins:
     return found
 
 
-def verdict(value: float | None, settings: QualitySettings) -> str:
-    """``first`` where there was nothing to compare with, else stable, watch or act by the PSI."""
-    if value is None:
-        return FIRST
-    return "stable" if value < settings.watch else "watch" if value < settings.act else "act"
+# --- verdicts ---
 
 
-# --- when a tag is held ---
+@dataclass(frozen=True)
+class Judgement:
+    """How far a tag's values moved, and what that means. ``usual``: as far as they usually move; None while unknown.
 
-
-def breach(
-    catalogue: Catalogue, tag: str, good: Mapping[str, int], now: Mapping[str, int], settings: QualitySettings
-) -> str | None:
-    """Which limit the members' values break against the last good run's, in words; None if none.
-
-    Fewer than ``min_users`` members on either side break nothing. A coverage below the tag's own limit counts only
-    where the last good run kept it: values that lie below it themselves would mend nothing.
+    ``cause``: what the verdict rests on where it is neither ``first`` nor ``stable`` (psi, coverage, few_runs), which
+    ``reason`` says in words. ``breaks``: a limit is broken, so that a tag whose owner asks for it is held.
     """
-    if min(sum(good.values()), sum(now.values())) < settings.min_users:
-        return None
-    entry = catalogue.tags[tag]
-    moved, most = psi(good, now), entry.limit("psi", settings.psi)
-    if moved is not None and most is not None and moved >= most:
-        return f"psi {moved:.2f} over {most:g}"
+
+    verdict: str
+    psi: float | None = None
+    usual: float | None = None
+    cause: str | None = None
+    reason: str | None = None
+    breaks: bool = False
+
+
+def judge(
+    tag: Tag, good: Mapping[str, int] | None, now: Mapping[str, int], usual: float | None, settings: QualitySettings
+) -> Judgement:
+    """The verdict on values ``now`` against ``good`` ones, ``first`` without any.
+
+    A tag's own PSI limit stands in the place of ``act``; where that is null its PSI is never more than watched. What it
+    usually does is no break, however much that is; before that is known there is none either, save of the least
+    coverage that the tag's owner declared: that counts where the values before kept it.
+    """
+    moved = None if good is None else psi(good, now)
+    if good is None or moved is None:
+        return Judgement(FIRST)
     was, known = coverage(good) or 0.0, coverage(now) or 0.0
-    declared = entry.limits is not None and "coverage" in entry.limits.model_fields_set
-    if declared:
-        least = entry.limit("coverage", None)
-        if least is not None and known < least <= was:
-            return f"coverage {known:.1%} of members below its limit {least:.1%}"
-        return None
-    if settings.coverage_drop is not None and known < (1 - settings.coverage_drop) * was:
-        return f"coverage {known:.1%} of members after {was:.1%}"
-    return None
+    least = tag.limit("coverage", None)
+    if least is not None and known < least <= was:
+        return Judgement("act", moved, usual, "coverage", f"coverage {known:.1%} below its limit {least:.1%}", True)
+    drop = None if tag.declares("coverage") else settings.coverage_drop
+    lost = f"coverage {known:.1%} after {was:.1%}" if drop is not None and known < (1 - drop) * was else None
+    line = tag.limit("psi", settings.act)
+    if lost is None and moved < min(settings.watch, line or settings.watch):
+        return Judgement("stable", moved, usual)
+    if usual is None:
+        return Judgement(
+            NO_REFERENCE, moved, None, "few_runs", f"PSI {moved:.2f}, how far it usually moves is not known"
+        )
+    if moved <= settings.times_usual * usual:
+        return Judgement("stable", moved, usual)
+    said = f"PSI {moved:.2f}, usually up to {usual:.2f}"
+    if lost is not None:
+        return Judgement("act", moved, usual, "coverage", f"{lost}; {said}", True)
+    if line is None or moved < line:
+        return Judgement("watch", moved, usual, "psi", said)
+    limit = tag.limit("psi", settings.psi)
+    return Judgement("act", moved, usual, "psi", said, limit is not None and moved >= limit)
 
 
 def causes(catalogue: Catalogue, broken: Iterable[str], held: Iterable[str]) -> list[str]:
-    """Of tags that broke a limit those that build on no other such tag: the rest may be well once these are held."""
+    """Of tags that moved too far those that build on no other such tag, nor on a held one: the rest may only follow."""
     broken = list(broken)
     suspects = {("tag", n) for n in (*broken, *held)}
     return [n for n in broken if not (catalogue.closure([("tag", n)]) - {("tag", n)}) & suspects]

@@ -99,7 +99,7 @@ class Rule(Settings):
 
 
 class Limits(Settings):
-    """Where a run's quality lies before the tag is held; what is not said is the project's, null switches off."""
+    """From where on a tag breaks; what is not said is the project's, null switches off."""
 
     psi: float | None = Field(default=None, gt=0)
     coverage: float | None = Field(default=None, ge=0, le=1)
@@ -112,7 +112,8 @@ class Tag(Settings):
     snapshot before), or a value. ``log_bands``: the process of a number that changes by itself every day (ages, days
     since) is kept by band, or every row would change every day. ``scale``: decimals that a float is rounded to.
     ``labels``: what values are called; ``strategies``: what the owner does with users of each value, ``needs`` and
-    ``resources``: what those users need and what is spent on them. ``declared``: the attribute of questionnaires whose
+    ``resources``: what those users need and what is spent on them. ``on_break``: what becomes of a run's values that break
+    a limit; they are told of, or the last good ones are held in their place. ``declared``: the attribute of questionnaires whose
     fresh answers win over the computed value.
     """
 
@@ -140,6 +141,7 @@ class Tag(Settings):
     scheme: bool = False
     declared: str | None = Field(default=None, min_length=1)
     limits: Limits | None = None
+    on_break: Literal["tell", "hold"] = "tell"
     fact: Fact | None = None
     attribute: str | None = None
     expression: str | None = None
@@ -276,8 +278,16 @@ class Tag(Settings):
 
     def limit(self, name: Literal["psi", "coverage"], default: float | None) -> float | None:
         """The tag's own limit if it says one (null: none at all), else ``default``."""
-        own = self.limits is not None and name in self.limits.model_fields_set
-        return getattr(self.limits, name) if own else default
+        return getattr(self.limits, name) if self.declares(name) else default
+
+    def declares(self, limit: Literal["psi", "coverage"]) -> bool:
+        """Whether the tag says this limit itself, be it null."""
+        return self.limits is not None and limit in self.limits.model_fields_set
+
+    @property
+    def ages(self) -> bool:
+        """Whether values grow older by themselves: days, and numbers of days whose process is kept by band."""
+        return self.type == "date" or (self.unit == "days" and self.log_bands is not None)
 
     @property
     def finite(self) -> tuple[str, ...] | None:
@@ -320,7 +330,20 @@ class TagFile(Settings):
         return {**content, "tags": [{**common, **t} if isinstance(t, dict) else t for t in tags]}
 
 
-_COMMON = ("kind", "method", "sources", "owner", "refresh", "version", "empty", "type", "unit", "values", "window")
+_COMMON = (
+    "kind",
+    "method",
+    "sources",
+    "owner",
+    "refresh",
+    "version",
+    "empty",
+    "type",
+    "unit",
+    "values",
+    "window",
+    "on_break",
+)
 
 
 def _is_of(value: Value, kind: str) -> bool:

@@ -5,8 +5,8 @@
 2. a task per bucket computes the facts (jobs/facts.py);
 3. global numbers (breaks) and, where none is stored, models, from values that tasks collect;
 4. a task per bucket computes the tags, compares them with the snapshots before, and writes profile, changes, segments;
-5. the spread of every tag is judged (jobs/profile_quality.py); where one breaks its limit, 3 and 4 are done again with
-   that tag held at its last good values;
+5. the spread of every tag is judged (jobs/profile_quality.py); where one breaks its limit whose owner asks for it
+   (``on_break: hold``), 3 and 4 are done again with that tag held at its last good values;
 6. audit, then one publication a table, the profile last.
 
 Running a day again replaces its slices and changes nothing. Back-filling a day also recomputes the changes and flows
@@ -30,6 +30,7 @@ from features.gaps import LifecycleSettings
 from features.quality import QualitySettings
 from features.tagging import kept_tags, make_plan
 from jobs.estimates import horizon_warnings
+from jobs.feed_rows import freshness_of
 from jobs.overrides import OVERRIDES, Overrides, overrides_of
 from jobs.profile_frozen import BREAKS, Cards, Frozen, Numbers, before_facts, checked_refit, depends_on, frozen
 from jobs.profile_inputs import CHANGES, facts_of, first_day_of_activity, items_of, population
@@ -54,14 +55,14 @@ from jobs.profile_quality import (
     Held,
     Past,
     Spread,
+    aged_spreads,
     distribution_rows,
-    freshness_of,
     hold,
     past_of,
     quality_of,
     spreads_made,
-    warnings_of,
 )
+from jobs.profile_warnings import warnings_of
 from jobs.snapshots import expired
 from lake.lake import Lake
 from lake.locks import lock
@@ -225,10 +226,10 @@ def update_profile(
         past, held = past_of(run, found.fits(catalogue, as_of)), Held()
         found, made, spreads = _computed(run, items, start, found, before, past, held)
         days = observed_days(first_day_of_activity(lake), as_of)
-        _stage_small(run, found, made, past, held, spreads, days)
+        rows = _stage_small(run, found, made, past, held, spreads, days)
         if publish:
             after = min((d for d in snapshots if d > as_of), default=None)
-            later = stage_later(run, snapshots, after, past, held, spreads)
+            later = stage_later(run, snapshots, after, past, held, spreads, rows)
             if audit is not None:
                 audit(staged_folders(run))
             publish_all(run, read, later, expired(set(snapshots) | {as_of}, as_of, keep_days))
@@ -238,7 +239,7 @@ def update_profile(
             members=sum(r["members"] for r in made),
             counts=_counts(catalogue, made),
             warnings=(
-                *warnings_of(past, held),
+                *warnings_of(run, past, held, found, rows),
                 *run.overrides.warnings,
                 *horizon_warnings(found.cuts, catalogue.estimates, as_of),
                 *catalogue.window_summary(days),
@@ -252,15 +253,15 @@ def update_profile(
 def _computed(
     run: ProfileRun, items: Made, start: Frozen, found: Frozen, before: dt.date | None, past: Past, held: Held
 ) -> tuple[Frozen, Made, dict[str, Spread]]:
-    """Numbers and tags with every tag held that breaks its limit; ``held`` is filled.
+    """Numbers and tags, those held that break a limit and ask for it; ``held`` is filled.
 
-    Usually one round. A tag that breaks its limit is held in the next, in which the tags that build on it, and numbers
-    made from it, come from its last good values; those may break a limit of their own.
+    Usually one round. A held tag keeps its values in the next, in which the tags that build on it, and numbers made from
+    it, come from its last good values; those may break a limit of their own.
     """
     while True:
         made = _profiles(run, items, found, before)
         spreads = spreads_made(run, made)
-        if before != past.last_day or not hold(run, past, spreads, held):
+        if before != past.last_day or not hold(run, past, spreads, aged_spreads(made), held):
             return found, made, spreads
         run.held = frozenset(held.since)
         if depends_on(run.catalogue, start, run.held):
@@ -283,8 +284,8 @@ def _profiles(run: ProfileRun, items: Made, found: Frozen, before: dt.date | Non
 
 def _stage_small(
     run: ProfileRun, found: Frozen, made: Made, past: Past, held: Held, spreads: Mapping[str, Spread], days: int
-) -> None:
-    """Breaks, models, flows, distribution and quality: sums over buckets, one small file a day."""
+) -> Made:
+    """Breaks, models, flows, distribution and quality: sums over buckets, one small file a day. Gives the quality rows."""
     observed = {"name": OBSERVED_DAYS, "position": 1, "number": float(days), "spec": "", "fitted_on": run.as_of}
     stage_rows(run, BREAKS, run.as_of, [*found.rows(run.as_of), observed])
     stage_models(run, found.fitted)
@@ -293,7 +294,9 @@ def _stage_small(
     counted = summed([r["quality"] for r in made], ("tag", "is_member"))
     agreement = summed([r["agreement"] for r in made], ("tag", "is_member"))
     fresh = freshness_of(run)
-    stage_rows(run, QUALITY, run.as_of, quality_of(run, past, held, spreads, counted, agreement, fresh))
+    rows = quality_of(run, past, held, spreads, aged_spreads(made), counted, agreement, fresh)
+    stage_rows(run, QUALITY, run.as_of, rows)
+    return rows
 
 
 def _counts(catalogue: Catalogue, made: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -66,6 +66,7 @@ def comparison(catalogue: Catalogue, before: dt.date | None, as_of: dt.date) -> 
         "as_of": as_of.isoformat(),
         "tags": [[n, t.type, t.log_bands] for n, t in catalogue.tags.items()],
         "dynamic": list(catalogue.dynamic),
+        "aging": [n for n, t in catalogue.tags.items() if t.ages],
         "schemes": list(catalogue.schemes),
     }
 
@@ -80,11 +81,12 @@ def stage_later(
     past: Past,
     held: Held,
     spreads: Mapping[str, Spread],
+    rows: Sequence[Row],
 ) -> Later:
     """Compare later snapshots that are there already with the one just made, and stage what that moves.
 
     The next one has its changes, flows and quality anew; one that lies 7, 28 or 30 days later its flows from this day;
-    one 28 days later its PSI against it.
+    one 28 days later its PSI against it. ``rows`` are the run's own of quality.
     """
     later = Later(after)
     spans = {run.as_of + dt.timedelta(days=n) for n in SPAN_DAYS} & set(snapshots)
@@ -100,8 +102,9 @@ def stage_later(
         stage_rows(run, FLOWS, day, sorted([*others, *_dated(flows)], key=lambda r: [str(r[k]) for k in FLOW_KEYS]))
         later.flows.append(day)
         if day == after or (day - run.as_of).days == FAR_DAYS:
-            changed = summed([r["quality"] for r in follow], ("tag", "is_member")) if day == after else None
-            stage_rows(run, QUALITY, day, later_quality(run, past, held, spreads, day, changed))
+            seen = follow if day == after else None
+            theirs = later_quality(run, past, held, spreads, [dict(r) for r in rows], day, seen)
+            stage_rows(run, QUALITY, day, theirs)
             later.quality.append(day)
     return later
 

@@ -1,33 +1,42 @@
-"""Quality of every tag of a run: against which earlier run it is judged, what is held, and the rows that say so.
+"""Quality of every tag of a run: with which earlier run it is compared, what is held, and the rows that say so.
 
-The last good run of a tag is the newest one before the day in which it was not held. Runs in which the tag, or anything
-that it builds on, was declared differently are not compared: raising a tag's ``version`` accepts its new level. Where
-kept numbers or a model were made anew, the runs are compared and nothing is held.
+A tag is compared with the newest run before the day in which it was not held, and how far it moved with how far it
+usually moves between runs that lie as many days apart. Nothing is held but tags whose owner asks for it (``on_break:
+hold``), until they come back or somebody accepts the new level. Runs in which the tag, or anything that it builds on,
+was declared differently are not compared. Where kept numbers or a model were made anew, nothing is held.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.catalogue import Node
-from features.quality import Bins, breach, causes, declarations, merged_bins, psi, same_declaration, verdict
+from features.quality import Bins, Judgement, causes, declarations, judge, merged_bins, psi, same_declaration
 from lake.lake import Lake
 from schemas.contracts import contract
 
 if TYPE_CHECKING:
     from jobs.profile import ProfileRun
 
-QUALITY, DISTRIBUTION = "profile.tag_quality", "profile.tag_distribution"
+QUALITY, DISTRIBUTION, ACCEPTANCES = "profile.tag_quality", "profile.tag_distribution", "profile.tag_acceptances"
 FAR_DAYS = 28
 """The other run that a tag's values are compared with lies this many days back."""
+USUAL = """
+select tag, is_member, split_part(spec, '.', 1) as declared, quantile_cont(psi, 0.9), count(psi)
+from moves where held_since is null group by all
+"""
 Spread = tuple[Bins, Bins]
 """Users by bin: visitors, members."""
+Usual = dict[tuple[str, bool], float]
+"""How far a tag's members, or visitors, usually move between two runs; left out while too few runs tell."""
 Row = dict[str, Any]
 
 
@@ -42,12 +51,14 @@ class Good:
 @dataclass(frozen=True)
 class Past:
     """What earlier runs say, by tag: the last good run to compare with, whether that can hold the tag (the same numbers
-    and models), since when it was held, and the run 28 days ago."""
+    and models), how far it usually moves, since when it was held, which held levels were accepted, the run 28 days ago."""
 
     last_day: dt.date | None
     good: dict[str, Good]
     may_hold: frozenset[str]
+    usual: Usual
     held_since: dict[str, dt.date]
+    accepted: dict[str, list[dt.date]]
     far: dict[str, Spread]
     specs: dict[str, str]
 
@@ -68,9 +79,11 @@ def past_of(run: ProfileRun, fits: Mapping[Node, str]) -> Past:
     earlier = [d for d in days if d < run.as_of]
     far_day = run.as_of - dt.timedelta(days=FAR_DAYS)
     far = _comparable(run.lake, far_day, specs) if far_day in days else {}
+    accepted = accepted_levels(run.lake)
     if not earlier:
-        return Past(None, {}, frozenset(), {}, far, specs)
+        return Past(None, {}, frozenset(), {}, {}, accepted, far, specs)
     last = earlier[-1]
+    usual = usual_moves(run, run.as_of, earlier, specs)
     spreads: dict[dt.date, dict[str, Spread]] = {}
     good: dict[str, Good] = {}
     held: dict[str, dt.date] = {}
@@ -82,13 +95,17 @@ def past_of(run: ProfileRun, fits: Mapping[Node, str]) -> Past:
         if row["held_since"] is not None:
             held[name] = row["held_since"]
             day = max((d for d in earlier if d < row["held_since"]), default=last)
+            # what was usual before it was held: the runs since say nothing of it
+            usual.pop((name, row["is_member"]), None)
+            if row["psi_usual"] is not None:
+                usual[name, row["is_member"]] = row["psi_usual"]
         if day not in spreads:
             spreads[day] = spreads_of(run.lake, day)
         if name in spreads[day]:
             good[name] = Good(day, spreads[day][name])
             if specs[name] == row["spec"]:
                 may_hold.add(name)
-    return Past(last, good, frozenset(may_hold), held, far, specs)
+    return Past(last, good, frozenset(may_hold), usual, held, accepted, far, specs)
 
 
 def _comparable(lake: Lake, day: dt.date, specs: Mapping[str, str]) -> dict[str, Spread]:
@@ -96,12 +113,52 @@ def _comparable(lake: Lake, day: dt.date, specs: Mapping[str, str]) -> dict[str,
     return {n: s for n, s in spreads_of(lake, day).items() if n in same}
 
 
-def quality_rows(lake: Lake, day: dt.date) -> list[Row]:
-    """Rows of ``profile.tag_quality`` of a day."""
+def usual_moves(
+    run: ProfileRun, day: dt.date, earlier: Sequence[dt.date], specs: Mapping[str, str], made: Sequence[Row] = ()
+) -> Usual:
+    """How far tags moved in the trailing runs that lie as many days after their own run before as ``day`` after its.
+
+    ``earlier`` are the days before ``day`` that are there, ascending; ``made`` are the rows of the run's own day, which
+    are not published yet.
+    """
+    settings = run.quality
+    step, first = day - earlier[-1], day - dt.timedelta(days=settings.history_days)
+    alike = [d for before, d in pairwise(earlier) if d - before == step and d >= first]
+    if len(alike) < settings.min_runs:
+        return {}
+    columns = {"tag": pa.string(), "is_member": pa.bool_(), "spec": pa.string(), "psi": pa.float64()}
+    schema = pa.schema([*columns.items(), ("held_since", pa.date32())])
+    published = [f.path for d in alike if d != run.as_of for f in run.lake.files(QUALITY, where={"as_of": d})]
+    parts = [schema.empty_table(), *(pq.read_table(p, partitioning=None) for p in published)]
+    if run.as_of in alike:
+        parts.append(pa.Table.from_pylist([{n: r[n] for n in schema.names} for r in made], schema))
+    # a file of an older lake may lack a column
+    moves = pa.concat_tables(parts, promote_options="default").select(schema.names)
+    with duckdb.connect(config={"threads": "1"}) as con:
+        con.register("moves", moves)
+        found = con.execute(USUAL).fetchall()
+    return {
+        (tag, member): usual
+        for tag, member, declared, usual, n in found
+        if n >= settings.min_runs and same_declaration(specs.get(tag), declared)
+    }
+
+
+def accepted_levels(lake: Lake) -> dict[str, list[dt.date]]:
+    """By tag the days from which on a level that was held is accepted."""
+    found: dict[str, list[dt.date]] = {}
+    for f in lake.files(ACCEPTANCES):
+        for row in pq.read_table(f.path, partitioning=None).to_pylist():
+            found.setdefault(row["tag"], []).append(row["held_since"])
+    return found
+
+
+def quality_rows(lake: Lake, day: dt.date, version: int | None = None) -> list[Row]:
+    """Rows of ``profile.tag_quality`` of a day; what an older lake has not is None."""
     names = [n for n in contract(QUALITY).column_names if n != "as_of"]
     rows = [
         r
-        for f in lake.files(QUALITY, where={"as_of": day})
+        for f in lake.files(QUALITY, version, where={"as_of": day})
         for r in pq.read_table(f.path, partitioning=None).to_pylist()
     ]
     return [{n: row.get(n) for n in names} for row in rows]
@@ -124,35 +181,47 @@ def spreads_made(run: ProfileRun, made: Sequence[Mapping[str, Any]]) -> dict[str
     return {n: merged_bins(r["bins"][n] for r in made if n in r["bins"]) for n in run.catalogue.tags}
 
 
-def hold(run: ProfileRun, past: Past, spreads: Mapping[str, Spread], held: Held) -> bool:
-    """Add to ``held`` the tags that break a limit and build on none that does; whether there were any.
+def aged_spreads(made: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
+    """How the ages of the snapshot before would be spread now, of tags that grow older by themselves."""
+    names = {n for r in made for n in r["aged"]}
+    return {n: merged_bins(r["aged"][n] for r in made if n in r["aged"]) for n in names}
 
-    Nothing is held where the run before is further back than ``max_gap_days``.
+
+def judged(run: ProfileRun, past: Past, name: str, member: bool, now: Bins, aged: Mapping[str, Spread]) -> Judgement:
+    """The verdict on a tag's values ``now``. What is usual is known of moves since the run before, and of held tags.
+
+    The last good values of ages are those of the snapshot before (where they are held, too), as old as they are now.
+    """
+    good = past.good.get(name)
+    known = good is not None and (good.day == past.last_day or run.catalogue.tags[name].on_break == "hold")
+    usual = past.usual.get((name, member)) if known else None
+    before = None if good is None else aged.get(name, good.spread)[member]
+    return judge(run.catalogue.tags[name], before, now, usual, run.quality)
+
+
+def hold(run: ProfileRun, past: Past, spreads: Mapping[str, Spread], aged: Mapping[str, Spread], held: Held) -> bool:
+    """Add to ``held`` the tags whose owner asks for it, that break a limit among members and build on none that does.
+
+    Nothing is held where the run before is further back than ``max_gap_days``, among fewer than ``min_users`` members,
+    and where the level was accepted. Gives whether there were any.
     """
     if past.last_day is None or (run.as_of - past.last_day).days > run.quality.max_gap_days:
         return False
     broken = {}
     for name, good in past.good.items():
-        if name in held.since or name not in spreads or name not in past.may_hold:
+        if run.catalogue.tags[name].on_break != "hold" or name in held.since or name not in past.may_hold:
             continue
-        reason = breach(run.catalogue, name, good.spread[1], spreads[name][1], run.quality)
-        if reason is not None:
-            broken[name] = reason
+        few = min(sum(good.spread[1].values()), sum(spreads[name][1].values())) < run.quality.min_users
+        if few or any(good.day < since <= run.as_of for since in past.accepted.get(name, ())):
+            continue
+        verdict = judged(run, past, name, True, spreads[name][1], aged)
+        if verdict.breaks:
+            broken[name] = verdict.reason
     for name in causes(run.catalogue, broken, held.since):
         held.since[name] = past.held_since.get(name, run.as_of)
-        held.reasons[name] = f"{broken[name]} (members, against {past.good[name].day})"
+        held.reasons[name] = f"{broken[name]} among members, against {past.good[name].day}"
         held.spreads[name] = spreads[name]
     return any(name in held.since for name in broken)
-
-
-def warnings_of(past: Past, held: Held) -> list[str]:
-    """What the person who runs it should know of tags that are held, or no more."""
-    told = [
-        f"tag {n!r} is held since {day}: {held.reasons[n]}; raise its version to accept the new level"
-        for n, day in held.since.items()
-    ]
-    back = [n for n in past.held_since if n not in held.since]
-    return [*told, *(f"tag {n!r} is published again; it was held since {past.held_since[n]}" for n in back)]
 
 
 # --- rows ---
@@ -163,6 +232,7 @@ def quality_of(
     past: Past,
     held: Held,
     spreads: Mapping[str, Spread],
+    aged: Mapping[str, Spread],
     counted: Sequence[Row],
     agreement: Sequence[Row],
     freshness: Mapping[str, int | None],
@@ -170,20 +240,20 @@ def quality_of(
     """Rows of ``profile.tag_quality``. PSI of a held tag is that of the values it would have had."""
     said = {(r["tag"], r["is_member"]): r for r in agreement}
     nobody = {"declared_users": 0, "compared_users": 0, "agreeing_users": 0}
+    held_by = run.catalogue.held_by(held.since)
     rows = []
     for row in counted:
         name, member = row["tag"], row["is_member"]
         true = held.spreads.get(name, spreads[name])[member]
-        good, far = past.good.get(name), past.far.get(name)
-        near = None if good is None else psi(good.spread[member], true)
+        far = past.far.get(name)
         rows.append(
             {
                 **row,
                 **said.get((name, member), nobody),
-                "psi": near,
+                **_verdict(judged(run, past, name, member, true, aged), past.good.get(name)),
                 "psi_28d": None if far is None else psi(far[member], true),
-                "verdict": verdict(near, run.quality),
                 "held_since": held.since.get(name),
+                "held_by": ",".join(held_by.get(name, ())) or None,
                 "freshness_days": freshness.get(name),
                 "spec": past.specs[name],
             }
@@ -191,21 +261,52 @@ def quality_of(
     return rows
 
 
+def _verdict(found: Judgement, good: Good | None) -> Row:
+    return {
+        "psi": found.psi,
+        "psi_usual": found.usual,
+        "compared_with": None if found.psi is None or good is None else good.day,
+        "verdict": found.verdict,
+        "verdict_cause": found.cause,
+    }
+
+
 def later_quality(
-    run: ProfileRun, past: Past, held: Held, spreads: Mapping[str, Spread], day: dt.date, changed: Sequence[Row] | None
+    run: ProfileRun,
+    past: Past,
+    held: Held,
+    spreads: Mapping[str, Spread],
+    made: Sequence[Row],
+    day: dt.date,
+    follow: Sequence[Row] | None,
 ) -> list[Row]:
-    """Rows of a later day whose comparison with the run's day moved: with ``changed`` it is the next day that is there."""
+    """Rows of a later day whose comparison with the run's day moved; ``made`` are the run's own.
+
+    ``follow`` is what tasks found that compared the day with the run's: it is the next day that is there.
+    """
     theirs = spreads_of(run.lake, day)
-    counts = {(r["tag"], r["is_member"]): r["changed_users"] for r in changed or ()}
+    aged: dict[str, Spread] = {} if follow is None else aged_spreads(follow)
+    counts: dict[tuple[str, bool], int] = {}
+    for r in (row for part in follow or () for row in part["quality"]):
+        counts[r["tag"], r["is_member"]] = counts.get((r["tag"], r["is_member"]), 0) + r["changed_users"]
     rows = quality_rows(run.lake, day)
+    usual: Usual = {}
+    if follow is not None:
+        earlier = {f.partition["as_of"] for f in run.lake.files(QUALITY)} | {run.as_of}
+        specs = {r["tag"]: r["spec"] for r in rows}
+        usual = usual_moves(run, day, sorted(d for d in earlier if d < day), specs, made)
     for row in rows:
         name, member = row["tag"], row["is_member"]
         row["changed_users"] = counts.get((name, member), row["changed_users"])
         same = name in theirs and name in spreads and same_declaration(past.specs.get(name), row["spec"])
-        if changed is not None and row["held_since"] is None:
+        if follow is not None and row["held_since"] is None:
             good = past.good.get(name) if name in held.since else Good(run.as_of, spreads[name]) if same else None
-            row["psi"] = None if good is None or not same else psi(good.spread[member], theirs[name][member])
-            row["verdict"] = verdict(row["psi"], run.quality)
+            now = theirs[name][member] if same else {}
+            expected = aged.get(name, good.spread)[member] if good is not None and same else None
+            known = usual.get((name, member)) if name not in held.since else None
+            tag = run.catalogue.tags.get(name)
+            found = Judgement("first") if tag is None else judge(tag, expected, now, known, run.quality)
+            row |= _verdict(found, good)
         if (day - run.as_of).days == FAR_DAYS:
             row["psi_28d"] = psi(spreads[name][member], theirs[name][member]) if same else None
     return rows
@@ -221,45 +322,6 @@ def distribution_rows(spreads: Mapping[str, Spread]) -> list[Row]:
     ]
 
 
-# --- freshness ---
-
-
-def freshness_of(run: ProfileRun) -> dict[str, int | None]:
-    """Days by tag from the newest event of its source feeds to the run's day; None without any."""
-    feeds = sorted({s for t in run.catalogue.tags.values() for s in t.sources})
-    with duckdb.connect(config={"threads": "1"}) as con:
-        con.execute("set enable_progress_bar = false")
-        con.execute("set TimeZone = 'UTC'")
-        newest = {feed: _newest_day(con, run, feed) for feed in feeds}
-    found: dict[str, int | None] = {}
-    for name, tag in run.catalogue.tags.items():
-        days = [d for s in tag.sources if (d := newest[s]) is not None]
-        found[name] = (run.as_of - max(days)).days if days else None
-    return found
-
-
-def _newest_day(con: duckdb.DuckDBPyConnection, run: ProfileRun, feed: str) -> dt.date | None:
-    """Business day of the newest event of a feed by the run's day; the newest month that has one is all that is read."""
-    from features.population import end_of_day
-
-    table = f"silver.{feed}"
-    c = contract(table)
-    months: dict[int, list[str]] = {}
-    for f in run.lake.files(table):
-        months.setdefault(f.partition["event_month"], []).append(f.path)
-    stamp = f"coalesce({', '.join((*c.event_time, '_ingested_at'))})"
-    values: dict[str, Any] = {"until": end_of_day(run.as_of, run.lake.zone)}
-    learned = ""
-    if run.known_at is not None:
-        values["known_at"], learned = run.known_at, "and _ingested_at <= $known_at"
-    for month in sorted((m for m in months if m <= run.as_of.year * 100 + run.as_of.month), reverse=True):
-        files = ", ".join("'" + p.replace("'", "''") + "'" for p in months[month])
-        sql = (
-            f"select (max({stamp}) at time zone '{run.lake.zone}')::date "
-            f"from read_parquet([{files}], hive_partitioning = false, union_by_name = true) "
-            f"where {stamp} <= $until {learned}"
-        )
-        ((day,),) = con.execute(sql, values).fetchall()
-        if day is not None:
-            return dt.date.fromisoformat(str(day))
-    return None
+def broken_rows(rows: Iterable[Row], verdict: str, least_users: int) -> list[Row]:
+    """Rows with this verdict of tags that are not held, of at least so many users."""
+    return [r for r in rows if r["verdict"] == verdict and r["held_since"] is None and r["base_users"] >= least_users]

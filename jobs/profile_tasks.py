@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from features.breaks import counted
 from features.changes import Comparison
-from features.quality import distribution
+from features.quality import aged_distribution, distribution
 from features.tagging import FIXED, Plan, evaluate, numpy_columns, profile_columns, values_of
 from features.tags import UNKNOWN
 from jobs.facts import read_facts
@@ -252,7 +252,7 @@ def _segments(profile: pa.Table, schemes: Sequence[str]) -> pa.Table:
 
 
 def _compared(profile: pa.Table | None, item: Item, shared: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the changes of dynamic tags; count flows and quality. ``log`` names changes of days without a snapshot."""
+    """Write the changes of dynamic tags; count flows, quality, and ages as time alone would have them. ``log`` names changes of days without a snapshot."""
     tags = [(name, bands, ARROW[kind]) for name, kind, bands in shared["tags"]]
     previous = _profile(item["previous"], shared["tags"])
     if profile is None:
@@ -266,7 +266,16 @@ def _compared(profile: pa.Table | None, item: Item, shared: Mapping[str, Any]) -
         "changes": _write_changes(found, [t for t in tags if t[0] in dynamic], item, shared["as_of"]),
         "flows": [*flows, *_flows(profile, item.get("spans", {}), schemes)],
         "quality": [row for t in tags for row in found.quality(*t)],
+        "aged": {} if previous is None or before is None else _aged(previous, before, shared),
     }
+
+
+def _aged(previous: pa.Table, before: str, shared: Mapping[str, Any]) -> dict[str, dict[str, list[int]]]:
+    """How the ages of the snapshot before would be spread now, had nothing but time passed."""
+    is_member = np.asarray(previous["is_member"].to_numpy(zero_copy_only=False), dtype=bool)
+    measured, now = dt.date.fromisoformat(before), dt.date.fromisoformat(shared["as_of"])
+    there = [n for n in shared["aging"] if n in previous.column_names]
+    return {n: aged_distribution(previous[n].combine_chunks(), is_member, measured, now) for n in there}
 
 
 def _flows(

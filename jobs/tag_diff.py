@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from features.catalogue import Catalogue, Node
-from features.tags import Limits
 from jobs.catalogue_store import PROFILE, Declared, remembered
 from jobs.loading import load_catalogue
 from jobs.project import Project
@@ -200,17 +199,16 @@ def _computed(
 ) -> list[str]:
     """Files of the profile of a day as the catalogue has it, in folders that no reader sees.
 
-    Limits are off: a tag that would be held shows what it was made to be.
+    Nothing is held: a tag that would be shows what it was made to be.
     """
     from features.gaps import LifecycleSettings
     from jobs.profile import update_profile
 
-    free = Limits(psi=None, coverage=None)
-    unlimited = replace(catalogue, tags={n: t.model_copy(update={"limits": free}) for n, t in catalogue.tags.items()})
+    told = {n: t.model_copy(update={"on_break": "tell"}) for n, t in catalogue.tags.items()}
     report = update_profile(
         project.lake,
         engine,
-        unlimited,
+        replace(catalogue, tags=told),
         day,
         run_id=run_id,
         progress=progress,

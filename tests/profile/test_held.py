@@ -1,4 +1,4 @@
-"""Tags that break a limit keep their last good values until they come back; frozen numbers that are kept."""
+"""Tags whose owners ask for it (``on_break: hold``) keep their last good values until they come back; kept numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tests.silver import at
 
 pytestmark = pytest.mark.slow
 
-QUALITY = QualitySettings(min_users=20)
+QUALITY = QualitySettings(min_users=20, min_runs=1)
+HOLD = {"points": {"on_break": "hold"}, "city": {"on_break": "hold"}}
 D1, D2, D3, D4, D5 = (f"2026-03-0{i}" for i in range(1, 6))
 
 
@@ -40,7 +41,9 @@ def versions(day: str, people: range, factor: int, city: bool = True) -> list[di
 @pytest.fixture(scope="module")
 def feed(tmp_path_factory: pytest.TempPathFactory, embedded: Engine) -> Shop:
     """Sixty members whose points are sent a thousandfold and without cities on the third day, and mended on the fifth."""
-    shop = Shop(tmp_path_factory.mktemp("feed") / "lake", embedded, catalogue_of(tmp_path_factory.mktemp("tags")))
+    shop = Shop(
+        tmp_path_factory.mktemp("feed") / "lake", embedded, catalogue_of(tmp_path_factory.mktemp("tags"), **HOLD)
+    )
     rows = versions("2026-02-20", range(60), 1)
     rows += versions(D3, range(60), 1000, city=False)
     late = [*versions(D3, range(60, 61), 1000), *versions(D5, range(60, 61), 1)]
@@ -130,14 +133,23 @@ def test_the_report_says_what_is_held_and_repeating_the_day_changes_nothing(copy
     before = columns(copy, D4)
     report = copy.profile(D4, quality=QUALITY)
     assert {n: str(d) for n, d in report.held.items()} == {"points": D3, "city": D3}
-    assert any(w.startswith(f"tag 'points' is held since {D3}: psi ") for w in report.warnings)
-    assert any("coverage 1.6% of members below its limit 30.0%" in w for w in report.warnings)
+    (told,) = [w for w in report.warnings if "held" in w]
+    assert told.startswith("2 tags are held, as their owners ask (on_break: hold): ")
+    assert f"points since {D3} with the values of {D2}: PSI " in told
+    assert f"city since {D3} with the values of {D2}: coverage 1.6% below its limit 30.0%" in told
+    assert "2 tags are made from them, among them the segmentations rich. `huaxiang tag accept --all`" in told
     assert columns(copy, D4) == before
-    assert "tag 'points' is published again" in " ".join(copy.profile(D5, quality=QUALITY).warnings)
+    again = " ".join(copy.profile(D5, quality=QUALITY).warnings)
+    assert f"2 tags are published again: city (held since {D3}), points (held since {D3})" in again
+    assert "by default" not in again
 
 
 def test_raising_a_tags_version_accepts_the_new_level_at_once(copy: Shop, tmp_path: Path) -> None:
-    report = copy.profile(D4, quality=QUALITY, catalogue=catalogue_of(tmp_path, points={"version": 2}))
+    report = copy.profile(
+        D4,
+        quality=QUALITY,
+        catalogue=catalogue_of(tmp_path, points={"version": 2, "on_break": "hold"}, city=HOLD["city"]),
+    )
     assert set(report.held) == {"city"}
     assert max(v[0] for v in columns(copy, D4).values()) == 610_000
     assert quality(copy, D4, "points")["verdict"] == "first"
@@ -146,7 +158,7 @@ def test_raising_a_tags_version_accepts_the_new_level_at_once(copy: Shop, tmp_pa
 def test_small_shops_and_long_gaps_hold_nothing(copy: Shop) -> None:
     assert copy.profile(D3).held == {}, "61 members are fewer than 500"
     assert copy.profile(D3, quality=QUALITY).held != {}
-    assert copy.profile("2026-03-12", quality=QualitySettings(min_users=20, max_gap_days=6, psi=0.0001)).held == {}
+    assert copy.profile("2026-03-12", quality=QualitySettings(min_users=20, max_gap_days=6, min_runs=1)).held == {}
 
 
 # --- kept numbers ---

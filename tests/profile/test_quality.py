@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ from features.catalogue import Catalogue
 from features.overrides import stated
 from features.quality import (
     QualitySettings,
-    breach,
+    aged_distribution,
     causes,
     coverage,
     declarations,
     distribution,
+    judge,
     merged_bins,
     psi,
     same_declaration,
-    verdict,
 )
 from tests.profile.small import catalogue_of
 
@@ -58,13 +58,6 @@ def test_psi_is_symmetric_and_never_negative(bins: dict[str, int], order: list[s
     other = dict(zip(order, [3, 5, 8, 13, 21, 34], strict=True))
     assert psi(bins, other) == pytest.approx(psi(other, bins))
     assert (psi(bins, other) or 0) >= 0
-
-
-@pytest.mark.parametrize(
-    ("value", "word"), [(None, "first"), (0, "stable"), (0.0999, "stable"), (0.10, "watch"), (0.25, "act"), (3, "act")]
-)
-def test_verdicts(value: float | None, word: str) -> None:
-    assert verdict(value, LIMITS) == word
 
 
 def test_numbers_lie_in_intervals_that_do_not_depend_on_the_data() -> None:
@@ -111,6 +104,17 @@ def test_days_lie_by_their_age_and_other_values_as_they_are() -> None:
     assert spread(pa.array(["x", "unknown", None, "x"])) == {"x": 2, "unknown": 2}
 
 
+@given(st.lists(st.integers(0, 500)), st.integers(1, 40))
+def test_a_cohort_that_only_grows_older_has_not_moved(ages: list[int], step: int) -> None:
+    later = DAY + timedelta(days=step)
+    members = np.ones(len(ages), bool)
+    days = pa.array([DAY - timedelta(days=n) for n in ages], pa.date32())
+    assert aged_distribution(days, members, DAY, later) == distribution(days, members, later)
+    counted = pa.array(ages, pa.int32())
+    grown = pa.array([n + step for n in ages], pa.int32())
+    assert aged_distribution(counted, members, DAY, later) == distribution(grown, members, later)
+
+
 def test_members_and_visitors_are_spread_apart_and_parts_add_up() -> None:
     part = distribution(pa.array(["x", "y", "x"]), np.array([True, False, False]), DAY)
     assert part == {"x": [1, 1], "y": [1, 0]}
@@ -138,24 +142,74 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
     return catalogue_of(tmp_path_factory.mktemp("tags"))
 
 
-def test_what_breaks_a_limit_is_said_in_words(small: Catalogue) -> None:
-    good = {"[1, 2)": 60, "[2, 5)": 40}
-    assert breach(small, "points", good, good, LIMITS) is None
-    assert breach(small, "points", good, {"[1, 2)": 10, "[5, 10)": 90}, LIMITS) == "psi 7.27 over 0.25"
-    assert breach(small, "points", good, {"[1, 2)": 10}, LIMITS) is None, "too few members"
-    assert breach(small, "points", good, {"[1, 2)": 10, "[5, 10)": 90}, QualitySettings(psi=None)) is None
-    lost = {"[1, 2)": 24, "[2, 5)": 16, "unknown": 60}
-    assert breach(small, "points", good, lost, QualitySettings(psi=None, min_users=20)) == (
-        "coverage 40.0% of members after 100.0%"
-    )
-    assert coverage(lost) == pytest.approx(0.4)
+GOOD = {"[1, 2)": 60, "[2, 5)": 40}
+MOVED = {"[1, 2)": 45, "[2, 5)": 55}
+FAR = {"[1, 2)": 10, "[5, 10)": 90}
+LOST = {"[1, 2)": 24, "[2, 5)": 16, "unknown": 60}
 
 
-def test_a_tags_own_limits_stand_before_the_projects(small: Catalogue) -> None:
+def test_verdicts_go_by_psi_where_a_tag_usually_stays_as_it_is(small: Catalogue) -> None:
+    points = small.tags["points"]
+    assert judge(points, None, GOOD, 0, LIMITS).verdict == "first"
+    assert judge(points, GOOD, GOOD, 0, LIMITS).verdict == "stable"
+    watched = judge(points, GOOD, {"[1, 2)": 42, "[2, 5)": 58}, 0, LIMITS)
+    assert (watched.verdict, watched.cause, watched.breaks) == ("watch", "psi", False)
+    far = judge(points, GOOD, FAR, 0.01, LIMITS)
+    assert (far.verdict, far.breaks, far.reason) == ("act", True, "PSI 7.27, usually up to 0.01")
+
+
+def test_what_a_tag_usually_does_is_no_break_however_much_it_is(small: Catalogue) -> None:
+    points = small.tags["points"]
+    moved = psi(GOOD, FAR)
+    assert moved is not None
+    assert judge(points, GOOD, FAR, moved / 2, LIMITS).verdict == "stable"
+    assert judge(points, GOOD, FAR, moved / 2.1, LIMITS).verdict == "act"
+
+
+def test_without_history_there_is_no_verdict_of_break(small: Catalogue) -> None:
+    found = judge(small.tags["points"], GOOD, FAR, None, LIMITS)
+    assert (found.verdict, found.cause, found.breaks) == ("no_reference", "few_runs", False)
+    assert judge(small.tags["points"], GOOD, LOST, None, LIMITS).verdict == "no_reference"
+    # what did not move needs no history
+    assert judge(small.tags["points"], GOOD, MOVED, None, LIMITS).verdict == "stable"
+
+
+def test_a_coverage_that_is_lost_breaks_though_psi_is_switched_off(small: Catalogue, tmp_path: Path) -> None:
+    free = catalogue_of(tmp_path, points={"limits": {"psi": None}}).tags["points"]
+    found = judge(free, GOOD, LOST, 0, LIMITS)
+    assert (found.verdict, found.breaks) == ("act", True)
+    assert found.reason == "coverage 40.0% after 100.0%; PSI 3.40, usually up to 0.00"
+    assert coverage(LOST) == pytest.approx(0.4)
+    assert judge(free, GOOD, FAR, 0, LIMITS).verdict == "watch"
+
+
+def test_a_projects_limit_that_is_null_breaks_nothing(small: Catalogue) -> None:
+    found = judge(small.tags["points"], GOOD, FAR, 0, QualitySettings(psi=None))
+    assert (found.verdict, found.breaks) == ("act", False)
+
+
+def test_a_tags_own_limits_stand_before_the_projects(small: Catalogue, tmp_path: Path) -> None:
+    city = small.tags["city"]
     good, none = {"北京": 40, "unknown": 60}, {"上海": 29, "unknown": 71}
-    assert breach(small, "city", good, {"上海": 100}, LIMITS) is None, "psi is switched off"
-    assert breach(small, "city", good, none, LIMITS) == "coverage 29.0% of members below its limit 30.0%"
-    assert breach(small, "city", none, none, LIMITS) is None, "the last good values would mend nothing"
+    assert judge(city, good, {"上海": 100}, 0, LIMITS).breaks is False, "psi is switched off"
+    found = judge(city, good, none, None, LIMITS)
+    assert (found.verdict, found.reason) == ("act", "coverage 29.0% below its limit 30.0%")
+    assert judge(city, none, none, 0, LIMITS).verdict == "stable", "the last good values would mend nothing"
+    wide = catalogue_of(tmp_path, points={"limits": {"psi": 8}}).tags["points"]
+    assert judge(wide, GOOD, FAR, 0, LIMITS).verdict == "watch"
+
+
+def test_everything_made_from_a_held_tag_is_found_through_frozen_numbers_too(small: Catalogue) -> None:
+    assert small.made_from(["points"]) == {
+        *(("tag", n) for n in ("points", "rich", "richer")),
+        *(("break", n) for n in ("points_median", "kept_median")),
+    }
+    assert small.held_by(["points", "city"]) == {
+        "points": ("points",),
+        "city": ("city",),
+        "rich": ("points",),
+        "richer": ("points",),
+    }
 
 
 def test_of_broken_tags_those_are_held_that_the_others_build_on(small: Catalogue) -> None:
