@@ -200,6 +200,7 @@ class _Compiler:
             text=compared(known.name, tests, known.unit, self.currency, known.labels),
             column=self.need(known.id),
             type=known.type,
+            unit=known.unit,
             tests=tests,
         )
 
@@ -219,7 +220,15 @@ class _Compiler:
         text = compared(found.name, tests, found.unit, self.currency)
         if not condition.did:
             text = negated(text)
-        return Leaf(**common, text=text, column=name, type=found.type, tests=tests, negated=not condition.did)
+        return Leaf(
+            **common,
+            text=text,
+            column=name,
+            type=found.type,
+            unit=found.unit,
+            tests=tests,
+            negated=not condition.did,
+        )
 
 
 def compile_audience(

@@ -19,12 +19,14 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
 
 import pyarrow as pa
 
 from schemas.errors import HuaxiangError
+from schemas.money import main_units, minor_digits
 
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 MARK = "'"
@@ -78,6 +80,9 @@ def cell(value: Any, excel: bool = True) -> str:
         return MARK + text if excel and len(text.lstrip("-")) > _LONGEST_EXACT_INTEGER else text
     if isinstance(value, float):
         return repr(value)
+    if isinstance(value, Decimal):
+        text = f"{value:f}"
+        return MARK + text if excel and len(value.as_tuple().digits) > _LONGEST_EXACT_INTEGER else text
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, date):
@@ -88,6 +93,20 @@ def cell(value: Any, excel: bool = True) -> str:
     if text.startswith(MARK) or (excel and becomes_number(text)) or (text != "" and starts_formula(text)):
         return MARK + text
     return text
+
+
+def in_main_units(table: pa.Table, money: Iterable[str], currency: str) -> pa.Table:
+    """The columns ``money`` of minor units as decimals of the currency: 361300 is 3613.00 in CNY."""
+    kind = pa.decimal128(38, minor_digits(currency))
+    for name in money:
+        values = [None if v is None else main_units(v, currency) for v in table[name].to_pylist()]
+        table = table.set_column(table.column_names.index(name), name, pa.array(values, kind))
+    return table
+
+
+def money_header(name: str, unit: str) -> str:
+    """The header of a column of money, which says its unit: a currency for main units, or ``minor``."""
+    return f"{name.removesuffix('_minor')}_{unit}"
 
 
 def csv_bytes(table: pa.Table, excel: bool = True) -> bytes:

@@ -234,7 +234,8 @@ class Export(Settings):
 
     ``excel`` (default) writes a byte-order mark and keeps long ids as text; ``plain`` is for machines.
     ``phone_form``: e164 ``+8613…``, digits ``8613…`` (no plus), national ``13…``; it is what gets hashed, too.
-    ``region`` is the country of phone numbers that carry no country code.
+    ``region`` is the country of phone numbers that carry no country code. ``money``: in main units (yuan), with the
+    currency in the header, or in minor ones (fen), as tags hold it.
     """
 
     columns: Annotated[tuple[str, ...], Filled] = ("user_id",)
@@ -242,6 +243,7 @@ class Export(Settings):
     phone_form: Literal["e164", "digits", "national"] = "e164"
     region: str = Field(default="CN", pattern="^[A-Z]{2}$")
     format: Literal["excel", "plain"] = "excel"
+    money: Literal["main", "minor"] = "main"
 
     @field_validator("contacts")
     @classmethod

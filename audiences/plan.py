@@ -36,11 +36,15 @@ class _Node(Settings):
 
 
 class Leaf(_Node):
-    """Comparisons of one column, all of which must hold; ``negated`` turns the leaf round (``did: false``)."""
+    """Comparisons of one column, all of which must hold; ``negated`` turns the leaf round (``did: false``).
+
+    ``unit`` is that of the column's numbers: ``minor`` for money.
+    """
 
     kind: Literal["leaf"] = "leaf"
     column: str
     type: Type
+    unit: str | None = None
     tests: tuple[Test, ...]
     negated: bool = False
 

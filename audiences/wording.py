@@ -8,7 +8,7 @@ from typing import Any
 from audiences.language import EventCondition, Words
 from audiences.plan import Test
 from schemas.behaviours import BROWSE
-from schemas.money import money_text
+from schemas.money import money_cell
 
 BEHAVIOURS_ZH = {
     "exposure": "曝光",
@@ -146,5 +146,5 @@ def _joined(value: Any, money: str | None = None) -> str:
 def _shown(value: Any, money: str | None) -> str:
     """``money`` is the currency whose minor units a number is; absent, it is no money."""
     if money is not None and not isinstance(value, (str, bool)):
-        return money_text(value, money)
+        return money_cell(value, money)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from audiences import evaluate as ev
 from audiences.compiler import compile_audience
 from audiences.language import Audience, definition_hash, named
-from audiences.plan import Plan, walk
+from audiences.plan import Leaf, Plan, walk
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.audience_build import LOG, MEMBERSHIP, SIZES, Build, Built, builds
 from jobs.audience_columns import Inputs, attributes, bucket_columns, columns_of, mapped, prepared, with_elders
@@ -34,6 +34,7 @@ from lake.lake import Lake
 from lake.locks import lock
 from lake.releases import Release, latest, release
 from schemas.errors import NotThereError, OutdatedError
+from schemas.money import money_cell
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def preview(
         left_out={reason: n for reason, n in file.left_out.items() if n},
         contacts_withheld=file.withheld,
         steps=tuple(ev.funnel(plan, counted)),
-        sample=tuple(rows[:sample]),
+        sample=tuple({k: _read(project, k, v) for k, v in row.items()} for row in rows[:sample]),
         warnings=(*ready.warnings, *file.notes),
     )
 
@@ -216,8 +217,23 @@ def why(project: Project, name: str, uid: int, *, which: int | str | None = None
         uid=uid,
         is_in=bool(outcome.members[0]),
         decided=ev.reason(plan, int(outcome.deciding()[0])),
-        findings=tuple(ev.explain(outcome, columns, 0)),
+        findings=tuple(_in_main_units(project, plan, f) for f in ev.explain(outcome, columns, 0)),
     )
+
+
+def _read(project: Project, column: str, value: Any) -> Any:
+    """A value of a sample as people read it: money in main units."""
+    tag = project.catalogue.tags.get(column)
+    return (
+        money_cell(value, project.currency) if value is not None and tag is not None and tag.unit == "minor" else value
+    )
+
+
+def _in_main_units(project: Project, plan: Plan, finding: ev.Finding) -> ev.Finding:
+    money = {n.number for _, n in walk(plan.root) if isinstance(n, Leaf) and n.unit == "minor"}
+    if finding.value is None or finding.number not in money:
+        return finding
+    return replace(finding, value=money_cell(finding.value, project.currency))
 
 
 def build(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from audiences import delivery
 from audiences.compiler import Attribute, fixed_attributes
-from audiences.language import Audience
+from audiences.language import Audience, Export
 from audiences.plan import Plan
 from jobs.audience import build, plan_of
 from jobs.audience_build import MEMBERSHIP, Built, builds
@@ -95,10 +95,14 @@ def export(
         found = rows_of(
             project.lake, audience, at, _members(project.lake, audience.id, at), project.settings.unknown_consent
         )
-        manifest = _manifest(project, audience, plan, at, built, found, requested_by)
-        excel = audience.definition.export.format == "excel"
-        file_name = f"{audience.id}-{at.as_of}.csv"
-        done = delivery.deliver(place, file_name, delivery.csv_bytes(found.table, excel), manifest)
+        headers = _headers(project, audience, found.table.column_names)
+        manifest = _manifest(project, audience, plan, at, built, found, headers, requested_by)
+        wanted = audience.definition.export
+        table = found.table
+        if wanted.money == "main":
+            table = delivery.in_main_units(table, _money(project, table.column_names), project.currency)
+        content = delivery.csv_bytes(table.rename_columns(list(headers.values())), wanted.format == "excel")
+        done = delivery.deliver(place, f"{audience.id}-{at.as_of}.csv", content, manifest)
         manifest = delivery.read_manifest(done.folder)
         _note(project.lake, manifest, done.folder)
         return _known(manifest, done.folder, built, already=False)
@@ -145,6 +149,17 @@ def _column(files: list[DataFile], name: str) -> list[pa.Array]:
     return [pq.ParquetFile(f.path).read(columns=[name])[name].combine_chunks() for f in files]
 
 
+def _money(project: Project, names: Sequence[str]) -> list[str]:
+    tags = project.catalogue.tags
+    return [n for n in names if n in tags and tags[n].unit == "minor"]
+
+
+def _headers(project: Project, audience: Audience, names: Sequence[str]) -> dict[str, str]:
+    """What the file calls each column: its name, of money with the unit."""
+    unit = project.currency if audience.definition.export.money == "main" else "minor"
+    return {n: n for n in names} | {n: delivery.money_header(n, unit) for n in _money(project, names)}
+
+
 def _manifest(
     project: Project,
     audience: Audience,
@@ -152,6 +167,7 @@ def _manifest(
     at: Release,
     built: Built,
     found: Rows,
+    headers: Mapping[str, str],
     requested_by: str,
 ) -> dict[str, Any]:
     wanted = audience.definition.export
@@ -171,7 +187,8 @@ def _manifest(
         "left_out": {reason: n for reason, n in found.left_out.items() if n},
         "contacts_withheld": found.withheld,
         "notes": list(found.notes),
-        "columns": [_described(n, project, wanted.contacts) for n in found.table.column_names],
+        "money": {"currency": project.currency, "unit": wanted.money},
+        "columns": [_described(n, header, project, wanted) for n, header in headers.items()],
         "format": {
             "encoding": "UTF-8 with byte-order mark" if wanted.format == "excel" else "UTF-8",
             "delimiter": ",",
@@ -187,18 +204,23 @@ def _manifest(
     }
 
 
-def _described(name: str, project: Project, contacts: Mapping[str, str]) -> dict[str, Any]:
-    if name in contacts:
+def _described(name: str, header: str, project: Project, wanted: Export) -> dict[str, Any]:
+    """A column of the profile, with the header that the file gives it."""
+    if name in wanted.contacts:
         entry = fields()[name]
-        return {"name": name, "zh": entry.zh, "en": entry.en, "form": contacts[name], "personal": entry.personal}
+        said = {"name": name, "header": header, "zh": entry.zh, "en": entry.en}
+        return said | {"form": wanted.contacts[name], "personal": entry.personal}
     known: Attribute = {**fixed_attributes(), **attributes(project.catalogue)}[name]
     described = {
         "name": name,
+        "header": header,
         "zh": known.name.zh,
         "en": known.name.en,
         "description": {"zh": known.description.zh, "en": known.description.en},
         "type": known.type,
     }
+    if known.unit == "minor":
+        return described | {"unit": project.currency if wanted.money == "main" else "minor"}
     return described | ({"unit": known.unit} if known.unit else {})
 
 

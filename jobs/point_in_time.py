@@ -15,16 +15,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from audiences.delivery import write_csv
+from audiences.delivery import in_main_units, money_header, write_csv
 from features.catalogue import Catalogue, user_tables
 from features.sql_parts import DUCKDB, quoted, text_literal
 from features.tagging import FIXED
@@ -36,6 +37,7 @@ from jobs.profile_publishing import PROFILE
 from lake import journal
 from lake.releases import entries, lake_at, newest
 from schemas.errors import HuaxiangError, NotThereError
+from schemas.money import DEFAULT_CURRENCY
 
 if TYPE_CHECKING:
     from jobs.project import Project
@@ -60,7 +62,10 @@ group by h.uid, u.user_id order by h.uid
 
 @dataclass(frozen=True)
 class PointInTime:
-    """The profile of a day as the view ``profile_at`` of ``con``; ``notes`` say what it does not give, and why."""
+    """The profile of a day as the view ``profile_at`` of ``con``; ``notes`` say what it does not give, and why.
+
+    ``money`` are the tags that hold minor units of ``currency``; a CSV gives main units under a header that says so.
+    """
 
     as_of: dt.date
     known_at: dt.datetime | None
@@ -69,6 +74,8 @@ class PointInTime:
     tags: tuple[str, ...]
     notes: tuple[str, ...]
     con: duckdb.DuckDBPyConnection
+    money: tuple[str, ...] = ()
+    currency: str = DEFAULT_CURRENCY
 
     def write(self, out: Path) -> None:
         """As Parquet or CSV, by the name's ending; HuaxiangError for another one.
@@ -83,8 +90,14 @@ class PointInTime:
             self.con.execute(f"copy (from {VIEW}) to {text_literal(str(out))} (format parquet, compression zstd)")
             return
         rows = self.con.sql(f"from {VIEW}").to_arrow_reader(BATCH_ROWS)
+        headers = [money_header(n, self.currency) if n in self.money else n for n in rows.schema.names]
         with out.open("w", encoding="utf-8", newline="") as file:
-            write_csv(file, rows.schema, rows)
+            empty = in_main_units(rows.schema.empty_table(), self.money, self.currency).rename_columns(headers)
+            write_csv(file, empty.schema, self._in_main_units(rows))
+
+    def _in_main_units(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield from in_main_units(pa.Table.from_batches([batch]), self.money, self.currency).to_batches()
 
 
 @contextmanager
@@ -117,15 +130,15 @@ def point_in_time(
                 folder = made.staged.get(PROFILE)
                 files = [] if folder is None else [f.path for f in lake.staged(PROFILE, folder)]
                 notes.append("who is who is as known today; rows ingested on the day of --known-at count")
-                yield _of_files(con, catalogue, as_of, known_at, wanted, files, "recomputed", notes)
+                yield _priced(project, _of_files(con, catalogue, as_of, known_at, wanted, files, "recomputed", notes))
             finally:
                 journal.finish(lake, run_id)
             return
         files = [f.path for f in lake.files(PROFILE, where={"as_of": as_of})]
         if files:
-            yield _of_files(con, catalogue, as_of, None, wanted, files, "snapshot", [])
+            yield _priced(project, _of_files(con, catalogue, as_of, None, wanted, files, "snapshot", []))
         else:
-            yield _of_history(con, lake, catalogue, as_of, wanted, named=bool(tags))
+            yield _priced(project, _of_history(con, lake, catalogue, as_of, wanted, named=bool(tags)))
 
 
 def _computable(lake: Lake, catalogue: Catalogue, as_of: dt.date, wanted: list[str]) -> tuple[list[str], list[str]]:
@@ -143,6 +156,13 @@ def _computable(lake: Lake, catalogue: Catalogue, as_of: dt.date, wanted: list[s
     if not given:
         raise NotThereError(f"cannot be computed: {left}; {why}")
     return given, [f"not given: {left}; {why}"]
+
+
+def _priced(project: Project, found: PointInTime) -> PointInTime:
+    tags = project.catalogue.tags
+    # the process of a tag with bands holds bands, which are texts
+    money = [n for n in found.tags if tags[n].unit == "minor" and not (found.origin == "history" and tags[n].log_bands)]
+    return replace(found, money=tuple(money), currency=project.currency)
 
 
 def _of_files(

@@ -26,7 +26,7 @@ from lake.lake import Lake
 from lake.releases import Release, lake_at, release
 from schemas.contracts import NEWEST_FIRST, contract
 from schemas.errors import NotThereError, UsageError
-from schemas.money import money_text
+from schemas.money import money_cell
 
 IDENTIFIERS = "identity.identifiers"
 USERS = "identity.users"
@@ -236,7 +236,7 @@ def read_value(tag: Tag, value: Any, currency: str) -> tuple[str | None, str | N
     if value == UNKNOWN:
         return "未知", "Unknown"
     if tag.unit == "minor":
-        text = f"{money_text(value, currency)} {currency}"
+        text = money_cell(value, currency)
     elif isinstance(value, float):
         text = _plain(value)
     else:

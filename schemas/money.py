@@ -53,9 +53,19 @@ def major(minor: float, currency: str) -> Decimal:
     return Decimal(minor).scaleb(-minor_digits(currency))
 
 
+def main_units(minor: float, currency: str) -> Decimal:
+    """``major`` with exactly the decimals of the currency; a mean is rounded to its smallest coin."""
+    return major(minor, currency).quantize(Decimal(1).scaleb(-minor_digits(currency)))
+
+
 def money_text(minor: float, currency: str, *, exact: bool = True) -> str:
     """Minor units as people read them, without the currency's name; all its decimals, or none where not ``exact``."""
     return f"{major(minor, currency):,.{minor_digits(currency) if exact else 0}f}"
+
+
+def money_cell(minor: float, currency: str) -> str:
+    """An amount as it stands alone in a table: all its decimals, and the currency behind it."""
+    return f"{money_text(minor, currency)} {currency}"
 
 
 def money_words(minor: float, currency: str) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from jobs.verbs.session import (
     target_file,
     verb,
 )
+from schemas.money import money_cell
 
 SHOWN_ROWS, SHOWN_TAGS = 20, 8
 
@@ -35,7 +36,10 @@ def profile(
         str | None, typer.Option(help="Compute it anew from rows ingested by then (ISO 8601 with zone).")
     ] = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", help="Only this tag; may be given several times.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write it to this file, .parquet or .csv.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write it to this file: .csv with money in main units, .parquet as it is stored."),
+    ] = None,
     project: ProjectOption = HERE,
     engine: EngineOption = None,
     as_json: JsonOption = False,
@@ -62,4 +66,6 @@ def profile(
         cursor = found.con.execute(f"select * exclude (as_of) from {VIEW} limit {SHOWN_ROWS}")
         names = [d[0] for d in cursor.description or ()]
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        for name in found.money:
+            rows = [r | {name: None if r[name] is None else money_cell(r[name], found.currency)} for r in rows]
         show_table(f"First {len(rows)}", rows, names[: 3 + SHOWN_TAGS])

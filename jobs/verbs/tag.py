@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.report.words import BASES
+from jobs.project import Project
+from jobs.report.words import BASES, interval
 from jobs.tag_diff import Change, TagDiff, tag_diff
 from jobs.tag_page import Standing, TagPage, tag_page
 from jobs.verbs.session import (
@@ -21,6 +22,10 @@ from jobs.verbs.session import (
     steps_for,
     verb,
 )
+from schemas.money import money_cell
+
+if TYPE_CHECKING:
+    from features.tags import Tag
 
 MOST_WARNINGS = 20
 tag = typer.Typer(no_args_is_help=True, help="The catalogue of tags.")
@@ -93,13 +98,14 @@ def check(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
 @verb
 def show(name: NameArgument, project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
     """What a tag means, what is done with its values, and how it stands in the latest release."""
-    page = tag_page(open_project(project), name)
+    p = open_project(project)
+    page = tag_page(p, name)
     if as_json:
         show_json(page)
         return
     _print_entry(page)
     if page.standing is not None:
-        _print_standing(page, page.standing)
+        _print_standing(p, page, page.standing)
 
 
 def _print_entry(page: TagPage) -> None:
@@ -123,7 +129,9 @@ def _print_entry(page: TagPage) -> None:
                 print(f"    {key}: {value[key]['zh']}\n    {' ' * len(key)}  {value[key]['en']}")
 
 
-def _print_standing(page: TagPage, standing: Standing) -> None:
+def _print_standing(p: Project, page: TagPage, standing: Standing) -> None:
+    tag = p.catalogue.tag(str(page.entry["id"]))
+    money = tag.unit == "minor"
     print(f"\nRelease {standing.release}, {standing.as_of}")
     labels = {v["value"]: v["label"]["zh"] for v in page.values if "label" in v}
     if standing.quality:
@@ -132,31 +140,51 @@ def _print_standing(page: TagPage, standing: Standing) -> None:
         rows = [{k: round(v, 4) if isinstance(v, float) else v for k, v in r.items()} for r in rows]
         show_table("Quality", [{**r, "held_since": r["held_since"] and str(r["held_since"])} for r in rows])
     if standing.spread:
-        show_table(
-            "Spread", [{"who": _who(s), **{k: v for k, v in s.items() if k != "is_member"}} for s in standing.spread]
-        )
+        spread = [{"who": _who(s), **{k: v for k, v in s.items() if k != "is_member"}} for s in standing.spread]
+        if money:
+            kept = ("who", "known")
+            spread = [
+                {k: v if k in kept or v is None else money_cell(v, p.currency) for k, v in s.items()} for s in spread
+            ]
+        show_table("Spread", spread)
     if standing.distribution:
         rows = [
-            {"who": _who(d), "value": d["value"], "label": labels.get(str(d["value"]), ""), "users": d["users"]}
+            {
+                "who": _who(d),
+                "value": _said(p, tag, d["value"]),
+                "label": labels.get(str(d["value"]), ""),
+                "users": d["users"],
+            }
             for d in standing.distribution
         ]
         show_table("Distribution", rows)
     if standing.cuts:
-        show_table("Cuts", [_cut(c) for c in standing.cuts])
+        show_table("Cuts", [_cut(p, c) for c in standing.cuts])
 
 
-def _cut(cut: dict[str, Any]) -> dict[str, Any]:
+def _said(p: Project, tag: Tag, value: Any) -> Any:
+    """A bin of money in main units; every other value as it is stored."""
+    said = interval(tag, value, p.currency) if tag.unit == "minor" and isinstance(value, str) else None
+    return value if said is None else said.en
+
+
+def _cut(p: Project, cut: dict[str, Any]) -> dict[str, Any]:
     """A frozen number as people read it: what it rests on, and where the horizon decided it, which one to try."""
-    known = BASES.get(str(cut["basis"]))
+    known, number = BASES.get(str(cut["basis"])), cut["number"]
     beyond, longer = cut["share_beyond_horizon"], cut["horizon_to_try_days"]
     more = "" if beyond is None else f"; {beyond:.0%} come back later, try {longer} days"
     return {
         "cut": f"{cut['name']} {cut['position']}",
-        "number": cut["number"],
+        "number": money_cell(number, p.currency) if _is_money(p, cut["name"]) and number is not None else number,
         "rests on": "" if cut["basis"] is None else (known.en if known else str(cut["basis"])) + more,
         "cases": cut["sample_users"],
         "fitted on": str(cut["fitted_on"]),
     }
+
+
+def _is_money(p: Project, name: str) -> bool:
+    known = p.catalogue.breaks.get(name)
+    return known is not None and known.of is not None and known.of.unit == "minor"
 
 
 def _who(row: dict[str, Any]) -> str:
@@ -190,22 +218,22 @@ def diff(
     """What the tags as they are now would do to how many users, before it is published."""
     p = open_project(project)
     if not count:
-        _print_diff(tag_diff(p, against), as_json)
+        _print_diff(p, tag_diff(p, against), as_json)
         return
     steps = steps_for(as_json)
     with engine_of(p, engine) as opened, steps.step("compute the changed tags") as advance:
         found = tag_diff(p, against, opened, advance)
-    _print_diff(found, as_json)
+    _print_diff(p, found, as_json)
 
 
-def _print_diff(found: TagDiff, as_json: bool) -> None:
+def _print_diff(p: Project, found: TagDiff, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
     day = f", users as of {found.as_of}" if found.as_of else ""
     print(f"Against {found.against}{day}: " + ("nothing changes" if not found.changes else ""))
     for kind, title in KINDS.items():
-        rows = [_row(c) for c in found.of(kind)]
+        rows = [_row(p, c) for c in found.of(kind)]
         if rows:
             shown = [n for n in rows[0] if any(r[n] not in (None, "") for r in rows)]
             show_table(f"{title} ({len(rows)})", rows, shown)
@@ -216,8 +244,13 @@ def _print_diff(found: TagDiff, as_json: bool) -> None:
         print(f"note: {note}")
 
 
-def _row(c: Change) -> dict[str, Any]:
+def _row(p: Project, c: Change) -> dict[str, Any]:
     e = c.effect
+    tag = p.catalogue.tags.get(c.tag)
+
+    def mean(value: float | None) -> Any:
+        return money_cell(value, p.currency) if value is not None and tag is not None and tag.unit == "minor" else value
+
     return {
         "tag": c.tag,
         "entry": ", ".join(c.keys),
@@ -227,6 +260,6 @@ def _row(c: Change) -> dict[str, Any]:
         "changed": e and e.changed if c.kind in ("changed", "dependent") else None,
         "known before": e and e.known_before,
         "known after": e and e.known_after,
-        "mean before": e and e.mean_before,
-        "mean after": e and e.mean_after,
+        "mean before": e and mean(e.mean_before),
+        "mean after": e and mean(e.mean_after),
     }

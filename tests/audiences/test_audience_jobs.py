@@ -8,6 +8,7 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -279,7 +280,7 @@ def test_an_audience_that_nobody_is_in_is_built_and_emptied(shop: Shop) -> None:
     assert build(shop.project, "beijing").already_built
     done = export(shop.project, "beijing", requested_by="me", which=None)
     assert done.rows == 0
-    assert done.file.read_bytes() == b"user_id,register_city,paid_amount_90d,phone\r\n"
+    assert done.file.read_bytes() == b"user_id,register_city,paid_amount_90d_CNY,phone\r\n"
 
 
 def test_a_release_without_anybody_gives_an_empty_audience(tmp_path: Path) -> None:
@@ -412,9 +413,9 @@ def rows_of(file: Path) -> list[dict[str, str]]:
 def test_an_export_holds_the_members_with_contacts_and_is_noted(shop: Shop) -> None:
     done = export(shop.project, "beijing", requested_by="li")
     assert rows_of(done.file) == [
-        {"user_id": "m000001", "register_city": "北京", "paid_amount_90d": "10000", "phone": "+8613800130001"},
-        {"user_id": "m000002", "register_city": "北京", "paid_amount_90d": "20000", "phone": "+8613800130002"},
-        {"user_id": "m100001", "register_city": "北京", "paid_amount_90d": "10000", "phone": "+8613800130271"},
+        {"user_id": "m000001", "register_city": "北京", "paid_amount_90d_CNY": "100.00", "phone": "+8613800130001"},
+        {"user_id": "m000002", "register_city": "北京", "paid_amount_90d_CNY": "200.00", "phone": "+8613800130002"},
+        {"user_id": "m100001", "register_city": "北京", "paid_amount_90d_CNY": "100.00", "phone": "+8613800130271"},
     ]
     manifest = read_manifest(done.folder)
     assert manifest["definition"]["include"]["all"][0] == {"tag": "register_city", "is": ["北京"]}
@@ -422,11 +423,35 @@ def test_an_export_holds_the_members_with_contacts_and_is_noted(shop: Shop) -> N
     assert (manifest["release"], manifest["as_of"], manifest["rows"]) == (1, "2026-03-10", 3)
     assert manifest["requested_by"] == "li"
     assert [c["name"] for c in manifest["columns"]] == ["user_id", "register_city", "paid_amount_90d", "phone"]
-    assert manifest["columns"][2]["unit"] == "minor"
+    assert (manifest["columns"][2]["header"], manifest["columns"][2]["unit"]) == ("paid_amount_90d_CNY", "CNY")
+    assert manifest["money"] == {"currency": "CNY", "unit": "main"}
     (noted,) = deliveries(shop.lake)
     assert (noted["delivery_id"], noted["rows"]) == (manifest["delivery_id"], 3)
     assert "sha256:" + noted["checksum"] == manifest["checksum"]
     assert json.loads(noted["columns"]) == ["user_id", "register_city", "paid_amount_90d", "phone"]
+
+
+def test_money_leaves_in_minor_units_where_the_audience_says_so(shop: Shop) -> None:
+    text = (shop.folder / "audiences" / "beijing.yaml").read_text(encoding="utf-8")
+    shop.define("in_fen", text.replace("export:\n", "export:\n  money: minor\n"))
+    done = export(shop.project, "in_fen", requested_by="li")
+    assert {r["paid_amount_90d_minor"] for r in rows_of(done.file)} == {"10000", "20000"}
+    manifest = read_manifest(done.folder)
+    assert (manifest["columns"][2]["header"], manifest["columns"][2]["unit"]) == ("paid_amount_90d_minor", "minor")
+    assert manifest["money"] == {"currency": "CNY", "unit": "minor"}
+
+
+def test_a_preview_and_why_name_money_in_main_units_like_the_condition(shop: Shop) -> None:
+    shop.define(
+        "spenders",
+        "name: {zh: 人, en: A}\ndescription: {zh: 人, en: A}\nowner: crm\n"
+        "include: {tag: paid_amount_90d, at_least: 20000}\nexport: {columns: [user_id, paid_amount_90d]}\n",
+    )
+    found = preview(shop.project, "spenders")
+    assert any(s.en.endswith("at least 200.00 CNY") for s in found.steps)
+    assert found.sample and all(re.fullmatch(r"\d+\.00 CNY", r["paid_amount_90d"]) for r in found.sample)
+    said = [f.value for f in why(shop.project, "spenders", 2).findings if f.value is not None]
+    assert said == ["200.00 CNY"]
 
 
 def test_an_export_asked_for_twice_is_delivered_once(shop: Shop) -> None:

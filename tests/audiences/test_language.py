@@ -245,7 +245,7 @@ include:
     )
     assert [(n.text.zh, n.text.en) for _, n in walk(plan.root)][2:] == [
         ("非：近 7 天支付次数（品牌 资生堂） ≥ 1", "not: times of pay in 7 days (brand 资生堂) at least 1"),
-        ("历来支付金额 ≥ 500.00", "money of pay ever at least 500.00"),
+        ("历来支付金额 ≥ 500.00 CNY", "money of pay ever at least 500.00 CNY"),
         ("orders_ever > 1 且 < 9", "orders_ever above 1 and below 9"),
     ]
 
@@ -270,4 +270,4 @@ def test_values_are_called_by_their_labels_in_chinese(tmp_path: Path) -> None:
 def test_money_in_words_has_the_digits_of_its_currency(tmp_path: Path, currency: str, text: str) -> None:
     audience = read(write(tmp_path, "trial", "include: {tag: paid_amount_90d, at_least: 1234567}\n"))
     plan = compile_audience(audience, read_folder(tmp_path), CATALOGUE, currency=currency)
-    assert any(n.text.en.endswith(f"at least {text}") for _, n in walk(plan.root))
+    assert any(n.text.en.endswith(f"at least {text} {currency}") for _, n in walk(plan.root))

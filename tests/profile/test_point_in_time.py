@@ -157,7 +157,10 @@ def test_it_is_written_as_parquet_or_csv(late: tuple[Shop, Any], tmp_path: Path)
     table = pq.read_table(tmp_path / "p.parquet")
     assert table.column_names == ["as_of", "uid", "user_id", "is_member", "net_30d"]
     assert table["as_of"].type == pa.date32()
-    assert (tmp_path / "p.csv").read_text().splitlines()[0] == "as_of,uid,user_id,is_member,net_30d"
+    assert (tmp_path / "p.csv").read_text().splitlines()[0] == "as_of,uid,user_id,is_member,net_30d_CNY"
+    minor = [v for v in table["net_30d"].to_pylist() if v]
+    main = [row.split(",")[-1] for row in (tmp_path / "p.csv").read_text().splitlines()[1:]]
+    assert minor and sorted(f"{v / 100:.2f}" for v in minor) == sorted(v for v in main if v not in ("", "0.00"))
 
 
 def test_cells_of_a_csv_are_those_of_audience_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
