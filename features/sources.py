@@ -16,7 +16,7 @@ from schemas.contracts import FEEDS, Column, Contract, Level, contract
 Location = tuple[str | int, ...]
 NUMBERS = ("int32", "int64", "float64")
 TIMES = ("timestamp", "date")
-TIME_WORDS = ("auto", "epoch_seconds", "epoch_milliseconds", "excel_serial", "excel_serial_1904")
+TIME_WORDS = ("auto", "epoch_seconds", "epoch_milliseconds", "epoch_microseconds", "excel_serial", "excel_serial_1904")
 CSV_ONLY = ("header", "named_columns", "skip_rows", "quoting", "max_cell_lines", "decimal")
 HASHED = ("address_key", "ip_key")
 """Fields that hold the hash of something personal, never the thing itself."""

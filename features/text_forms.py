@@ -58,6 +58,8 @@ OFFSET = r"([+-])(\d{2})(?::?(\d{2}))?$"
 """What a stamp with a zone ends in."""
 EXCEL_DAY_ZERO = {"excel_serial": "1899-12-30", "excel_serial_1904": "1904-01-01"}
 EXCEL_NUMBER = r"\d{1,6}([.,]\d{0,15})?"
+EPOCHS = {"epoch_seconds": 1_000_000, "epoch_milliseconds": 1_000, "epoch_microseconds": 1}
+"""Microseconds of what each form counts since 1970."""
 EARLIEST, LATEST = "1900-01-01", "2200-01-01"
 """Times outside are mistakes (a year of two digits, milliseconds read as seconds), not dates."""
 
@@ -214,9 +216,8 @@ def local_and_zoned(
             here, there = _auto(steps, text, thorough=thorough, likely=likely)
             local.append(here)
             zoned += there
-        elif form in ("epoch_seconds", "epoch_milliseconds"):
-            factor = 1_000_000 if form == "epoch_seconds" else 1_000
-            zoned.append(_epoch(text, factor, r"-?\d+(\.\d*)?"))
+        elif form in EPOCHS:
+            zoned.append(_epoch(text, EPOCHS[form], r"-?\d+(\.\d*)?"))
         elif form in EXCEL_DAY_ZERO:
             local.append(_excel_stamp(text, EXCEL_DAY_ZERO[form]))
         elif "%z" in form:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from jobs import setup
 from jobs.project import SETTINGS_FILE
 from jobs.verbs.session import HERE, EngineOption, JsonOption, ProjectOption, engine_kind, open_project, show_json, verb
+from schemas.errors import InputError
 
 source = typer.Typer(no_args_is_help=True, help="Mappings of files to feeds.")
 
@@ -85,15 +87,25 @@ def demo(
 def draft(
     file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet file, gzipped or not.")],
     feed: Annotated[str | None, typer.Option(help="The feed that it belongs to; default: guessed.")] = None,
+    save: Annotated[bool, typer.Option("--save", help="Write the mappings into sources/ of the project.")] = False,
     project: ProjectOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Propose a mapping for a file and preview its rows (personal values masked). Nothing is written."""
-    from jobs.drafting import draft as propose
+    """Propose mappings for a file and preview its rows (personal values masked). Nothing is written without --save.
 
-    settings = open_project(project).settings if (project / SETTINGS_FILE).is_file() else None
+    Exit code 4 where the columns do not tell which feed the file belongs to: name it with --feed.
+    """
+    from jobs.drafting import draft as propose
+    from jobs.drafting.saving import save as write
+
+    settings = open_project(project).settings if save or (project / SETTINGS_FILE).is_file() else None
     found = propose(file, feed=feed, settings=settings)
     if as_json:
         show_json(found)
     else:
         print(found.text())
+    if not found.is_sure:
+        raise typer.Exit(InputError.exit_code)
+    if save:
+        for path in write(found, project):
+            print(f"written: {path}", file=sys.stderr)

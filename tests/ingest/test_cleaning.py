@@ -131,6 +131,7 @@ def test_a_format_of_ones_own_reads_what_auto_must_not_guess(con: duckdb.DuckDBP
     assert one_time(con, "1772323509", "epoch_seconds") == datetime(2026, 3, 1, 8, 5, 9)
     assert one_time(con, "1772323509.25", "epoch_seconds") == datetime(2026, 3, 1, 8, 5, 9, 250000)
     assert one_time(con, "1772323509250", "epoch_milliseconds") == datetime(2026, 3, 1, 8, 5, 9, 250000)
+    assert one_time(con, "1772323509250001", "epoch_microseconds") == datetime(2026, 3, 1, 8, 5, 9, 250001)
     assert one_time(con, "1772323509250", "epoch_seconds") is None
 
 

@@ -136,7 +136,7 @@ def test_a_corrected_answer_is_another_version_of_it(shop: Shop) -> None:
 def test_both_feeds_are_recognised_when_a_mapping_is_drafted(tmp_path: Path) -> None:
     sheet = tmp_path / "客户备注.csv"
     sheet.write_text(csv(NOTE, a_note()), encoding="utf-8")
-    found = draft(sheet)
+    (found,) = draft(sheet).parts
     assert (found.feed, found.missing) == ("manual_tags", [])
     assert yaml.safe_load(found.mapping)["fields"] == {
         "noted_at": "记录时间", "user_id": "用户标识", "member_id": "会员号", "tag": "标签", "value": "值",
@@ -144,6 +144,6 @@ def test_both_feeds_are_recognised_when_a_mapping_is_drafted(tmp_path: Path) -> 
     }  # fmt: skip
     exported = tmp_path / "导出.csv"
     exported.write_text(csv(ANSWER, an_answer(答案="高血压")), encoding="utf-8")
-    found = draft(exported)
+    (found,) = draft(exported).parts
     assert (found.feed, found.missing) == ("surveys", [])
-    assert "高血压" not in json.dumps(found.preview, ensure_ascii=False), "an answer is personal"
+    assert "高血压" not in json.dumps(found.preview.rows, ensure_ascii=False), "an answer is personal"

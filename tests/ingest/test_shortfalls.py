@@ -42,7 +42,7 @@ def test_check_and_draft_say_the_same(tmp_path: Path) -> None:
     assert any("orders without paid_at" in m for m in check(shop.folder).mistakes)
     file = tmp_path / "orders.csv"
     file.write_text(csv(["订单号", "下单时间", "会员号"], ["o1", "2026-03-01 08:00", "m1"]), encoding="utf-8")
-    assert "# orders without paid_at: no order counts as paid" in draft(file, feed="orders").text()
+    assert "# incomplete: orders without paid_at: no order counts as paid" in draft(file, feed="orders").text()
 
 
 @pytest.mark.parametrize(
