@@ -41,9 +41,9 @@ WORDS = SimpleNamespace(
     attention=Text("需要留意", "Needs attention"),
     calm=Text("没有触发预警，也没有被冻结的标签。", "No alert is raised and no tag is held."),
     reading=Text(
-        "每个数字旁写明单位、窗口与人群；“数据表”里是图的原始数字和来源表。金额为扣除退款后的净额。",
+        "每个数字旁写明单位、窗口与人群；“数据表”里是图的原始数字和来源表。金额未另说明时为扣除退款后的净额。",
         "Beside each number stand its unit, window and population; 'Numbers' holds what a chart was drawn from and its table. "
-        "Money is net of refunds.",
+        "Money is net of refunds unless it says otherwise.",
     ),
     numbers=Text("数据表", "Numbers"),
     source=Text("来源", "Source"),
@@ -123,8 +123,8 @@ def write_whole(path: Path, text: str, *, private: bool = False) -> None:
 
 
 def sections(d: ReportData) -> tuple[Section, ...]:
-    """The chapters in the order of the source material, then the methods."""
-    from jobs.report.sections import aipl, lifecycle, methods, movement, quality, rfm, sharing, tags, value
+    """The chapters in the order of the source material, then the methods; one without anything in it is left out."""
+    from jobs.report.sections import aipl, lifecycle, methods, movement, others, quality, rfm, sharing, tags, value
 
     makers = (
         tags.digital_tags,
@@ -138,10 +138,11 @@ def sections(d: ReportData) -> tuple[Section, ...]:
         sharing.fission,
         methods.cross_purchase,
         methods.brushing,
+        others.other_segmentations,
         movement.flows,
         quality.quality,
     )
-    return tuple(_balanced(make(d)) for make in makers)
+    return tuple(_balanced(s) for s in (make(d) for make in makers) if s.blocks)
 
 
 def _balanced(section: Section) -> Section:
@@ -308,9 +309,10 @@ def attention(d: ReportData) -> list[Text]:
     acting = [
         t for t, kinds in d.quality.items() if any(r.get("verdict") == "act" for r in kinds.values()) and t not in held
     ]
+    act = f"{d.project.settings.quality.act:g}"
     for tags, what in (
         (held, Text("个标签被冻结", "tags held")),
-        (acting, Text("个标签分布变化大（PSI ≥ 0.25）", "tags shifted (PSI ≥ 0.25)")),
+        (acting, Text(f"个标签分布变化大（PSI ≥ {act}）", f"tags shifted (PSI ≥ {act})")),
     ):
         if tags:
             names = [d.words.tag(t) for t in tags[:6]]

@@ -93,7 +93,7 @@ NAMES = {
     "pc": Text("电脑网页", "desktop web"),
     "store": Text("门店", "store"),
     "share": Text("实际占比", "Share that moved"),
-    "mean": Text("此前 12 期均值", "Mean of 12 periods"),
+    "mean": Text("此前各期均值", "Mean of the periods before"),
     "upper": Text("控制上限", "Upper limit"),
 }
 FEEDS = {
@@ -131,7 +131,7 @@ SIGNALS = {
 }
 """Signals of brushing."""
 ALERT_REASONS = {
-    "no_earlier_day": Text("没有 7 天前的画像可比", "no profile of 7 days before to compare with"),
+    "no_earlier_day": Text("没有一个周期之前的画像可比", "no profile of a period before to compare with"),
     "refitted": Text(
         "切分点在期间重估，两日不可比", "the cuts were made anew in between, so the days cannot be compared"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 
 from features.aipl import AiplSettings
@@ -14,7 +15,6 @@ from jobs.report.words import NAMES
 
 FIGURES = ("segments.figures",)
 STAGES = ("awareness", "interest", "purchase", "loyalty")
-HORIZON = 30
 THRIVING_DAYS = 180
 FAST = ("fertility", "fertility_excess", "advancing", "superiority", "thriving")
 SHARES = ("advancing", "thriving")
@@ -24,13 +24,20 @@ def aipl(d: ReportData) -> Section:
     return Section(
         "aipl",
         Text("AIPL 与 FAST", "AIPL and FAST"),
-        Text(
-            "每个用户每天一个阶段，取达到的最高阶段：忠诚 > 购买 > 兴趣 > 认知 > 无。认知与兴趣看 15 天，购买与忠诚看长窗口。",
-            "Each user has one stage a day, the highest reached: loyalty > purchase > interest > awareness > none. Awareness and "
-            "interest look back 15 days, purchase and loyalty over the long windows.",
-        ),
+        Text("每个用户每天一个阶段，取达到的最高阶段。", "Each user has one stage a day, the highest reached. ")
+        + _declared(d),
         (_stages(d), _flow(d), _rates(d), _fast(d), _benchmark(d)),
     )
+
+
+def _declared(d: ReportData) -> Text:
+    """What the shop's own catalogue says of the stages, with its windows."""
+    found = d.words.tags.get("aipl_stage")
+    return Text("", "") if found is None else Text(found.description.zh, found.description.en)
+
+
+def _settings(d: ReportData) -> AiplSettings:
+    return d.project.method("aipl", AiplSettings)
 
 
 def _stages(d: ReportData) -> Block:
@@ -61,7 +68,8 @@ def _stages(d: ReportData) -> Block:
 
 def _rates(d: ReportData) -> Block:
     title = Text("各阶段转化与资产", "Conversion and asset value by stage")
-    days = count(d.number("aipl", "horizon_days") or HORIZON)
+    settings = _settings(d)
+    days = count(d.number("aipl", "horizon_days") or settings.horizon_days)
     note = Text(
         f"期初在该阶段的用户在其后 {days} 天内：购买占比、人均订单、单均金额；资产 = 人数 × 期望成交额。括号内为 95% 区间。",
         f"Of users at the stage at the start, within the {days} days after: share who bought, orders per buyer, money per order; asset = "
@@ -69,8 +77,19 @@ def _rates(d: ReportData) -> Block:
     )
     conversion = d.figure("aipl", "conversion")
     if not conversion:
-        return Block(
-            title, note, FIGURES, missing=Text("需要至少 30 天的阶段历史。", "Needs at least 30 days of stage history.")
+        start = d.as_of - dt.timedelta(days=settings.horizon_days)
+        missing = Text(
+            f"需要 {start}（前后 {settings.horizon_tolerance_days} 天内）的画像：huaxiang run --as-of {start}，然后重跑 {d.as_of}。",
+            f"Needs the profile of {start}, give or take {settings.horizon_tolerance_days} days: "
+            f"huaxiang run --as-of {start}, then {d.as_of} again.",
+        )
+        return Block(title, note, FIGURES, missing=missing)
+    if "none" in conversion:
+        note += Text("“无”含其后才出现的用户。", " None includes who came only since.")
+    if (part := _unexplained(d)) is not None:
+        note += Text(
+            f"这段时间 {share(part)} 的金额来自期初不在任何阶段的用户，各阶段解释不了。",
+            f" {share(part)} of the money of that time came from users who stood in no stage at its start; no stage explains it.",
         )
     per, value, asset = (d.figure("aipl", f) for f in ("orders_per_buyer", "order_value_minor", "asset_value_minor"))
     order = _in_order({**conversion, **asset})
@@ -102,6 +121,13 @@ def _rates(d: ReportData) -> Block:
         percent=True,
     )
     return Block(title, note, FIGURES, chart, table(heads, rows), wide=True, shown=True)
+
+
+def _unexplained(d: ReportData) -> float | None:
+    """Of the money of the rates' period the share of users of no stage; None where it is not known."""
+    amounts = d.figure("aipl", "stage_amount_minor")
+    whole = sum(f.number or 0 for f in amounts.values())
+    return (amounts["none"].number or 0) / whole if "none" in amounts and whole else None
 
 
 def _number(items: Mapping[str, Figure], item: str) -> float | None:
@@ -150,21 +176,21 @@ def _fast(d: ReportData) -> Block:
         "F users from awareness to loyalty; A share that moved up; S members who reach the super-user rule; T super users who "
         "interacted within 180 days.",
     )
-    days = count(d.number("aipl", "horizon_days") or HORIZON)
-    note += Text(f"“上期”与递进看 {days} 天前。", f" Last period and moves: {days} days before.")
-    if d.observed_days is not None and d.observed_days <= THRIVING_DAYS:
-        note += Text(
-            f"数据只有 {count(d.observed_days)} 天，没有超过 T 的 {THRIVING_DAYS} 天窗口：凡有购买者都在窗口内互动过，T 偏高，暂不能用来比较。",
-            f" Data covers {count(d.observed_days)} days only, no more than the {THRIVING_DAYS} of T: whoever bought did interact within it, so T is "
-            "too high to compare yet.",
-        )
     items = {**{k: f for k in FAST for f in d.figure("aipl", k).values()}, **d.figure("aipl", "fast")}
+    days = d.number("aipl", "horizon_days")
+    if days is not None and ("advancing" in items or "fertility_excess" in items):
+        note += Text(f"“上期”与递进看 {count(days)} 天前。", f" Last period and moves: {count(days)} days before.")
+    if "thriving" in items and d.observed_days is not None and d.observed_days <= THRIVING_DAYS:
+        note += Text(
+            f"T 看 {THRIVING_DAYS} 天，数据只有 {count(d.observed_days)} 天。",
+            f" T looks back {THRIVING_DAYS} days, data covers {count(d.observed_days)}.",
+        )
     if not items:
         return Block(
             title,
             note,
             FIGURES,
-            missing=Text("还没有 FAST 指标：需要两日的阶段。", "No FAST figures yet: needs the stages of two days."),
+            missing=Text("这次发布没有 FAST 指标。", "This release has no FAST figures."),
         )
     tiles = []
     for k in [k for k in FAST if k in items] + [k for k in items if k not in FAST]:
@@ -179,13 +205,14 @@ def _fast(d: ReportData) -> Block:
 
 def _which_benchmark(d: ReportData) -> Text:
     """What the shop is compared with, and when a stage is flagged; as the project says it now."""
-    said = d.project.method("aipl", AiplSettings).benchmark
+    said = _settings(d).benchmark
     low = f"{said.flag_below:.0%}"
     of = (
         Text(
-            f"基准：本店前 {said.days} 天的平均。",
-            f" The benchmark is this shop's own mean of the {said.days} days before.",
+            f"基准：本店前 {said.days} 天内各次运行的平均",
+            f" The benchmark is the mean of this shop's own runs of the {said.days} days before",
         )
+        + _runs(d)
         if said.file is None
         else Text(f"基准：同行文件 {said.file}。", f" The benchmark is the file of peers {said.file}.")
     )
@@ -193,6 +220,12 @@ def _which_benchmark(d: ReportData) -> Text:
         f"比基准低 {low} 以上（相对值）的标为“低于基准”，“–”为没有低于。",
         f" A stage more than {low} (of the benchmark) lower is marked 'below the benchmark'; – marks none.",
     )
+
+
+def _runs(d: ReportData) -> Text:
+    """How many runs the own benchmark is the mean of."""
+    runs = next((f.sample for f in d.figure("aipl", "benchmark_share").values()), None)
+    return Text("。", ".") if runs is None else Text(f"（{count(runs)} 次）。", f" ({count(runs)} of them).")
 
 
 def _benchmark(d: ReportData) -> Block:

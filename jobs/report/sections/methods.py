@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from features.cross_purchase import CrossPurchaseSettings
 from jobs.report import charts
 from jobs.report.blocks import Block, Cell, Section, Text, count, decimal, same, share, table
 from jobs.report.data import ReportData
@@ -31,11 +32,11 @@ def promotion(d: ReportData) -> Section:
     users = d.figure("promotion", "users")
     if not users:
         missing = Text("订单太少，或没有促销信息。", "Too few orders, or no promotions in the data.")
-        return _promotion_section((Block(CLASSES, HOW_CLASSED, FIGURES, missing=missing),))
+        return _promotion_section(d, (Block(CLASSES, HOW_CLASSED, FIGURES, missing=missing),))
     order = _by_catalogue(d, list(users))
     classes = [(v, d.words.known(v, *_tags_with(d, v, order))) for v in order]
     return _promotion_section(
-        (_promotion_classes(d, classes), *_promotion_ratios(d, classes), *_promotion_strategies(d, classes))
+        d, (_promotion_classes(d, classes), *_promotion_ratios(d, classes), *_promotion_strategies(d, classes))
     )
 
 
@@ -104,14 +105,17 @@ def _promotion_strategies(d: ReportData, classes: Sequence[tuple[str, Text]]) ->
     ]
 
 
-def _promotion_section(blocks: tuple[Block, ...]) -> Section:
+def _declared(d: ReportData) -> Text:
+    """What the shop's own catalogue says of the classes, with the orders that they need."""
+    found = d.words.tags.get("promotion_class")
+    return Text("", "") if found is None else Text(found.description.zh, found.description.en)
+
+
+def _promotion_section(d: ReportData, blocks: tuple[Block, ...]) -> Section:
     return Section(
         "promotion",
         Text("促销敏感度", "Promotion sensitivity"),
-        Text(
-            "谁因促销而买，谁不需要促销；少于 3 单者不判断。",
-            "Who buys for promotions and who needs none; below 3 orders nobody is judged.",
-        ),
+        Text("谁因促销而买，谁不需要促销。", "Who buys for promotions and who needs none. ") + _declared(d),
         blocks,
     )
 
@@ -188,10 +192,12 @@ def _one_layering(d: ReportData, tag: str) -> Block:
 
 def cross_purchase(d: ReportData) -> Section:
     title = Text("同买的类目", "Categories bought together")
+    settings = d.project.method("cross_purchase", CrossPurchaseSettings)
+    least = settings.min_joint_baskets
     note = Text(
-        "篮 = 一个用户在窗口（默认 180 天）内买过的类目；提升度 = 同买占比 / 各自占比之积，1 为偶然；至少 30 个共同篮。",
-        "Basket = the categories that one user bought within the window (180 days unless set); lift = P(ab) / (P(a)·P(b)), 1 is "
-        "chance; at least 30 joint baskets.",
+        f"篮 = 一个用户在近 {settings.window} 天内买过的类目；提升度 = 同买占比 / 各自占比之积，1 为偶然；至少 {least} 个共同篮。",
+        f"Basket = the categories that one user bought within {settings.window} days; lift = P(ab) / (P(a)·P(b)), 1 is chance; at "
+        f"least {least} joint baskets.",
     )
     intro = Text(
         "哪些类目常被同一批人买，用于推荐下一个类目。", "Which categories the same people buy, to suggest the next one."
@@ -199,7 +205,7 @@ def cross_purchase(d: ReportData) -> Section:
     section = Text("交叉购买", "Cross-purchase")
     source = ("segments.associations",)
     if not d.associations:
-        missing = Text("没有共同篮数达到 30 的类目对。", "No pair of categories has 30 joint baskets.")
+        missing = Text(f"没有共同篮数达到 {least} 的类目对。", f"No pair of categories has {least} joint baskets.")
         return Section("cross", section, intro, (Block(title, note, source, missing=missing),))
     top = list({frozenset((r["left_item"], r["right_item"])): r for r in reversed(d.associations)}.values())
     top = top[::-1][:SHOWN_PAIRS]
@@ -237,8 +243,9 @@ def brushing(d: ReportData) -> Section:
         "brushing",
         Text("刷单", "Brushing"),
         Text(
-            "可疑订单带分数与原因；所有行为指标都不含可疑订单，这里把两种口径并列。",
-            "Flagged orders have a score and reasons; every behaviour figure leaves them out. Here both views stand side by side.",
+            "可疑订单带分数与原因；行为指标不含可疑订单（标签另有声明的除外），这里把两种口径并列。",
+            "Flagged orders have a score and reasons; figures of behaviour leave them out, unless a tag says otherwise. Here both "
+            "views stand side by side.",
         ),
         (_both_views(d), _reasons(d)),
     )
@@ -247,10 +254,12 @@ def brushing(d: ReportData) -> Section:
 def _both_views(d: ReportData) -> Block:
     title = Text("含与不含可疑订单", "With and without flagged orders")
     flagged = d.number("brushing", "flagged_orders"), d.number("brushing", "flagged_users")
-    note = Text(
-        f"可疑订单 {count(flagged[0])} 单，可疑用户 {count(flagged[1])} 人；会员与访客合计。",
-        f"{count(flagged[0])} flagged orders, {count(flagged[1])} flagged users; members and visitors together.",
-    )
+    note = Text("会员与访客合计。", "Members and visitors together.")
+    if flagged[0] is not None:
+        note = Text(
+            f"可疑订单 {count(flagged[0])} 单，可疑用户 {count(flagged[1])} 人；会员与访客合计。",
+            f"{count(flagged[0])} flagged orders, {count(flagged[1])} flagged users; members and visitors together.",
+        )
     measures = (
         ("orders", Text("订单", "Orders"), False),
         ("buyers", Text("买家", "Buyers"), False),
@@ -288,6 +297,9 @@ def _reasons(d: ReportData) -> Block:
     title = Text("被标记的原因", "Reasons for flags")
     note = Text("一单可有多个原因。", "An order can have several reasons.")
     items = d.figure("brushing", "flags_by_reason")
+    if not items and d.number("brushing", "flagged_orders") is None:
+        missing = Text("这次发布没有刷单识别的结果。", "This release has no results of brushing.")
+        return Block(title, note, FIGURES, missing=missing)
     if not items:
         return Block(title, note, FIGURES, missing=Text("没有可疑订单。", "No order is flagged."))
     found = list(by_share(items))

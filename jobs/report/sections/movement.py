@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
+from features.migration import MigrationSettings
 from jobs.report import charts
 from jobs.report.blocks import Block, Section, Text, Tile, count, decimal, same, share, table
 from jobs.report.data import ReportData, Row
 from jobs.report.sections.segmentation import shares, whole_table
 from jobs.report.words import ALERT_REASONS, NAMES
 
-HISTORY = Text("需要至少两次运行的历史。", "Needs at least two runs of history.")
+HISTORY = Text(
+    "此前没有运行过这个方案，无从比较。", "No earlier run has this segmentation, so there is nothing to compare with."
+)
 FLOWS = ("segments.segment_flows",)
 
 
@@ -73,12 +78,36 @@ def quadrants(d: ReportData) -> Section:
     return Section(
         "quadrants",
         Text("频次 × 价值象限与迁移预警", "Quadrants and migration alert"),
-        Text(
-            "以买家中位数切分（严格高于为高）；周期 7 天，不重叠；预警看流向低频低价的占比。",
-            "Cut at the buyers' medians (strictly above is high); periods of 7 days that do not overlap; the alert watches the "
-            "share that moves toward rare, low value.",
+        _declared(d)
+        + Text(
+            f"周期 {_settings(d).period_days} 天，不重叠；预警看流向低频低价的占比。",
+            f" Periods of {_settings(d).period_days} days that do not overlap; the alert watches the share that moves toward rare, "
+            "low value.",
         ),
         (shares(d, "quadrant"), _matrix(d), whole_table(d, "quadrant"), _drift(d), _alerts(d)),
+    )
+
+
+def _declared(d: ReportData) -> Text:
+    found = d.words.tags.get("quadrant")
+    return Text("", "") if found is None else Text(found.description.zh, found.description.en)
+
+
+def _settings(d: ReportData) -> MigrationSettings:
+    return d.project.method("migration", MigrationSettings)
+
+
+def _no_earlier_day(d: ReportData) -> Text:
+    """What is missing to judge a period: its first day's profile, or comparable cuts."""
+    if not d.alerts:
+        return Text("这次发布没有判断过象限迁移。", "This release has not judged moves between quadrants.")
+    reason = next((ALERT_REASONS.get(str(a.get("alert_reason"))) for a in d.alerts if a["number"] is None), None)
+    before = d.as_of - dt.timedelta(days=_settings(d).period_days)
+    if reason is not None and any(a.get("from_as_of") for a in d.alerts):
+        return reason + Text("。", ".")
+    return Text(
+        f"需要 {before} 的画像：huaxiang run --as-of {before}，然后重跑 {d.as_of}。",
+        f"Needs the profile of {before}: huaxiang run --as-of {before}, then {d.as_of} again.",
     )
 
 
@@ -95,17 +124,16 @@ def _matrix(d: ReportData) -> Block:
     pairs = {(k.split(">", 1)[0], k.split(">", 1)[1]): int(f.number or 0) for k, f in found.items() if ">" in k}
     if pairs:
         return transitions(d, "quadrant", title, pairs, note, ("segments.figures",))
-    return Block(
-        title, note, ("segments.figures",), missing=Text("需要至少 7 天历史。", "Needs at least 7 days of history.")
-    )
+    return Block(title, note, ("segments.figures",), missing=_no_earlier_day(d))
 
 
 def _drift(d: ReportData) -> Block:
     title = Text("向低频低价迁移的占比", "Share moving toward rare, low value")
+    settings = _settings(d)
+    origins = [d.words.value("quadrant", o) for o in settings.origins]
     note = Text(
-        "每期：从其他象限落到低频低价的用户 / 期初在这些象限的用户；上限 = 前 12 期均值 + k 倍标准差。",
-        "Per period: users who go from another quadrant to rare, low value / users of those quadrants at its start; limit = mean "
-        "of the 12 periods before + k standard deviations.",
+        f"每期：从{'、'.join(o.zh for o in origins)}落到低频低价的用户 / 期初在这些象限的用户。",
+        f"Per period: users who go from {', '.join(o.en for o in origins)} to rare, low value / users there at its start.",
     )
     curves = d.curve("quadrant_drift")
     source = ("segments.curves",)
@@ -114,9 +142,18 @@ def _drift(d: ReportData) -> Block:
             title,
             note,
             source,
-            missing=Text(
-                "需要至少 7 天历史；控制限需要 12 期。", "Needs at least 7 days of history; the limit needs 12 periods."
-            ),
+            missing=_no_earlier_day(d),
+        )
+    earlier = len([p for p in curves.get("share", []) if p["x"] < 0])
+    if "upper" in curves:
+        note += Text(
+            f"上限 = 此前 {earlier} 期均值 + {settings.k:g} 倍标准差。",
+            f" Limit = mean of the {earlier} periods before + {settings.k:g} standard deviations.",
+        )
+    else:
+        note += Text(
+            f"此前只有 {earlier} 期可比，满 {settings.min_periods} 期才有上限。",
+            f" Only {earlier} earlier periods compare; the limit needs {settings.min_periods}.",
         )
     style = {"share": (charts.ACCENT, "solid"), "mean": (charts.GREY, "dot"), "upper": (charts.WARN, "dash")}
     parts = [
@@ -161,9 +198,7 @@ def _alerts(d: ReportData) -> Block:
             title,
             note,
             source,
-            missing=Text(
-                "没有可以判断的指标：需要至少 7 天历史。", "Nothing to judge yet: needs at least 7 days of history."
-            ),
+            missing=_no_earlier_day(d),
         )
     tiles = tuple(
         Tile(
@@ -241,8 +276,8 @@ def flows(d: ReportData) -> Section:
         block = Block(title, Text("与上一次运行相比。", "Against the run before."), FLOWS, missing=HISTORY, wide=True)
     else:
         note = since(d) + Text(
-            " 期初 = 未动 + 移动 + 离开；离开的多是查明与他人为同一人而合并的用户。",
-            " Start = stayed + moved + left; who left was mostly found to be the same person as another and merged.",
+            " 期初 = 未动 + 移动 + 离开；离开是指不再在基础人群里（与他人合并，或标识已删除）。",
+            " Start = stayed + moved + left; who left is no longer in the base (merged with another person, or erased).",
         )
         block = Block(title, note, FLOWS, table=table(heads, rows), wide=True, shown=True)
     return Section(

@@ -147,9 +147,8 @@ def _windows(d: ReportData) -> Block:
     title = Text("窗口与历史", "Windows and history")
     days = d.observed_days
     note = Text(
-        f"自首个行为起共 {count(days)} 天；窗口更长的标签只看到这么多。窗口来自标签目录，天数由运行记录。",
-        f"{count(days)} days since the first behaviour; tags with a longer window see no more. Windows are the catalogue's, the days "
-        "were noted by the run.",
+        f"自首个行为起共 {count(days)} 天。窗口来自标签目录，天数由运行记录。",
+        f"{count(days)} days since the first behaviour. Windows are the catalogue's, the days were noted by the run.",
     )
     windows = {n: w for n, w in d.project.catalogue.windows.items() if w is not None}
     if days is None or not windows:
@@ -165,7 +164,11 @@ def _windows(d: ReportData) -> Block:
         [charts.Bars(Text("标签", "Tags"), numbers, [count(n) for n in numbers], charts.SOFT)],
         title,
     )
-    more = Text(f" 其中 {short} 个标签的窗口长于数据（⚠）。", f" {short} tags have a window longer than the data (⚠).")
+    more = Text("", "")
+    if short:
+        more = Text(
+            f" 其中 {short} 个标签的窗口长于数据（⚠）。", f" {short} tags have a window longer than the data (⚠)."
+        )
     rows = [(t, count(n)) for t, n in zip(labels, numbers, strict=True)]
     return Block(
         title,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.report import charts
 from jobs.report.blocks import Block, Cell, Section, Text, count, decimal, same, table
-from jobs.report.data import ReportData
+from jobs.report.data import ReportData, Row
 from jobs.report.sections.movement import moved_between
 from jobs.report.sections.segmentation import shares, whole_table
 
@@ -27,9 +27,9 @@ def rfm_report(d: ReportData) -> Section:
         "rfm",
         Text("RFM 报告", "RFM report"),
         Text(
-            "R 距最近购买日的天数，F 购买天数，M 净消费额（扣除退款，不含可疑订单）；分数 1–5 由冻结的分位点给出。",
+            "R 距最近购买日的天数，F 购买天数，M 净消费额（扣除退款，不含可疑订单）；分数 1–5 由下面的分位点或固定切分给出。",
             "R days since the last purchase day, F purchase days, M net spend (after refunds, flagged orders left out); scores "
-            "1–5 come from frozen quantiles.",
+            "1–5 come from the breaks below.",
         ),
         (*blocks, _grid(d), _breaks(d)),
     )
@@ -76,8 +76,8 @@ def _grid(d: ReportData) -> Block:
 def _breaks(d: ReportData) -> Block:
     title = Text("冻结的分位点与均值", "Frozen breaks and means")
     note = Text(
-        "由窗口内买家估计。F 与 M 每超过一个分位点加 1 分，等于分位点仍算低的一档；R 相反：天数越少分越高，没有超过任何分位点的得 5 分。",
-        "Made from the window's buyers. F and M gain a point with every break that is passed; a value on a break stays below it. R runs "
+        "F 与 M 每超过一个分位点加 1 分，等于分位点仍算低的一档；R 相反：天数越少分越高，没有超过任何分位点的得 5 分。",
+        "F and M gain a point with every break that is passed; a value on a break stays below it. R runs "
         "the other way: the fewer days the better, and who passes no break has 5.",
     )
     rows: list[tuple[Cell, ...]] = []
@@ -87,7 +87,7 @@ def _breaks(d: ReportData) -> Block:
             continue
         money = name.startswith("rfm_monetary")
         numbers = [d.money(r["number"], exact=True) if money else decimal(r["number"], 2) for r in found]
-        rows.append((label, "  ·  ".join(numbers), str(found[0].get("fitted_on") or d.as_of)))
+        rows.append((label, "  ·  ".join(numbers), *_made(d, name, found[0])))
     if not rows:
         return Block(
             title,
@@ -95,5 +95,22 @@ def _breaks(d: ReportData) -> Block:
             ("profile.breaks",),
             missing=Text("没有分位点：一年内没有买家。", "No breaks: no buyers in the year."),
         )
-    heads = [Text("指标", "Measure"), Text("数值（由低到高）", "Numbers, ascending"), Text("估计日", "Fitted on")]
-    return Block(title, note, ("profile.breaks",), table=table(heads, rows, first_text=3), shown=True)
+    heads = [
+        Text("指标", "Measure"),
+        Text("数值（由低到高）", "Numbers, ascending"),
+        Text("依据", "Made from"),
+        Text("估计日", "Fitted on"),
+    ]
+    return Block(title, note, ("profile.breaks",), table=table(heads, rows, first_text=4), shown=True)
+
+
+def _made(d: ReportData, name: str, row: Row) -> tuple[Cell, Cell]:
+    """Whether the shop declared the numbers or the window's buyers gave them, and when."""
+    known = d.project.catalogue.breaks.get(name)
+    if known is not None and known.spec.fixed is not None:
+        return Text("固定切分", "declared"), "–"
+    buyers = row.get("sample_users")
+    made = Text("窗口内买家", "the window's buyers")
+    if buyers is not None:
+        made = Text(f"窗口内 {count(buyers)} 个买家", f"{count(buyers)} buyers of the window")
+    return made, str(row.get("fitted_on") or d.as_of)

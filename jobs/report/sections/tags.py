@@ -142,9 +142,12 @@ def _mean(values: list[float | None]) -> float | None:
 
 def _verdicts(d: ReportData) -> Block:
     title = Text("需要留意的标签", "Tags to look at")
+    quality = d.project.settings.quality
+    watch, act, usual = f"{quality.watch:g}", f"{quality.act:g}", f"{quality.times_usual:g}"
     note = Text(
-        "PSI < 0.10 稳定，0.10–0.25 关注，≥ 0.25 需处理；超出限额的标签会冻结在上一次的好值。",
-        "PSI < 0.10 stable, 0.10–0.25 watch, ≥ 0.25 act; a tag beyond its limit is held at its last good values.",
+        f"PSI 达到 {watch} 为关注，达到 {act} 为需处理，且变化超过平常的 {usual} 倍；只有声明 on_break: hold 的标签会被冻结。",
+        f"PSI from {watch} on is watch, from {act} on act, where it is more than {usual} times the usual move; only a tag that says "
+        "on_break: hold is held.",
     )
     source = ("profile.tag_quality",)
     rows = [
@@ -159,8 +162,12 @@ def _verdicts(d: ReportData) -> Block:
             title, note, source, missing=Text("这次发布没有标签质量数据。", "This release has no tag quality.")
         )
     if not rows:
-        calm = Text("所有标签都稳定，没有标签被冻结。", "All tags are stable and none is held.")
-        if all(r.get("verdict") in (None, "first") for kinds in d.quality.values() for r in kinds.values()):
+        judged = [t for t, kinds in d.quality.items() if any(r.get("verdict") == "stable" for r in kinds.values())]
+        calm = Text(
+            f"{len(judged)} 个可比的标签都稳定，没有标签被冻结。",
+            f"The {len(judged)} tags that compare with a run before are stable, and none is held.",
+        )
+        if not judged:
             calm = Text(
                 "首次运行，还没有可比的上一次；从第二次运行起给出 PSI。",
                 "First run: nothing to compare with; PSI comes with the second.",

@@ -64,12 +64,12 @@ def _pyramid(d: ReportData) -> Block:
 def _lorenz(d: ReportData) -> Block:
     title = Text("消费集中度：洛伦兹曲线", "Concentration of spend: Lorenz curve")
     note = Text(
-        "近 365 天净消费。“全部用户”含零消费者，“买家”只含一年内有购买者。",
-        "Net spend of 365 days. 'Everybody' includes who spent nothing, 'buyers' only who bought in the year.",
+        "近 365 天净消费。“买家”只含净消费为正者，其余分母含零消费者。",
+        "Net spend of 365 days. 'Buyers' are who spent something; the other bases include who spent nothing.",
     )
     curves = d.curve("lorenz")
     if not curves:
-        return Block(title, note, ("segments.curves",), missing=Text("一年内没有消费。", "No spend in the year."))
+        return Block(title, note, ("segments.curves",), missing=_no_spend(d))
     colours = {"buyers": charts.ACCENT, "everybody": charts.SOFT}
     parts = [
         charts.Line(
@@ -101,15 +101,22 @@ def _lorenz(d: ReportData) -> Block:
     )
 
 
+def _no_spend(d: ReportData) -> Text:
+    """Why nothing is spread: nobody spent, or the release does not say what was spent."""
+    if d.buyers and sum(r["amount"] for r in d.buyers.values()) <= 0:
+        return Text("一年内没有消费。", "No spend in the year.")
+    return Text("这次发布没有消费分布。", "This release does not say how spend is spread.")
+
+
 def _concentration(d: ReportData) -> Block:
     title = Text("基尼系数与头部占比", "Gini and top shares")
     note = Text(
-        "近 365 天净消费；分母写在每行：买家，或全部用户。",
-        "Net spend of 365 days; each row says its base: buyers, or everybody.",
+        "近 365 天净消费；分母写在每行。",
+        "Net spend of 365 days; each row says its base.",
     )
     gini, top = d.figure("value", "gini"), d.figure("value", "top_share")
     if not gini:
-        return Block(title, note, FIGURES, missing=Text("一年内没有消费。", "No spend in the year."))
+        return Block(title, note, FIGURES, missing=_no_spend(d))
     tiles = tuple(
         Tile(
             Text("基尼系数", "Gini") + SEPARATOR + NAMES.get(item, Text(item, item)),
@@ -152,10 +159,8 @@ def _ordered(top: dict, rows: list) -> list:  # type: ignore[type-arg]
 
 def _super(d: ReportData) -> Block:
     title = Text("超级用户", "Super users")
-    note = Text(
-        "近 365 天净消费达到门槛（默认 5,000 元）。",
-        "Net spend of 365 days at or above the threshold (default 5,000 CNY).",
-    )
+    declared = d.words.tags.get("super_user")
+    note = Text("", "") if declared is None else Text(declared.description.zh, declared.description.en)
     note += Text("", " ") + how_to_get("super_user", "super")
     there = d.segments.get("super_user", {})
     if not there:
