@@ -166,6 +166,7 @@ def test_each_contact_leaves_once_and_refused_ones_never() -> None:
 def test_a_number_that_is_a_uid_and_another_ones_member_id_is_refused_with_both_readings(shop: Shop) -> None:
     identifiers = [{"id_kind": "member", "id_value": "2", "uid": 7}, {"id_kind": "member", "id_value": "3", "uid": 3}]
     shop.put("identity.identifiers", identifiers)
+    shop.release(D, people(), number=2)
     at = release(shop.lake)
     with pytest.raises(UsageError, match=r"uid here \(say uid:2\).*--member 2"):
         find_uid(shop.project, "2", at)

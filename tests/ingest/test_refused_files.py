@@ -172,7 +172,12 @@ def test_a_feed_that_had_rows_every_day_and_has_none_is_told_by_its_name_and_new
 
 
 def test_a_lake_without_anybody_says_what_is_there_and_what_is_missing(tmp_path: Path) -> None:
-    products = {"feed": "products", "files": "products/*", "format": "csv", "fields": {"sku_id": "sku"}}
+    products = {
+        "feed": "products",
+        "files": "products/*",
+        "format": "csv",
+        "fields": {"sku_id": "sku", "category": "kind"},
+    }
     shop = Shop(tmp_path / "shop", {"products": products, "orders": ORDERS})
     shop.deliver("orders/1.csv", BAD)
     shop.ingest()
