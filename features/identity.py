@@ -22,14 +22,19 @@ _POINTERS_AT_MOST = 5
 
 
 def persons_of(links: DataFrame, zone: str, keep: Keep) -> DataFrame:
-    """Every id's person and the days for which it is theirs: id, person, from_day, until_day, first_seen_at.
+    """Every id's person and the days for which it is theirs: id, person, from_day, until_day, first_seen_at, known_at.
 
     Grain: id x from_day, the intervals [from_day, until_day) of an id cover all days without overlap, null is open.
     ``id`` and ``person`` are coded ids (``features.links``); a person is named by one of its ids: the smallest member,
     the shared id itself, or the strongest id of an anonymous person. Names may change from run to run, uids do not.
-    ``links`` are all links, merged; they are read several times.
+    ``links`` are all links, merged; they are read several times. ``known_at`` is when the person is first known by it.
+
+    Nobody is a person by an id that only stands beside others' or in their records: who has no member has an event of
+    their own, on a day that is theirs. Ids of no person on some days have no interval for these.
     """
-    ids = links.where("a = b").select(F.col("a").alias("id"), F.col("at").alias("first_seen_at"))
+    ids = links.where("a = b").select(
+        F.col("a").alias("id"), F.col("at").alias("first_seen_at"), "own_first", "own_last"
+    )
     pairs = links.where("a <> b").select("a", "b", business_day(F.col("at"), zone).alias("day"), "verified")
     labels = member_labels(pairs, keep)
     between = pairs.where((rank_of(F.col("a")) != MEMBER) & (rank_of(F.col("b")) != MEMBER)).select("a", "b", "day")
@@ -44,18 +49,65 @@ def persons_of(links: DataFrame, zone: str, keep: Keep) -> DataFrame:
     )
     placed = keep(
         ids.join(belongs, "id", "left").select(
-            "id", F.coalesce("person", "id").alias("person"), "shared_day", "first_seen_at"
+            "id", F.coalesce("person", "id").alias("person"), "shared_day", "first_seen_at", "own_first", "own_last"
         ),
         "placed",
     )
-    first = placed.select(
-        "id", "person", nobody.alias("from_day"), F.col("shared_day").alias("until_day"), "first_seen_at"
+    first = _without_phantoms(placed).select(
+        "id",
+        "person",
+        nobody.alias("from_day"),
+        F.col("shared_day").alias("until_day"),
+        "first_seen_at",
+        F.col("first_seen_at").alias("known_at"),
     )
-    cut = F.col("shared_day").alias("from_day")
-    alone = placed.where("shared_day is not null").select(
-        "id", F.col("id").alias("person"), cut, nobody.alias("until_day"), "first_seen_at"
+    # The moment of the cut stands for the first own event after it where there were own events before it too.
+    cut = F.col("shared_day")
+    known_at = F.greatest("own_first", F.to_utc_timestamp(cut.cast("timestamp"), zone))
+    alone = placed.where(cut <= business_day(F.col("own_last"), zone)).select(
+        "id",
+        F.col("id").alias("person"),
+        cut.alias("from_day"),
+        nobody.alias("until_day"),
+        "first_seen_at",
+        known_at.alias("known_at"),
     )
     return first.unionByName(alone)
+
+
+def _without_phantoms(placed: DataFrame) -> DataFrame:
+    """Ids of persons with a member, or with an event that is one of their ids' own."""
+    own = placed.where("own_last is not null").select("person").distinct().withColumn("_acted", F.lit(True))
+    is_person = (rank_of(F.col("person")) == MEMBER) | F.col("_acted").isNotNull()
+    return placed.join(own, "person", "left").where(is_person)
+
+
+def crowded_persons(persons: DataFrame, links: DataFrame, most: int) -> DataFrame:
+    """Persons made of more than ``most`` members: person, members, and the ``id`` (with ``ties``) that ties most of them.
+
+    That is a phone that ``ties`` of them verified, or a member id that as many were merged with.
+    """
+    members = persons.where(rank_of(F.col("id")) == MEMBER).select("id", "person")
+    many = members.groupBy("person").agg(F.count(F.lit(1)).alias("members")).where(F.col("members") > most)
+    merged = links.where((F.col("a") != F.col("b")) & (rank_of(F.col("b")) == MEMBER))
+    ends = (
+        links.where("verified")
+        .select(F.col("a").alias("id"), F.col("b").alias("tie"))
+        .unionByName(merged.select(F.col("a").alias("id"), F.col("b").alias("tie")))
+        .unionByName(merged.select(F.col("b").alias("id"), F.col("a").alias("tie")))
+    )
+    ties = (
+        members.join(many, "person")
+        .join(ends, "id")
+        .groupBy("person", "members", "tie")
+        .agg(F.count("id").alias("ties"))
+    )
+    order = Window.partitionBy("person").orderBy(F.col("ties").desc(), "tie")
+    return (
+        ties.withColumn("position", F.row_number().over(order))
+        .where("position = 1")
+        .select("person", "members", F.col("tie").alias("id"), "ties")
+    )
 
 
 def member_labels(pairs: DataFrame, keep: Keep) -> DataFrame:
@@ -100,8 +152,13 @@ def member_labels(pairs: DataFrame, keep: Keep) -> DataFrame:
 def _direct_owners(pairs: DataFrame, labels: DataFrame) -> DataFrame:
     """Members that an id is linked to, the first ``position`` 1: id, member, day, position, shared_day."""
     linked = pairs.where((rank_of(F.col("a")) == MEMBER) & (rank_of(F.col("b")) != MEMBER))
+    # Who verified it are one person; whoever else typed it is not asked.
+    proven = linked.where("verified").select("b", F.lit(True).alias("_proven")).distinct()
+    typed = F.col("_proven").isNull() | F.coalesce("verified", F.lit(False))
     direct = (
-        linked.join(labels.withColumnRenamed("member", "a"), "a", "left")
+        linked.join(proven, "b", "left")
+        .where(typed)
+        .join(labels.withColumnRenamed("member", "a"), "a", "left")
         .select(F.col("b").alias("id"), F.coalesce("label", "a").alias("member"), "day")
         .groupBy("id", "member")
         .agg(F.min("day").alias("day"))

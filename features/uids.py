@@ -51,7 +51,6 @@ def number_persons(
     as_of: date,
     run_id: str,
     salt: str,
-    zone: str,
     keep: Keep,
 ) -> Numbered:
     """Give every person of ``persons_of`` its uid.
@@ -60,7 +59,7 @@ def number_persons(
     greatest uid ever given. New uids follow the order of first event, then of the person's id. With the same persons as
     last time nothing changes: ``changed`` is false everywhere and there are no moves.
     """
-    people = keep(_people(persons, zone), "people")
+    people = keep(_people(persons), "people")
     if identifiers is None or users is None:
         given = keep(_fresh(people, next_uid), "given")
         return Numbered(_identifiers(persons, given), _new_users(given, None, salt), None)
@@ -91,11 +90,9 @@ def number_persons(
     )
 
 
-def _people(persons: DataFrame, zone: str) -> DataFrame:
+def _people(persons: DataFrame) -> DataFrame:
     """One row a person: person, first_seen_at. Days before an id became the person's own do not count."""
-    own_from = F.to_utc_timestamp(F.col("from_day").cast("timestamp"), zone)
-    seen = F.when(F.col("from_day").isNull(), F.col("first_seen_at")).otherwise(F.greatest("first_seen_at", own_from))
-    return persons.select("person", seen.alias("seen")).groupBy("person").agg(F.min("seen").alias("first_seen_at"))
+    return persons.groupBy("person").agg(F.min("known_at").alias("first_seen_at"))
 
 
 def _fresh(people: DataFrame, next_uid: int) -> DataFrame:

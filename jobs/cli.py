@@ -6,6 +6,8 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
 
 os.environ.setdefault("RUST_LOG", "error")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -13,10 +15,14 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 import typer
 from typer.exceptions import TyperException
 
+from jobs import __version__
+from jobs.verbs.listened import Listened
+
 EXIT_CODES = """
 Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 configuration, 4 some input was not taken,
 5 an audit stopped the publication, 6 another run holds the table, 7 not there,
 8 older than what is there, 70 a defect of Huaxiang, 130 stopped.
+A reader that goes away (| head) changes none of them.
 """
 
 DEBUG = "--debug"
@@ -31,12 +37,18 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"huaxiang {__version__}")
+        raise typer.Exit
+
+
 def _register() -> None:
-    from jobs.verbs import audience, insight, profile, project, release, report, run, tag
+    from jobs.verbs import audience, insight, profile, project, release, report, run, sql, tag
 
     verbs: tuple[Callable[..., None], ...] = (
         *(project.init, project.check, project.demo),
-        *(run.ingest, run.run, run.backfill, run.status, run.sql, profile.profile),
+        *(run.ingest, run.run, run.backfill, run.status, sql.sql, profile.profile),
         *(insight.gap, insight.flow),
         *(audience.user, report.report),
     )
@@ -53,6 +65,7 @@ def _register() -> None:
 
 def main() -> None:
     """Entry point of the distribution. ``--debug`` may stand anywhere and belongs to no verb."""
+    sys.stdout, sys.stderr = Listened(sys.stdout), Listened(sys.stderr)
     if DEBUG in sys.argv:
         sys.argv.remove(DEBUG)
         os.environ["HUAXIANG_DEBUG"] = "1"
@@ -60,10 +73,36 @@ def main() -> None:
         _register()
     except KeyboardInterrupt:
         sys.exit(130)
-    if "--json" not in sys.argv:
+    sys.exit(_ended(_for_machines() if "--json" in sys.argv else _for_people()))
+
+
+def _for_people() -> int:
+    try:
         app()
-        return
-    sys.exit(_for_machines())
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else int(e.code is not None)
+    return 0
+
+
+def _ended(code: int) -> int:
+    """The exit code, once everything that was said has been written: an output that cannot be is no success."""
+    try:
+        sys.stdout.flush()
+    except OSError as e:
+        print(f"huaxiang: the output could not be written: {e.strerror}", file=sys.stderr)
+        # The interpreter flushes it once more when it ends.
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+        return code or 1
+    return code
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 def _for_machines() -> int:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from features.identity import persons_of
-from features.links import Keep, links_for_table, links_from_table, links_of, merged_links
+from audiences.contacts import masked
+from features.identity import crowded_persons, persons_of
+from features.links import Keep, kind_of, links_for_table, links_from_table, links_of, merged_links, value_of
 from features.uids import Numbered, number_persons
 from lake.lake import Lake
 from lake.locks import lock
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 LINKS, USERS, IDENTIFIERS, MERGES = "identity.links", "identity.users", "identity.identifiers", "identity.merges"
 BEFORE_LINKS = (USERS, IDENTIFIERS, MERGES)
 SOURCES = tuple(feed for feed in FEEDS if contract(f"silver.{feed}").persons)
+MADE_AS = {"links": contract(LINKS).column_names}
+"""Links that were made otherwise are made anew from all silver."""
+MOST_NAMED = 3
+"""Crowded persons that a warning names."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class IdentityReport:
     new_users: int
     moves: int
     versions: dict[str, int | None]
+    warnings: tuple[str, ...] = ()
 
 
 def run_identity(
@@ -59,7 +65,8 @@ def run_identity(
     ``as_of`` dates what this run retires and moves. ``audit`` is called with the staged folder of each table before
     anything is published, and stops the run by raising.
     """
-    return update_identity(project.lake, engine, as_of, run_id, project.id_salt(), audit)
+    most = project.settings.members_per_person
+    return update_identity(project.lake, engine, as_of, run_id, project.id_salt(), audit, most)
 
 
 def update_identity(
@@ -69,18 +76,21 @@ def update_identity(
     run_id: str,
     salt: str,
     audit: Callable[[dict[str, Path]], object] | None = None,
+    members_per_person: int = 5,
 ) -> IdentityReport:
-    """``run_identity`` without a project folder."""
+    """``run_identity`` without a project folder. A person of more members than ``members_per_person`` is a warning."""
     with lock(lake, LINKS, *BEFORE_LINKS):
         for table in (LINKS, *BEFORE_LINKS):
             lake.ensure(table)
         noted = lake.metadata(LINKS)
         undo_half_published(lake, noted.get("tables", {}))
         silver = {f"silver.{feed}": lake.version(f"silver.{feed}") for feed in SOURCES}
-        new, whole = _new_files(lake, noted.get("silver", {}), silver)
+        outdated = bool(noted) and noted.get("made_as") != {k: list(v) for k, v in MADE_AS.items()}
+        new, whole = _new_files(lake, {} if outdated else noted.get("silver", {}), silver)
+        whole |= outdated
         if not new and not whole:
-            return IdentityReport(0, noted.get("next_uid", 0), 0, 0, _versions(lake))
-        step = _Step(lake, engine, as_of, run_id, salt)
+            return IdentityReport(0, noted.get("next_uid", 0), 0, 0, _versions(lake), tuple(noted.get("warnings", ())))
+        step = _Step(lake, engine, as_of, run_id, salt, members_per_person)
         return step.run(new, whole, silver, noted.get("next_uid", 0), audit)
 
 
@@ -111,8 +121,9 @@ def undo_half_published(lake: Lake, together: dict[str, int]) -> None:
 class _Step:
     """One run over fixed files."""
 
-    def __init__(self, lake: Lake, engine: Engine, as_of: date, run_id: str, salt: str):
+    def __init__(self, lake: Lake, engine: Engine, as_of: date, run_id: str, salt: str, members_per_person: int):
         self.lake, self.engine, self.as_of, self.run_id, self.salt = lake, engine, as_of, run_id, salt
+        self.members_per_person = members_per_person
         self.read_versions = _versions(lake)
         self.scratch = lake.scratch(run_id) / "identity"
 
@@ -128,20 +139,21 @@ class _Step:
         keep = self._keep()
         links = keep(self._links(files, whole, keep), "links")
         staged = {LINKS: self._stage(LINKS, links_for_table(links, self.lake.zone))}
+        persons = keep(persons_of(links, self.lake.zone, keep), "persons")
         numbered = number_persons(
-            keep(persons_of(links, self.lake.zone, keep), "persons"),
+            persons,
             None if first else self._published(IDENTIFIERS),
             None if first else self._published(USERS),
             next_uid=next_uid,
             as_of=self.as_of,
             run_id=self.run_id,
             salt=self.salt,
-            zone=self.lake.zone,
             keep=keep,
         )
         staged[IDENTIFIERS] = self._stage(IDENTIFIERS, numbered.identifiers)
         staged[MERGES] = self._stage(MERGES, numbered.moves)
-        users, buckets = self._changed_users(numbered, keep)
+        users, buckets, left = self._changed_users(numbered, keep)
+        crowded = self._crowded(persons, links)
         staged[USERS] = self._stage(USERS, users)
         if audit is not None:
             audit(staged)
@@ -151,9 +163,12 @@ class _Step:
         self._publish(IDENTIFIERS, staged, "all")
         self._publish(MERGES, staged, None)
         together = {table: self.lake.version(table) for table in BEFORE_LINKS}
-        self._publish(LINKS, staged, "all", {"silver": silver, "tables": together, "next_uid": after})
+        note = {"silver": silver, "tables": together, "next_uid": after, "made_as": MADE_AS, "warnings": crowded}
+        self._publish(LINKS, staged, "all", note)
         moves = sum(f.rows for f in self.lake.staged(MERGES, staged[MERGES]))
-        return IdentityReport(sum(map(len, files.values())), after, after - next_uid, moves, _versions(self.lake))
+        return IdentityReport(
+            sum(map(len, files.values())), after, after - next_uid, moves, _versions(self.lake), (*crowded, *left)
+        )
 
     def _links(self, files: dict[str, list[str]], whole: bool, keep: Keep) -> DataFrame:
         parts = [] if whole else [links_from_table(self._published(LINKS))]
@@ -163,11 +178,37 @@ class _Step:
             parts.append(links_of(rows, c, keep))
         return merged_links(parts or [links_from_table(self.engine.empty(arrow_schema(contract(LINKS))))])
 
-    def _changed_users(self, numbered: Numbered, keep: Keep) -> tuple[DataFrame, list[int]]:
+    def _changed_users(self, numbered: Numbered, keep: Keep) -> tuple[DataFrame, list[int], list[str]]:
+        """Users of the buckets in which one changed, these buckets, and what to say of users that were nobody's."""
         users = keep(numbered.users, "users")
         buckets = sorted(r["bucket"] for r in users.where("changed").select("bucket").distinct().collect())
         columns = contract(USERS).column_names
-        return users.where(F.col("bucket").isin(buckets) if buckets else F.lit(False)).select(*columns), buckets
+        gone = users.where("changed and retired_day is not null and merged_into_uid is null").count()
+        said = (
+            f"{gone} users are retired: their ids are no longer in silver, or only stand beside others' ids and in "
+            "members' records, without an event of their own"
+        )
+        of_buckets = users.where(F.col("bucket").isin(buckets) if buckets else F.lit(False)).select(*columns)
+        return of_buckets, buckets, [said] if gone else []
+
+    def _crowded(self, persons: DataFrame, links: DataFrame) -> list[str]:
+        """A warning for each person of suspiciously many members, with the id that ties them, masked."""
+        most = self.members_per_person
+        found = crowded_persons(persons, links, most).select(
+            "members", "ties", kind_of(F.col("id")).alias("kind"), value_of(F.col("id")).alias("value")
+        )
+        rows = found.orderBy(F.col("members").desc(), "value").collect()
+        said = []
+        for r in rows[:MOST_NAMED]:
+            how = f"{r['ties']} of them verified the phone" if r["kind"] == "phone" else f"{r['ties']} were merged with"
+            said.append(
+                f"{r['members']} members are taken for one person (more than members_per_person: {most}): {how} "
+                f"{masked(r['value'])}. If that {r['kind']} is nobody's own (a shop's, a placeholder), add it to guest_ids "
+                "in huaxiang.yaml and read the members' files again (`huaxiang ingest members --again FILE`)"
+            )
+        if len(rows) > MOST_NAMED:
+            said.append(f"{len(rows) - MOST_NAMED} more persons are made of more than {most} members each")
+        return said
 
     def _next_uid(self, folder: Path, before: int) -> int:
         found = self.engine.staged(self.lake, USERS, folder).agg(F.max("uid").alias("greatest")).collect()[0]

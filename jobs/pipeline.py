@@ -120,7 +120,7 @@ def run(
         remember(lake, project.catalogue)
         tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in releases.RELEASED_LAYERS}
         foreign = foreign_amounts(project.catalogue, project.currency)
-        warnings = (*missing.warnings, *foreign, *profile.warnings)
+        warnings = (*missing.warnings, *identity.warnings, *foreign, *profile.warnings)
         remember_warnings(lake, run_id, as_of, warnings)
         made = releases.write_release(
             lake, as_of, run_id, tables, fingerprint=wanted, counts=dict(profile.counts), refused=missing.refused

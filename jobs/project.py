@@ -66,6 +66,7 @@ class ProjectSettings(Settings):
     time_zone: str = "Asia/Shanghai"
     currency: str = Field(default=DEFAULT_CURRENCY, pattern="^[A-Z]{3}$")
     guest_ids: tuple[str, ...] = ("", "0", "null", "none", "nan", "-", "test", "unknown", "undefined")
+    members_per_person: int = Field(default=5, ge=1)
     secrets: Secrets = Secrets()
     keep_days: int = Field(default=35, ge=2)
     quality: QualitySettings = QualitySettings()

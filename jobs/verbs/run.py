@@ -1,4 +1,4 @@
-"""``huaxiang ingest | run | backfill | status | sql``."""
+"""``huaxiang ingest | run | backfill | status``."""
 
 from __future__ import annotations
 
@@ -30,9 +30,6 @@ from jobs.verbs.session import (
     steps_for,
     verb,
 )
-from lake.releases import latest, release
-from lake.sql import connect
-from schemas.errors import HuaxiangError
 
 MOST_WARNINGS = 20
 """Warnings that are printed; those of windows, which may be many in a young shop, come last."""
@@ -253,50 +250,3 @@ def _release_in_words(latest_one: dict[str, Any]) -> str:
     without = ", ".join(f"{n:,} of {feed}" for feed, n in latest_one.get("refused", {}).items())
     counts += f"; made without refused files ({without})" if without else ""
     return f"{latest_one['number']} of {latest_one['as_of']}" + (f": {counts}" if counts else "")
-
-
-@verb
-def sql(
-    statement: Annotated[str | None, typer.Argument(help="One statement; without it a prompt opens.")] = None,
-    at: Annotated[str | None, typer.Option("--release", help="Release number or day; default: the latest.")] = None,
-    project: ProjectOption = HERE,
-    as_json: JsonOption = False,
-) -> None:
-    """Run SQL (DuckDB) over the lake at a release: every table is a view layer.table.
-
-    Before the first release the tables are shown as they are now.
-    """
-    p = open_project(project)
-    nothing_yet = at is None and latest(p.lake) is None
-    with connect(p.lake, None if nothing_yet else release(p.lake, at)) as con:
-        if statement is not None:
-            _answer(con, statement, as_json)
-            return
-        print("Tables: select * from information_schema.tables. Leave with Ctrl-D.")
-        while True:
-            try:
-                line = input("huaxiang> ").strip()
-            except EOFError:
-                return
-            if line:
-                try:
-                    _answer(con, line, as_json)
-                except HuaxiangError as e:
-                    print(e, file=sys.stderr)
-
-
-def _answer(con, statement: str, as_json: bool) -> None:  # type: ignore[no-untyped-def]
-    import duckdb
-
-    try:
-        cursor = con.execute(statement)
-        names = [d[0] for d in cursor.description or []]
-        rows = cursor.fetchmany(10_001)
-        cursor.fetchall() if len(rows) < 10_001 else con.interrupt()
-    except duckdb.Error as e:
-        raise HuaxiangError(str(e)) from None
-    found = [dict(zip(names, row, strict=True)) for row in rows[:10_000]]
-    if as_json:
-        show_json(found)
-    else:
-        show_table(f"{len(found):,} rows" + (" (first 10,000)" if len(rows) > 10_000 else ""), found, names, exact=True)

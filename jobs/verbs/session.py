@@ -25,6 +25,7 @@ from typer.exceptions import TyperException
 
 from jobs.progress import Steps
 from jobs.project import Project
+from lake import releases
 from lake.engine import Engine, Kind
 from schemas.errors import HuaxiangError, UsageError
 
@@ -167,6 +168,23 @@ def stamp(text: str, option: str) -> datetime:
 
 def open_project(folder: Path) -> Project:
     return Project.load(folder)
+
+
+def tell_which_release(project: Project, asked: Any = None) -> None:
+    """Say on standard error which release is read where it is not the one that was written last.
+
+    ``latest`` never goes back to an older day that was run again; ``asked`` is what the user named, and needs no telling.
+    """
+    if asked is not None:
+        return
+    read, written = releases.latest(project.lake), releases.entries(project.lake)[-1:]
+    for last in written:
+        if read is not None and last.number != read.number and last.rollback_to != read.number:
+            print(
+                f"reading release {read.number} of {read.as_of}, the newest day; the last that was written is release "
+                f"{last.number} of {last.as_of}: --release {last.number} reads it",
+                file=sys.stderr,
+            )
 
 
 def target_file(path: Path | None, option: str) -> Path | None:

@@ -37,6 +37,7 @@ class _Seen:
     together: dict[frozenset[Id], date] = field(default_factory=dict)
     same_member: set[tuple[str, str]] = field(default_factory=set)
     verified: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    own_days: dict[Id, set[date]] = field(default_factory=lambda: defaultdict(set))
 
 
 def persons(rows: list[Row]) -> set[frozenset[Interval]]:
@@ -53,7 +54,7 @@ def persons(rows: list[Row]) -> set[frozenset[Interval]]:
     for i in others:
         first_day: dict[str, date] = {}
         for (kind, value), day in neighbours[i].items():
-            if kind == "member":
+            if kind == "member" and (value in seen.verified[i[1]] or i[0] != "phone" or not seen.verified[i[1]]):
                 person = person_of_member[value]
                 first_day[person] = min(day, first_day.get(person, day))
         if first_day:
@@ -108,7 +109,15 @@ def persons(rows: list[Row]) -> set[frozenset[Interval]]:
             while root in target:
                 root = target[root]
             groups[root].add((kind, value, None, None))
-    return {frozenset(g) for g in groups.values()}
+    return {frozenset(g) for g in groups.values() if _is_somebody(g, seen)}
+
+
+def _is_somebody(group: set[Interval], seen: _Seen) -> bool:
+    """Has a member, or an event that is one of its ids' own on a day of theirs."""
+    return any(
+        kind == "member" or any(start is None or day >= start for day in seen.own_days[kind, value])
+        for kind, value, start, _ in group
+    )
 
 
 def _read(rows: list[Row]) -> _Seen:
@@ -116,8 +125,11 @@ def _read(rows: list[Row]) -> _Seen:
     for r in rows:
         ids = list(r.ids.items())
         seen.ids.update(ids)
+        if r.feed != "members" and ids:
+            seen.own_days[min(ids, key=lambda i: ORDER.index(i[0]))].add(r.day)
         if not ids and r.order_id is not None:
             seen.ids.add(("guest", r.order_id))
+            seen.own_days["guest", r.order_id].add(r.day)
         for n, a in enumerate(ids):
             for b in ids[n + 1 :]:
                 pair = frozenset((a, b))

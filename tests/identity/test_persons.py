@@ -66,7 +66,9 @@ def test_a_device_seen_before_its_member_is_the_members_from_the_beginning(perso
     assert persons == {always("member a", "device d")}
 
 
-@shop(row(1, member="a", device="d"), row(4, member="b", device="d"), row(9, member="c", device="d"))
+@shop(
+    row(1, member="a", device="d"), row(4, member="b", device="d"), row(9, member="c", device="d"), row(9, device="d")
+)
 def test_a_device_of_two_members_is_its_own_person_from_the_day_of_the_second(persons: Persons) -> None:
     cut = march(4)
     assert persons == {
@@ -100,12 +102,34 @@ def test_the_same_verified_phone_makes_two_members_one(persons: Persons) -> None
 
 
 @shop(
-    Row(march(1), {"member": "a", "phone": "p"}, "members", phone_verified=True),
-    Row(march(2), {"member": "b", "phone": "p"}, "members"),
+    Row(march(1), {"member": "b", "phone": "p"}, "members"),
+    Row(march(2), {"member": "a", "phone": "p"}, "members", phone_verified=True),
+    row(3, "orders", member="c", phone="p"),
+    row(4, phone="p"),
 )
-def test_a_phone_that_only_one_member_verified_is_shared(persons: Persons) -> None:
-    assert always("member b") in persons
-    assert frozenset({("phone", "p", march(2), None)}) in persons
+def test_a_phone_is_the_members_who_verified_it_whoever_else_typed_it(persons: Persons) -> None:
+    assert persons == {always("member a", "phone p"), always("member b"), always("member c")}
+
+
+@shop(*(Row(march(n), {"member": m, "phone": "p", "email": "e"}, "members") for n, m in enumerate("abc", 1)))
+def test_an_id_that_only_stands_in_the_records_of_several_members_is_no_person(persons: Persons) -> None:
+    first = frozenset({("member", "a", None, None), ("phone", "p", None, march(2)), ("email", "e", None, march(2))})
+    assert persons == {first, always("member b"), always("member c")}
+
+
+@shop(row(1, device="d"), row(2, member="a", device="d"), row(4, member="b", device="d"))
+def test_an_id_whose_every_event_is_some_members_is_no_person_beside_them(persons: Persons) -> None:
+    first = frozenset({("member", "a", None, None), ("device", "d", None, march(4))})
+    assert persons == {first, always("member b")}
+
+
+@shop(
+    Row(march(1), {"member": "a", "phone": "p"}, "members"),
+    row(2, phone="p", device="d"),
+    row(3, device="d", cookie="c"),
+)
+def test_a_cookie_that_never_came_alone_is_no_person_behind_a_members_device(persons: Persons) -> None:
+    assert persons == {always("member a", "phone p", "device d")}
 
 
 @shop(*(Row(march(1), {"member": f"{n:03}"}, "members", merged_into=f"{n + 1:03}") for n in range(199)))
@@ -128,6 +152,7 @@ def test_an_id_belongs_to_the_member_that_it_reaches_through_one_id_and_no_furth
     row(1, cookie="c", unionid="u"),
     row(2, member="a", device="d"),
     row(5, member="b", unionid="u"),
+    row(6, cookie="c"),
 )
 def test_an_id_that_reaches_two_members_is_its_own_person_from_the_second(persons: Persons) -> None:
     assert persons == {
@@ -141,6 +166,8 @@ def test_an_id_that_reaches_two_members_is_its_own_person_from_the_second(person
     row(1, member="a", device="d"),
     row(2, cookie="c", device="d"),
     row(4, member="b", device="d"),
+    row(5, device="d"),
+    row(6, cookie="c"),
 )
 def test_a_split_takes_no_earlier_days_from_what_followed_the_shared_id(persons: Persons) -> None:
     assert persons == {

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from features.links import links_of
 from jobs import identity
+from jobs.identity import update_identity
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.publish import publish as real_publish
@@ -85,7 +87,8 @@ def test_who_was_merged_earlier_goes_on_to_the_elder_of_its_elder(lake: Lake, em
 
 
 def test_a_split_gives_the_id_a_fresh_uid_from_its_day_on(lake: Lake, embedded: Engine) -> None:
-    found = after(lake, embedded, [row(1, member="a", device="d")], [row(4, member="b", device="d")])
+    alone = row(4, device="d")
+    found = after(lake, embedded, [row(1, member="a", device="d")], [row(4, member="b", device="d"), alone])
     assert found.uid("device", "d", march(3)) == found.uid("member", "a") == 0
     assert found.uid("device", "d", march(4)) not in (found.uid("member", "a"), found.uid("member", "b"))
     (move,) = found.merges
@@ -95,7 +98,7 @@ def test_a_split_gives_the_id_a_fresh_uid_from_its_day_on(lake: Lake, embedded: 
 
 
 def test_a_device_known_before_both_its_members_leaves_its_uid_to_the_first(lake: Lake, embedded: Engine) -> None:
-    both = [row(2, member="a", device="d"), row(3, member="b", device="d")]
+    both = [row(2, member="a", device="d"), row(3, member="b", device="d"), row(5, device="d")]
     found = after(lake, embedded, [row(1, device="d")], both)
     assert found.uid("member", "a") == found.uid("device", "d", march(1)) == 0
     assert found.uid("device", "d", march(3)) > 0
@@ -104,7 +107,7 @@ def test_a_device_known_before_both_its_members_leaves_its_uid_to_the_first(lake
 
 @pytest.mark.slow
 def test_members_found_to_be_one_take_their_shared_device_back(lake: Lake, embedded: Engine) -> None:
-    shared = [row(1, member="a", device="d"), row(4, member="b", device="d")]
+    shared = [row(1, member="a", device="d"), row(4, member="b", device="d"), row(5, device="d")]
     found = after(lake, embedded, shared, [Row(march(6), {"member": "a"}, "members", merged_into="b")])
     assert {found.uid("member", "a"), found.uid("member", "b"), found.uid("device", "d")} == {0}
     assert sorted(u for u, r in found.users.items() if r["retired_day"]) == [1, 2]
@@ -115,6 +118,58 @@ def test_a_late_first_event_moves_the_first_day_and_no_uid(lake: Lake, embedded:
     found = after(lake, embedded, [row(5, device="d")], [row(2, device="d")])
     assert len(found.users) == 1
     assert found.users[0]["first_seen_at"].date() == march(1)  # 01:00 in Shanghai is the day before in UTC
+
+
+def test_who_is_only_known_by_a_shared_id_is_first_seen_at_an_event_of_its_own(lake: Lake, embedded: Engine) -> None:
+    shared = [Row(march(n), {"member": m, "phone": "p"}, "members") for n, m in ((1, "a"), (3, "b"))]
+    found = after(lake, embedded, shared, [], [row(8, "orders", phone="p")])
+    assert sorted(found.users) == [0, 1, 2]
+    assert found.users[found.uid("phone", "p")]["first_seen_at"].date() == march(7), "01:00 in Shanghai"
+
+
+def test_users_of_an_older_lake_that_are_nobody_are_retired_and_said_once(
+    lake: Lake, embedded: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = [Row(march(n), {"member": m, "phone": "p"}, "members") for n, m in ((1, "a"), (3, "b"))]
+    deliver(lake, [*shared, row(5, cookie="c")])
+    with monkeypatch.context() as older:
+        older.setattr(identity, "MADE_AS", {"links": ["as they were"]})
+        older.setattr(identity, "links_of", _every_sight_an_event)
+        assert run(lake, embedded, "r1").users == 4
+    phantom = published(lake).uid("phone", "p")
+    found = run(lake, embedded, "r2", march(21))
+    assert found.warnings == (
+        "1 users are retired: their ids are no longer in silver, or only stand beside others' ids and in members' "
+        "records, without an event of their own",
+    )
+    assert run(lake, embedded, "r3", march(22)).warnings == ()
+    now = published(lake)
+    assert [uid for uid, u in now.users.items() if u["retired_day"]] == [phantom]
+    assert len(now.persons) == 3
+
+
+def _every_sight_an_event(*args: Any) -> Any:
+    return links_of(*args).selectExpr("a", "b", "at", "verified", "at as own_first", "at as own_last")
+
+
+@pytest.mark.parametrize("most", [5, 6])
+def test_a_person_of_too_many_members_is_a_warning_that_names_the_id_masked(
+    lake: Lake, embedded: Engine, most: int
+) -> None:
+    phone = "13812345678"
+    deliver(
+        lake, [Row(march(1), {"member": f"m{n}", "phone": phone}, "members", phone_verified=True) for n in range(6)]
+    )
+    warned = [update_identity(lake, embedded, march(20), f"r{n}", SALT, None, most).warnings for n in range(2)]
+    assert warned[0] == warned[1], "a run with nothing new says it again"
+    if most == 6:
+        assert warned[0] == ()
+        return
+    (said,) = warned[0]
+    assert "6 members are taken for one person" in said
+    assert "6 of them verified the phone 138******78" in said
+    assert "guest_ids" in said
+    assert phone not in said
 
 
 def test_the_user_id_is_the_first_ids_kind_and_its_salted_hash(lake: Lake, embedded: Engine) -> None:
@@ -284,7 +339,8 @@ def _follows(now: Identity, before: Identity, run_id: str) -> None:
                 assert moved[key] == m["old_uid"]
                 moved[key] = m["new_uid"]
     current = _owners(now.identifiers)
-    assert {k: v for k, v in current.items() if k in moved} == moved
+    # what became shared and never acts by itself is nobody's from then on; whose the rest is, the oracle says
+    assert {k: v for k, v in current.items() if k in moved} == {k: v for k, v in moved.items() if k in current}
 
 
 def _owners(identifiers: list[dict[str, Any]]) -> dict[tuple[str, str, date], int]:
