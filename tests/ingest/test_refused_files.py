@@ -183,7 +183,7 @@ def test_a_lake_without_anybody_says_what_is_there_and_what_is_missing(tmp_path:
     shop.ingest()
     with pytest.raises(HuaxiangError, match=r"nothing has been ingested yet.*\n1 refused file of orders"):
         refuse_nothing(shop.project)
-    shop.deliver("products/1.csv", "sku\ns1\n")
+    shop.deliver("products/1.csv", "sku,kind\ns1,cup\n")
     shop.ingest()
     with pytest.raises(HuaxiangError, match="the lake holds 1 rows of products, and users come from members, orders"):
         refuse_nothing(shop.project)
