@@ -32,6 +32,8 @@ MOST_VALUES_OF_A_PART = 2_000
 """Distinct texts that one part names; rarer ones go to ``other``, which only the tail of a long list feels."""
 FIRST, NO_REFERENCE = "first", "no_reference"
 """Verdicts without a verdict: nothing to compare with; values moved, and nobody knows yet how far they usually do."""
+VERDICTS = (FIRST, "stable", NO_REFERENCE, "watch", "act")
+"""From the least to the most that asks for somebody's eyes."""
 Bins = dict[str, int]
 """Users by bin."""
 

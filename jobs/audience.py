@@ -27,6 +27,7 @@ from features.kernel.rows import USERS_PER_BUCKET
 from jobs.audience_build import LOG, MEMBERSHIP, SIZES, Build, Built, builds
 from jobs.audience_columns import Inputs, attributes, bucket_columns, columns_of, mapped, prepared, with_elders
 from jobs.audience_rows import rows_of
+from jobs.held import in_words, marks_of, remedy, tags_of
 from jobs.project import Project
 from lake import journal
 from lake.engine import Engine, Progress
@@ -170,7 +171,18 @@ def preview(
         contacts_withheld=file.withheld,
         steps=tuple(ev.funnel(plan, counted)),
         sample=tuple({k: _read(project, k, v) for k, v in row.items()} for row in rows[:sample]),
-        warnings=(*ready.warnings, *file.notes),
+        warnings=(*held_notes(project, audience, plan, at), *ready.warnings, *file.notes),
+    )
+
+
+def held_notes(project: Project, audience: Audience, plan: Plan, at: Release) -> tuple[str, ...]:
+    """That the audience is made from held tags, if it is."""
+    held = marks_of(project.lake, project.catalogue, at).of(tags_of(audience, plan))
+    if not held:
+        return ()
+    return (
+        f"it is made from {in_words(held)}, which keep older values; an export needs --force. "
+        f"{remedy(project.catalogue, held)}",
     )
 
 

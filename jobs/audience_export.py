@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from jobs.audience import build, plan_of
 from jobs.audience_build import MEMBERSHIP, Built, builds
 from jobs.audience_columns import attributes
 from jobs.audience_rows import Rows, rows_of
+from jobs.held import in_words, marks_of, remedy, tags_of
 from jobs.project import Project
 from lake import journal
 from lake.engine import Engine, Progress
@@ -34,7 +35,7 @@ from lake.publish import publish
 from lake.releases import Release, release
 from schemas.arrow import arrow_schema
 from schemas.contracts import contract, fields
-from schemas.errors import HuaxiangError
+from schemas.errors import HeldError, HuaxiangError
 
 DELIVERIES = "exports.deliveries"
 
@@ -71,6 +72,7 @@ def export(
     which: int | str | None = None,
     folder: Path | None = None,
     again: bool = False,
+    force: bool = False,
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Exported:
@@ -78,7 +80,10 @@ def export(
 
     The same audience, definition and release delivered before is not written a second time: what lies there is
     checked and named, unless ``again`` asks for a fresh one (contacts or consents may have changed since).
+    HeldError if the audience is made from a held tag, unless ``force`` lets it leave; the manifest says so.
     """
+    if not force:
+        refuse_held(project, [name], which)
     audience, plan = plan_of(project, name)
     built = build(project, name, which=which, engine=engine, progress=progress)
     at = release(project.lake, built.release)
@@ -106,6 +111,21 @@ def export(
         manifest = delivery.read_manifest(done.folder)
         _note(project.lake, manifest, done.folder)
         return _known(manifest, done.folder, built, already=False)
+
+
+def refuse_held(project: Project, names: Iterable[str], which: int | str | None) -> None:
+    """HeldError that names every audience made from a tag that is held at the release."""
+    at = release(project.lake, which)
+    known = marks_of(project.lake, project.catalogue, at)
+    held = {n: known.of(tags_of(*plan_of(project, n))) for n in names} if known.since else {}
+    if not any(held.values()):
+        return
+    said = [f"audience {n!r} is made from {in_words(tags)}" for n, tags in held.items() if tags]
+    ends = remedy(project.catalogue, {t for tags in held.values() for t in tags})
+    raise HeldError(
+        f"{'; '.join(said)} at release {at.number} ({at.as_of}), and nothing was delivered: such a tag keeps older "
+        f"values. {ends[0].upper()}{ends[1:]}; --force delivers it as it is"
+    )
 
 
 def _place(home: Path, label: str, again: bool) -> Path:
@@ -171,6 +191,8 @@ def _manifest(
     requested_by: str,
 ) -> dict[str, Any]:
     wanted = audience.definition.export
+    held = marks_of(project.lake, project.catalogue, at).of(tags_of(audience, plan))
+    forced = [f"delivered by force: made from {in_words(held)}, which keep older values"] if held else []
     return {
         "delivery_id": uuid.uuid4().hex,
         "audience": audience.id,
@@ -186,7 +208,8 @@ def _manifest(
         "rows": len(found.table),
         "left_out": {reason: n for reason, n in found.left_out.items() if n},
         "contacts_withheld": found.withheld,
-        "notes": list(found.notes),
+        "notes": [*forced, *found.notes],
+        **({"held_tags": {n: day.isoformat() for n, day in held.items()}} if held else {}),
         "money": {"currency": project.currency, "unit": wanted.money},
         "columns": [_described(n, header, project, wanted) for n, header in headers.items()],
         "format": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+from jobs.held import in_words, marks_of
 from jobs.insights.aipl import flows
 from jobs.project import Project
 from lake.releases import newest
@@ -30,13 +31,14 @@ class SegmentFlow:
 
 @dataclass(frozen=True)
 class FlowReport:
-    """Counts by (from, to), NEW and LOST included, and the balance of every segment."""
+    """Counts by (from, to), NEW and LOST included, and the balance of every segment; ``warnings`` tell of held tags."""
 
     scheme: str
     first: date
     last: date
     counts: dict[tuple[str, str], int]
     segments: tuple[SegmentFlow, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def flow(project: Project, scheme: str, first: date, last: date) -> FlowReport:
@@ -46,7 +48,8 @@ def flow(project: Project, scheme: str, first: date, last: date) -> FlowReport:
         raise NotThereError(f"no segmentation {scheme!r}; there are {', '.join(catalogue.schemes)}")
     if last < first:
         raise HuaxiangError(f"a flow goes from the older day to the newer one, not from {first} to {last}")
-    with connect(project.lake, newest(project.lake)) as con:
+    at = newest(project.lake)
+    with connect(project.lake, at) as con:
         days = [row[0] for row in con.execute(DAYS, [scheme]).fetchall()]
         for day in (first, last):
             if day not in days:
@@ -55,7 +58,9 @@ def flow(project: Project, scheme: str, first: date, last: date) -> FlowReport:
         counts = flows(con, scheme, first, last)
     order = {v: i for i, v in enumerate(catalogue.tag(scheme).finite or ())}
     names = sorted({s for pair in counts for s in pair} - {"NEW", "LOST"}, key=lambda s: (order.get(s, len(order)), s))
-    return FlowReport(scheme, first, last, counts, tuple(balance(counts, s) for s in names))
+    held = {d: marks_of(project.lake, catalogue, at, d).of([scheme]) for d in (first, last)}
+    told = tuple(f"{scheme} is made from {in_words(h)} on {d}, which keep older values" for d, h in held.items() if h)
+    return FlowReport(scheme, first, last, counts, tuple(balance(counts, s) for s in names), told)
 
 
 def balance(counts: dict[tuple[str, str], int], segment: str) -> SegmentFlow:

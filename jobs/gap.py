@@ -24,6 +24,7 @@ from features.aipl import (
     unexplained_share,
     without_rates,
 )
+from jobs.held import in_words, marks_of
 from jobs.project import Project
 from lake.releases import put_if_absent, release
 from lake.sql import connect
@@ -136,6 +137,8 @@ def gap(
             "how much came from users of no stage is not known: the release was made by an older version; "
             f"`huaxiang run --as-of {at.as_of} --force`"
         )
+    if held := marks_of(project.lake, project.catalogue, at).of([SCHEME]):
+        warnings.append(f"the stages are made from {in_words(held)}, which keep older values")
     unexplained = unexplained_share(rates)
     return GapReport(at.as_of, at.number, target_minor, days, needs, reached, unexplained, tuple(warnings))
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from features.quality import VERDICTS
 from jobs import arrivals, refused
 from jobs.deliveries import unmatched
+from jobs.held import marks_of
+from jobs.profile_quality import QUALITY, quality_rows
 from jobs.project import Project
 from jobs.run_notes import WARNINGS
 from lake import releases
@@ -38,7 +41,8 @@ def status(project: Project) -> dict[str, Any]:
     """Refused files, feeds with conservation and lateness, quarantine, releases and the last steps, as plain values.
 
     ``silent`` are feeds that were silent for too long by the day of the latest release, in words; ``warnings`` those of
-    the run that released last; ``unmatched`` files of the inbox that no mapping names (absent: mappings have mistakes).
+    the run that released last; ``quality`` tags of the latest release by verdict, and those held; ``unmatched`` files of
+    the inbox that no mapping names (absent: mappings have mistakes).
     """
     lake = project.lake
     every = releases.releases(lake)
@@ -59,12 +63,25 @@ def status(project: Project) -> dict[str, Any]:
     found["latest"] = None if current is None else _release(current)
     found["silent"] = [] if current is None else arrivals.silent(project, current.as_of)
     found["unmatched"] = _unmatched(project)
+    found["quality"] = None if current is None else _quality(project, current)
     found["gaps"] = _gaps([r.as_of for r in every])
     return found
 
 
 def _release(r: releases.Release) -> dict[str, Any]:
     return {"number": r.number, "as_of": r.as_of, "refused": r.refused, **r.counts}
+
+
+def _quality(project: Project, at: releases.Release) -> dict[str, Any] | None:
+    """Tags by verdict (the worse of members' and visitors'), those that are held with the day since when, what they mark."""
+    if QUALITY not in at.tables:
+        return None
+    worst: dict[str, str] = {}
+    for r in quality_rows(project.lake, at.as_of, at.tables[QUALITY]):
+        worst[r["tag"]] = max(worst.get(r["tag"], VERDICTS[0]), r["verdict"], key=VERDICTS.index)
+    marked = marks_of(project.lake, project.catalogue, at)
+    found = {v: [n for n, verdict in worst.items() if verdict == v] for v in reversed(VERDICTS)}
+    return {**found, "held": marked.since, "made_from_held": [n for n in marked.held_by if n not in marked.since]}
 
 
 def _unmatched(project: Project) -> list[str] | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from jobs.held import in_words, marks_of, remedy
 from jobs.project import Project
 from jobs.tag_check import audience_uses
 from lake import releases
 from lake.sql import connect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import duckdb
 
 QUALITY = "select * from profile.tag_quality where tag = ? and as_of = ? order by is_member desc"
@@ -52,7 +55,8 @@ class TagPage:
 class Standing:
     """A tag in the latest release, members and visitors apart. ``spread`` is there for numbers.
 
-    ``cuts`` are the frozen numbers that the tag is judged by, with what each rests on.
+    ``cuts`` are the frozen numbers that the tag is judged by, with what each rests on. ``held`` are the
+    held tags that it comes from, itself included, with the day since when; ``notes`` say so in words.
     """
 
     as_of: date
@@ -61,6 +65,8 @@ class Standing:
     distribution: tuple[dict[str, Any], ...]
     spread: tuple[dict[str, Any], ...]
     cuts: tuple[dict[str, Any], ...] = ()
+    held: dict[str, date] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def tag_page(project: Project, name: str) -> TagPage:
@@ -101,7 +107,18 @@ def _standing(project: Project, name: str, kind: str) -> Standing | None:
         if not distribution and not spread:
             distribution = _rows(con, VALUES.format(tag=name), [current.as_of])
         cuts = _cuts(con, project, name, current.as_of) if "profile.breaks" in current.tables else []
-    return Standing(current.as_of, current.number, tuple(quality), tuple(distribution), tuple(spread), tuple(cuts))
+    held = marks_of(project.lake, project.catalogue, current).of([name])
+    figures = (tuple(quality), tuple(distribution), tuple(spread), tuple(cuts))
+    return Standing(current.as_of, current.number, *figures, held, tuple(_held_notes(project, name, held)))
+
+
+def _held_notes(project: Project, name: str, held: dict[str, date]) -> Iterator[str]:
+    if name in held:
+        ends = remedy(project.catalogue, [name])
+        yield f"held since {held[name]}: it keeps the values of the run before that day; {ends}"
+    below = {n: day for n, day in held.items() if n != name}
+    if below:
+        yield f"made from {in_words(below)}, which keep older values"
 
 
 def _cuts(con: duckdb.DuckDBPyConnection, project: Project, name: str, day: date) -> list[dict[str, Any]]:

@@ -36,6 +36,10 @@ class AuditError(HuaxiangError):
     exit_code = 5
 
 
+class HeldError(AuditError):
+    """A delivery is made from a tag that is held at older values, and nobody said that it may leave all the same."""
+
+
 class LockedError(HuaxiangError):
     """Another run holds the table."""
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.instants import iso_day_of
+from jobs.held import marks
 from jobs.snapshots import day_of
 from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import Audit
@@ -43,6 +44,7 @@ TOPICS: tuple[str, ...] = (
     "fission",
     "brushing",
     "segments",
+    "quality",
 )
 """Modules of this package, in the order in which they run; a topic whose data is not there gives nothing."""
 TABLES = {
@@ -173,6 +175,7 @@ def run_insights(
             whole.alerts += found.alerts
             whole.alert_users += found.alert_users
             whole.associations += found.associations
+        whole.figures = _marked(run, whole.figures)
         return {name: _stage(name, getattr(whole, name), as_of, staged[table]) for name, table in TABLES.items()}
 
 
@@ -182,6 +185,15 @@ def _found(run: InsightRun) -> Iterator[tuple[Insight, str]]:
             yield importlib.import_module(f"jobs.insights.{topic}").insight(run), topic
     finally:
         run.close()
+
+
+def _marked(run: InsightRun, figures: list[Row]) -> list[Row]:
+    """The figures, those made from held tags with their names."""
+    found = marks(run.lake, run.catalogue, run.as_of)
+    if not found.since:
+        return figures
+    tags_of = importlib.import_module("jobs.insights.marks").tags_of
+    return [{**r, "held_by": ",".join(found.of(tags_of(run, r))) or None} for r in figures]
 
 
 def _stage(name: str, rows: Sequence[Any], as_of: dt.date, folder: Path) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from features.tags import UNKNOWN
 from jobs.arrivals import silences
+from jobs.held import Marks, marks_of
 from jobs.refused import refused
 from jobs.report.words import Vocabulary
 from jobs.status import FEEDS, WAITING
@@ -97,6 +98,7 @@ class ReportData:
     trees: list[Row] = field(default_factory=list)
     rfm_grid: list[Row] = field(default_factory=list)
     overrides: list[Row] = field(default_factory=list)
+    held: Marks = field(default_factory=Marks)
     feeds: list[Row] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
     refused: list[ManifestRow] = field(default_factory=list)
@@ -218,6 +220,7 @@ def _insights(d: ReportData, read: Reader) -> None:
 
 
 def _profile(d: ReportData, read: Reader, con: duckdb.DuckDBPyConnection) -> None:
+    d.held = marks_of(d.project.lake, d.project.catalogue, d.at)
     for r in read("profile.breaks", order="name, position"):
         d.breaks.setdefault(r["name"], []).append(r)
     for r in read("profile.tag_quality", order="tag"):

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jobs.report.blocks import Chart, Section, Text, Tile, count, same, share
 from jobs.report.data import ReportData, load
-from jobs.report.sections.quality import missing
+from jobs.report.sections.quality import feeds_off, missing
 from jobs.report.words import NAMES
 from lake import releases
+from schemas.alerts import ALERTS
 from schemas.errors import HuaxiangError, NotThereError
 
 if TYPE_CHECKING:
@@ -303,16 +304,18 @@ def attention(d: ReportData) -> list[Text]:
             f"{NAMES.get(a['alert'], same(a['alert'])).en}: {share(a['number'], 2)}, above the limit {share(a['limit_number'], 2)}",
         )
         for a in d.alerts
-        if a["is_raised"]
+        if a["is_raised"] and a["alert"] in ALERTS
     ]
-    held = [t for t, kinds in d.quality.items() if any(r.get("held_since") for r in kinds.values())]
+    found += feeds_off(d)
+    held = list(d.held.since)
+    marked = [t for t in d.held.held_by if t not in d.held.since]
     acting = [
         t for t, kinds in d.quality.items() if any(r.get("verdict") == "act" for r in kinds.values()) and t not in held
     ]
-    act = f"{d.project.settings.quality.act:g}"
     for tags, what in (
         (held, Text("个标签被冻结", "tags held")),
-        (acting, Text(f"个标签分布变化大（PSI ≥ {act}）", f"tags shifted (PSI ≥ {act})")),
+        (marked, Text("个标签由被冻结的标签计算而来", "tags made from held ones")),
+        (acting, Text("个标签的变化远超平常", "tags moved far further than usual")),
     ):
         if tags:
             names = [d.words.tag(t) for t in tags[:6]]

@@ -24,6 +24,7 @@ KINDS = {
 METHODS = {"fact": Text("统计", "fact"), "rule": Text("规则", "rule"), "model": Text("模型", "model")}
 VERDICTS = {
     "first": Text("首次", "first run"),
+    "no_reference": Text("尚无参照", "no reference yet"),
     "stable": Text("稳定", "stable"),
     "watch": Text("关注", "watch"),
     "act": Text("需处理", "act"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +10,7 @@ import typer
 from jobs import audience as step
 from jobs import user as person
 from jobs.audience_export import export as export_step
+from jobs.audience_export import refuse_held
 from jobs.report.card import write_card
 from jobs.report.page import released
 from jobs.verbs.card import show_card
@@ -21,6 +20,8 @@ from jobs.verbs.session import (
     EngineOption,
     JsonOption,
     ProjectOption,
+    WhoOption,
+    asker,
     engine_of,
     open_project,
     show_json,
@@ -35,12 +36,7 @@ audience = typer.Typer(no_args_is_help=True, help="Audiences: who is in, why, an
 
 NameArgument = Annotated[str, typer.Argument(help="Audience, by the name of its file.")]
 ReleaseOption = Annotated[str | None, typer.Option("--release", help="Release number or day; default: the latest.")]
-WhoOption = Annotated[str | None, typer.Option("--by", help="Who asks; default: the user of this machine.")]
 SIGNS = {"true": "✓", "false": "✗", "unknown": "?"}
-
-
-def _asker(by: str | None) -> str:
-    return by or os.environ.get("HUAXIANG_USER") or getpass.getuser()
 
 
 def _left_out(by_reason: dict[str, int]) -> str:
@@ -136,7 +132,7 @@ def why(
     """Which condition decided for one person."""
     p = open_project(project)
     at = releases.release(p.lake, release)
-    uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=_asker(by), purpose=purpose)
+    uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=asker(by), purpose=purpose)
     found = step.why(p, name, uid, which=release)
     if as_json:
         show_json(found)
@@ -180,6 +176,9 @@ def export(
     release: ReleaseOption = None,
     to: Annotated[Path | None, typer.Option(help="Folder; default: the project's exports folder.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Deliver anew although this was delivered before.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Deliver although it is made from a held tag; the manifest says so.")
+    ] = False,
     by: WhoOption = None,
     project: ProjectOption = HERE,
     engine: EngineOption = None,
@@ -187,10 +186,13 @@ def export(
 ) -> None:
     """Write the audience file with its manifest (builds the audience first if need be)."""
     p = open_project(project)
+    wanted = names or list(p.audiences)
+    if not force:
+        refuse_held(p, wanted, release)
     with engine_of(p, engine) as e:
         found = [
-            export_step(p, name, requested_by=_asker(by), which=release, folder=to, again=again, engine=e)
-            for name in names or p.audiences
+            export_step(p, name, requested_by=asker(by), which=release, folder=to, again=again, force=force, engine=e)
+            for name in wanted
         ]
     if as_json:
         show_json(found)
@@ -229,8 +231,8 @@ def user(
         raise UsageError(f"--lang is zh or en, not {lang!r}")
     p = open_project(project)
     at = released(p, None if as_of is None else as_of.date(), release)
-    uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=_asker(by), purpose=purpose)
-    card = person.card(p, uid, which=at.number, reveal=reveal, requested_by=_asker(by), purpose=purpose)
+    uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=asker(by), purpose=purpose)
+    card = person.card(p, uid, which=at.number, reveal=reveal, requested_by=asker(by), purpose=purpose)
     if target_file(html, "--html") is not None:
         write_card(p, card, html, lang)  # type: ignore[arg-type]
     if as_json:

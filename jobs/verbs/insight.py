@@ -104,7 +104,14 @@ def flow(
     if as_json:
         counts = [{"from": was, "to": now, "users": n} for (was, now), n in report.counts.items()]
         show_json(
-            {"scheme": scheme, "from": report.first, "to": report.last, "counts": counts, "segments": report.segments}
+            {
+                "scheme": scheme,
+                "from": report.first,
+                "to": report.last,
+                "counts": counts,
+                "segments": report.segments,
+                "warnings": report.warnings,
+            }
         )
         return
     names = [s.segment for s in report.segments]
@@ -116,3 +123,5 @@ def flow(
         "Balance: at_start = stayed + moved_out + lost, at_end = stayed + moved_in + new",
         [vars(s) for s in report.segments],
     )
+    for w in report.warnings:
+        print(f"warning: {w}")

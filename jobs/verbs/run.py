@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs import refused
+from jobs.held import in_words
 from jobs.ingest import ingest as ingest_step
 from jobs.ingest import replay as replay_step
 from jobs.pipeline import RunReport, new_run_id
@@ -231,6 +232,8 @@ def status(
         )
     if found["latest"] is not None:
         print(f"Releases: {found['releases']}, latest {_release_in_words(found['latest'])}")
+    for line in _quality_in_words(found["quality"]):
+        print(line)
     if found["gaps"]:
         days = ", ".join(str(d) for d in found["gaps"][:MOST_GAPS])
         more = len(found["gaps"]) - MOST_GAPS
@@ -243,6 +246,28 @@ def status(
             print(f"warning: {w}")
     if found["warnings"] and not warnings:
         print(f"The newest run warned {len(found['warnings']):,} times: `huaxiang status --warnings`")
+
+
+def _quality_in_words(quality: dict[str, Any] | None) -> list[str]:
+    """Nothing where all tags are stable; the report and `huaxiang tag show ID` have the figures."""
+    if quality is None:
+        return []
+    words = {
+        "act": "moved far further than usual",
+        "watch": "moved further than usual",
+        "no_reference": "moved and have no reference yet",
+    }
+    lines = [f"Tags that {what}: {_listed(quality[v])}" for v, what in words.items() if quality[v]]
+    if quality["held"]:
+        lines.append(f"HELD {in_words(quality['held'])}; `huaxiang tag accept ID` accepts the new level")
+    if quality["made_from_held"]:
+        lines.append(f"Tags made from held ones: {_listed(quality['made_from_held'])}")
+    return lines
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MOST_GAPS
+    return f"{len(names):,} ({', '.join(names[:MOST_GAPS])}{f' and {more:,} more' if more > 0 else ''})"
 
 
 def _release_in_words(latest_one: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import getpass
 import json
 import math
 import os
@@ -33,7 +34,13 @@ ProjectOption = Annotated[
     Path, typer.Option("--project", "-p", envvar="HUAXIANG_PROJECT", help="Project folder.", show_default="this folder")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+WhoOption = Annotated[str | None, typer.Option("--by", help="Who asks; default: the user of this machine.")]
 EngineOption = Annotated[str | None, typer.Option("--engine", help="embedded or spark; default: huaxiang.yaml.")]
+
+
+def asker(by: str | None) -> str:
+    """Who is noted as the one who asked."""
+    return by or os.environ.get("HUAXIANG_USER") or getpass.getuser()
 
 
 def whole_day(text: str) -> datetime:

@@ -1,7 +1,8 @@
-"""``huaxiang tag list | check | show | lineage | diff``."""
+"""``huaxiang tag list | check | show | accept | lineage | diff``."""
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,8 @@ from jobs.verbs.session import (
     EngineOption,
     JsonOption,
     ProjectOption,
+    WhoOption,
+    asker,
     engine_of,
     open_project,
     show_json,
@@ -22,12 +25,25 @@ from jobs.verbs.session import (
     steps_for,
     verb,
 )
+from schemas.errors import UsageError
 from schemas.money import money_cell
 
 if TYPE_CHECKING:
     from features.tags import Tag
 
 MOST_WARNINGS = 20
+QUALITY = (
+    *("coverage", "base_users", "known_users", "changed_users", "psi", "psi_usual", "compared_with", "psi_28d"),
+    *("verdict", "verdict_cause", "held_since", "held_by"),
+)
+"""Columns of quality that are shown; an older release has not all of them."""
+VERDICTS = {
+    "first": "nothing to compare with yet",
+    "no_reference": "it moved, and too few runs tell how far it usually does",
+    "stable": "no more than usual",
+    "watch": "further than usual",
+    "act": "far further than usual, or a limit is broken",
+}
 tag = typer.Typer(no_args_is_help=True, help="The catalogue of tags.")
 NameArgument = Annotated[str, typer.Argument(help="Id of the tag.")]
 KINDS = {
@@ -135,10 +151,14 @@ def _print_standing(p: Project, page: TagPage, standing: Standing) -> None:
     print(f"\nRelease {standing.release}, {standing.as_of}")
     labels = {v["value"]: v["label"]["zh"] for v in page.values if "label" in v}
     if standing.quality:
-        columns = ("coverage", "base_users", "known_users", "changed_users", "psi", "psi_28d", "verdict", "held_since")
-        rows = [{"who": _who(q), **{c: q[c] for c in columns}} for q in standing.quality]
+        rows = [{"who": _who(q), **{c: q[c] for c in QUALITY if c in q}} for q in standing.quality]
         rows = [{k: round(v, 4) if isinstance(v, float) else v for k, v in r.items()} for r in rows]
-        show_table("Quality", [{**r, "held_since": r["held_since"] and str(r["held_since"])} for r in rows])
+        rows = [{k: str(v) if isinstance(v, date) else v for k, v in r.items()} for r in rows]
+        show_table("Quality", rows)
+        for verdict in dict.fromkeys(q["verdict"] for q in standing.quality):
+            print(f"  {verdict}: {VERDICTS.get(verdict, '')}")
+    for note in standing.notes:
+        print(f"  note: {note}")
     if standing.spread:
         spread = [{"who": _who(s), **{k: v for k, v in s.items() if k != "is_member"}} for s in standing.spread]
         if money:
@@ -189,6 +209,36 @@ def _is_money(p: Project, name: str) -> bool:
 
 def _who(row: dict[str, Any]) -> str:
     return "members" if row["is_member"] else "visitors"
+
+
+@tag.command("accept")
+@verb
+def accept(
+    name: Annotated[str | None, typer.Argument(help="Id of the held tag.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every tag that is held.")] = False,
+    by: WhoOption = None,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Accept the new level of a held tag: the next run publishes it, and later ones are compared with it."""
+    from jobs.tag_accept import accept as step
+
+    if (name is None) != every:
+        raise UsageError("name one tag, or say --all; `huaxiang status` lists those that are held")
+    found = step(open_project(project), name, accepted_by=asker(by))
+    if as_json:
+        show_json(found)
+        return
+    for a in found.accepted:
+        when = f"{a.accepted_at:%Y-%m-%d %H:%M} UTC by {a.accepted_by}"
+        print(f"{a.tag}, held since {a.held_since}: accepted {'before, ' if a.already else ''}{when}")
+    for n in found.not_held:
+        print(f"{n} is not held" + (f" on {found.as_of}" if found.as_of else "") + "; there is nothing to accept")
+    if found.accepted:
+        again = f"`huaxiang run --as-of {found.as_of} --force`"
+        print(f"The next run publishes what it finds; for {found.as_of} itself: {again}")
+    elif every:
+        print("No tag is held; there is nothing to accept")
 
 
 @tag.command("lineage")

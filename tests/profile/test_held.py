@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ import pytest
 from features.quality import QualitySettings
 from jobs.identity import update_identity
 from jobs.profile_frozen import NOT_KEPT
+from jobs.tag_accept import accept as step
 from lake.engine import Engine
+from lake.publish import publish
 from schemas.errors import NotThereError
 from tests.profile.conftest import Shop
 from tests.profile.small import catalogue_of
@@ -155,10 +158,61 @@ def test_raising_a_tags_version_accepts_the_new_level_at_once(copy: Shop, tmp_pa
     assert quality(copy, D4, "points")["verdict"] == "first"
 
 
+def accept(shop: Shop, tag: str | None) -> list[str]:
+    project: Any = SimpleNamespace(lake=shop.lake, catalogue=shop.catalogue)
+    return [a.tag for a in step(project, tag, accepted_by="li").accepted if not a.already]
+
+
+def test_an_accepted_level_is_published_by_the_next_run_or_by_the_day_run_again(copy: Shop) -> None:
+    copy.profile(D4, quality=QUALITY)
+    for table in ("profile.profile", "profile.tag_quality"):
+        forget(copy, table, D5)
+    assert accept(copy, "points") == ["points"]
+    assert accept(copy, "points") == []
+    assert set(copy.profile(D4, quality=QUALITY).held) == {"city"}
+    assert max(v[0] for v in columns(copy, D4).values()) == 610_000
+    assert quality(copy, D4, "points")["held_by"] is None
+    # what was accepted is what the next run is compared with: points go back, cities come back to what they were
+    copy.profile(D5, quality=QUALITY)
+    found = {tag: quality(copy, D5, tag) for tag in ("points", "city")}
+    assert {tag: str(r["compared_with"]) for tag, r in found.items()} == {"points": D4, "city": D2}
+    assert found["points"]["psi"] > 1 > found["city"]["psi"]
+
+
+def test_everything_made_from_a_held_tag_is_marked(held: Shop) -> None:
+    marked = {str(r["as_of"]): {} for r in held.rows("select distinct as_of from profile.tag_quality")}
+    for r in held.rows("select as_of, tag, held_by from profile.tag_quality where held_by is not null and is_member"):
+        marked[str(r["as_of"])][r["tag"]] = r["held_by"]
+    on_hold = {"points": "points", "rich": "points", "richer": "points", "city": "city"}
+    assert marked == {D1: {}, D2: {}, D3: on_hold, D4: on_hold, D5: {}}
+
+
+def test_what_an_earlier_default_held_is_published_by_the_next_run_and_said(copy: Shop, tmp_path: Path) -> None:
+    told = catalogue_of(tmp_path)
+    forget(copy, "profile.profile", D5)
+    report = copy.profile(D5, quality=QUALITY, catalogue=told)
+    assert report.held == {}
+    (said,) = [w for w in report.warnings if "published again" in w]
+    assert f"points (held since {D3})" in said and "by default before" in said
+    again = copy.profile(D4, quality=QUALITY, catalogue=told)
+    assert max(v[0] for v in columns(copy, D4).values()) == 610_000
+    assert any("rich" in w for w in report.warnings if "kept were made from held" in w) or again.held == {}
+
+
 def test_small_shops_and_long_gaps_hold_nothing(copy: Shop) -> None:
     assert copy.profile(D3).held == {}, "61 members are fewer than 500"
     assert copy.profile(D3, quality=QUALITY).held != {}
     assert copy.profile("2026-03-12", quality=QualitySettings(min_users=20, max_gap_days=6, min_runs=1)).held == {}
+
+
+def forget(shop: Shop, table: str, day: str) -> None:
+    """The day's slice leaves the table."""
+    key = f"forget-{table}-{day}"
+    folder = shop.lake.stage(table, key)
+    publish(
+        shop.lake, table, folder, replace=[{"as_of": date.fromisoformat(day)}], read_version=None, run_id=key, key=key
+    )
+    shop.changed()
 
 
 # --- kept numbers ---

@@ -8,8 +8,9 @@ from features.migration import MigrationSettings
 from jobs.report import charts
 from jobs.report.blocks import Block, Section, Text, Tile, count, decimal, same, share, table
 from jobs.report.data import ReportData, Row
-from jobs.report.sections.segmentation import shares, whole_table
+from jobs.report.sections.segmentation import held_note, shares, whole_table
 from jobs.report.words import ALERT_REASONS, NAMES
+from schemas.alerts import ALERTS
 
 HISTORY = Text(
     "此前没有运行过这个方案，无从比较。", "No earlier run has this segmentation, so there is nothing to compare with."
@@ -23,11 +24,11 @@ def moved_between(d: ReportData, scheme: str, *, wide: bool = False) -> Block:
     pairs = d.flow(scheme)
     if not pairs or d.flows_from is None:
         return Block(title, Text("与上一次运行相比。", "Against the run before."), FLOWS, missing=HISTORY)
-    return transitions(d, scheme, title, pairs, since(d), FLOWS, wide=wide)
+    return transitions(d, scheme, title, pairs, since(d, scheme), FLOWS, wide=wide)
 
 
-def since(d: ReportData) -> Text:
-    return Text(
+def since(d: ReportData, scheme: str | None = None) -> Text:
+    return held_note(d, scheme) + Text(
         f"{d.flows_from} → {d.as_of}，逐人计数，会员与访客合计。",
         f"{d.flows_from} → {d.as_of}, counted user by user, members and visitors together.",
     )
@@ -118,9 +119,9 @@ def _matrix(d: ReportData) -> Block:
         "Start and end with the same frozen cuts; new and lost users included.",
     )
     found = d.figure("migration", "transition")
-    start = next((a["from_as_of"] for a in d.alerts if a.get("from_as_of")), None)
+    start = next((a["from_as_of"] for a in d.alerts if a.get("from_as_of") and a["alert"] in ALERTS), None)
     if start is not None:
-        note = Text(f"{start} → {d.as_of}，", f"{start} → {d.as_of}. ") + note
+        note = held_note(d, "quadrant") + Text(f"{start} → {d.as_of}，", f"{start} → {d.as_of}. ") + note
     pairs = {(k.split(">", 1)[0], k.split(">", 1)[1]): int(f.number or 0) for k, f in found.items() if ">" in k}
     if pairs:
         return transitions(d, "quadrant", title, pairs, note, ("segments.figures",))
@@ -187,13 +188,14 @@ def _drift(d: ReportData) -> Block:
 
 def _alerts(d: ReportData) -> Block:
     title = Text("预警", "Alerts")
-    name = next((a["alert"] for a in d.alerts), "moving_to_rare_low")
+    alerts = [a for a in d.alerts if a["alert"] in ALERTS]
+    name = next((a["alert"] for a in alerts), "moving_to_rare_low")
     note = Text(
         f"只列人数。取名单：在人群文件的条件里写 {{alert: {name}}}。",
         f"Counts only. For the people, put {{alert: {name}}} into an audience.",
     )
     source = ("segments.alerts", "segments.alert_users")
-    if not d.alerts:
+    if not alerts:
         return Block(
             title,
             note,
@@ -207,7 +209,7 @@ def _alerts(d: ReportData) -> Block:
             _judged(a),
             "warn" if a["is_raised"] else "calm" if a["limit_number"] is not None else "",
         )
-        for a in d.alerts
+        for a in alerts
     )
     moved = [
         (

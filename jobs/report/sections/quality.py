@@ -7,6 +7,7 @@ from jobs.report import charts
 from jobs.report.blocks import Block, Section, Text, count, decimal, same, share, table
 from jobs.report.data import ReportData
 from jobs.report.words import FEEDS
+from schemas.alerts import FEED_ROWS
 
 
 def quality(d: ReportData) -> Section:
@@ -16,6 +17,19 @@ def quality(d: ReportData) -> Section:
         Text("这些数字依据什么数据。", "What data these numbers rest on."),
         (_feeds(d), *_refused(d), _declared(d), _windows(d)),
     )
+
+
+def feeds_off(d: ReportData) -> list[Text]:
+    """Feeds of tags that moved which brought unusually few or many rows, rows a day since the run before."""
+    return [
+        Text(
+            f"{name.zh}：每天 {count(a['number'])} 行，平时 {count(a['limit_number'])} 行",
+            f"{name.en}: {count(a['number'])} rows a day, usually {count(a['limit_number'])}",
+        )
+        for a in d.alerts
+        if a["alert"].startswith(FEED_ROWS)
+        for name in [FEEDS.get(a["alert"].removeprefix(FEED_ROWS), same(a["alert"].removeprefix(FEED_ROWS)))]
+    ]
 
 
 def missing(d: ReportData) -> list[Text]:

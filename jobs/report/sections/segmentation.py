@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.report import charts
-from jobs.report.blocks import Block, Cell, Table, Text, count, decimal, share
+from jobs.report.blocks import Block, Cell, Table, Text, count, decimal, same, share
 from jobs.report.data import ReportData
 
 WINDOW = Text(
@@ -27,7 +27,7 @@ def shares(d: ReportData, scheme: str) -> Block:
         parts.append(charts.Bars(Text("消费占比", "Share of spend"), of_money, [share(x) for x in of_money]))
     labels = [d.words.value(scheme, v) for v in order]
     chart = charts.bars(labels, parts, title, percent=True)
-    return Block(title, WINDOW, SOURCE, chart, _table(d, scheme, order, means=False))
+    return Block(title, held_note(d, scheme) + WINDOW, SOURCE, chart, _table(d, scheme, order, means=False))
 
 
 def whole_table(d: ReportData, scheme: str, *, strategy: bool = True) -> Block:
@@ -42,8 +42,20 @@ def whole_table(d: ReportData, scheme: str, *, strategy: bool = True) -> Block:
     if not order:
         return Block(title, WINDOW, SOURCE, missing=_missing(), wide=True)
     source = (*SOURCE, f"tags: {scheme}")
-    note = WINDOW + Text("", " ") + how_to_get(scheme, order[0])
+    note = held_note(d, scheme) + WINDOW + Text("", " ") + how_to_get(scheme, order[0])
     return Block(title, note, source, table=_table(d, scheme, order, strategy=told), wide=True, shown=True)
+
+
+def held_note(d: ReportData, scheme: str | None) -> Text:
+    """That a segmentation keeps older values, or is made from tags that do; nothing where it does not."""
+    held = d.held.of([] if scheme is None else [scheme])
+    if not held:
+        return Text("", "")
+    names = [d.words.tag(n) + same(f" {day}") for n, day in held.items()]
+    return Text(
+        f"注意：由被冻结的标签计算而来（{'、'.join(n.zh for n in names)} 起冻结）。",
+        f"Mind: made from held tags, which keep older values ({', '.join(n.en for n in names)}). ",
+    )
 
 
 def how_to_get(tag: str, value: str) -> Text:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from features.tags import PATHS
@@ -29,9 +31,9 @@ def digital_tags(d: ReportData) -> Section:
         "tags",
         Text("数字标签", "Digital tags"),
         Text(
-            "每个标签按三级路径归入叶子组。覆盖率 = 有值人数 / 基础人数，会员与访客分开；PSI 与上一次运行相比。",
+            "每个标签按三级路径归入叶子组。覆盖率 = 有值人数 / 基础人数，会员与访客分开；PSI 与上一次运行相比，日期按距今天数比较。",
             "Every tag belongs to a leaf of the three-level tree. Coverage = users with a value / base users, members and "
-            "visitors apart; PSI is against the run before.",
+            "visitors apart; PSI is against the run before, days by their age.",
         ),
         (
             _coverage(d, found),
@@ -62,7 +64,7 @@ def _row(d: ReportData, tag: Tag) -> TagRow:
     quality = d.quality.get(tag.id, {})
     of_members = quality.get(True) or quality.get(None)
     verdict = str(of_members["verdict"]) if of_members and of_members.get("verdict") else None
-    held = next((r["held_since"] for r in quality.values() if r.get("held_since")), None)
+    held = d.held.of([tag.id])
     psi = of_members.get("psi") if of_members else None
     return TagRow(
         id=tag.id,
@@ -75,7 +77,18 @@ def _row(d: ReportData, tag: Tag) -> TagRow:
         psi="–" if psi is None else decimal(psi, 3),
         verdict=None if verdict is None else VERDICTS.get(verdict, same(verdict)),
         tone="act" if held else TONES.get(verdict or "", ""),
-        held=None if held is None else Text(f"{held} 起冻结", f"held since {held}"),
+        held=_held(d, tag.id, held),
+    )
+
+
+def _held(d: ReportData, tag: str, held: Mapping[str, dt.date]) -> Text | None:
+    if not held:
+        return None
+    if tag in held:
+        return Text(f"{held[tag]} 起冻结", f"held since {held[tag]}")
+    names = [d.words.tag(n) for n in held]
+    return Text(
+        f"由被冻结的{'、'.join(n.zh for n in names)}计算而来", f"made from held {', '.join(n.en for n in names)}"
     )
 
 
@@ -167,7 +180,13 @@ def _verdicts(d: ReportData) -> Block:
             f"{len(judged)} 个可比的标签都稳定，没有标签被冻结。",
             f"The {len(judged)} tags that compare with a run before are stable, and none is held.",
         )
-        if not judged:
+        unjudged = [t for t, k in d.quality.items() if any(r.get("verdict") == "no_reference" for r in k.values())]
+        if unjudged:
+            calm = Text(
+                f"{len(unjudged)} 个标签有变化，但历史还不够，尚无参照，不作判断；其余稳定，没有标签被冻结。",
+                f"{len(unjudged)} tags moved, and there is no reference yet to judge them by; the others are stable, and none is held.",
+            )
+        elif not judged:
             calm = Text(
                 "首次运行，还没有可比的上一次；从第二次运行起给出 PSI。",
                 "First run: nothing to compare with; PSI comes with the second.",
@@ -185,6 +204,7 @@ def _verdicts(d: ReportData) -> Block:
                 Text("结论", "Verdict"),
                 Text("冻结起始", "Held since"),
                 Text("PSI", "PSI"),
+                Text("平常不超过", "Usually up to"),
                 Text("PSI（28 天）", "PSI (28 days)"),
             ],
             [
@@ -194,6 +214,7 @@ def _verdicts(d: ReportData) -> Block:
                     VERDICTS.get(str(r.get("verdict")), same(str(r.get("verdict")))),
                     str(r["held_since"]) if r.get("held_since") else "–",
                     decimal(r.get("psi"), 3),
+                    decimal(r.get("psi_usual"), 3),
                     decimal(r.get("psi_28d"), 3),
                 )
                 for tag, is_member, r in rows
