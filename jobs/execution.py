@@ -49,6 +49,8 @@ def execute(
             open_units.append(unit)
     staged = [_stage(lake, unit, run_id) for unit in open_units]
     _parse(lake, engine, staged, progress)
+    for s in staged:
+        _keep_unreplaced(s)
     _settle(lake, engine, staged, progress)
     for s in staged:
         try:
@@ -168,6 +170,22 @@ def _collect(s: Staged, item: dict[str, Any], result: dict[str, Any]) -> None:
             s.counts[batch_id, counts["name"]] = counts
     s.candidates += [c | {"again": item.get("again", False)} for c in result["silver"]]
     s.slices += result.get("slices", [])
+
+
+def _keep_unreplaced(s: Staged) -> None:
+    """Rows stay where the file that was to take their place is refused."""
+    files = [(b.source, f) for b in s.unit.batches for f in b.files]
+    refused = [f for source, f in files if (source, f["name"]) in s.errors and f.get("replaces")]
+    if not refused:
+        return
+    taken = [f for source, f in files if (source, f["name"]) not in s.errors]
+    replaced = {tuple(pair) for f in taken for pair in f.get("replaces", ())}
+    s.unit.remove = [pair for pair in s.unit.remove if tuple(pair) in replaced]
+    if not s.unit.remove:
+        again = [c for c in s.candidates if c["again"]]
+        for candidate in again:
+            Path(candidate["path"]).unlink()
+        s.candidates = [c for c in s.candidates if not c["again"]]
 
 
 def _settle(lake: Lake, engine: Engine, staged: Sequence[Staged], progress: Progress | None) -> None:

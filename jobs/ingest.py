@@ -376,8 +376,10 @@ def _units(
                 older = _judge(d, mine, files, how, report)
                 if older is None:
                     continue
-                files.append({"name": d.name, "landing": d.landing, "checksum": d.checksum, "bytes": d.bytes})
-                remove += [[r.batch_id, r.file] for r in older]
+                replaced = [[r.batch_id, r.file] for r in older]
+                file = {"name": d.name, "landing": d.landing, "checksum": d.checksum, "bytes": d.bytes}
+                files.append(file | {"replaces": replaced})
+                remove += replaced
             if files:
                 count = sum(r.state in ("taken", "replaced") for r in mine)
                 seed = json.dumps([mapping.name, count, received_at.isoformat(), [f["checksum"] for f in files]])

@@ -104,3 +104,30 @@ def test_a_known_file_and_a_recovered_run_say_nothing_wrong(tmp_path: Path) -> N
     again = shop.ingest(RECEIVED)
     assert [f.state for f in again.files] == ["known"]
     assert "quarantined" not in again.text()
+
+
+def test_a_refused_file_takes_no_older_files_place(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path)
+    shop.deliver("orders/1.csv", csv(H, *(an_order(n) for n in range(20))))
+    shop.deliver("orders/2.csv", csv(H, an_order(1), an_order(99)))
+    shop.ingest()
+    before = {t: shop.rows(t) for t in ("bronze.orders", "silver.orders")}
+    for content in (csv(H, *(bad(n) for n in range(20))), b"\xff\xfe\x00\x81"):
+        shop.deliver("orders/1.csv", content)
+        report = shop.ingest(replace=True)
+        assert (report.failed, report.taken) == (1, 0)
+        assert {t: shop.rows(t) for t in before} == before
+    shop.deliver("orders/1.csv", csv(H, *(an_order(n) for n in range(3))))
+    assert shop.ingest(replace=True).failed == 0
+    assert shop.count("silver.orders") == 4
+    assert all(r.lost == 0 for r in manifest(shop.lake))
+
+
+def test_a_file_that_is_read_anew_through_a_worse_mapping_keeps_its_rows(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path)
+    shop.deliver("orders/1.csv", csv(H, *(an_order(n) for n in range(20))))
+    shop.ingest()
+    before = shop.rows("silver.orders")
+    shop.map("orders", {**ORDERS, "fields": {**ORDERS["fields"], "ordered_at": "会员号"}})  # type: ignore[dict-item]
+    assert shop.ingest(again="orders/*").failed == 1
+    assert shop.rows("silver.orders") == before
