@@ -35,7 +35,7 @@ def sign_of_data(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     filled = [c for c in cells if c]
     if len(filled) > 1 and all(is_value(c) or NUMBER.fullmatch(c) or PRICE.fullmatch(c) for c in filled):
         return "all its cells are numbers, times or contacts"
-    below = [[c.strip() for c in row] for row in rows if len(row) == len(cells)]
+    below = [[c.strip(" \t\ufeff") for c in row] for row in rows if len(row) == len(cells)]
     below = [row for row in below if row != list(cells)]
     values = [[row[k] for row in below if row[k]] for k in range(len(cells))]
     for what, form in (("a time", TIME), ("a phone number or e-mail address", CONTACT), ("a price", PRICE)):

@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from features.first_rows import CONTACT, TIME
 from schemas.configuration import Settings, nearest
 from schemas.contracts import FEEDS, Column, Contract, Level, contract
 
@@ -249,6 +250,17 @@ def _csv_mistakes(mapping: Mapping) -> Iterator[tuple[Location, str]]:
         return
     if mapping.delimiter in '"\r\n' or not mapping.delimiter.isascii():
         yield ("delimiter",), "a quote, an end of line or a sign that is not ASCII cannot part columns"
+    known = {col.name: col.field.type for col in mapping.contract.feed_columns}
+    for name, rule in mapping.fields.items() if mapping.header else ():
+        times = known.get(name) in TIMES
+        if any(CONTACT.fullmatch(c) or (times and TIME.fullmatch(c)) for c in rule.columns):
+            yield (
+                ("fields", name),
+                (
+                    "is read from a column that is called by a value, as in a file without a header: say `header: false` and "
+                    "`columns: [...]`, names of your own"
+                ),
+            )
     named = mapping.named_columns
     if mapping.header and named:
         yield ("columns",), "columns names those of a file without a header: say `header: false`, or leave it out"

@@ -16,8 +16,13 @@ import pyarrow.csv as pacsv
 from jobs.byte_streams import Delivered, open_text
 from jobs.csv_head import Head, read_head
 from jobs.file_columns import Block
+from jobs.findings import Finding
 from jobs.quote_check import QuoteCheck
 from schemas.errors import InputError
+
+SEVERAL_LINES = 'hold a cell of several lines: did a quote (") opened by mistake take in rows? `max_cell_lines: 20` says that it is right'
+BLANKS = " \t\ufeff"
+"""What may stand around a header that comes again, the mark at a file's beginning too."""
 
 
 class _Table(io.RawIOBase):
@@ -27,21 +32,25 @@ class _Table(io.RawIOBase):
         self.text: Any = open_text(file) if head.whole is None else io.BytesIO(head.whole)
         if head.whole is None:
             self.text.read(head.above)
-        self.check = None
-        if file.mapping.quoting != "none":
-            self.check = QuoteCheck(file.name, file.mapping, head.delimiter, len(head.columns), head.lines)
+        self.check = QuoteCheck(file.name, file.mapping, head.delimiter, len(head.columns), head.lines)
+        self.checks = file.mapping.quoting != "none"
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         filled: int = self.text.readinto(buffer)
-        if self.check is not None:
+        if self.checks:
             self.check.feed(bytes(memoryview(buffer)[:filled]))
             if filled < len(buffer):
                 self.check.end()
-                self.check = None
+                self.checks = False
         return filled
+
+    @property
+    def has_cells_of_several_lines(self) -> bool:
+        """Up to where it was read, and the mapping does not say that such cells are meant."""
+        return self.check.cells_of_several_lines > 0 and self.check.mapping.max_cell_lines is None
 
 
 @dataclass
@@ -66,9 +75,10 @@ def csv_blocks(file: Delivered) -> Iterator[Block]:
     quoted = mapping.quoting != "none"
     torn = _Torn(file, 1, "the header has") if mapping.header else _Torn(file, 0, "`columns` names")
     names = [f"c{k}" for k in range(len(head.columns))]
+    text = _Table(file, head)
     try:
         reader = pacsv.open_csv(
-            _Table(file, head),
+            text,
             read_options=pacsv.ReadOptions(use_threads=False, block_size=file.block_bytes, column_names=names),
             parse_options=pacsv.ParseOptions(
                 delimiter=head.delimiter,
@@ -80,14 +90,14 @@ def csv_blocks(file: Delivered) -> Iterator[Block]:
                 check_utf8=False, strings_can_be_null=False, column_types={n: pa.string() for n in names}
             ),
         )
-        yield from _numbered(reader, head, torn)
+        yield from _numbered(reader, text, head, torn)
     except pa.ArrowInvalid as e:
         # Reads are full and quotes are in order, so a row that does not end within a block is longer than it.
         long = f"a row is longer than {file.block_size}; is it CSV?" if "straddling object" in str(e) else ""
         raise InputError(f"{file.name}: {long or f'is no CSV ({e})'}") from None
 
 
-def _numbered(reader: pacsv.CSVStreamingReader, head: Head, torn: _Torn) -> Iterator[Block]:
+def _numbered(reader: pacsv.CSVStreamingReader, text: _Table, head: Head, torn: _Torn) -> Iterator[Block]:
     """Blocks with row numbers, from 1: a header is row 0, and rows that were set aside keep their number."""
     has_header = torn.file.mapping.header
     given, good, bad = 1 - has_header, 0, 0
@@ -104,23 +114,33 @@ def _numbered(reader: pacsv.CSVStreamingReader, head: Head, torn: _Torn) -> Iter
         if has_header:
             table, again = _without_headers(table, head)
             fresh = sorted([*fresh, *again])
-        yield Block(head.columns, table, fresh)
+        yield Block(head.columns, table, fresh, _of_several_lines(table) if text.has_cells_of_several_lines else ())
     if len(torn.rows) > bad:
         yield Block(head.columns, _no_rows(head.columns), torn.rows[bad:])
     if good == 0 and len(torn.rows) > 1:
         row, _, reason = torn.rows[0]
+        if len({reason for _, _, reason in torn.rows}) == 1 and has_header:
+            reason += f"; if its header leaves names out, say `skip_rows: {torn.file.mapping.skip_rows + 1}`, `header: false` and `columns: [...]`"
         raise InputError(
             f"{torn.file.name}: no row has the {len(head.columns)} columns of the header ({reason}, row {row})"
         )
 
 
+def _of_several_lines(table: pa.Table) -> tuple[Finding, ...]:
+    found = np.zeros(len(table), dtype=bool)
+    for name in table.column_names[:-1]:
+        found |= pc.match_substring_regex(table[name], r"[\r\n]").to_numpy()
+    rows = table["row"].to_numpy()[found]
+    return (Finding(SEVERAL_LINES, len(rows), int(rows[0])),) if len(rows) else ()
+
+
 def _without_headers(table: pa.Table, head: Head) -> tuple[pa.Table, list[tuple[int, str, str]]]:
     """The rows apart from those that are the header once more, as where two files were put together."""
-    alike = pc.equal(table["c0"], head.columns[0])
-    if not pc.any(alike).as_py():
+    if not pc.any(pc.match_substring(table["c0"], head.columns[0])).as_py():
         return table, []
+    alike = pa.scalar(True)
     for k, name in enumerate(head.columns):
-        alike = pc.and_(alike, pc.equal(pc.utf8_trim_whitespace(table[f"c{k}"]), name))
+        alike = pc.and_(alike, pc.equal(pc.utf8_trim(table[f"c{k}"], characters=BLANKS), name))
     text = io.StringIO()
     csv.writer(text, delimiter=head.delimiter).writerow(head.columns)
     again = table.filter(alike)["row"].to_pylist()

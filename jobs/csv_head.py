@@ -86,6 +86,10 @@ def _names(rows: list[tuple[int, list[str]]], lines: int, name: str, mapping: Ma
                 f"{name}: the columns that {mapping.name}.yaml reads stand on line {lines + line} and not on the first; "
                 f"say `skip_rows: {mapping.skip_rows + line - 1}`"
             )
+    if cells[0].startswith("{"):
+        raise InputError(
+            f"{name}: its first row begins with a brace, as JSON Lines do; is `format: csv` right in {mapping.name}.yaml?"
+        )
     if sign := sign_of_data(cells, [row for _, row in rows[1:]]):
         raise InputError(
             f"{name}: its first row is no header but data ({sign}); say `header: false` and `columns: [...]`, a name for "

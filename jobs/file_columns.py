@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 
 from features.first_rows import is_value
 from features.sources import Mapping
+from jobs.findings import Finding
 from schemas.configuration import nearest
 from schemas.errors import InputError
 
@@ -18,11 +20,15 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class Block:
-    """``columns`` are the file's names of ``c0``..; ``torn`` are (row, raw text, reason) of rows without columns."""
+    """``columns`` are the file's names of ``c0``..; ``torn`` are (row, raw text, reason) of rows without columns.
+
+    ``remarks`` are of rows that are read as they stand and may not be what they were meant to be.
+    """
 
     columns: tuple[str, ...]
     table: pa.Table
     torn: list[tuple[int, str, str]]
+    remarks: tuple[Finding, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -33,7 +39,9 @@ def checked_columns(names: Sequence[str], name: str, mapping: Mapping) -> tuple[
     """The header, every column of the mapping found in it once; InputError suggests the nearest names."""
     wrong = []
     if not set(names) & set(mapping.columns):
-        shown = ", ".join("***" if is_value(n) else n for n in names[:12]) + (", ..." if len(names) > 12 else "")
+        shown = ", ".join("***" if is_value(n) else _in_one_line(n) for n in names[:12]) + (
+            ", ..." if len(names) > 12 else ""
+        )
         raise InputError(
             f"{name}: has none of the columns that {mapping.name}.yaml reads ({', '.join(mapping.columns[:6])}, ...); "
             f"its own are {shown}{_other_delimiter(names, mapping)}{_other_head(mapping)}; if it is another kind of file, "
@@ -42,7 +50,7 @@ def checked_columns(names: Sequence[str], name: str, mapping: Mapping) -> tuple[
     for column in mapping.columns:
         count = list(names).count(column)
         if count == 0:
-            free = [n for n in names if n not in mapping.columns]
+            free = [_in_one_line(n) for n in names if n not in mapping.columns]
             wrong.append(f"column {column!r} ({used_for(mapping, column)}) is not there; {nearest(column, free)}")
         if count > 1:
             wrong.append(f"column {column!r} stands {count} times in the header")
@@ -52,6 +60,11 @@ def checked_columns(names: Sequence[str], name: str, mapping: Mapping) -> tuple[
         wrong = wrong[:MOST_NAMED] + ([f"and {more} more columns"] if more > 0 else [])
         raise InputError(f"{name}: {'; '.join(w.rstrip('; ') for w in wrong)}{hint}")
     return tuple(names)
+
+
+def _in_one_line(name: str) -> str:
+    """A name with an end of line in it as YAML would hold it."""
+    return name if name.isprintable() else json.dumps(name, ensure_ascii=False)
 
 
 def _other_head(mapping: Mapping) -> str:

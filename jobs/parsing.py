@@ -163,6 +163,8 @@ class Task:
         table = pa.concat_tables([b.table for _, b in pending.blocks])
         for index, block in pending.blocks:
             self.files[index].rows_read += block.rows
+            for remark in block.remarks:
+                self.files[index].remarks.add(remark)
             self._set_aside(index, block.torn)
         if len(table):
             self._write(self.cleaner(table, pending.columns), table["row"].to_numpy(), indexes)

@@ -53,6 +53,7 @@ class QuoteCheck:
         self.delimiter = ord(delimiter)
         self.most = mapping.max_cell_lines or MAX_CELL_LINES
         self.lines = lines
+        self.cells_of_several_lines = 0
         self.before = LF
         # An open cell and signs of which the next one decides wait here, so that a piece always begins outside quotes.
         self.held = b""
@@ -90,17 +91,16 @@ class QuoteCheck:
 
     def _runs(self, signs: np.ndarray, cut: int) -> _Runs:
         quotes = np.flatnonzero(signs[:cut] == QUOTE)
-        gaps = np.flatnonzero(np.diff(quotes) > 1)
-        first = quotes[np.concatenate([[0], gaps + 1])]
-        last = quotes[np.concatenate([gaps, [len(quotes) - 1]])]
+        apart = np.diff(quotes) > 1
+        first, last = quotes[np.append(True, apart)], quotes[np.append(apart, True)]
         before = signs[first - 1]
         if first[0] == 0:
             before[0] = self.before
         odd = (last - first) % 2 == 0
         begins, closes = self._is_edge(before), self._is_edge(signs[last + 1])
         # An odd run at the beginning of a cell opens or closes; behind text it can only close, or is text itself.
-        turns = np.cumsum(odd & begins)
-        settled = np.maximum.accumulate(np.where(odd & ~begins, turns, 0))
+        turns = np.cumsum(odd & begins, dtype=np.int32)
+        settled = np.maximum.accumulate(np.where(odd & ~begins, turns, np.int32(0)))
         quoted = ((turns - settled) & 1).astype(bool)
         quoted_before = np.concatenate([[False], quoted[:-1]])
         wrong = ~closes & ((quoted_before & odd) | (~quoted_before & ~odd & begins))
@@ -119,6 +119,7 @@ class QuoteCheck:
         if not len(inside):
             return
         cell = np.searchsorted(openers, inside) - 1
+        self.cells_of_several_lines += int((np.unique(cell) < len(closers)).sum())
         long = np.flatnonzero(np.bincount(cell) >= self.most)
         if len(long):
             line = self._line(int(openers[long[0]]), ends)

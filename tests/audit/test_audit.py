@@ -66,6 +66,15 @@ def test_a_later_version_of_a_row_is_no_repeated_key(embedded: Engine, lake: Lak
     audit(embedded, lake, staged(lake, "silver.order_lines", line(1), line(1, row_hash="later")))
 
 
+def test_a_version_that_is_again_as_it_was_is_no_repeated_key(engine: Engine, lake: Lake) -> None:
+    """A price goes up and back: three lists, the first and the last alike; dated ones would be one list twice."""
+    lists = [line(1, _file="a"), line(1, _file="b", row_hash="other"), line(1, _file="c")]
+    undated = [{**row, "source_time": None} for row in lists]
+    audit(engine, lake, staged(lake, "silver.order_lines", *undated))
+    with pytest.raises(AuditError, match="stands on two rows"):
+        audit(engine, lake, staged(lake, "silver.order_lines", *undated, undated[0]))
+
+
 def test_a_warning_is_returned_and_stops_nothing(engine: Engine, lake: Lake) -> None:
     report = audit(engine, lake, staged(lake, "silver.order_lines", line(1, list_amount_minor=50), line(2)))
     (warning,) = report.warnings
