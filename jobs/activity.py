@@ -60,7 +60,7 @@ def run_activity(project: Project, engine: Engine, run_id: str, audit: Audit | N
         before = noted.get("inputs", {}) if {k: noted.get(k) for k in MADE_AS} == MADE_AS else {}
         if before == inputs:
             return ActivityReport(0, 0, 0, lake.version(TABLE))
-        step = _Step(project, engine, run_id, inputs, before, audit or (lambda staged: None))
+        step = _Step(project, engine, run_id, inputs, before, audit or (lambda staged, days=None, /: None))
         step.number_values()
         return step.rebuild()
 

@@ -273,10 +273,8 @@ def build(
             return done
         _refuse_older(lake, audience.id, made, at)
         run_id = f"audience-{audience.id}-{uuid.uuid4().hex[:10]}"
-        try:
+        with journal.kept(lake, run_id):
             return Build(project, plan, at, made, run_id).published(engine, progress)
-        finally:
-            journal.finish(lake, run_id)
 
 
 def _done(made: Sequence[dict[str, Any]], plan: Plan, at: Release) -> Built | None:

@@ -268,12 +268,10 @@ def _note(lake: Lake, manifest: Mapping[str, Any], place: Path) -> None:
         "created_at": datetime.fromisoformat(manifest["created_at"]),
     }
     run_id = f"export-{manifest['delivery_id'][:12]}-{uuid.uuid4().hex[:6]}"
-    try:
+    with journal.kept(lake, run_id):
         folder = lake.stage(DELIVERIES, run_id)
         pq.write_table(pa.Table.from_pylist([row], arrow_schema(contract(DELIVERIES))), folder / "delivery.parquet")
         publish(lake, DELIVERIES, folder, replace=None, read_version=None, run_id=run_id, key=f"delivery-{run_id}")
-    finally:
-        journal.finish(lake, run_id)
 
 
 def deliveries(lake: Lake, audience: str | None = None) -> list[dict[str, Any]]:

@@ -24,8 +24,8 @@ from jobs.project import SETTINGS_FILE, Project
 from jobs.refused import refused, why
 from jobs.report.page import report as write_report
 from lake import releases
+from lake.audit import Auditor
 from lake.engine import Engine, Kind
-from lake.publish import Audit
 from lake.releases import put_if_absent
 from schemas.errors import HuaxiangError, InputError
 
@@ -203,7 +203,7 @@ def _one_day(
     deliver: Callable[[date], None],
     steps: Steps,
     report: DemoReport,
-    audit: Audit,
+    audit: Auditor,
 ) -> None:
     taken = 0
     if day == plan[0] or day > _first_load(plan):

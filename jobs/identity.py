@@ -8,7 +8,6 @@ together, so what a killed run published is undone before the next begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,7 +21,7 @@ from features.links import Keep, kind_of, links_for_table, links_from_table, lin
 from features.uids import Numbered, number_persons
 from lake.lake import Lake
 from lake.locks import lock
-from lake.publish import publish
+from lake.publish import Audit, publish
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import FEEDS, contract
 
@@ -58,7 +57,7 @@ def run_identity(
     engine: Engine,
     as_of: date,
     run_id: str,
-    audit: Callable[[dict[str, Path]], object] | None = None,
+    audit: Audit | None = None,
 ) -> IdentityReport:
     """Bring the identity tables up to the newest silver; with nothing new nothing is written.
 
@@ -75,7 +74,7 @@ def update_identity(
     as_of: date,
     run_id: str,
     salt: str,
-    audit: Callable[[dict[str, Path]], object] | None = None,
+    audit: Audit | None = None,
     members_per_person: int = 5,
 ) -> IdentityReport:
     """``run_identity`` without a project folder. A person of more members than ``members_per_person`` is a warning."""
@@ -133,7 +132,7 @@ class _Step:
         whole: bool,
         silver: dict[str, int | None],
         next_uid: int,
-        audit: Callable[[dict[str, Path]], object] | None,
+        audit: Audit | None,
     ) -> IdentityReport:
         first = next_uid == 0
         keep = self._keep()

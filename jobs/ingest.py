@@ -25,7 +25,7 @@ from jobs.execution import execute
 from jobs.findings import KINDS, Finding, said, together
 from jobs.refused import Attempt, is_dismissed, remember, since, why
 from jobs.units import Batch, Unit, UnitResult, read_intents, write_intent
-from lake import journal
+from lake import denomination, journal
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.locks import lock
@@ -175,7 +175,8 @@ def ingest(
     received_at = _with_zone(received_at)
     report = IngestReport(received_at)
     lake, run_id = project.lake, f"ingest-{uuid.uuid4().hex[:12]}"
-    with _locked(lake, mappings):
+    with _locked(lake, mappings), journal.kept(lake, run_id):
+        report.notes += denomination.keep(lake, project.currency)
         _recover(lake, engine, mappings, run_id, report, audit_staged)
         found = matches(project.inbox, mappings)
         report.unmatched = unmatched(project.inbox, project.sources)
@@ -201,7 +202,6 @@ def ingest(
         report.waiting = [
             f"{r.file}: was refused on {since(r):%Y-%m-%d} and is still missing ({why(r)})" for r in tried
         ]
-    journal.finish(lake, run_id)
     _note(mappings, report)
     return report
 
@@ -224,7 +224,8 @@ def replay(
     received_at = _with_zone(received_at)
     report = IngestReport(received_at)
     lake, run_id = project.lake, f"replay-{uuid.uuid4().hex[:12]}"
-    with _locked(lake, mappings):
+    with _locked(lake, mappings), journal.kept(lake, run_id):
+        report.notes += denomination.keep(lake, project.currency)
         _recover(lake, engine, mappings, run_id, report, audit_staged)
         units = []
         for feed in dict.fromkeys(m.feed for m in mappings):
@@ -232,7 +233,6 @@ def replay(
             if batches:
                 units.append(_unit(project, feed, "replay", received_at, batches))
         _do(lake, engine, units, run_id, report, progress, audit_staged)
-    journal.finish(lake, run_id)
     _note(mappings, report)
     return report
 
@@ -346,7 +346,7 @@ def _fail_twins(report: IngestReport) -> None:
 def _note(mappings: Sequence[Mapping], report: IngestReport) -> None:
     """What stays empty of the mappings through which files were taken."""
     taken = {f.source for f in report.of_state("taken")}
-    report.notes = [note for m in mappings if m.name in taken for note in warnings(m)]
+    report.notes += [note for m in mappings if m.name in taken for note in warnings(m)]
 
 
 def _found(result: UnitResult, source: str, file: str) -> dict[str, Any]:

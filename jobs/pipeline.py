@@ -10,6 +10,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -35,11 +36,12 @@ from jobs.progress import Steps
 from jobs.project import Project
 from jobs.run_notes import remember_warnings
 from jobs.tag_check import foreign_amounts, refuse_unresolved
-from lake import journal, releases
+from lake import denomination, journal, releases
+from lake.audit import Auditor
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.locks import lock
-from lake.publish import Audit, publish
+from lake.publish import publish
 from schemas.arrow import arrow_schema
 from schemas.contracts import contract, contracts
 from schemas.errors import HuaxiangError
@@ -73,7 +75,7 @@ def run(
     steps: Steps | None = None,
     force: bool = False,
     refit: Sequence[str] = (),
-    audit: Audit | None = None,
+    audit: Auditor | None = None,
 ) -> RunReport:
     """Bring the lake to ``as_of`` and release it. ``known_at`` uses only rows ingested by then; ``force`` repeats a day.
 
@@ -88,8 +90,10 @@ def run(
     refuse_unresolved(project)
     arrivals.refuse_nothing(project)
     refuse_far_day(project, as_of)
-    with lock(lake, "run"):
+    with ExitStack() as held:
+        held.enter_context(lock(lake, "run"))
         journal.recover(lake)
+        noted = denomination.keep(lake, project.currency)
         widen(lake)
         inputs = input_versions(lake)
         lake = lake.at(inputs)
@@ -99,7 +103,8 @@ def run(
         done = releases.of_day(lake, as_of)
         if done is not None and done.fingerprint == wanted and not (force or refit):
             return RunReport(as_of, done, already_done=True, warnings=missing.warnings)
-        run_id = new_run_id("run", as_of)
+        run_id, judged = new_run_id("run", as_of), 0 if audit is None else len(audit.warnings)
+        held.enter_context(journal.kept(lake, run_id))
         first = len(steps.times)
         with steps.step(f"{as_of} identity"):
             identity = run_identity(project, engine, as_of, run_id, audit)
@@ -120,7 +125,8 @@ def run(
         remember(lake, project.catalogue)
         tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in releases.RELEASED_LAYERS}
         foreign = foreign_amounts(project.catalogue, project.currency)
-        warnings = (*missing.warnings, *identity.warnings, *foreign, *profile.warnings)
+        doubts = () if audit is None else tuple(f"audit of {found}" for found in audit.warnings[judged:])
+        warnings = (*noted, *missing.warnings, *identity.warnings, *foreign, *profile.warnings, *doubts)
         remember_warnings(lake, run_id, as_of, warnings)
         made = releases.write_release(
             lake, as_of, run_id, tables, fingerprint=wanted, counts=dict(profile.counts), refused=missing.refused
@@ -135,7 +141,6 @@ def run(
             "insights": sum(insights.values()),
         }
         _note_steps(lake, engine, run_id, as_of, steps, first, rows, inputs)
-        journal.finish(lake, run_id)
     taken = {t.name.removeprefix(f"{as_of} "): t.seconds for t in steps.times[first:]}
     return RunReport(as_of, made, already_done=False, steps=taken, warnings=warnings)
 
@@ -178,7 +183,7 @@ def backfill(
     last: date,
     *,
     steps: Steps | None = None,
-    audit: Audit | None = None,
+    audit: Auditor | None = None,
 ) -> list[RunReport]:
     """Run every day from ``first`` to ``last``, oldest first; days that are done already are skipped."""
     if last < first:

@@ -39,6 +39,7 @@ from jobs.profile_publishing import (
     SEGMENTS,
     TABLES,
     comparison,
+    days_staged,
     publish_all,
     snapshots_of,
     spans_before,
@@ -231,7 +232,7 @@ def update_profile(
             after = min((d for d in snapshots if d > as_of), default=None)
             later = stage_later(run, snapshots, after, past, held, spreads, rows)
             if audit is not None:
-                audit(staged_folders(run))
+                audit(staged_folders(run), days_staged(run, later))
             publish_all(run, read, later, expired(set(snapshots) | {as_of}, as_of, keep_days))
         return ProfileReport(
             as_of=as_of,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PROFILE, SEGMENTS, FLOWS = "profile.profile", "segments.segments", "segments.segment_flows"
 TABLES = (MODELS, BREAKS, CHANGES, DISTRIBUTION, QUALITY, OVERRIDES, SEGMENTS, FLOWS, PROFILE)
 """In order of publication: a profile that is there has everything that belongs to it."""
+SNAPSHOTS = (OVERRIDES, SEGMENTS, PROFILE)
+"""Of which days before ``keep_days`` leave the newest version."""
 SPAN_DAYS = (7, 28, 30)
 """Flows are counted from the snapshots so many days back, where they are kept, and from the run before."""
 Snapshots = Mapping[dt.date, Mapping[int, list[str]]]
@@ -196,22 +198,24 @@ def stage_models(run: ProfileRun, fitted: Cards) -> None:
         pq.write_table(pa.Table.from_pylist(rows, arrow_schema(contract(MODELS))), folder / "part-0.parquet")
 
 
+def days_staged(run: ProfileRun, later: Later) -> dict[str, list[dt.date]]:
+    """By table the days that rows are staged for: the run's, and later ones that moved."""
+    moved = {
+        CHANGES: [] if later.after is None else [later.after],
+        QUALITY: later.quality,
+        FLOWS: later.flows,
+    }
+    return {table: [run.as_of, *moved.get(table, [])] for table in TABLES}
+
+
 def publish_all(run: ProfileRun, read: Mapping[str, int | None], later: Later, dropped: Sequence[dt.date]) -> None:
     """One transaction a table: the run's day, the later days that moved, and snapshots that leave."""
-    day = {"as_of": run.as_of}
-    snapshots = [{"as_of": d} for d in (run.as_of, *dropped)]
-    changed = [run.as_of] if later.after is None else [run.as_of, later.after]
-    slices: dict[str, list[dict[str, Any]] | None] = {
-        MODELS: None,
-        BREAKS: [day],
-        CHANGES: [{"from_day": d} for d in changed],
-        DISTRIBUTION: [day],
-        QUALITY: [day, *({"as_of": d} for d in later.quality)],
-        OVERRIDES: snapshots,
-        SEGMENTS: snapshots,
-        FLOWS: [day, *({"as_of": d} for d in later.flows)],
-        PROFILE: snapshots,
-    }
+    days = days_staged(run, later)
+    slices: dict[str, list[dict[str, Any]] | None] = {MODELS: None}
+    for table in (t for t in TABLES if t != MODELS):
+        gone = dropped if table in SNAPSHOTS else ()
+        cut_by = str(contract(table).day_partition)
+        slices[table] = [{cut_by: d} for d in (*days[table], *gone)]
     noted = {"as_of": run.as_of.isoformat(), "catalogue": run.catalogue.version}
     for table in TABLES:
         publish(

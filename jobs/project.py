@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 
 from features.quality import QualitySettings
 from features.rhythm import ArrivalSettings
+from lake import denomination
 from lake.audit import Auditor
 from lake.engine import Engine, Kind, open_engine
 from lake.lake import Lake
@@ -69,6 +70,7 @@ class ProjectSettings(Settings):
     members_per_person: int = Field(default=5, ge=1)
     secrets: Secrets = Secrets()
     keep_days: int = Field(default=35, ge=2)
+    keep_audits: int = Field(default=10, ge=1)
     quality: QualitySettings = QualitySettings()
     declared_valid_days: int = Field(default=365, ge=1)
     on_refused: OnRefused = "warn"
@@ -115,7 +117,10 @@ class Project:
 
     @cached_property
     def lake(self) -> Lake:
-        return Lake(self.folder / self.settings.lake, self.zone)
+        """ConfigurationError where the lake is kept in another time zone or currency than the settings say."""
+        found = Lake(self.folder / self.settings.lake, self.zone)
+        denomination.refuse_other(found, self.currency)
+        return found
 
     def over(self, lake: Lake) -> Project:
         """The same project over a view of its lake, such as one at fixed versions; what was read once stays read."""
@@ -169,7 +174,7 @@ class Project:
     @contextmanager
     def audited(self, engine: Engine) -> Iterator[Auditor]:
         """The auditor of one process; its Data Docs are written when the block ends, also after a failure."""
-        auditor = Auditor(engine, self.lake, self.lake.root / "ops" / "audits")
+        auditor = Auditor(engine, self.lake, self.lake.root / "ops" / "audits", self.settings.keep_audits)
         auditor.warm()
         try:
             yield auditor

@@ -35,7 +35,7 @@ def day_of(
         staged = {table: lake.stage(table, run_id) for table in tables}
         yield staged
         if audit is not None and (filled := {t: f for t, f in staged.items() if any(f.rglob("*.parquet"))}):
-            audit(filled)
+            audit(filled, {table: [as_of] for table in tables})
         for table in tables:
             there = {f.partition["as_of"] for f in lake.files(table)}
             gone = [] if keep_days is None else expired(there, as_of, keep_days)

@@ -8,24 +8,31 @@ that a defect of ours, or of a file written by somebody else, stops here. One pr
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from lake.engine import Engine
 from lake.lake import Lake
+from lake.publish import Days
 from schemas.contracts import Contract, Level, contract
 from schemas.errors import AuditError
-from schemas.suite import Expectation, suite
+from schemas.suite import Expectation, History, suite
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 SAMPLES = 3
-SITE = "audits"
+KEEP_DOCS = 10
+STAMP = "%Y%m%dT%H%M%S.%fZ"
+"""How Great Expectations names the folder of an audit's pages: by its time."""
+_STAMPED = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
 INDEX = "index.html"
 
 
@@ -53,10 +60,10 @@ class AuditReport:
 class Auditor:
     """Audits of one process. ``docs`` is the folder that Data Docs are written to; absent, none are written."""
 
-    def __init__(self, engine: Engine, lake: Lake, docs: Path | None = None, as_of: date | None = None):
-        self.engine, self.lake, self.docs, self.as_of = engine, lake, docs, as_of
+    def __init__(self, engine: Engine, lake: Lake, docs: Path | None = None, keep_docs: int = KEEP_DOCS):
+        self.engine, self.lake, self.docs, self.keep_docs = engine, lake, docs, keep_docs
         self.warnings: list[Finding] = []
-        self._results: list[tuple[str, Any]] = []
+        self._results: list[tuple[str, str, Any]] = []
         self._batches: Any = None
         self._context: Any = None
 
@@ -64,16 +71,16 @@ class Auditor:
         """Start the import beside other work."""
         Thread(target=_great_expectations, daemon=True).start()
 
-    def __call__(self, staged: Mapping[str, Path]) -> None:
+    def __call__(self, staged: Mapping[str, Path], days: Days | None = None, /) -> None:
         """Judge staged folders by table, as they would be published: what a job takes as its ``audit``."""
-        self.judge(self.frames(staged))
+        self.judge(self.frames(staged), days)
 
     def frames(self, staged: Mapping[str, Path]) -> dict[str, DataFrame]:
         """Staged folders as the tables would show them."""
         return {table: self.engine.staged(self.lake, table, folder) for table, folder in staged.items()}
 
-    def judge(self, staged: Mapping[str, DataFrame], rows: Mapping[str, int] | None = None) -> AuditReport:
-        """Judge frames by table; ``rows`` are the numbers of rows that must be there.
+    def judge(self, staged: Mapping[str, DataFrame], days: Days | None = None) -> AuditReport:
+        """Judge frames by table. ``days`` are those that tables cut by day may hold; their rows are held against history.
 
         AuditError names table, expectation and what was seen for every ``fail`` that fails; warnings are returned
         and kept. Values of personal fields are not shown.
@@ -81,9 +88,10 @@ class Auditor:
         judged: dict[str, int] = {}
         found: list[Finding] = []
         for table, frame in staged.items():
-            expectations = suite(contract(table), as_of=self.as_of, rows=(rows or {}).get(table))
+            own = sorted((days or {}).get(table, ()))
+            expectations = suite(contract(table), days=own, before=self._before(contract(table), own))
             judged[table] = len(expectations)
-            found += self._judge(contract(table), frame, expectations)
+            found += self._judge(contract(table), frame, expectations, own)
         warnings = tuple(f for f in found if f.level == "warn")
         self.warnings += warnings
         if failures := [f for f in found if f.level == "fail"]:
@@ -93,7 +101,21 @@ class Auditor:
             raise AuditError(f"the audit stopped the publication, what was published before stays{where}\n{lines}")
         return AuditReport(judged, warnings)
 
-    def _judge(self, c: Contract, frame: DataFrame, expectations: list[Expectation]) -> list[Finding]:
+    def _before(self, c: Contract, days: Sequence[date]) -> History | None:
+        """Rows of the last day before the one that is staged, or those of a table that is not cut by day; None without any."""
+        if c.volume is None or (c.day_partition is not None and len(days) != 1):
+            return None
+        files = self.lake.files(c.name)
+        if c.day_partition is None:
+            return History(sum(f.rows for f in files)) if files else None
+        last = max((d for f in files if (d := f.partition[c.day_partition]) < days[0]), default=None)
+        return (
+            None if last is None else History(sum(f.rows for f in files if f.partition[c.day_partition] == last), last)
+        )
+
+    def _judge(
+        self, c: Contract, frame: DataFrame, expectations: list[Expectation], days: Sequence[date]
+    ) -> list[Finding]:
         """Findings of one table: all expectations at once, then those that fail again, for what was seen."""
         gx = _great_expectations()
         batch = self._batch(frame)
@@ -109,7 +131,7 @@ class Auditor:
                 result.results[i] = one
             if not one.success:
                 found.append(Finding(c.name, expectation.level, expectation.says, _observed(one)))
-        self._results.append((c.name, result))
+        self._results.append((c.name, "-".join(str(d) for d in days) or "undated", result))
         return found
 
     def _batch(self, frame: DataFrame) -> Any:
@@ -135,29 +157,53 @@ class Auditor:
 
         context = self._context
         self.docs.mkdir(parents=True, exist_ok=True)
-        for table, result in self._results:
+        at = datetime.now(UTC)
+        for n, (table, name, result) in enumerate(self._results):
             key = ValidationResultIdentifier(
                 expectation_suite_identifier=ExpectationSuiteIdentifier(table),
-                run_id=RunIdentifier(run_name=str(self.as_of or "audit"), run_time=datetime.now(UTC)),
-                batch_identifier=table,
+                run_id=RunIdentifier(run_name=name, run_time=at),
+                # the same table may be judged more than once, such as a feed's two months
+                batch_identifier=f"{table}-{n}",
             )
             context.validation_results_store.set(key, result)
         self._results = []
-        if SITE not in context.list_data_docs_sites():
-            context.add_data_docs_site(SITE, _site(self.docs))
-        context.build_data_docs(site_names=[SITE])
+        stamp = f"{at:{STAMP}}"
+        with TemporaryDirectory(prefix="new-", dir=self.docs) as built:
+            # Built beside: it empties the folder that it builds in, and with it the pages of earlier audits.
+            context.add_data_docs_site(stamp, _site(Path(built)))
+            context.build_data_docs(site_names=[stamp])
+            _add_pages(Path(built), self.docs, stamp)
+        _keep_newest(self.docs, self.keep_docs)
         return self.docs / INDEX
 
 
-def audit(
-    engine: Engine,
-    lake: Lake,
-    staged: Mapping[str, Path],
-    docs: Path | None = None,
-    as_of: date | None = None,
-) -> AuditReport:
+def _add_pages(built: Path, docs: Path, stamp: str) -> None:
+    """Pages of one audit beside those of earlier ones; what they share, 4 MB of fonts and images, is there once."""
+    if not (docs / "static").exists():
+        shutil.move(built / "static", docs / "static")
+    shutil.copytree(built / "validations", docs / "validations", dirs_exist_ok=True)
+    for name in (f"index-{stamp}.html", INDEX):
+        shutil.copyfile(built / INDEX, docs / name)
+
+
+def _keep_newest(docs: Path, keep: int) -> None:
+    """Of each audit its index (``index-STAMP.html``) and its pages are there for the newest ``keep`` only."""
+    indices = sorted(docs.glob("index-*.html"))
+    for index in indices[:-keep]:
+        index.unlink()
+    kept = {path.stem.removeprefix("index-") for path in indices[-keep:]}
+    for folder in [p for p in (docs / "validations").rglob("*") if p.is_dir() and _STAMPED.fullmatch(p.name)]:
+        if folder.name not in kept:
+            shutil.rmtree(folder)
+            for above in folder.parents:
+                if above == docs or any(above.iterdir()):
+                    break
+                above.rmdir()
+
+
+def audit(engine: Engine, lake: Lake, staged: Mapping[str, Path], docs: Path | None = None) -> AuditReport:
     """One audit of staged folders by table, with its Data Docs; AuditError where a ``fail`` fails."""
-    auditor = Auditor(engine, lake, docs, as_of)
+    auditor = Auditor(engine, lake, docs)
     report = auditor.judge(auditor.frames(staged))
     auditor.write_docs()
     return report

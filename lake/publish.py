@@ -7,9 +7,10 @@ schemas and the same transaction twice. So all that is checked here, from the fi
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,8 +22,14 @@ from schemas.arrow import file_schema
 from schemas.contracts import contract
 from schemas.errors import HuaxiangError
 
-Audit = Callable[[dict[str, Path]], object]
-"""Judges the staged folders of tables before they are published; raising stops it."""
+Days = Mapping[str, Collection[date]]
+"""By table, the days whose slices a publication replaces."""
+
+
+class Audit(Protocol):
+    """Judges the staged folders of tables before they are published; raising stops it."""
+
+    def __call__(self, staged: Mapping[str, Path], days: Days | None = None, /) -> object: ...
 
 
 class PublishError(HuaxiangError):

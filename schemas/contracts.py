@@ -97,6 +97,18 @@ class Need(_Frozen):
     remedy: str = ""
 
 
+class Volume(_Frozen):
+    """How far the rows of a publication may be from what was there: the day before in a table cut by day, else the table.
+
+    ``least`` and ``most`` are shares of that number of rows; below ``from_rows`` rows a table moves by itself.
+    """
+
+    least: float | None = None
+    most: float | None = None
+    from_rows: int = 1_000
+    level: Level = "warn"
+
+
 class Contract(_Frozen):
     """What one table promises: grain, key, partitions, sort, columns with checks.
 
@@ -130,6 +142,7 @@ class Contract(_Frozen):
     describes_users: bool = False
     columns: tuple[Column, ...]
     checks: tuple[Check, ...] = ()
+    volume: Volume | None = None
 
     @property
     def name(self) -> str:
@@ -143,6 +156,11 @@ class Contract(_Frozen):
     def feed_columns(self) -> tuple[Column, ...]:
         """Columns that a mapping may fill: all but the lineage that ingest adds (``source_time`` may be mapped)."""
         return tuple(c for c in self.columns if c.name == "source_time" or c.name not in SILVER_LINEAGE)
+
+    @property
+    def day_partition(self) -> str | None:
+        """The column that cuts the table by business day, if one does."""
+        return next((n for n in self.partitions if self.column(n).field.type == "date"), None)
 
     @property
     def needed_ids(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -26,21 +27,27 @@ class Expectation:
     says: str = ""
 
 
-def suite(c: Contract, *, as_of: date | None = None, rows: int | None = None) -> list[Expectation]:
+@dataclass(frozen=True)
+class History:
+    """What was there before: rows, and of which day in a table that is cut by day."""
+
+    rows: int
+    day: date | None = None
+
+
+def suite(c: Contract, *, days: Collection[date] = (), before: History | None = None) -> list[Expectation]:
     """Every expectation on rows staged for a table.
 
-    ``as_of`` is the day that a table partitioned by ``as_of`` may hold, ``rows`` the number of rows there must be;
-    absent, neither is judged. Columns that come from the tag catalogue (``open`` tables) are not judged here.
+    ``days`` are those whose slices of a table cut by day are replaced, ``before`` is what its ``volume`` is compared
+    with; absent, neither is judged. Columns that come from the tag catalogue (``open`` tables) are not judged here.
     """
     found = [_columns(c)]
-    if rows is not None:
-        found.append(
-            Expectation("expect_table_row_count_to_equal", "fail", {"value": rows}, says=f"there are {rows} rows")
-        )
+    if before is not None and (volume := _volume(c, before)):
+        found.append(volume)
     for column in c.columns:
         found += _of_column(column)
-    if as_of is not None and "as_of" in c.partitions:
-        found.append(_in_set("as_of", [as_of], "fail"))
+    if days and c.day_partition is not None:
+        found.append(_in_set(c.day_partition, sorted(days), "fail"))
     found += [_of_check(check) for check in c.checks]
     if key := unique_key(c):
         found.append(_unique(key, versions=c.layer == "silver"))
@@ -56,6 +63,21 @@ def _columns(c: Contract) -> Expectation:
     kwargs = {"column_set": sorted(c.column_names), "exact_match": not c.open}
     says = "the columns are those of the contract" + (" and the catalogue" if c.open else "")
     return Expectation("expect_table_columns_to_match_set", "fail", kwargs, says=says)
+
+
+def _volume(c: Contract, before: History) -> Expectation | None:
+    """That the rows are not far from those of before; None where the contract, or a small table, says nothing of it."""
+    allowed = c.volume
+    if allowed is None or before.rows < allowed.from_rows:
+        return None
+    bounds = {"min_value": allowed.least, "max_value": allowed.most}
+    kwargs = {k: round(share * before.rows) for k, share in bounds.items() if share is not None}
+    words = " and ".join(
+        f"at {k.removesuffix('_value').replace('min', 'least').replace('max', 'most')} {n:,}" for k, n in kwargs.items()
+    )
+    of_when = f"on {before.day}" if before.day else "before"
+    says = f"there are {words} rows, as there were {before.rows:,} {of_when}"
+    return Expectation("expect_table_row_count_to_be_between", allowed.level, kwargs, says=says)
 
 
 def _of_column(column: Column) -> list[Expectation]:

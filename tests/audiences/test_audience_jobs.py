@@ -410,6 +410,18 @@ def rows_of(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig"), newline="")))
 
 
+def test_a_build_that_fails_leaves_nothing_staged(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(step.Build, "write_sizes", full)
+    with pytest.raises(OSError, match="No space left"):
+        build(shop.project, "beijing")
+    layer = shop.lake.path(MEMBERSHIP).parent
+    assert [p for table in layer.iterdir() for p in table.iterdir() if p.name.startswith("d-")] == []
+    assert list((shop.lake.root / "ops" / "journal").iterdir()) == []
+
+
 def test_an_export_holds_the_members_with_contacts_and_is_noted(shop: Shop) -> None:
     done = export(shop.project, "beijing", requested_by="li")
     assert rows_of(done.file) == [

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.snapshots import day_of
 from lake.audit import Auditor, audit
 from lake.engine import Engine
 from lake.lake import Lake
@@ -100,15 +101,57 @@ def test_only_the_day_of_the_run_may_be_in_a_slice(embedded: Engine, lake: Lake)
     pq.write_table(pa.Table.from_pylist(rows, schema), tmp / "part.parquet")
     frame = embedded.parquet([str(folder / "part.parquet")], schema)
     with pytest.raises(AuditError, match=r"profile.breaks: as_of is one of 2026-03-02: 1 of 2 rows break it"):
-        Auditor(embedded, lake, as_of=date(2026, 3, 2)).judge({"profile.breaks": frame})
+        Auditor(embedded, lake).judge({"profile.breaks": frame}, {"profile.breaks": [date(2026, 3, 2)]})
 
 
-def test_a_number_of_rows_that_is_not_the_expected_one_stops_the_publication(embedded: Engine, lake: Lake) -> None:
+BREAK = {"name": "rfm", "position": 1, "number": 2.0, "spec": "", "fitted_on": date(2026, 3, 1)}
+
+
+def stage_day(lake: Lake, folder: Path, table: str, day: date, rows: list[dict[str, Any]]) -> None:
+    """Rows of one day below a staging folder."""
+    c = contract(table)
+    place = folder / f"as_of={day}" / ("bucket=0" if "bucket" in c.partitions else "")
+    place.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, file_schema(arrow_schema(c), c.partitions)), place / "part.parquet")
+
+
+def test_a_step_that_stages_a_row_of_another_day_is_stopped_by_the_audit(embedded: Engine, lake: Lake) -> None:
+    day = date(2026, 3, 2)
+    with (
+        pytest.raises(AuditError, match=r"profile.breaks: as_of is one of 2026-03-02: 1 of 2 rows break it"),
+        day_of(lake, ["profile.breaks"], day, run_id="r1", audit=Auditor(embedded, lake)) as folders,
+    ):
+        for one in (day, date(2026, 3, 1)):
+            stage_day(lake, folders["profile.breaks"], "profile.breaks", one, [BREAK])
+    assert lake.files("profile.breaks") == []
+
+
+def test_a_day_with_far_fewer_rows_than_the_day_before_is_warned_of(embedded: Engine, lake: Lake) -> None:
     auditor = Auditor(embedded, lake)
-    (folder,) = staged(lake, "silver.order_lines", line(1), line(2)).values()
-    frame = embedded.staged(lake, "silver.order_lines", folder)
-    with pytest.raises(AuditError, match="there are 3 rows: 2 seen"):
-        auditor.judge({"silver.order_lines": frame}, rows={"silver.order_lines": 3})
+    users = [{"uid": n, "user_id": f"u{n}", "is_member": True} for n in range(1_200)]
+    for day, rows in ((1, users), (2, users[:1_000]), (3, users[:300])):
+        as_of = date(2026, 3, day)
+        with day_of(lake, ["profile.profile"], as_of, run_id=f"r{day}", audit=auditor) as folders:
+            stage_day(lake, folders["profile.profile"], "profile.profile", as_of, rows)
+    assert [str(w) for w in auditor.warnings] == [
+        "profile.profile: there are at least 500 and at most 2,000 rows, as there were 1,000 on 2026-03-02: 300 seen"
+    ]
+
+
+def test_pages_are_kept_of_the_newest_audits_only(embedded: Engine, lake: Lake, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    seen: list[set[str]] = []
+    for _ in range(4):
+        auditor = Auditor(embedded, lake, docs, keep_docs=2)
+        auditor(staged(lake, "silver.order_lines", line(1)))
+        auditor.write_docs()
+        seen.append({p.relative_to(docs).as_posix() for p in docs.rglob("*.html")} - {"index.html"})
+    assert [len(pages) for pages in seen] == [2, 4, 4, 4], "an index and a page of each audit that is kept"
+    assert not seen[-1] & seen[1], "the oldest are gone"
+    assert seen[-1] > seen[2] & seen[3] != set()
+    listed = (docs / "index.html").read_text(encoding="utf-8")
+    (page,) = {p for p in seen[-1] - seen[2] if p.startswith("validations")}
+    assert page in listed
 
 
 def test_a_missing_column_is_named(embedded: Engine, lake: Lake) -> None:

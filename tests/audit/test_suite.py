@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from schemas.contracts import Check, Column, Contract, contract, contracts, fields
-from schemas.suite import Expectation, suite, unique_key
+from schemas.suite import Expectation, History, suite, unique_key
 
 
 def of_type(expectations: list[Expectation], kind: str) -> list[Expectation]:
@@ -17,7 +17,7 @@ def of_type(expectations: list[Expectation], kind: str) -> list[Expectation]:
 @pytest.mark.parametrize("table", sorted(contracts()))
 def test_every_table_has_a_suite_that_judges_columns_of_its_contract_only(table: str) -> None:
     c = contract(table)
-    for e in suite(c, as_of=date(2026, 3, 1), rows=5):
+    for e in suite(c, days=[date(2026, 3, 1)], before=History(5000)):
         assert e.says
         assert set(e.columns) <= set(c.column_names)
 
@@ -50,10 +50,19 @@ def test_bounds_have_the_type_of_their_column() -> None:
     assert isinstance(quantity.kwargs["min_value"], int)
 
 
-def test_only_a_table_cut_by_as_of_is_held_to_the_day() -> None:
+def test_only_a_table_cut_by_day_is_held_to_the_day() -> None:
     day = date(2026, 3, 1)
-    assert any(e.kwargs.get("value_set") == [day] for e in suite(contract("profile.profile"), as_of=day))
-    assert not any(e.kwargs.get("value_set") == [day] for e in suite(contract("profile.models"), as_of=day))
+    for table, cut in (("profile.profile", True), ("profile.tag_changes", True), ("profile.models", False)):
+        assert cut == any(e.kwargs.get("value_set") == [day] for e in suite(contract(table), days=[day])), table
+
+
+def test_rows_are_held_against_those_before_where_there_are_enough_to_say_anything() -> None:
+    c = contract("profile.profile")
+    (counted,) = of_type(suite(c, before=History(4_000, date(2026, 3, 1))), "expect_table_row_count_to_be_between")
+    assert (counted.kwargs, counted.level) == ({"min_value": 2_000, "max_value": 8_000}, "warn")
+    assert counted.says == "there are at least 2,000 and at most 8,000 rows, as there were 4,000 on 2026-03-01"
+    assert not of_type(suite(c, before=History(999)), "expect_table_row_count_to_be_between")
+    assert not of_type(suite(contract("profile.breaks"), before=History(4_000)), "expect_table_row_count_to_be_between")
 
 
 def test_a_table_open_to_the_catalogue_may_have_further_columns() -> None:

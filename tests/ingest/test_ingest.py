@@ -6,6 +6,7 @@ import errno
 import gzip
 import io
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from jobs.cli import _register, app
 from jobs.deliveries import manifest
 from jobs.reading import read_blocks
 from jobs.verbs.session import verb
+from lake.publish import Days
 from schemas.errors import AuditError, HuaxiangError, LockedError, NotThereError
 from tests.ingest.shop import BROWSE, LINES, ORDERS, RECEIVED, Shop, csv
 
@@ -418,7 +420,7 @@ def test_a_failed_audit_stops_the_feed_and_nothing_of_it_is_published(shop: Shop
     shop.deliver("orders/1.csv", csv(H, an_order(1)))
     shop.deliver("lines/1.csv", csv(L, ["o1", "2026-03-01", "s", 1, "5"]))
 
-    def audit(staged: dict[str, Path]) -> None:
+    def audit(staged: Mapping[str, Path], days: Days | None = None, /) -> None:
         if "silver.orders" in staged:
             raise AuditError("silver.orders: too few rows")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from jobs.profile import TABLES
 from jobs.profile_inputs import BUCKET_FILE, log_of
 from jobs.profile_tasks import _write_changes
 from jobs.snapshots import expired
+from lake.publish import Days
 from schemas.arrow import ARROW
 from schemas.errors import AuditError
 from tests.profile.conftest import DAYS, Shop
@@ -220,7 +222,7 @@ def test_month_ends_are_kept() -> None:
 def test_an_audit_that_fails_leaves_the_tables_as_they_were(copy: Shop) -> None:
     before = contents(copy)
 
-    def refuse(staged: dict[str, Path]) -> None:
+    def refuse(staged: Mapping[str, Path], days: Days | None = None, /) -> None:
         assert set(staged) >= {"profile.profile", "segments.segments", "profile.breaks"}
         raise AuditError("profile.profile: a check failed")
 
