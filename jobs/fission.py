@@ -1,7 +1,8 @@
 """Step ``fission``: who brought whom, as of a day (definitions.md section 7).
 
 1. a task per bucket reads activity once: the first valid touch of each person, who reached whom, what was bought;
-2. one task makes the trees of all touches: a tree knows no buckets;
+2. one task makes the trees of all touches: a tree knows no buckets; two more those of everybody reached, by root and
+   by card;
 3. a task per bucket says what its sharers reached, one finds percentiles among all, a task per bucket writes the roles.
 
 Running a day again replaces its slices. Snapshots leave the newest version of the tables as those of the profile do.
@@ -13,18 +14,22 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.fission.settings import FissionSettings
+from features.fission.touches import CYCLE, FIRST, OUTCOMES
 from features.instants import day_number, iso_day_of
 from features.population import end_of_day
+from jobs import fission_reach
 from jobs.fission_inputs import FissionInputs
+from jobs.fission_touches import KINDS
 from jobs.snapshots import day_of
 from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import Audit
 from schemas.arrow import arrow_schema, file_schema
-from schemas.contracts import contract, fields
+from schemas.contracts import contract
 
 if TYPE_CHECKING:
     from jobs.project import Project
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
 
 EDGES, TREES, DAILY = "fission.share_edges", "fission.share_trees", "fission.share_daily"
 TOUCHES, ROLES = "fission.touches", "fission.roles"
-TABLES = (EDGES, TREES, DAILY, TOUCHES, ROLES)
+TABLES = (EDGES, TREES, *fission_reach.TABLES.values(), DAILY, TOUCHES, ROLES)
 """In order of publication: roles that are there have everything that belongs to them."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -103,6 +108,7 @@ class _Step:
         self.shared = {
             "as_of": as_of.isoformat(),
             "known_at_day": iso_day_of(known_at, lake.zone),
+            "zone": lake.zone,
             "settings": settings.model_dump(mode="json"),
         }
 
@@ -112,6 +118,7 @@ class _Step:
         if not touches:
             return 0
         self._write_touches(touches, self._forest(touches))
+        self._reach_trees(touches)
         folders = [t["folder"] for t in touches]
         inputs.products(folders)
         inputs.sold(folders)
@@ -143,6 +150,14 @@ class _Step:
             "out": self._place("forest"),
         }
         return self._map("jobs.fission_tasks:forest_of_touches", [item])[0]
+
+    def _reach_trees(self, touches: list[Result]) -> None:
+        shared = {
+            "folders": [t["folder"] for t in touches],
+            "greatest_uid": max(t["greatest_uid"] for t in touches),
+        }
+        items = [{**shared, "by": by, "trees_out": self._file(table)} for by, table in fission_reach.TABLES.items()]
+        self._map("jobs.fission_reach:reach_trees", items)
 
     def _reach(self, touches: list[Result]) -> list[Result]:
         items = [
@@ -197,13 +212,15 @@ class _Step:
         return str(place / "part-0.parquet")
 
     def _write_touches(self, touches: list[Result], tree: Result) -> None:
-        """What became of every touch, over all buckets."""
-        dropped = ("repeated", "late", "self_invite", "waiting", "no_sharer")
-        counted = {name: sum(t[name] for t in touches) for name in dropped} | {
-            name: tree[name] for name in ("first", "cycle", "register", "inviter")
-        }
-        outcomes = fields()["touch_outcome"].values
+        """What became of every touch, over all buckets: the first of a person, unless its edge closed a cycle."""
+        counted = np.sum([t["outcomes"] for t in touches], axis=0)
+        counted[:, FIRST] -= tree["cut"]
+        counted[:, CYCLE] += tree["cut"]
         c = contract(TOUCHES)
-        rows = [{"touch_outcome": name, "touches": counted[name]} for name in outcomes]
+        rows = [
+            {"touch_kind": kind, "touch_outcome": outcome, "touches": int(counted[i, j])}
+            for i, kind in enumerate(KINDS)
+            for j, outcome in enumerate(OUTCOMES)
+        ]
         schema = file_schema(arrow_schema(c), c.partitions)
         pq.write_table(pa.Table.from_pylist(rows, schema), self._file(TOUCHES), compression="zstd")

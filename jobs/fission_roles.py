@@ -39,7 +39,7 @@ def reach_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     as_of = day_number(dt.date.fromisoformat(item["as_of"]))
     base = item["bucket"] * USERS_PER_BUCKET
     share = _columns(item["folder"], "share", "place", "at", "day", "sku")
-    opened = _columns(item["folder"], "opened", "place", "at", "day", "sku", "peer")
+    opened = _columns(item["folder"], "opened", "place", "at", "day", "sku", "peer", "to_read")
     sold = _columns(item["folder"], "sold", "place", "peer", "day")
     node_uid, root_uid, parent_uid, touched, since = load(
         item["forest"], "uid", "root_uid", "parent_uid", "touched_at", "joined_at"
@@ -56,7 +56,8 @@ def reach_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     bridged_by = distinct_pairs(near_by, tree)[0]
     count = _per_user
     products = load(item["products"], "first_day", "category")
-    shares, expert = _maven(share, count(opened["place"][late_opened]), products, start, settings.early_days)
+    reads = count(opened["place"][late_opened & opened["to_read"]])
+    shares, expert = _maven(share, reads, products, start, settings.early_days)
     connector = roles.connector(count(near_by), count(bridged_by))
     sharer = np.flatnonzero((shares > 0) | (count(near_by) > 0) | (count(near_sold_by) > 0))
     last_sale = np.full(USERS_PER_BUCKET, -NO_DAY, np.int32)
@@ -131,7 +132,9 @@ def _save_cohorts(
     first = np.flatnonzero(accepted)
     first = first[np.unique(peer[first], return_index=True)[1]]
     inside = first[day[first] >= start]
-    hours = np.where(known[inside], (since[node[inside]] - sent[inside]) / HOUR, np.nan)
+    hours = (since[node[inside]] - sent[inside]) / HOUR
+    # who joined on a day of which no time is known has no hours
+    hours = np.where(known[inside] & (hours >= 0), hours, np.nan)
     of_day = np.flatnonzero(day >= start)
     person = np.unique(peer[of_day], return_inverse=True)[1]
     pairs = ((day[of_day] - np.int64(start)) * USERS_PER_BUCKET + opens["place"][of_day]) * (len(person) + 1) + person

@@ -79,13 +79,10 @@ def forest_of_touches(item: dict[str, Any]) -> dict[str, Any]:
         downline_users=below(found, np.ones(n, np.int64), settings.paid_levels),
         downline_net=below(found, net, settings.paid_levels),
     )
-    counted = np.bincount(touch.kind[~is_root], minlength=len(KINDS))
     return {
-        "edges": int(counted.sum()),
+        "edges": int((~is_root).sum()),
         "trees": len(shape.root),
-        "cycle": len(found.cut),
-        "first": int(counted[0]),
-        **{name: int(counted[i]) for i, name in enumerate(KINDS) if i},
+        "cut": np.bincount(touch.kind[found.cut], minlength=len(KINDS)).tolist(),
     }
 
 
@@ -102,7 +99,7 @@ class _Touch(NamedTuple):
 def _touched(folders: Sequence[str], greatest_uid: int) -> tuple[np.ndarray, np.ndarray, _Touch]:
     """uid of every node in order, place of every uid, and the touch that brought each node."""
     child, parent = joined(folders, "child"), joined(folders, "parent")
-    node_uid, place = _nodes(child, parent, greatest_uid)
+    node_uid, place = places_of(child, parent, greatest_uid)
     n, at = len(node_uid), place[child]
 
     def by_node(values: np.ndarray, others: int) -> np.ndarray:
@@ -120,7 +117,7 @@ def _touched(folders: Sequence[str], greatest_uid: int) -> tuple[np.ndarray, np.
     return node_uid, place, touch
 
 
-def _nodes(child: np.ndarray, parent: np.ndarray, greatest_uid: int) -> tuple[np.ndarray, np.ndarray]:
+def places_of(child: np.ndarray, parent: np.ndarray, greatest_uid: int) -> tuple[np.ndarray, np.ndarray]:
     """(uid of every node in order, place of every uid or -1); uids are dense, so marking beats sorting them."""
     there = np.zeros(greatest_uid + 1, np.bool_)
     there[child] = True
@@ -135,7 +132,7 @@ def _money(folders: Sequence[str], place: np.ndarray, n: int) -> tuple[np.ndarra
     """Nodes who ever paid, and every node's net amount of the window."""
     bought, net = [], np.zeros(n, np.int64)
     for folder in folders:
-        bucket = _bucket(folder)
+        bucket = bucket_of_folder(folder)
         buyer, amount = load(folder, "buyer", "buyer_net")
         uid = buyer + bucket * USERS_PER_BUCKET
         known = uid < len(place)
@@ -151,7 +148,7 @@ def _level_holders(folders: Sequence[str], node_uid: np.ndarray) -> np.ndarray:
     flags = np.zeros(len(node_uid), np.bool_)
     for folder in folders:
         (level,) = load(folder, "level")
-        part, first = of_bucket(node_uid, _bucket(folder))
+        part, first = of_bucket(node_uid, bucket_of_folder(folder))
         flags[part] = level[node_uid[part] - first] >= 0
     return flags
 
@@ -163,7 +160,7 @@ def of_bucket(node_uid: np.ndarray, bucket: int) -> tuple[slice, int]:
     return slice(int(low), int(high)), first
 
 
-def _bucket(folder: str) -> int:
+def bucket_of_folder(folder: str) -> int:
     return int(folder.rsplit("-", 1)[1])
 
 

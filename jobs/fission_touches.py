@@ -1,5 +1,8 @@
 """Map task ``touches``: what one bucket's activity says of sharing, as arrays for the tasks that follow.
 
+A touch is an opened share, a group joined through a sharer, and, where the settings take them, a registration or a
+member record that names who brought the person.
+
 Files are read in batches and only the rows of sharing, joining and buying are kept, so memory is those rows, whatever
 else the users did.
 """
@@ -16,7 +19,18 @@ import pyarrow.parquet as pq
 from features.facts import LEARNED, VALIDITY
 from features.fission.growth import active_within
 from features.fission.settings import FissionSettings
-from features.fission.touches import NEVER, NOBODY, distinct_pairs, first_rows, first_touches
+from features.fission.touches import (
+    FIRST,
+    NEVER,
+    NOBODY,
+    OUTCOMES,
+    REPEATED,
+    SELF_INVITE,
+    certainly_joined,
+    distinct_pairs,
+    first_rows,
+    outcomes,
+)
 from features.fission.uids import elders
 from features.instants import day_number
 from features.kernel.arrays import from_arrow
@@ -28,8 +42,9 @@ from schemas.behaviours import BEHAVIOURS as B
 
 BATCH_ROWS = 1 << 19
 ROLLING_DAYS = 30
-KINDS = ("share_open", "register", "inviter")
+KINDS = ("share_open", "join_group", "register", "inviter")
 """What tells who brought a person; codes of touch_kind are places in this list."""
+OPENED, JOINED, REGISTERED, INVITED = range(len(KINDS))
 NO_LEVEL = -1
 
 _KEPT = (
@@ -41,6 +56,7 @@ _KEPT = (
     "pay",
     "refund_of_order",
     "share_opened",
+    "brought_join",
     "brought_order",
 )
 _OWN = [
@@ -58,7 +74,7 @@ def touches_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
 
     ``item``: ``bucket``, ``files`` of its activity, ``members`` (files of uid, registered_at, distributor_level,
     inviter_uid), ``retired`` (folder), ``as_of`` and ``until`` (the day and its last microsecond), ``known_at_day``,
-    ``settings``, ``out``.
+    ``zone``, ``settings``, ``out``.
     """
     as_of = day_number(dt.date.fromisoformat(item["as_of"]))
     settings = FissionSettings.model_validate(item["settings"])
@@ -72,7 +88,10 @@ def touches_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     rows["peer_uid"] = elders(rows["peer_uid"], np.asarray(retired), np.asarray(elder))
     member = _members(item["members"], reading.base, item["until"])
     joined = joined_at(rows, member["registered"])
-    counts = _write_touches(item["out"], rows, reading.base, joined, member, settings)
+    until = certainly_joined(joined, item["zone"])
+    touches = _Touches(rows, reading.base, joined, until)
+    touches.bring(member, settings)
+    touches.write(item["out"], settings)
     foreign = np.flatnonzero((rows["peer_uid"] >= 0) & (rows["peer_uid"] != rows["place"] + reading.base))
     _write_money(item["out"], rows, as_of, settings)
     _write_sharing(item["out"], rows, foreign)
@@ -89,7 +108,8 @@ def touches_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
         "bucket": item["bucket"],
         "folder": item["out"],
         "first_day": None if first == NO_DAY else int(first),
-        **counts,
+        "greatest_uid": touches.greatest_uid(),
+        "outcomes": touches.outcomes.tolist(),
     }
 
 
@@ -180,52 +200,103 @@ def _members(files: Sequence[str], base: int, until: int) -> dict[str, np.ndarra
     return {"registered": registered, "level": level, "inviter": inviter}
 
 
-def _write_touches(
-    out: str, rows: Rows, base: int, joined: np.ndarray, member: Mapping[str, np.ndarray], settings: FissionSettings
-) -> dict[str, int]:
-    """The touch that brought each person, all pairs of opener and sharer, and what became of the rest."""
-    opens = np.flatnonzero(rows["behaviour_code"] == B["share_open"])
-    place, sharer, at = rows["place"][opens], rows["peer_uid"][opens], rows["occurred_at"][opens]
-    found = first_touches(place + base, sharer, at, joined[place])
-    parent = np.full(USERS_PER_BUCKET, NOBODY, np.int64)
-    touched = np.full(USERS_PER_BUCKET, NEVER)
-    kind = np.zeros(USERS_PER_BUCKET, np.int8)
-    parent[place[found.rows]], touched[place[found.rows]] = sharer[found.rows], at[found.rows]
-    if "register" in settings.without_touch:
-        own = rows["place"] + base
-        named = (rows["behaviour_code"] == B["register"]) & (rows["peer_uid"] >= 0) & (rows["peer_uid"] != own)
-        first = first_rows(rows["place"], rows["occurred_at"], rows["peer_uid"], np.flatnonzero(named))
+class _Touches:
+    """The touches of a bucket's people: what became of each, who brought whom, and who was reached by whom.
+
+    Places are users of the bucket, sharers are uids. ``outcomes`` counts touches by kind (a row) and outcome.
+    """
+
+    def __init__(self, rows: Rows, base: int, joined: np.ndarray, until: np.ndarray):
+        self.rows, self.base, self.joined, self.until = rows, base, joined, until
+        code, peer = rows["behaviour_code"], rows["peer_uid"]
+        # joining a group that nobody invited to is no touch
+        through = (code == B["share_open"]) | ((code == B["join_group"]) & (peer >= 0))
+        at = np.flatnonzero(through)
+        self.place, self.sharer, self.at, self.sku = (
+            rows[n][at] for n in ("place", "peer_uid", "occurred_at", "sku_code")
+        )
+        self.kind_of_row = np.where(code[at] == B["share_open"], OPENED, JOINED).astype(np.int8)
+        self.parent = np.full(USERS_PER_BUCKET, NOBODY, np.int64)
+        self.touched = np.full(USERS_PER_BUCKET, NEVER)
+        self.kind = np.zeros(USERS_PER_BUCKET, np.int8)
+        self.outcomes = np.zeros((len(KINDS), len(OUTCOMES)), np.int64)
+
+    def bring(self, member: Mapping[str, np.ndarray], settings: FissionSettings) -> None:
+        """Find every person's parent: by the first valid touch, else the registration, else the member record."""
+        found = outcomes(self.place + self.base, self.sharer, self.at, self.until[self.place])
+        for kind in (OPENED, JOINED):
+            self.outcomes[kind] = np.bincount(found[self.kind_of_row == kind], minlength=len(OUTCOMES))
+        won = np.flatnonzero(found == FIRST)
+        who = self.place[won]
+        self.parent[who], self.touched[who], self.kind[who] = self.sharer[won], self.at[won], self.kind_of_row[won]
+        if "register" in settings.without_touch:
+            self._by_registration()
+        if "inviter" in settings.without_touch:
+            self._by_record(member)
+
+    def _by_registration(self) -> None:
+        rows = self.rows
+        named = np.flatnonzero((rows["behaviour_code"] == B["register"]) & (rows["peer_uid"] >= 0))
+        own = rows["peer_uid"][named] == rows["place"][named] + self.base
+        first = first_rows(rows["place"], rows["occurred_at"], rows["peer_uid"], named[~own])
+        first = first[self.parent[rows["place"][first]] == NOBODY]
         who = rows["place"][first]
-        first, who = first[parent[who] == NOBODY], who[parent[who] == NOBODY]
-        parent[who], kind[who] = rows["peer_uid"][first], KINDS.index("register")
-        touched[who] = np.minimum(rows["occurred_at"][first], joined[who])
-    if "inviter" in settings.without_touch:
-        own_uid = np.arange(USERS_PER_BUCKET) + base
-        named = (member["registered"] < NEVER) & (member["inviter"] >= 0) & (member["inviter"] != own_uid)
-        who = np.flatnonzero(named & (parent == NOBODY))
-        parent[who], kind[who], touched[who] = member["inviter"][who], KINDS.index("inviter"), joined[who]
-    brought = np.flatnonzero(parent >= 0)
-    in_group = _joined_a_group(rows, parent, touched, joined, settings.activity_days)
-    save(
-        out,
-        child=brought + base,
-        parent=parent[brought],
-        touched_at=touched[brought],
-        joined_at=joined[brought],
-        touch_kind=kind[brought],
-        in_group=in_group[brought],
-    )
-    opener, peer = distinct_pairs(place, np.where(sharer == place + base, NOBODY, sharer))
-    save(out, pair_opener=opener + base, pair_sharer=peer)
-    most = max((int(a.max()) for a in (brought + base, parent[brought], opener + base, peer) if len(a)), default=-1)
-    return {
-        "greatest_uid": most,
-        "repeated": found.repeated,
-        "late": found.late,
-        "self_invite": found.self_invite,
-        "waiting": found.waiting,
-        "no_sharer": found.no_sharer,
-    }
+        self.parent[who], self.kind[who] = rows["peer_uid"][first], REGISTERED
+        self.touched[who] = np.minimum(rows["occurred_at"][first], self.joined[who])
+        self._count(REGISTERED, len(named), int(own.sum()), len(who))
+
+    def _by_record(self, member: Mapping[str, np.ndarray]) -> None:
+        named = np.flatnonzero((member["registered"] < NEVER) & (member["inviter"] >= 0))
+        own = member["inviter"][named] == named + self.base
+        who = named[~own & (self.parent[named] == NOBODY)]
+        self.parent[who], self.kind[who], self.touched[who] = member["inviter"][who], INVITED, self.joined[who]
+        self._count(INVITED, len(named), int(own.sum()), len(who))
+
+    def _count(self, kind: int, named: int, own: int, won: int) -> None:
+        self.outcomes[kind, [FIRST, SELF_INVITE, REPEATED]] = won, own, named - own - won
+
+    def write(self, out: str, settings: FissionSettings) -> None:
+        brought = np.flatnonzero(self.parent >= 0)
+        in_group = _joined_a_group(self.rows, self.parent, self.touched, self.joined, settings.activity_days)
+        save(
+            out,
+            child=brought + self.base,
+            parent=self.parent[brought],
+            touched_at=self.touched[brought],
+            joined_at=self.joined[brought],
+            touch_kind=self.kind[brought],
+            in_group=in_group[brought],
+            joined=np.flatnonzero(self.joined < NEVER),
+        )
+        foreign = np.flatnonzero((self.sharer != NOBODY) & (self.sharer != self.place + self.base))
+        opener, peer = distinct_pairs(self.place[foreign], self.sharer[foreign])
+        save(out, pair_opener=opener + self.base, pair_sharer=peer)
+        self._write_reached(out, foreign)
+
+    def _write_reached(self, out: str, foreign: np.ndarray) -> None:
+        """By whom each person was reached first, whether they ever join or not: of all, and of each product's shares."""
+        first = first_rows(self.place, self.at, self.sharer, foreign)
+        of_products = foreign[self.sku[foreign] > 0]
+        person_of_product = self.sku[of_products].astype(np.int64) * USERS_PER_BUCKET + self.place[of_products]
+        card = of_products[
+            first_rows(person_of_product, self.at[of_products], self.sharer[of_products], np.arange(len(of_products)))
+        ]
+        for name, chosen in (("reach", first), ("card", card)):
+            save(
+                out,
+                **{
+                    f"{name}_child": self.place[chosen] + np.int64(self.base),
+                    f"{name}_parent": self.sharer[chosen],
+                    f"{name}_at": self.at[chosen],
+                    f"{name}_sku": self.sku[chosen],
+                },
+            )
+
+    def greatest_uid(self) -> int:
+        """Of whoever is named here; -1 where nobody is."""
+        brought = np.flatnonzero(self.parent >= 0)
+        named = (brought + self.base, self.parent, self.place + self.base, self.sharer)
+        return max((int(a.max()) for a in named if len(a)), default=-1)
 
 
 def _joined_a_group(rows: Rows, parent: np.ndarray, touched: np.ndarray, joined: np.ndarray, days: int) -> np.ndarray:
@@ -260,10 +331,10 @@ def _write_money(out: str, rows: Rows, as_of: int, settings: FissionSettings) ->
 
 
 def _write_sharing(out: str, rows: Rows, foreign: np.ndarray) -> None:
-    """Shares, what others opened of them, and valid orders that they brought; ``foreign`` rows name another person."""
+    """Shares, what others opened or joined of them, and valid orders; ``foreign`` rows name another person."""
     code = rows["behaviour_code"]
     share = np.flatnonzero(code == B["share"])
-    opened = foreign[code[foreign] == B["share_opened"]]
+    opened = foreign[np.isin(code[foreign], (B["share_opened"], B["brought_join"]))]
     sold = foreign[(code[foreign] == B["brought_order"]) & rows["valid"][foreign]]
     columns = {
         "place": "place",
@@ -275,3 +346,4 @@ def _write_sharing(out: str, rows: Rows, foreign: np.ndarray) -> None:
     }
     for name, found in (("share", share), ("opened", opened), ("sold", sold)):
         save(out, **{f"{name}_{short}": rows[column][found] for short, column in columns.items()})
+    save(out, opened_to_read=code[opened] == B["share_opened"])

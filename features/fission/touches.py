@@ -1,10 +1,13 @@
-"""The first valid touch of every person: whose share was opened first before joining (definitions.md section 7)."""
+"""What became of every touch, and the first valid one of a person (definitions.md section 7)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.instants import instants_of
+from features.kernel.arrays import from_arrow, to_arrow
 
 NEVER = np.iinfo(np.int64).max
 """Moment that stands for "has not joined"."""
@@ -13,43 +16,46 @@ PEER_BITS = 44
 """A uid takes fewer bits than this, and a person's place in a bucket what is left of 63."""
 
 
-@dataclass(frozen=True)
-class FirstTouches:
-    """``rows`` are the numbers of the opens that brought a person, in order of person; the rest is counted.
+OUTCOMES = ("first", "repeated", "late", "self_invite", "waiting", "no_sharer", "cycle")
+"""What becomes of a touch, as places in this list; ``cycle`` is found when the trees are made."""
+FIRST, REPEATED, LATE, SELF_INVITE, WAITING, NO_SHARER, CYCLE = range(len(OUTCOMES))
+_SECOND, _DAY = 1_000_000, 86_400_000_000
+_INT64 = np.dtype(np.int64)
 
-    ``repeated`` were valid but not the first, ``late`` came when the person had joined, ``waiting`` are of persons who
-    have not joined, ``no_sharer`` do not tell whose share it was. With ``rows`` they add up to all opens.
+
+def outcomes(person: np.ndarray, sharer: np.ndarray, at: np.ndarray, joined_until: np.ndarray) -> np.ndarray:
+    """What became of each touch (who, whose share, when), as a place in ``OUTCOMES``: every touch has exactly one.
+
+    ``joined_until`` is said per touch: the first moment at which its person has certainly joined (see
+    ``certainly_joined``), ``NEVER`` if not yet. ``first`` is the earliest valid touch of its person and the others are
+    ``repeated``; of touches at the same moment the smaller sharer's counts, so the order of rows does not matter.
     """
+    found = np.select(
+        [sharer == NOBODY, sharer == person, joined_until == NEVER, at >= joined_until],
+        [NO_SHARER, SELF_INVITE, WAITING, LATE],
+        REPEATED,
+    ).astype(np.int8)
+    found[first_rows(person, at, sharer, np.flatnonzero(found == REPEATED))] = FIRST
+    return found
 
-    rows: np.ndarray
-    repeated: int
-    late: int
-    self_invite: int
-    waiting: int
-    no_sharer: int
 
+def certainly_joined(at: np.ndarray, zone: str) -> np.ndarray:
+    """The first moment that is provably after joining at ``at``, by what its stamp can tell; ``NEVER`` stays.
 
-def first_touches(person: np.ndarray, sharer: np.ndarray, at: np.ndarray, joined_at: np.ndarray) -> FirstTouches:
-    """Of opens (who, whose share, when) the earliest valid one of each person.
-
-    ``joined_at`` is said per open: when its person joined, ``NEVER`` if not yet. An open at the moment of joining is
-    late. Of opens at the same moment the smaller sharer's counts, so the order of rows does not matter.
+    A source that says only the date is read as the midnight of its day, so midnight of the business zone stands for the
+    whole day, a whole second for that second. What is stamped within it may have come before.
     """
-    unknown = sharer == NOBODY
-    own = ~unknown & (sharer == person)
-    foreign = ~(unknown | own)
-    waiting = foreign & (joined_at == NEVER)
-    late = foreign & ~waiting & (at >= joined_at)
-    valid = np.flatnonzero(foreign & ~waiting & ~late)
-    rows = first_rows(person, at, sharer, valid)
-    return FirstTouches(
-        rows=rows,
-        repeated=len(valid) - len(rows),
-        late=int(late.sum()),
-        self_invite=int(own.sum()),
-        waiting=int(waiting.sum()),
-        no_sharer=int(unknown.sum()),
-    )
+    known = np.flatnonzero(at != NEVER)
+    moment = at[known]
+    local = pc.local_timestamp(to_arrow(moment, None, pa.timestamp("us", zone)))
+    midnight = np.flatnonzero(from_arrow(local, _INT64, None, "local") % _DAY == 0)
+    until = moment + np.where(moment % _SECOND == 0, _SECOND, 1)
+    next_day = from_arrow(local, _INT64, None, "local")[midnight] + _DAY
+    local_days = pa.chunked_array([to_arrow(next_day, None, pa.timestamp("us"))])
+    until[midnight] = from_arrow(instants_of(local_days, zone)[0], _INT64, None, "next day")
+    found = np.full(len(at), NEVER)
+    found[known] = until
+    return found
 
 
 def first_rows(person: np.ndarray, at: np.ndarray, tie: np.ndarray, among: np.ndarray) -> np.ndarray:

@@ -10,7 +10,6 @@ from jobs.insights.step import Insight, InsightRun
 if TYPE_CHECKING:
     import duckdb
 
-DROPPED = ("self_invite", "cycle", "late")
 LEVEL = "distributor_level"
 K_DAYS = 30
 NEAR_LEVELS = 3
@@ -26,8 +25,8 @@ def insight(run: InsightRun) -> Insight:
             con.execute(
                 f"create or replace temp view day_{name} as select * from fission.{name} where as_of = date '{run.as_of}'"
             )
-        users = con.execute("select count(*) from day_roles").fetchall()[0][0]
-        if not users:
+        there = "select (select count(*) from day_roles) + (select coalesce(sum(touches), 0) from day_touches)"
+        if not con.execute(there).fetchall()[0][0]:
             return found
         _levels(con, found)
         _counts(run, con, found)
@@ -55,7 +54,7 @@ def _levels(con: duckdb.DuckDBPyConnection, found: Insight) -> None:
 
 
 def _counts(run: InsightRun, con: duckdb.DuckDBPyConnection, found: Insight) -> None:
-    """Counts of what was dropped, of kinds, roles, structures, seeds and sellers (level 0: sells without a level)."""
+    """Counts of what became of touches, of kinds, roles, structures, seeds and sellers (level 0: sells without a level)."""
 
     def figures(figure: str, sql: str) -> None:
         for item, number in con.execute(sql).fetchall():
@@ -65,9 +64,7 @@ def _counts(run: InsightRun, con: duckdb.DuckDBPyConnection, found: Insight) -> 
     if LEVEL in run.lake.schema("profile.profile").names:
         level = f"coalesce({LEVEL}, 0)"
         levels = f"left join (select uid, {LEVEL} from profile.profile where as_of = date '{run.as_of}') using (uid)"
-    dropped = dict(con.execute("select touch_outcome, touches from day_touches").fetchall())
-    for outcome in DROPPED:
-        found.figures.append({"figure": "dropped", "item": outcome, "number": dropped.get(outcome, 0)})
+    figures("touches", "select touch_outcome, sum(touches) from day_touches group by all order by all")
     brought = "from day_roles where fission_kind <> 'none' group by all order by all"
     figures("users_by_kind", f"select fission_kind, count(*) {brought}")
     figures("users_by_role", "select primary_role, count(*) from day_roles group by all order by all")

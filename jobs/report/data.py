@@ -45,6 +45,24 @@ select community_structure as structure, count(*) as trees, sum(tree_users)::big
        max(tree_depth) as deepest, avg(structural_virality) as virality, sum(tree_conversions)::bigint as conversions
 from fission.share_trees where as_of = $day group by all
 """
+REACHED = """
+select 'won' as tree, count(*) as trees, sum(tree_users)::bigint as users, max(tree_users) as largest,
+       max(tree_depth) as deepest, avg(structural_virality) as virality, sum(tree_conversions)::bigint as conversions
+from fission.share_trees where as_of = $day
+union all by name
+select 'reached' as tree, count(*) as trees, sum(tree_users)::bigint as users, max(tree_users) as largest,
+       max(tree_depth) as deepest, avg(structural_virality) as virality, sum(tree_conversions)::bigint as conversions,
+       sum(tree_joined)::bigint as joined
+from fission.reach_trees where as_of = $day
+"""
+CARDS = """
+select code_value as sku, count(*) as trees, sum(tree_users)::bigint as users, max(tree_users) as largest,
+       max(tree_depth) as deepest, max_by(structural_virality, (tree_users, -root_uid)) as virality,
+       sum(tree_joined)::bigint as joined, sum(tree_conversions)::bigint as conversions
+from fission.card_trees join activity.codes on code_kind = 'sku' and code = sku_code
+where as_of = $day group by all order by users desc, sku limit 10
+"""
+LARGEST = "select * from fission.reach_trees where as_of = $day order by tree_users desc, root_uid limit 10"
 FEW_BINS = frozenset({"0", "[1, 2)", "[2, 5)", "[5, 10)", "[10, 20)", UNKNOWN})
 MOVED = """
 select alert, from_segment, to_segment, count(*) as users from segments.alert_users where as_of = $day
@@ -96,6 +114,10 @@ class ReportData:
     spread: dict[str, dict[bool | None, list[Row]]] = field(default_factory=dict)
     share_days: list[Row] = field(default_factory=list)
     trees: list[Row] = field(default_factory=list)
+    touches: list[Row] = field(default_factory=list)
+    reached: list[Row] = field(default_factory=list)
+    largest_reach: list[Row] = field(default_factory=list)
+    cards: list[Row] = field(default_factory=list)
     rfm_grid: list[Row] = field(default_factory=list)
     overrides: list[Row] = field(default_factory=list)
     held: Marks = field(default_factory=Marks)
@@ -259,6 +281,10 @@ def has_few_values(tag: Tag, bins: Iterable[str]) -> bool:
 def _sharing(d: ReportData, read: Reader) -> None:
     d.share_days = read("fission.share_daily", order="cohort_day")
     d.trees = read("fission.share_trees", TREES)
+    d.touches = read("fission.touches")
+    d.reached = [r for r in read("fission.reach_trees", REACHED) if r["trees"]]
+    d.largest_reach = read("fission.reach_trees", LARGEST)
+    d.cards = read("fission.card_trees", CARDS)
 
 
 def _feeds(d: ReportData, con: duckdb.DuckDBPyConnection) -> None:

@@ -67,6 +67,8 @@ class ShareShop:
 
     def join_group(self, person: int, sharer: int, at: str) -> None:
         self._add(person, "join_group", at, peer_uid=sharer)
+        if sharer >= 0 and sharer != person:
+            self._add(sharer, "brought_join", at, peer_uid=person)
 
     def register(self, person: int, at: str, sharer: int = -1) -> None:
         self._add(person, "register", at, peer_uid=sharer)
@@ -165,9 +167,16 @@ class ShareShop:
         """Parent, root and level by person."""
         return {r["uid"]: (r["parent_uid"], r["root_uid"], r["level"]) for r in self.rows("share_edges")}
 
-    def touches(self) -> dict[str, int]:
-        """Outcomes that occurred."""
-        return {r["touch_outcome"]: r["touches"] for r in self.rows("touches") if r["touches"]}
+    def touches(self) -> dict[tuple[str, str], int]:
+        """How often each kind of touch ended how, where it did."""
+        return {(r["touch_kind"], r["touch_outcome"]): r["touches"] for r in self.rows("touches") if r["touches"]}
+
+    def outcomes(self) -> dict[str, int]:
+        """The same over all kinds."""
+        found: dict[str, int] = {}
+        for (_, outcome), n in self.touches().items():
+            found[outcome] = found.get(outcome, 0) + n
+        return found
 
 
 def _publish(lake: Lake, table: str, partition: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -19,7 +19,7 @@ from features.fission.shape import (
     extra_edges_of_roots,
     trees,
 )
-from features.fission.touches import first_touches
+from features.fission.touches import FIRST, outcomes
 from features.fission.tree import ROOT, Forest, forest
 
 GROUPS = 40_000
@@ -57,9 +57,9 @@ def by_arrays(groups: list[Group]) -> tuple[np.ndarray, Forest, Trees]:
     joined = np.full(len(uid), np.iinfo(np.int64).max - 1)
     np.minimum.at(joined, person, moment + 1)
     np.minimum.at(joined, sharer, moment)
-    touches = first_touches(person, sharer, moment, joined[person])
+    first = np.flatnonzero(outcomes(person, sharer, moment, joined[person]) == FIRST)
     parent, at = np.full(len(uid), ROOT), np.zeros(len(uid), np.int64)
-    parent[person[touches.rows]], at[person[touches.rows]] = sharer[touches.rows], moment[touches.rows]
+    parent[person[first]], at[person[first]] = sharer[first], moment[first]
     found = forest(parent, at)
     beyond = extra_edges_of_roots(found, edges_beyond(found, person, sharer))
     return uid, found, trees(found, beyond)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features.fission.settings import FissionSettings
 from jobs.insights.fission import insight
 from jobs.insights.step import InsightRun
 from lake.engine import Engine
 from lake.lake import Lake
+from tests.fission import networks
 from tests.fission.lake_shop import AS_OF, Here, ShareShop
 from tests.silver import at as stamp
 
@@ -55,7 +60,8 @@ def family(shop: ShareShop) -> None:
 def test_the_first_valid_touch_makes_the_parent(families: ShareShop) -> None:
     shop = families
     assert shop.edges() == {2: (1, 1, 1), FAR: (1, 1, 1), 3: (FAR, 1, 2)}
-    assert shop.touches() == {"first": 3, "repeated": 1, "late": 1, "self_invite": 1, "waiting": 1}
+    assert shop.outcomes() == {"first": 3, "repeated": 2, "late": 1, "self_invite": 1, "waiting": 1}
+    assert shop.touches()["register", "repeated"] == 1, "2 had opened before"
     (tree,) = shop.rows("share_trees")
     assert (tree["root_uid"], tree["tree_users"], tree["tree_depth"], tree["largest_hub_users"]) == (1, 4, 2, 2)
     assert tree["extra_edges"] == 1, "2 opened what FAR shared, twice and in both directions it is one edge"
@@ -85,7 +91,8 @@ def test_the_insight_says_levels_kinds_speed_and_what_was_dropped(families: Shar
     figures = {(f["figure"], f.get("item", "")): f["number"] for f in found.figures}
     assert [figures["users_at_level", str(level)] for level in (0, 1, 2)] == [1, 2, 1]
     assert figures["share_levels_1_3", ""] == 1
-    assert [figures["dropped", item] for item in ("self_invite", "cycle", "late")] == [1, 0, 1]
+    ended = {"first": 3, "repeated": 2, "late": 1, "self_invite": 1, "waiting": 1, "no_sharer": 0, "cycle": 0}
+    assert {item: n for (figure, item), n in figures.items() if figure == "touches"} == ended
     assert (figures["users_by_kind", "distribution"], figures["users_by_kind", "membership"]) == (2, 1)
     assert figures["users_by_role", "none"] == 4
     assert figures["trees_by_structure", "none"] == 1
@@ -123,7 +130,7 @@ def test_a_cycle_is_cut_at_its_latest_edge(shop: ShareShop) -> None:
         shop.register(person, "2026-03-02 10:00")
     shop.run()
     assert shop.edges() == {3: (1, 2, 2), 1: (2, 2, 1)}
-    assert shop.touches() == {"first": 2, "cycle": 1}
+    assert shop.touches() == {("share_open", "first"): 2, ("share_open", "cycle"): 1}
 
 
 def test_without_an_opened_share_the_registration_then_the_record_tells_the_inviter(shop: ShareShop) -> None:
@@ -134,7 +141,12 @@ def test_without_an_opened_share_the_registration_then_the_record_tells_the_invi
     shop.member(4, "2026-03-03 10:00", inviter=1)
     shop.run()
     assert {c: p for c, (p, _, _) in shop.edges().items()} == {2: 1, 3: 1, 4: 2}
-    assert shop.touches() == {"first": 1, "register": 1, "inviter": 1}
+    assert shop.touches() == {
+        ("share_open", "first"): 1,
+        ("register", "first"): 1,
+        ("inviter", "first"): 1,
+        ("inviter", "repeated"): 1,
+    }
     shop.run(settings=FissionSettings(without_touch=()))
     assert set(shop.edges()) == {4}
 
@@ -153,7 +165,7 @@ def test_retired_people_live_on_in_their_elders(shop: ShareShop) -> None:
     shop._add(1, "share_opened", "2026-03-01 10:00", peer_uid=1)
     shop.run()
     assert shop.edges() == {2: (1, 1, 1)}
-    assert shop.touches() == {"first": 1, "self_invite": 1, "no_sharer": 1}
+    assert shop.outcomes() == {"first": 1, "self_invite": 1, "no_sharer": 1}
     assert shop.role(1)["share_breadth"] == 1
     assert {r["uid"] for r in shop.rows("roles")} == {1, 2}
 
@@ -207,6 +219,143 @@ def test_joining_the_sharers_group_is_fission_by_activity(shop: ShareShop) -> No
     shop.run()
     kinds = {r["uid"]: r["fission_kind"] for r in shop.rows("share_edges")}
     assert kinds == {2: "activity", 3: "membership", 4: "membership"}
+    assert shop.touches() == {("share_open", "first"): 3, ("join_group", "late"): 3}
+
+
+def test_joining_a_group_through_a_sharer_is_a_touch_and_reach(shop: ShareShop) -> None:
+    for person in (2, 3):
+        shop.join_group(person, 1, "2026-03-01 10:00")
+    for person in (1, 2, 3):
+        shop.buy(person, "2026-03-01 10:05", 1_000, key=person)
+    shop.open(4, 1, "2026-03-01 10:00")
+    shop.join_group(5, -1, "2026-03-01 10:00")
+    shop.join_group(1, 1, "2026-03-01 10:00")
+    shop.run()
+    assert shop.edges() == {2: (1, 1, 1), 3: (1, 1, 1)}
+    assert {r["touch_kind"] for r in shop.rows("share_edges")} == {"join_group"}
+    assert shop.touches() == {
+        ("join_group", "first"): 2,
+        ("join_group", "self_invite"): 1,
+        ("share_open", "waiting"): 1,
+    }
+    assert shop.role(1)["share_breadth"] == 3
+    daily = {r["cohort_day"]: r for r in shop.rows("share_daily")}
+    assert (daily[date(2026, 3, 1)]["invites"], daily[date(2026, 3, 1)]["accepted"]) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("registered", "at", "outcome"),
+    [
+        ("2026-03-01 10:00:00", "2026-03-01 10:00:00", "first"),
+        ("2026-03-01 10:00:00", "2026-03-01 10:00:01", "late"),
+        ("2026-03-01 00:00:00", "2026-03-01 23:59:59", "first"),
+        ("2026-03-01 00:00:00", "2026-03-02 00:00:00", "late"),
+        ("2026-03-01 00:00:01", "2026-03-01 23:59:59", "late"),
+    ],
+)
+def test_only_what_is_provably_after_the_registration_is_late(
+    shop: ShareShop, registered: str, at: str, outcome: str
+) -> None:
+    shop.share(1, "2026-02-28 10:00")
+    shop.open(2, 1, at)
+    shop.member(2, registered)
+    shop.run()
+    assert shop.touches() == {("share_open", outcome): 1}
+    assert len(shop.edges()) == (outcome == "first")
+    assert {r["cycle_hours"] for r in shop.rows("share_daily")} <= {None, 24, 14}
+
+
+def test_openers_who_never_join_stand_in_the_reach_tree(shop: ShareShop) -> None:
+    shop.open(2, 1, "2026-03-01 10:00", sku=5)
+    shop.open(2, FAR, "2026-03-01 09:00", sku=6)
+    shop.open(3, 2, "2026-03-02 10:00", sku=5)
+    shop.open(4, 2, "2026-03-02 10:00")
+    shop.open(3, 3, "2026-03-01 10:00", sku=5)
+    shop.open(5, -1, "2026-03-01 10:00")
+    shop.register(4, "2026-03-03 10:00")
+    shop.buy(3, "2026-03-04 10:00", 100, key=1)
+    shop.run()
+    assert shop.edges() == {3: (2, 2, 1), 4: (2, 2, 1)}
+    assert shop.touches() == {
+        ("share_open", "first"): 2,
+        ("share_open", "waiting"): 2,
+        ("share_open", "self_invite"): 1,
+        ("share_open", "no_sharer"): 1,
+    }
+    (tree,) = shop.rows("reach_trees")
+    assert (tree["root_uid"], tree["tree_users"], tree["tree_depth"], tree["largest_hub_users"]) == (FAR, 4, 2, 2)
+    assert (tree["tree_joined"], tree["tree_conversions"]) == (2, 1)
+    assert tree["structural_virality"] == 1.5, "FAR - 2 - 3 and 4: distances 1 1 1 2 2 2"
+    cards = {(r["root_uid"], r["sku_code"]): (r["tree_users"], r["tree_depth"]) for r in shop.rows("card_trees")}
+    assert cards == {(1, 5): (3, 2), (FAR, 6): (2, 1)}, "what names no product is no card"
+
+
+PEOPLE, DAYS = st.integers(1, 5), st.integers(1, 9)
+TOUCH = st.tuples(
+    st.sampled_from(["share_open", "join_group", "register"]), PEOPLE, st.integers(-1, 5), DAYS, st.integers(0, 2)
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=40)
+@given(touches=st.lists(TOUCH, max_size=14), records=st.dictionaries(PEOPLE, st.tuples(DAYS, st.none() | PEOPLE)))
+def test_every_touch_ends_in_exactly_one_counted_reason_and_reach_trees_are_those_of_networkx(
+    tmp_path_factory: pytest.TempPathFactory,
+    touches: list[tuple[str, int, int, int, int]],
+    records: dict[int, tuple[int, int | None]],
+) -> None:
+    shop = ShareShop(Lake(tmp_path_factory.mktemp("touches") / "lake", "Asia/Shanghai"))
+    for kind, person, sharer, day, sku in touches:
+        at = f"2026-03-0{day} 10:00"
+        if kind == "share_open":
+            shop.open(person, sharer, at, sku=sku)
+        elif kind == "join_group":
+            shop.join_group(person, sharer, at)
+        else:
+            shop.register(person, at, sharer)
+    for uid, (day, inviter) in records.items():
+        shop.member(uid, f"2026-03-0{day} 12:00", inviter=inviter)
+    shop.view(6, "2026-03-01 10:00")
+    shop.run()
+
+    named = Counter(kind for kind, _, sharer, _, _ in touches if kind == "share_open" or sharer >= 0)
+    named["inviter"] = sum(inviter in shop.users for _, inviter in records.values())
+    counted: Counter[str] = Counter()
+    for (kind, _), n in shop.touches().items():
+        counted[kind] += n
+    assert counted == +named
+    assert len(shop.edges()) == shop.outcomes().get("first", 0)
+
+    reaching = [
+        (p, s, day, sku if kind == "share_open" else 0)
+        for kind, p, s, day, sku in touches
+        if kind != "register" and s not in (-1, p)
+    ]
+    found = {(r["root_uid"], 0): _shape(r) for r in shop.rows("reach_trees")}
+    assert found == _reach_trees([(p, s, day, 0) for p, s, day, _ in reaching])
+    cards = {(r["root_uid"], r["sku_code"]): _shape(r) for r in shop.rows("card_trees")}
+    assert cards == _reach_trees([t for t in reaching if t[3]])
+
+
+def _shape(row: dict[str, Any]) -> tuple[int, int, float]:
+    return row["tree_users"], row["tree_depth"], row["structural_virality"]
+
+
+def _reach_trees(touches: list[tuple[int, int, int, int]]) -> dict[tuple[int, int], tuple[int, int, float]]:
+    """By root and card, of touches (who, whose share, day, card): people, levels, mean distance."""
+    found = {}
+    for card in {t[3] for t in touches}:
+        parent, at = [-1] * 6, [0] * 6
+        for person in range(6):
+            if own := [(day, sharer) for p, sharer, day, c in touches if p == person and c == card]:
+                at[person], parent[person] = min(own)
+        parent = networks.without_cycles(parent, at)
+        facts = networks.facts(parent)
+        for root in range(6):
+            if parent[root] < 0 and facts["size"][root] > 1:
+                distance = round(networks.mean_distance(parent, root), 6)
+                found[root, card] = (facts["size"][root], facts["depth"][root], distance)
+    return found
 
 
 def test_a_shop_where_nobody_shares_has_empty_tables(shop: ShareShop) -> None:
@@ -254,7 +403,7 @@ def test_the_order_and_the_files_of_rows_do_not_matter(tmp_path: Path) -> None:
 def test_spark_writes_the_same_tables(shop: ShareShop, spark: Engine) -> None:
     family(shop)
     shop.run()
-    tables = ("share_edges", "share_trees", "share_daily", "touches", "roles")
+    tables = ("share_edges", "share_trees", "reach_trees", "card_trees", "share_daily", "touches", "roles")
     before = [shop.rows(t) for t in tables]
     shop.run(spark)
     assert [shop.rows(t) for t in tables] == before

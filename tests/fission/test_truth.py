@@ -141,31 +141,45 @@ def test_edges_and_touches_are_those_of_plain_sql(con: duckdb.DuckDBPyConnection
         create or replace temp table opens as
         select o.uid, coalesce(u.merged_into_uid, o.peer_uid) as sharer, o.occurred_at as opened, j.moment as joined
         from rows_ o left join joined j using (uid) left join identity.users u on u.uid = o.peer_uid
-        where o.behaviour_code = {B["share_open"]}
+        where o.behaviour_code = {B["share_open"]} or (o.behaviour_code = {B["join_group"]} and o.peer_uid >= 0)
         """
     )
     counted = rows(
         con,
         """
         select count(*) filter (sharer = uid), count(*) filter (sharer <> uid and joined is null),
-               count(*) filter (sharer <> uid and opened >= joined), count(*) from opens
+               count(*) filter (sharer <> uid and opened >= joined + interval 1 second), count(*) from opens
         """,
     )[0]
-    said = dict(rows(con, "select touch_outcome, touches from fission.touches"))
+    said = dict(
+        rows(
+            con,
+            "select touch_outcome, sum(touches)::bigint from fission.touches "
+            "where touch_kind in ('share_open', 'join_group') group by all",
+        )
+    )
     assert counted[:3] == (said["self_invite"], said["waiting"], said["late"])
-    assert counted[3] == sum(said[k] for k in said if k not in ("register", "inviter"))
+    assert counted[3] == sum(said.values())
     first = set(
         rows(
             con,
             """
-            select uid, sharer from opens where sharer >= 0 and sharer <> uid and opened < joined
+            select uid, sharer from opens where sharer >= 0 and sharer <> uid and opened < joined + interval 1 second
             qualify row_number() over (partition by uid order by opened, sharer) = 1
             """,
         )
     )
-    edges = set(rows(con, "select uid, parent_uid from fission.share_edges where touch_kind = 'share_open'"))
+    edges = set(
+        rows(con, "select uid, parent_uid from fission.share_edges where touch_kind in ('share_open', 'join_group')")
+    )
     assert edges <= first
     assert len(first - edges) == said["cycle"] > 0
+    reached = rows(con, "select count(distinct uid) from opens where sharer >= 0 and sharer <> uid")[0][0]
+    roots, users = rows(con, "select count(*), sum(tree_users)::bigint from fission.reach_trees")[0]
+    cut = int(str(users)) - int(str(roots))
+    assert 0.99 * int(str(reached)) <= cut <= int(str(reached)), (
+        "everybody reached has a parent, but where circles are cut"
+    )
 
 
 def test_reach_sales_and_down_lines_are_those_of_plain_sql(con: duckdb.DuckDBPyConnection) -> None:
@@ -175,7 +189,7 @@ def test_reach_sales_and_down_lines_are_those_of_plain_sql(con: duckdb.DuckDBPyC
         with elder as (select uid, coalesce(merged_into_uid, uid) as is_now from identity.users),
         reach as (
             select a.uid, count(distinct e.is_now) as n from rows_ a join elder e on e.uid = a.peer_uid
-            where behaviour_code = {B["share_opened"]} and e.is_now <> a.uid group by a.uid
+            where behaviour_code in ({B["share_opened"]}, {B["brought_join"]}) and e.is_now <> a.uid group by a.uid
         ), sold as (
             select a.uid, a.order_key, e.is_now as buyer from rows_ a join elder e on e.uid = a.peer_uid
             where behaviour_code = {B["brought_order"]} and void_day is null and e.is_now <> a.uid
@@ -224,5 +238,5 @@ def test_days_of_sharing_add_up(con: duckdb.DuckDBPyConnection) -> None:
         """,
     )
     assert [d[:3] for d in daily] == wanted
-    edges = rows(con, "select count(*) from fission.share_edges where touch_kind = 'share_open'")[0][0]
+    edges = rows(con, "select count(*) from fission.share_edges where touch_kind in ('share_open', 'join_group')")[0][0]
     assert 0.95 * int(str(edges)) <= sum(int(str(d[3])) for d in daily) <= int(str(edges))

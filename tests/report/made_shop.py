@@ -146,7 +146,7 @@ def figures() -> list[dict[str, Any]]:
     put("value", "top_share", {f"{base}/{k}": v for base in ("buyers", "everybody") for k, v in tops.items()})
     put("fission", "users_at_level", {"0": 40.0, "1": 90.0, "2": 50.0, "3": 20.0, "10": 1.0})
     put("fission", "share_levels_1_3", {"": 0.97})
-    put("fission", "dropped", {"self_invite": 3.0, "cycle": 1.0, "late": 12.0})
+    put("fission", "touches", {"first": 161.0, "self_invite": 3.0, "cycle": 1.0, "late": 12.0, "waiting": 40.0})
     put("fission", "users_by_kind", {"activity": 80.0, "distribution": 30.0, "membership": 51.0})
     put("fission", "users_by_role", {"connector": 12.0, "maven": 7.0, "salesman": 5.0})
     put("fission", "seed_users", {"": 4.0})
@@ -329,6 +329,15 @@ class MadeShop(Shop):
             {"as_of": D, "root_uid": 1, "tree_users": 4, "tree_depth": 2, "tree_conversions": 1, "largest_hub_users": 2,
              "extra_edges": 0, "structural_virality": 1.67, "community_structure": "none"}
         ])  # fmt: skip
+        outcomes = {"first": 161, "self_invite": 3, "cycle": 1, "late": 12, "waiting": 40}
+        self.put("fission.touches", [
+            {"as_of": D, "touch_kind": "share_open", "touch_outcome": o, "touches": n} for o, n in outcomes.items()
+        ])  # fmt: skip
+        tree = {"as_of": D, "root_uid": 1, "tree_users": 9, "tree_depth": 3, "tree_joined": 4, "tree_conversions": 1,
+                "largest_hub_users": 5, "structural_virality": 2.11}  # fmt: skip
+        self.put("fission.reach_trees", [tree])
+        self.put("fission.card_trees", [{**tree, "sku_code": 1, "tree_users": 5}])
+        self.put("activity.codes", [{"code_kind": "sku", "code": 1, "code_value": HOSTILE}])
         day = {"as_of": D, "active_users": 100, "sharers": 8, "invites": 20, "accepted": 6, "cycle_hours": 20.0}
         self.put("fission.share_daily", [
             {**day, "cohort_day": D - timedelta(days=k), "k_factor": 0.06 + 0.002 * (k % 5)} for k in range(40)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from jobs.report import charts
 from jobs.report.blocks import Block, Section, Text, Tile, count, decimal, same, share, table
 from jobs.report.data import Figure, ReportData, by_share
 from jobs.report.words import NAMES
+from schemas.contracts import fields
 
 FIGURES = ("segments.figures",)
+TOUCH_KINDS, OUTCOMES = (fields()[n].values for n in ("touch_kind", "touch_outcome"))
 NOBODY = Text("还没有人由分享带来。", "Nobody has been brought by a share yet.")
 
 
@@ -18,9 +21,11 @@ def fission(d: ReportData) -> Section:
         "fission",
         Text("裂变", "Fission"),
         Text(
-            "上级 = 注册（否则首单）前首个打开其分享的人；自我邀请、成环与晚到的触达剔除并计数。会员与访客合计。",
-            "Parent = the sharer whose share was opened first before registering, else before the first order; self-invites, circles "
-            "and late touches are dropped and counted. Members and visitors together.",
+            "上级 = 注册（否则首单）前首个触达（打开分享或经人入团）他的人；确知晚于加入的、自我邀请与成环的触达剔除，每次触达的去向都计数。"
+            "会员与访客合计。",
+            "Parent = the sharer who touched a person first (an opened share, a group joined) before registering, else before the first "
+            "order; touches provably after that, self-invites and circles are dropped, and what became of every touch is counted. "
+            "Members and visitors together.",
         ),
         (
             _figures(d),
@@ -43,7 +48,10 @@ def fission(d: ReportData) -> Section:
             ),
             _structures(d),
             _distributors(d),
-            _dropped(d),
+            _touches(d),
+            _reached(d),
+            _largest_reach(d),
+            _cards(d),
         ),
     )
 
@@ -256,11 +264,100 @@ def _level(item: str) -> Text:
     return Text(f"{item} 级", f"level {item}") if item else Text("全部", "All")
 
 
-def _dropped(d: ReportData) -> Block:
-    title = Text("剔除的触达", "Touches dropped")
-    note = Text("不进入裂变树的分享触达。", "Touches of shares that do not enter the tree.")
-    items = d.figure("fission", "dropped")
-    if not items:
-        return Block(title, note, FIGURES, missing=Text("没有剔除。", "None was dropped."))
-    rows = [(NAMES.get(k, same(k)), count(f.number)) for k, f in by_share(items)]
-    return Block(title, note, FIGURES, table=table([Text("原因", "Reason"), Text("次数", "Touches")], rows), shown=True)
+def _touches(d: ReportData) -> Block:
+    title = Text("每次触达的去向", "What became of every touch")
+    note = Text(
+        "打开分享、经人入团、注册或会员资料注明邀请人都是触达；每次触达只计入一种去向。",
+        "An opened share, a group joined through a sharer, a registration or member record that names the inviter is a touch; each is "
+        "counted once, by what became of it.",
+    )
+    source = ("fission.touches",)
+    counted: dict[tuple[str, str], int] = {}
+    for r in d.touches:
+        counted[r["touch_outcome"], r["touch_kind"]] = r["touches"]
+    kinds = [k for k in TOUCH_KINDS if any(n for (_, kind), n in counted.items() if kind == k)]
+    if not kinds:
+        return Block(title, note, source, missing=Text("没有触达。", "There are no touches."))
+    total = sum(counted.values())
+    rows: list[list[Text | str | None]] = []
+    for outcome in OUTCOMES:
+        by_kind = [counted.get((outcome, k), 0) for k in kinds]
+        if n := sum(by_kind):
+            rows.append([NAMES[outcome], count(n), share(n / total), *map(count, by_kind)])
+    whole = [sum(n for (_, kind), n in counted.items() if kind == k) for k in kinds]
+    rows.append([NAMES["total"], count(total), share(1.0), *map(count, whole)])
+    heads = [Text("去向", "Outcome"), Text("触达", "Touches"), Text("占比", "Share"), *(NAMES[k] for k in kinds)]
+    return Block(title, note, source, table=table(heads, rows), shown=True, wide=True)
+
+
+NO_REACH = Text("还没有人被触达。", "Nobody has been reached yet.")
+
+
+def _reached(d: ReportData) -> Block:
+    title = Text("带来的与触达的", "Won and reached")
+    note = Text(
+        "触达树含所有打开分享或经人入团的人，不论是否加入；上级 = 首个触达他的人。病毒性 = 两两平均距离。",
+        "Reach trees hold everybody who opened a share or joined a group through a sharer, joined or not; the parent is who touched "
+        "them first. Virality is the mean distance over all pairs.",
+    )
+    source = ("fission.reach_trees", "fission.share_trees")
+    if not d.reached:
+        return Block(title, note, source, missing=NO_REACH)
+    rows = [[NAMES[r["tree"]], count(r["trees"]), *_tree(r)] for r in d.reached]
+    heads = [Text("树", "Trees of"), Text("根", "Roots"), *TREE_HEADS]
+    return Block(title, note, source, table=table(heads, rows), shown=True, wide=True)
+
+
+def _largest_reach(d: ReportData) -> Block:
+    title = Text("最大的触达树", "The largest reach trees")
+    note = Text(
+        "每行一个根，按人数排；根是谁见表 fission.reach_trees。",
+        "One root a row, by people; who the roots are says the table fission.reach_trees.",
+    )
+    if not d.largest_reach:
+        return Block(title, note, ("fission.reach_trees",), missing=NO_REACH)
+    rows = [
+        (
+            count(i),
+            count(r["tree_users"]),
+            count(r["tree_depth"]),
+            decimal(r["structural_virality"], 2),
+            count(r["tree_joined"]),
+            count(r["tree_conversions"]),
+        )
+        for i, r in enumerate(d.largest_reach, 1)
+    ]
+    heads = [Text("名次", "Rank"), USERS, DEPTH, VIRALITY, JOINED, BUYERS]
+    return Block(title, note, ("fission.reach_trees",), table=table(heads, rows), shown=True)
+
+
+def _cards(d: ReportData) -> Block:
+    title = Text("传得最远的单品", "Cards that reached most")
+    note = Text(
+        "卡片 = 一个根分享的一个商品，沿转发与打开计；每行一个商品，病毒性取其最大的树。没有注明商品的分享只计入上面的触达树。",
+        "A card is a product as one root shared it, followed through opening and sharing on; one product a row, the virality of its "
+        "largest tree. Shares that name no product are in the reach trees above only.",
+    )
+    source = ("fission.card_trees",)
+    if not d.cards:
+        return Block(title, note, source, missing=Text("没有注明商品的触达。", "No touch names a product."))
+    rows = [[same(r["sku"]), count(r["trees"]), *_tree(r)] for r in d.cards]
+    heads = [Text("商品", "Product"), Text("根", "Roots"), *TREE_HEADS]
+    return Block(title, note, source, table=table(heads, rows), shown=True, wide=True)
+
+
+USERS, DEPTH, VIRALITY = Text("人数", "People"), Text("层数", "Levels"), Text("病毒性", "Virality")
+JOINED, BUYERS = Text("已加入", "Joined"), Text("成交人数", "Buyers")
+TREE_HEADS = (USERS, Text("最大", "Largest"), Text("最深", "Deepest"), VIRALITY, JOINED, BUYERS)
+
+
+def _tree(r: Mapping[str, Any]) -> list[Text | str | None]:
+    """Cells of ``TREE_HEADS``; everybody of a share tree but its root has joined, which is not counted there."""
+    return [
+        count(r["users"]),
+        count(r["largest"]),
+        count(r["deepest"]),
+        decimal(r["virality"], 2),
+        count(r.get("joined")),
+        count(r["conversions"]),
+    ]
