@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -22,7 +22,8 @@ import duckdb
 from features.sources import Mapping, warnings
 from jobs.deliveries import Delivery, ManifestRow, drop_landing, land, manifest, matches, unmatched, without_files
 from jobs.execution import execute
-from jobs.findings import KINDS, Finding, said, together
+from jobs.findings import KINDS, Finding
+from jobs.ingest_report import ROW_COUNTS, FileReport, IngestReport
 from jobs.refused import Attempt, is_dismissed, remember, since, why
 from jobs.units import Batch, Unit, UnitResult, read_intents, write_intent
 from lake import denomination, journal
@@ -38,115 +39,6 @@ if TYPE_CHECKING:
     from jobs.project import Project
 
 Progress = Callable[[int, int], None]
-MOST_FINDINGS = 10
-"""Kinds of findings that are printed of one feed."""
-
-
-@dataclass
-class FileReport:
-    """What became of one file: ``taken``, ``known`` (before), ``dismissed`` (before), or ``failed`` with what to do.
-
-    ``reasons`` are those of its quarantined rows, ``unread`` texts that are absent because they are no phone or address,
-    by form, ``remarks`` what else should be known; each with a count, the first row and a masked example.
-    """
-
-    feed: str
-    source: str
-    file: str
-    state: str
-    rows_read: int = 0
-    rows_silver: int = 0
-    rows_duplicate: int = 0
-    rows_quarantined: int = 0
-    rows_not_selected: int = 0
-    rows_late: int = 0
-    message: str | None = None
-    reasons: list[Finding] = field(default_factory=list)
-    unread: list[Finding] = field(default_factory=list)
-    remarks: list[Finding] = field(default_factory=list)
-
-
-@dataclass
-class IngestReport:
-    """Every file that was looked at. ``stopped`` names feeds of which nothing was published, with the reason.
-
-    ``without_files`` names mappings that match no file of the inbox, and never did; ``waiting`` files that were refused
-    before and are in the inbox no more. ``notes`` say what stays empty of the mappings through which files were taken.
-    ``attempts`` (no part of what is shown) are what is remembered, and ``twins`` files with the checksum of another one.
-    """
-
-    received_at: datetime
-    files: list[FileReport] = field(default_factory=list)
-    stopped: dict[str, str] = field(default_factory=dict)
-    unmatched: list[str] = field(default_factory=list)
-    without_files: list[str] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)
-    recovered: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.attempts: list[Attempt] = []
-        self.twins: list[tuple[FileReport, str]] = []
-
-    def of_state(self, state: str) -> list[FileReport]:
-        return [f for f in self.files if f.state == state]
-
-    @property
-    def taken(self) -> int:
-        return len(self.of_state("taken"))
-
-    @property
-    def known(self) -> int:
-        return len(self.of_state("known"))
-
-    @property
-    def failed(self) -> int:
-        """Files and feeds that failed, now or before; the command ends with an exit code when there are any."""
-        return len(self.of_state("failed")) + len(self.stopped) + len(self.waiting)
-
-    def rows(self, name: str) -> int:
-        return sum(int(getattr(f, name)) for f in self.of_state("taken"))
-
-    def text(self) -> str:
-        dismissed = f", {n} dismissed before" if (n := len(self.of_state("dismissed"))) else ""
-        lines = [f"{self.taken} files taken, {self.known} known before{dismissed}, {self.failed} failed"]
-        for feed in sorted({f.feed for f in self.of_state("taken")}):
-            mine = [f for f in self.of_state("taken") if f.feed == feed]
-            sums = {n: sum(int(getattr(f, n)) for f in mine) for n in _SHOWN}
-            shown = ", ".join(f"{sums[n]:,} {word}" for n, word in _SHOWN.items() if sums[n] or n in _ALWAYS)
-            lines.append(f"  {feed}: {len(mine)} files, {shown}")
-            lines += [f"    {line}" for line in _findings(mine)]
-        lines += [f"  FAILED {f.message}" for f in self.of_state("failed")]
-        lines += [f"  MISSING {told}; deliver it again, or `huaxiang ingest --dismiss FILE`" for told in self.waiting]
-        lines += [f"  STOPPED {feed}: {why}" for feed, why in self.stopped.items()]
-        lines += [f"  NO FILE {told}" for told in self.without_files]
-        lines += [f"  NOTE {note}" for note in self.notes]
-        if self.unmatched:
-            shown = ", ".join(self.unmatched[:5]) + (", ..." if len(self.unmatched) > 5 else "")
-            lines.append(
-                f"  {len(self.unmatched)} files that no mapping names: {shown} (try `huaxiang source draft FILE`)"
-            )
-        return "\n".join(lines)
-
-
-def _findings(files: Sequence[FileReport]) -> Iterator[str]:
-    """Of one feed's files: reasons of quarantine, texts that could not be read, remarks; the most frequent first."""
-    for kind, word in (("reasons", "quarantined"), ("unread", "absent"), ("remarks", "note")):
-        found = together((f.file, getattr(f, kind)) for f in files)
-        yield from (f"{word}: {said(finding, name)}" for name, finding in found[:MOST_FINDINGS])
-        if len(found) > MOST_FINDINGS:
-            yield f"{word}: {len(found) - MOST_FINDINGS} more kinds (`--json` has all)"
-
-
-_SHOWN = {
-    "rows_read": "rows read",
-    "rows_silver": "to silver",
-    "rows_duplicate": "duplicates",
-    "rows_quarantined": "quarantined",
-    "rows_not_selected": "not selected",
-    "rows_late": "late",
-}
-_ALWAYS = ("rows_read", "rows_silver")
 
 
 def ingest(
@@ -307,7 +199,7 @@ def _do(
 def _report(result: UnitResult, report: IngestReport) -> None:
     feed = result.unit.feed
     for row in result.rows:
-        counts = {n: getattr(row, n) for n in _SHOWN}
+        counts = {n: getattr(row, n) for n in ROW_COUNTS}
         found = _found(result, row.source, row.file)
         report.files.append(FileReport(feed, row.source, row.file, "taken", **counts, **found))
         report.attempts.append(Attempt(feed, row.source, row.file, row.checksum))
