@@ -151,18 +151,22 @@ ALERT_REASONS = {
     "within_limit": Text("在上限之内", "within the limit"),
     "above_limit": Text("超过上限", "above the limit"),
 }
+NO_CUT = {
+    "few_cases": Text("样本太少", "too few cases"),
+    "short_history": Text("历史太短", "history too short"),
+    "few_points": Text("曲线的点太少", "too few points on the curve"),
+    "straight": Text("曲线近于直线，没有拐点", "the curve runs straight, without a knee"),
+    "exponential": Text("曲线均匀趋缓，没有拐点", "the curve levels off evenly, without a knee"),
+    "unstable": Text("弯折可能出于偶然", "the bend may be chance"),
+}
+"""Why a curve gives no number."""
 BASES = {
     "curve": Text("本店曲线", "the shop's curve"),
     "at_horizon": Text("由期限决定", "decided by the horizon"),
     "at_end": Text("由历史长度决定", "decided by the end of the history"),
     "users": Text("本店用户", "the shop's users"),
     "convention": Text("约定", "convention"),
-    "default_few_cases": Text("默认：样本太少", "default: too few cases"),
-    "default_short_history": Text("默认：历史太短", "default: history too short"),
-    "default_few_points": Text("默认：曲线点太少", "default: too few points on the curve"),
-    "default_straight": Text("默认：曲线近于直线，没有拐点", "default: the curve is straight, it has no knee"),
-    "default_exponential": Text("默认：曲线均匀趋缓，没有拐点", "default: the curve levels off evenly, it has no knee"),
-    "default_unstable": Text("默认：拐点属偶然", "default: the bend may be chance"),
+    **{f"default_{why}": Text("默认：", "default: ") + said for why, said in NO_CUT.items()},
 }
 """What a frozen number rests on (``models.lifecycle.Basis``)."""
 AFTER = {"month": Text(" 月", ""), "hour": Text(" 时", ":00")}

@@ -114,7 +114,7 @@ def test_a_curve_of_few_users_is_not_called_one_of_thirty() -> None:
 def test_a_recovery_without_a_knee_says_why_and_one_with_says_how_many_still_come_back() -> None:
     none = told(figures={"lifecycle": {"no_cut": {"recovery/straight": Figure(None, 12_000)}}})
     note = block(lifecycle.lifecycle(none), "Cuts in force").note
-    assert "gives no knee (the curve is straight, it has no knee)" in note.en and "没有拐点" in note.zh
+    assert "gives no number: the curve runs straight, without a knee" in note.en and "没有拐点" in note.zh
     curve = {"recovery": {"": points([(117, 0.5, 900), (118, 0.44, 880)])}}
     there = told(figures={"lifecycle": {"cut": {"recovery": Figure(118.0, 12_000)}}}, curves=curve)
     note = block(lifecycle.lifecycle(there), "Cuts in force").note

@@ -24,8 +24,7 @@ def aipl(d: ReportData) -> Section:
     return Section(
         "aipl",
         Text("AIPL 与 FAST", "AIPL and FAST"),
-        Text("每个用户每天一个阶段，取达到的最高阶段。", "Each user has one stage a day, the highest reached. ")
-        + _declared(d),
+        Text("每个用户每天一个阶段。", "Each user has one stage a day. ") + _declared(d),
         (_stages(d), _flow(d), _rates(d), _fast(d), _benchmark(d)),
     )
 

@@ -11,7 +11,7 @@ from jobs.report import charts
 from jobs.report.blocks import Block, Cell, Chart, Section, Text, count, decimal, share, table
 from jobs.report.data import ReportData, Row
 from jobs.report.sections.segmentation import shares, whole_table
-from jobs.report.words import BASES, LEVELS
+from jobs.report.words import BASES, LEVELS, NO_CUT
 
 FIGURES, CURVES = ("segments.figures",), ("segments.curves",)
 BREAKS = ("profile.breaks", "segments.figures")
@@ -75,7 +75,10 @@ def _cuts(d: ReportData) -> Block:
             rows.append((name, _class(d, k), decimal(n, 1), _basis(row), count(sample), _fitted(row)))
     for row in d.breaks.get(_name_of(d, CLASSES) or "", []):
         ends = Text(f"第 {row['position']} 级的上限", f"end of class {row['position']}")
-        number = Text(f"{decimal(row['number'], 0)} 个购买日", f"{decimal(row['number'], 0)} purchase days")
+        number = Text(
+            f"{decimal(row['number'], 0)} 个购买日",
+            f"{decimal(row['number'], 0)} purchase day" + ("" if row["number"] == 1 else "s"),
+        )
         rows.append((ends, number, "–", _basis(row), count(row.get("sample_users")), _fitted(row)))
     if not rows:
         return Block(title, note, BREAKS, missing=Text("这次发布没有切分点。", "This release has no cuts."))
@@ -158,11 +161,9 @@ def _knee(d: ReportData) -> Text:
     at = next(iter(_cut(d, "recovery").values()), None)
     if at is None:
         why = next((k.partition("/")[2] for k in d.figure("lifecycle", "no_cut") if k.startswith("recovery/")), None)
-        said = BASES.get(f"default_{why}")
-        if said is None:
+        if why not in NO_CUT:
             return Text("", "")
-        reason = Text(said.zh.partition("：")[2], said.en.partition(": ")[2])
-        return Text(f"召回曲线没有拐点（{reason.zh}）。", f"The recovery curve gives no knee ({reason.en}).")
+        return Text(f"召回曲线给不出拐点：{NO_CUT[why].zh}。", f"The recovery curve gives no number: {NO_CUT[why].en}.")
     later = [p["y"] for points in d.curve("recovery").values() for p in points if p["x"] == at and p["y"] is not None]
     found = Text(f"召回拐点在 {decimal(at, 0)} 天", f"The recovery knee lies at {decimal(at, 0)} days")
     if not later:
@@ -318,7 +319,8 @@ def _shares_of_cuts(d: ReportData) -> Text:
         if spec is not None and spec.estimate == "silence_cut" and spec.share is not None:
             at = f"{spec.share:.0%}"
             found += Text(
-                f"到 {at} 那天还没有再购的算{name.zh}。", f" Who is not back when {at} are counts as {name.en}."
+                f"到 {at} 那天还没有再购的算{name.zh}。",
+                f" Who is not back by the time that {at} are counts as {name.en}.",
             )
     return found
 
