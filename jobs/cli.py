@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 
 from jobs import __version__
 from jobs.verbs.listened import Listened
+from lake.disk import pass_over_writers
 
 EXIT_CODES = """
 Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 configuration, 4 some input was not taken,
@@ -66,6 +67,7 @@ def _register() -> None:
 def main() -> None:
     """Entry point of the distribution. ``--debug`` may stand anywhere and belongs to no verb."""
     sys.stdout, sys.stderr = Listened(sys.stdout), Listened(sys.stderr)
+    sys.unraisablehook = pass_over_writers
     if DEBUG in sys.argv:
         sys.argv.remove(DEBUG)
         os.environ["HUAXIANG_DEBUG"] = "1"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from jobs.findings import KINDS
 from jobs.outputs import in_contract, open_writer
 from jobs.project import salt_of
 from jobs.units import Batch, Progress, Staged, Unit, UnitResult, forget_intent, write_intent
+from lake.disk import is_full, told_when_full
 from lake.engine import Engine
 from lake.lake import Lake, partition_path
 from lake.publish import Audit, publish
@@ -40,25 +42,51 @@ def execute(
     audit_staged: Audit | None = None,
 ) -> list[UnitResult]:
     """Do the units, side by side; the caller holds their locks and has written their intents."""
-    results, open_units = [], []
+    results: list[UnitResult] = []
+    open_units: list[Unit] = []
     for unit in units:
         if unit.prepared is not None and _is_published(lake, unit, unit.tables[-1]):
             results.append(_finish(lake, unit, run_id))
         else:
             unit.prepared = None
             open_units.append(unit)
-    staged = [_stage(lake, unit, run_id) for unit in open_units]
-    _parse(lake, engine, staged, progress)
-    for s in staged:
-        _keep_unreplaced(s)
-    _settle(lake, engine, staged, progress)
-    for s in staged:
-        try:
-            results.append(_publish(lake, s, run_id, audit_staged))
-        except HuaxiangError as e:
-            _abandon(lake, s)
-            results.append(UnitResult(s.unit, errors=s.errors, stopped=str(e), found=s.found))
+    staged: list[Staged] = []
+    with told_when_full(lake, lambda: _taken(results, units)), _cleared_when_full(lake, staged):
+        staged += [_stage(lake, unit, run_id) for unit in open_units]
+        _parse(lake, engine, staged, progress)
+        for s in staged:
+            _keep_unreplaced(s)
+        _settle(lake, engine, staged, progress)
+        for s in staged:
+            try:
+                results.append(_publish(lake, s, run_id, audit_staged))
+            except HuaxiangError as e:
+                if is_full(e):
+                    raise
+                _abandon(lake, s)
+                results.append(UnitResult(s.unit, errors=s.errors, stopped=str(e), found=s.found))
     return results
+
+
+def _taken(results: Sequence[UnitResult], units: Sequence[Unit]) -> str:
+    """Which feeds are published and which are not, in words."""
+    done = [r.unit.feed for r in results if r.stopped is None]
+    open_ = [u.feed for u in units if u.feed not in done]
+    return f"new files of {', '.join(done) or 'no feed'} are taken, those of {', '.join(open_)} not yet"
+
+
+@contextmanager
+def _cleared_when_full(lake: Lake, staged: Sequence[Staged]) -> Iterator[None]:
+    """What was staged and not published leaves a full disk at once; the intents stay, so the next run goes on."""
+    try:
+        yield
+    except Exception as e:
+        if is_full(e):
+            for s in staged:
+                for table, folder in s.folders.items():
+                    if not _is_published(lake, s.unit, table):
+                        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _is_published(lake: Lake, unit: Unit, table: str) -> bool:

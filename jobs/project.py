@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -20,6 +22,7 @@ from features.quality import QualitySettings
 from features.rhythm import ArrivalSettings
 from lake import denomination
 from lake.audit import Auditor
+from lake.disk import told_when_full
 from lake.engine import Engine, Kind, open_engine
 from lake.lake import Lake
 from lake.releases import put_if_absent
@@ -176,14 +179,44 @@ class Project:
         """The auditor of one process; its Data Docs are written when the block ends, also after a failure."""
         auditor = Auditor(engine, self.lake, self.lake.root / "ops" / "audits", self.settings.keep_audits)
         auditor.warm()
-        try:
-            yield auditor
-        finally:
-            auditor.write_docs()
+        with told_when_full(self.lake):
+            try:
+                yield auditor
+            finally:
+                _write_docs(auditor)
 
     def id_salt(self) -> str:
         """What salts ``user_id``: the secret named in the settings, or one made once for this lake."""
         return salt_of(self.lake, self.settings.secrets.id_salt)
+
+
+def _write_docs(auditor: Auditor) -> None:
+    """What was judged stands and is said whether its pages can be written or not."""
+    unwritten = _Unwritten()
+    logger = logging.getLogger("great_expectations")
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(unwritten)
+    try:
+        auditor.write_docs()
+    except OSError as e:
+        unwritten.told.append(e.strerror or str(e))
+    finally:
+        logger.removeHandler(unwritten)
+        logger.propagate = before
+    if unwritten.told:
+        why = unwritten.told[-1].strip().splitlines()[-1]
+        print(f"huaxiang: pages of the audit could not be written to {auditor.docs}: {why}", file=sys.stderr)
+
+
+class _Unwritten(logging.Handler):
+    """What goes wrong while pages are written, kept instead of printed with its trace."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append(record.getMessage().rstrip('". \n'))
 
 
 def salt_of(lake: Lake, secret: str) -> str:

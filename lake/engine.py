@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -23,10 +24,11 @@ import psutil
 import pyarrow as pa
 
 import schemas.errors
+from lake.disk import is_full, pass_over_writers
 from lake.lake import Lake
 from schemas.arrow import ARROW, SPARK, arrow_schema
 from schemas.contracts import contract
-from schemas.errors import HuaxiangError
+from schemas.errors import DiskFullError, HuaxiangError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -139,9 +141,7 @@ class EmbeddedEngine(Engine):
             # Not fork: delta-rs and Sail hold threads, and a forked child of theirs panics.
             context = get_context("forkserver")
             context.set_forkserver_preload(PRELOADED)
-            # Ctrl-C reaches every process: workers end without a word, and the caller says what happened.
-            end = (signal.SIGINT, signal.SIG_DFL)
-            self._pool = ProcessPoolExecutor(self.cores, context, initializer=signal.signal, initargs=end)
+            self._pool = ProcessPoolExecutor(self.cores, context, initializer=_begin_worker)
         return _collect(self._pool, task, items, progress)
 
     def close(self) -> None:
@@ -205,6 +205,16 @@ def run_task(task: str, item: str) -> str:
         return json.dumps(getattr(importlib.import_module(module), function)(json.loads(item)))
     except HuaxiangError as e:
         return json.dumps({"__error__": type(e).__name__, "message": str(e)})
+    except Exception as e:
+        if not is_full(e):
+            raise
+        return json.dumps({"__error__": DiskFullError.__name__, "message": f"{task}: {str(e).splitlines()[0]}"})
+
+
+def _begin_worker() -> None:
+    # Ctrl-C reaches every process: workers end without a word, and the caller says what happened.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.unraisablehook = pass_over_writers
 
 
 def _unwrapped(result: str) -> dict[str, Any]:

@@ -56,3 +56,11 @@ class OutdatedError(HuaxiangError):
     """What was asked for would put an older day in the place of a newer one."""
 
     exit_code = 8
+
+
+class DiskFullError(HuaxiangError):
+    """A disk or a quota is full. ``is_told``: the message says what is published."""
+
+    def __init__(self, message: str, is_told: bool = False):
+        super().__init__(message)
+        self.is_told = is_told

@@ -26,7 +26,7 @@ from typer.exceptions import TyperException
 
 from jobs.progress import Steps
 from jobs.project import Project
-from lake import releases
+from lake import disk, releases
 from lake.engine import Engine, Kind
 from schemas.errors import HuaxiangError, UsageError
 
@@ -82,13 +82,16 @@ def verb(function: F) -> F:
         except (typer.Exit, typer.Abort, TyperException):
             raise
         except OSError as e:
-            if e.errno not in UNWRITABLE:
+            if e.errno not in UNWRITABLE and not disk.is_full(e):
                 _defect(e, as_json)
-            fail(f"{e.filename or 'a file'}: {e.strerror}; nothing half-made is published", "NotWritable", 1, as_json)
+            where = e.filename or disk.which(e)
+            fail(f"{where}: {e.strerror or e}; nothing half-made is published", "NotWritable", 1, as_json)
         except KeyboardInterrupt:
             fail("stopped; run the same command again to go on", "Interrupted", 130, as_json)
         except Exception as e:
-            _defect(e, as_json)
+            if not disk.is_full(e):
+                _defect(e, as_json)
+            fail(f"the disk is full ({disk.which(e)}); nothing half-made is published", "NotWritable", 1, as_json)
 
     return guarded  # type: ignore[return-value]
 
