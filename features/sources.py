@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -300,9 +300,17 @@ def _named(remedy: str, mapping: Mapping) -> str:
     return remedy
 
 
-def warnings(mapping: Mapping) -> list[str]:
-    """What is to be said of a mapping that is taken: its name, and what stays empty."""
-    return [f"{mapping.name}.yaml: {text}" for level, text in shortfalls(mapping) if level == "warn"]
+def warnings(mappings: Sequence[Mapping], used: Collection[str] | None = None) -> list[str]:
+    """What stays empty, of every mapping by its name, and of feeds that miss another; of those ``used`` (names) if given."""
+    chosen = [m for m in mappings if used is None or m.name in used]
+    found = [f"{m.name}.yaml: {text}" for m in chosen for level, text in shortfalls(m) if level == "warn"]
+    mapped = {m.feed for m in mappings}
+    for feed in dict.fromkeys(m.feed for m in chosen):
+        beside = contract(f"silver.{feed}").beside
+        found += [
+            f"{feed} without a mapping for {other}: {why}" for other, why in beside.items() if other not in mapped
+        ]
+    return found
 
 
 def _rule_mistakes(name: str, rule: FieldRule, col: Column) -> Iterator[str]:

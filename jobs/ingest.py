@@ -94,7 +94,7 @@ def ingest(
         report.waiting = [
             f"{r.file}: was refused on {since(r):%Y-%m-%d} and is still missing ({why(r)})" for r in tried
         ]
-    _note(mappings, report)
+    report.notes = warnings(project.sources, {f.source for f in report.of_state("taken")})
     return report
 
 
@@ -125,7 +125,7 @@ def replay(
             if batches:
                 units.append(_unit(project, feed, "replay", received_at, batches))
         _do(lake, engine, units, run_id, report, progress, audit_staged)
-    _note(mappings, report)
+    report.notes = warnings(project.sources, {f.source for f in report.of_state("taken")})
     return report
 
 
@@ -233,12 +233,6 @@ def _fail_twins(report: IngestReport) -> None:
                 f"{f.file}: has the content of {first.file}, which was not taken ({first.why})",
             )
             report.attempts.append(changed(first, file=f.file, why=f.message))
-
-
-def _note(mappings: Sequence[Mapping], report: IngestReport) -> None:
-    """What stays empty of the mappings through which files were taken."""
-    taken = {f.source for f in report.of_state("taken")}
-    report.notes += [note for m in mappings if m.name in taken for note in warnings(m)]
 
 
 def _found(result: UnitResult, source: str, file: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def check(folder: Path) -> CheckReport:
     warnings: list[str] = []
     try:
         sources = len(project.sources)
-        warnings = [w for mapping in project.sources for w in warnings_of(mapping)]
+        warnings = warnings_of(project.sources)
     except ConfigurationError as e:
         mistakes = str(e).splitlines()
     found = check_tags(project)

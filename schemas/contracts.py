@@ -117,7 +117,8 @@ class Contract(_Frozen):
     ``guests`` names the column that identifies a row's own anonymous buyer where it carries no id.
     ``needs_person``: a row must carry an id of ``persons``. ``one_of``: a row must carry one of these columns, which link
     nothing (a note about somebody is no sign of life of theirs).
-    ``counts_with`` says what a mapping must fill for the rows to count.
+    ``counts_with`` says what a mapping must fill for the rows to count, ``beside`` which other feeds they need, and what is
+    true without.
     ``open`` tables have further columns that come from the tag catalogue. ``describes_users`` tables have one row per user
     and day; their columns beyond the key are attributes that tags may use.
     """
@@ -135,6 +136,7 @@ class Contract(_Frozen):
     needs_person: bool = False
     one_of: tuple[str, ...] = ()
     counts_with: tuple[Need, ...] = ()
+    beside: dict[str, str] = Field(default_factory=dict)
     persons: dict[str, str] = Field(default_factory=dict)
     peers: dict[str, str] = Field(default_factory=dict)
     restricted: bool = False

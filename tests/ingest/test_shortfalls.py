@@ -15,7 +15,7 @@ from jobs.loading import load_mappings
 from jobs.setup import check
 from schemas.contracts import FEEDS, contract
 from schemas.errors import ConfigurationError
-from tests.ingest.shop import ORDERS, Shop, csv
+from tests.ingest.shop import LINES, ORDERS, Shop, csv
 from tests.ingest.test_cleaning import clean
 from tests.ingest.test_ingest import H, an_order
 
@@ -94,8 +94,20 @@ def test_what_stays_empty_is_said_at_check_and_at_ingest(tmp_path: Path) -> None
     report = shop.ingest()
     assert report.notes == [said]
     assert f"  NOTE {said}" in report.text()
+
+
+def test_orders_without_lines_and_lines_without_orders_are_told(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"orders": ORDERS})
     shop.deliver("orders/1.csv", csv(H, an_order(1)))
+    said = "orders without a mapping for order_lines: an order is worth what its lines are"
+    [note] = shop.ingest().notes
+    assert note.startswith(said)
+    assert any(w.startswith(said) for w in check(shop.folder).warnings)
+    shop.map("lines", LINES)
+    shop.deliver("orders/2.csv", csv(H, an_order(2)))
     assert shop.ingest().notes == []
+    shop.map("orders", LINES)
+    assert any("nothing was ever bought" in w for w in check(shop.folder).warnings)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +139,7 @@ def test_every_need_names_fields_of_its_feed() -> None:
         for need in c.counts_with:
             assert {*need.one_of, *([need.given] if need.given else [])} <= known
             assert need.remedy
+        assert set(c.beside) <= set(FEEDS)
 
 
 def test_the_shipped_mappings_leave_nothing_empty_without_saying_so() -> None:
