@@ -72,6 +72,8 @@ def match(sample: Sample, c: Contract, of_order: Collection[str] = ()) -> Matche
             if col.name == "discount_amount_minor" and is_rate(sample.values(column)):
                 found.left_out.setdefault(column, "between 0 and 1: a rate, no amount")
                 continue
+            if not there and like.kind == "part":
+                continue
             if there and fit < ENOUGH * there:
                 why = _unlike(col, sample.values(column), fit, there)
                 if like.kind == "whole" or why.startswith("masked"):
@@ -152,13 +154,19 @@ class Guess:
 
 def guess_feeds(sample: Sample) -> list[Guess]:
     """Every feed by the weight of its telling fields, the heaviest first; the file's own name helps."""
-    found = []
+    found, buyers = [], match(sample, contract("silver.orders"))
+    buyers_ids = contract("silver.orders").persons.values()
     for feed, weights in words()["feeds"].items():
         c = contract(f"silver.{feed}")
         matches = match(sample, c)
         # A column that is only guessed tells half as much.
         by = {m.column: weights[n] * (1 if m.sure else 0.5) for n, m in matches.of.items() if n in weights}
         weight = sum(by.values()) + (KNOWN_EVENTS if _names_events(sample, c, matches) else 0)
+        if feed == "products" and any(n in buyers.of for n in buyers_ids):
+            weight *= 0.5
+        # What a feed cannot be without is missing from most files of other feeds.
+        needed = [col.name for col in c.feed_columns if col.required and col.name != c.generated]
+        weight *= 0.5 + 0.5 * sum(n in matches.of for n in needed) / len(needed)
         named = feed.rstrip("s") in sample.file.name.lower() or c.description["zh"][:2] in sample.file.name
         telling = sorted(by, key=lambda n: -by[n])
         found.append(Guess(feed, weight + (2 if named and weight else 0), tuple(telling[:5])))

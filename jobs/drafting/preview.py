@@ -53,7 +53,14 @@ class Preview:
         return lines + [f"# {n:,} rows: {reason}" for reason, n in self.reasons.items()]
 
 
-def preview(sample: Sample, c: Contract, text: str, lines: Sequence[Line], settings: ProjectSettings) -> Preview:
+def preview(
+    sample: Sample,
+    c: Contract,
+    text: str,
+    lines: Sequence[Line],
+    settings: ProjectSettings,
+    connection: duckdb.DuckDBPyConnection,
+) -> Preview:
     """The first rows through the mapping ``text``; where it lacks what its feed needs, through it with its guesses."""
     mapping, wrong, empty = _loaded(text)
     found = Preview(incomplete=wrong, empty=empty)
@@ -63,15 +70,14 @@ def preview(sample: Sample, c: Contract, text: str, lines: Sequence[Line], setti
     if mapping is None or not sample.rows:
         return found
     table = pa.table({f"c{k}": pa.array([r[k] for r in sample.rows], pa.string()) for k in range(len(sample.columns))})
-    with duckdb.connect(config={"threads": 1}) as con:
-        cleaner = Cleaner(
-            mapping,
-            zone=settings.time_zone,
-            currency=settings.currency,
-            guest_ids=settings.guest_ids,
-            connection=con,
-        )
-        cleaned = cleaner(table, sample.columns)
+    cleaner = Cleaner(
+        mapping,
+        zone=settings.time_zone,
+        currency=settings.currency,
+        guest_ids=settings.guest_ids,
+        connection=connection,
+    )
+    cleaned = cleaner(table, sample.columns)
     found.rows_tried, found.rows_refused = len(cleaned.refused), int(cleaned.refused.sum())
     reasons = Counter(line for said in cleaned.reasons.to_pylist() for line in said.splitlines())
     found.reasons = dict(reasons.most_common(MOST_REASONS))

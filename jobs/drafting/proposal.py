@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import duckdb
+
 from jobs.drafting.lines import Orders, amounts_of, totals
 from jobs.drafting.matching import Guess, Matches, guess_feeds, is_clear, match
 from jobs.drafting.preview import Preview, preview
@@ -62,6 +64,8 @@ class Draft:
 
     def _feeds(self) -> str:
         said = [f"{g.feed} (by {', '.join(g.by)})" if g.by else g.feed for g in self.nearest]
+        if not self.is_sure and not self.nearest[0].weight:
+            return f"UNSURE which feed this is: no column speaks for any. Say which: --feed, one of {', '.join(FEEDS)}"
         if self.is_sure:
             return f"the columns are those of {' and '.join(p.feed for p in self.parts)}: {said[0]}"
         return (
@@ -85,9 +89,10 @@ def draft(file: Path, feed: str | None = None, settings: ProjectSettings | None 
     orders = Orders(sample, _order_column(matches))
     if "order_lines" in feeds:
         matches["order_lines"] = match(sample, contract("silver.order_lines"), totals(orders, amounts_of(sample)))
-    written = ways_of_writing(sample, _times(feeds, matches))
-    for f in feeds:
-        made.parts.append(_part(sample, contract(f"silver.{f}"), matches[f], orders, written, feeds, settings))
+    with duckdb.connect(config={"threads": 1}) as con:
+        written = ways_of_writing(sample, _times(feeds, matches), con)
+        for f in feeds:
+            made.parts.append(_part(sample, contract(f"silver.{f}"), matches[f], orders, written, feeds, settings, con))
     return made
 
 
@@ -123,6 +128,7 @@ def _part(
     written: dict[str, Written],
     feeds: list[str],
     settings: ProjectSettings,
+    connection: duckdb.DuckDBPyConnection,
 ) -> Part:
     person = match(sample, contract("silver.orders")).column("member_id") if c.table == "order_lines" else None
     setting = Setting(sample, c, matches, orders, written, person)
@@ -136,5 +142,5 @@ def _part(
     amounts = [n for n in amounts_of(sample) if n in unused] if c.table == "order_lines" else []
     left_out = {**matches.left_out, **totals(orders, amounts)}
     text = as_yaml(setting, lines, unused, left_out, feeds, settings.time_zone)
-    found = preview(sample, c, text, lines, settings)
+    found = preview(sample, c, text, lines, settings, connection)
     return Part(c.table, f"sources/{c.table}.yaml", text, lines, missing, unused, found)

@@ -67,10 +67,12 @@ class Written:
     zoned: bool = False
 
 
-def ways_of_writing(sample: Sample, columns: Sequence[str]) -> dict[str, Written]:
+def ways_of_writing(
+    sample: Sample, columns: Sequence[str], connection: duckdb.DuckDBPyConnection
+) -> dict[str, Written]:
     """For each of ``columns``, how its times are written. Reads the whole file once if that matters."""
     open_ones = [c for c in columns if not _known_by_digits(sample.values(c))]
-    counts, rows = _count(sample, open_ones)
+    counts, rows = _count(sample, open_ones, connection)
     first = sum(c.first_above for c in counts.values())
     second = sum(c.second_above for c in counts.values())
     found = {}
@@ -149,36 +151,31 @@ def _format(shape: str, *, day_first: bool) -> str | None:
     return text if re.fullmatch(r"[%a-zA-Z/.:, T-]+", text) else None
 
 
-def _count(sample: Sample, columns: Sequence[str]) -> tuple[dict[str, Counts], str]:
+def _count(sample: Sample, columns: Sequence[str], con: duckdb.DuckDBPyConnection) -> tuple[dict[str, Counts], str]:
     """Counts of each column, and which rows they are of: all, or the first ones where the file cannot be read whole."""
-    counts = {c: Counts() for c in columns}
+    counts, n = {c: Counts() for c in columns}, len(sample.rows)
     if not columns:
         return counts, ""
-    if all(all(map(_READ_BY_AUTO.match, sample.values(c))) for c in columns):
-        tables, rows = iter([_table(sample, columns)]), f"the first {len(sample.rows):,} rows"
-    else:
-        tables, rows = _whole(sample, columns), ""
-    with duckdb.connect(config={"threads": 1}) as con:
-        n = 0
+    if not all(all(map(_READ_BY_AUTO.match, sample.values(c))) for c in columns):
         try:
-            for table in tables:
+            n = 0
+            for table in _whole(sample, columns, con):
                 n += len(table)
                 _add(counts, con, table)
+            return counts, f"all {n:,} rows"
         except InputError:
             counts, n = {c: Counts() for c in columns}, len(sample.rows)
-            _add(counts, con, _table(sample, columns))
-            rows = f"the first {n:,} rows"
-    return counts, rows or f"all {n:,} rows"
+    _add(counts, con, _table(sample, columns))
+    return counts, f"the first {n:,} rows"
 
 
-def _whole(sample: Sample, columns: Sequence[str]) -> Iterator[pa.Table]:
+def _whole(sample: Sample, columns: Sequence[str], con: duckdb.DuckDBPyConnection) -> Iterator[pa.Table]:
     mapping = Mapping.model_validate(
-        reading_of(sample) | {"feed": "orders", "fields": {c: {"column": c} for c in columns}}
+        reading_of(sample) | {"feed": "orders", "fields": {f"f{k}": {"column": c} for k, c in enumerate(columns)}}
     )
-    with duckdb.connect(config={"threads": 1}) as con:
-        for block in read_blocks(sample.file, sample.file.name, mapping, con):
-            places = [list(block.columns).index(c) for c in columns]
-            yield pa.table({f"c{k}": block.table[f"c{p}"] for k, p in enumerate(places)})
+    for block in read_blocks(sample.file, sample.file.name, mapping, con):
+        places = [list(block.columns).index(c) for c in columns]
+        yield pa.table({f"c{k}": block.table[f"c{p}"] for k, p in enumerate(places)})
 
 
 def _table(sample: Sample, columns: Sequence[str]) -> pa.Table:

@@ -41,8 +41,15 @@ def words() -> dict[str, Any]:
 def plain(name: str) -> str:
     """A name without case, blanks, signs and bracketed units: ``邮费(元)`` is ``邮费``, ``Ship-to City`` ``shiptocity``."""
     units = "|".join(re.escape(str(u)) for u in words()["units"])
-    bare = re.sub(rf"[（(\[【]\s*(?:{units})\s*[)）\]】]", "", str(name).lower())
+    bare = re.sub(rf"[（(\[【]\s*(?:{units})\s*[)）\]】]", "", str(name).lower()).translate(_simplified())
+    bare = re.sub(rf"^(?:(?:{'|'.join(words()['containers'])})\.)+(?=.)", "", bare)
     return re.sub(r"[\s_\-()（）\[\]【】:：./\\*#?？&]+", "", bare)
+
+
+@cache
+def _simplified() -> dict[int, str]:
+    pairs = words()["traditional"]
+    return {ord(pairs[k]): pairs[k + 1] for k in range(0, len(pairs), 2)}
 
 
 @cache
@@ -81,32 +88,52 @@ def _stands_in(word: str, column: str) -> bool:
 
 
 @cache
-def _around() -> re.Pattern[str]:
-    return re.compile(f"(?:{'|'.join(sorted(map(re.escape, _set_of('qualifiers')), key=len, reverse=True))})*")
+def _around(kind: str) -> re.Pattern[str]:
+    """What may stand around a word: qualifiers of any field, and those of its kind (id, time, amount)."""
+    found = _set_of("qualifiers") | (_set_of(f"{kind}_qualifiers") if kind else frozenset())
+    return re.compile(f"(?:{'|'.join(sorted(map(re.escape, found), key=len, reverse=True))})*")
+
+
+@cache
+def _kind(name: str) -> str:
+    entry = fields()[name]
+    if entry.type in ("timestamp", "date"):
+        return "time"
+    if entry.unit == "minor":
+        return "amount"
+    return "id" if entry.personal in ("identifier", "contact") or name.endswith("_id") else ""
 
 
 def likeness(name: str, column: str, columns: Collection[str] = ()) -> Likeness | None:
     """How ``column`` fits the field ``name``, None if not. Some names count only beside others of ``columns``."""
+    beside = words()["beside"].get(name, {}).get(plain(column))
+    if beside is not None and {plain(c) for c in columns} & {plain(b) for b in beside}:
+        return Likeness("whole", column, 0)
+    return _alone(name, column)
+
+
+@cache
+def _alone(name: str, column: str) -> Likeness | None:
     text, listed = plain(column), _listed(name)
     if text in listed:
         return Likeness("whole", column, listed[text])
-    beside = words()["beside"].get(name, {}).get(text)
-    if beside is not None and {plain(c) for c in columns} & {plain(b) for b in beside}:
-        return Likeness("whole", column, 0)
     kinds = never(column)
     about_discounts = DISCOUNT in kinds and name not in ABOUT_DISCOUNTS
     about_addresses = ADDRESS in kinds and name not in ("address_key", "ship_province", "ship_city", "phone")
-    if kinds & {REMARK, OTHER} or about_discounts or about_addresses:
+    # A bill goes elsewhere than the parcel.
+    billed = "billing" in text and name in ("address_key", "ship_province", "ship_city")
+    if kinds & {REMARK, OTHER} or about_discounts or about_addresses or billed:
         return None
-    parts = [(-len(w), rank, w) for w, rank in listed.items() if _is_part(w, text)]
+    parts = [(-len(w), rank, w) for w, rank in listed.items() if _is_part(w, text, _kind(name))]
     return Likeness("part", min(parts)[2], 100 + min(parts)[1]) if parts else None
 
 
-def _is_part(word: str, text: str) -> bool:
+def _is_part(word: str, text: str, kind: str) -> bool:
     if len(word) < SHORTEST[word.isascii()] or word in _set_of("generic") or word not in text:
         return False
     before, _, after = text.partition(word)
-    return bool(_around().fullmatch(before) and _around().fullmatch(after))
+    around = _around(kind)
+    return bool(around.fullmatch(before) and around.fullmatch(after))
 
 
 def of_list(key: str, columns: Sequence[str]) -> list[str]:
@@ -117,7 +144,7 @@ def of_list(key: str, columns: Sequence[str]) -> list[str]:
         text = plain(column)
         ranks = [k for k, w in enumerate(order) if w == text]
         if not ranks and not never(column):
-            ranks = [100 + k for k, w in enumerate(order) if _is_part(w, text)]
+            ranks = [100 + k for k, w in enumerate(order) if _is_part(w, text, "amount")]
         if ranks:
             found.append((ranks[0], column))
     return [column for _, column in sorted(found, key=lambda f: f[0])]

@@ -315,10 +315,26 @@ def test_a_column_of_states_says_which_orders_are_paid(tmp_path: Path) -> None:
 
 
 def test_a_file_that_fits_no_feed_names_the_two_nearest_and_ends_with_4(tmp_path: Path) -> None:
-    file = tmp_path / "x.csv"
+    _, file = written(tmp_path, "hm_transactions")
+    said = typed("source", "draft", str(file), code=4)
+    assert (
+        "UNSURE which feed this is. Nearest: products (by price, article_id), then orders (by t_dat, customer_id"
+        in said
+    )
     file.write_text("a,b\nx,y\n", encoding="utf-8")
-    assert not draft(file).is_sure
-    assert "UNSURE which feed this is. Nearest: " in typed("source", "draft", str(file), code=4)
+    assert "no column speaks for any. Say which: --feed, one of members, " in typed(
+        "source", "draft", str(file), code=4
+    )
+
+
+def test_the_signs_of_taiwan_and_hong_kong_are_read(tmp_path: Path) -> None:
+    text = "訂單編號,訂單成立日期,買家付款時間,買家備註\n1,2026-03-01 08:05,2026-03-01 08:06,請快\n"
+    (part,) = drafted(tmp_path, text, "orders.csv").parts
+    assert {n: r.column for n, r in mapping_of(part).fields.items()} == {
+        "order_id": "訂單編號",
+        "ordered_at": "訂單成立日期",
+        "paid_at": "買家付款時間",
+    }
 
 
 CASES = ("taobao_orders", "pdd_orders", "youzan_orders", "woocommerce_orders", "wechat_shop_orders", "shopify_orders")
