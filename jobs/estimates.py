@@ -111,9 +111,14 @@ def _of_recovery(run: ProfileRun, gaps: Gaps, name: str, spec: Break) -> Cut:
 
 
 def horizon_warnings(cuts: Mapping[str, Sequence[Cut]], specs: Mapping[str, Break], as_of: dt.date) -> list[str]:
-    """One sentence a break of silence that the horizon, or the end of the history, decided."""
+    """One sentence a break of silence that the horizon, or the end of the history, decided, or of which that is not known."""
     found = []
     for name, spec in specs.items():
+        if name not in cuts:
+            found.append(
+                f"{name}: fitted by an older version; whether the horizon decided it is not known. "
+                f"`huaxiang run --as-of {as_of} --refit {name}` makes it anew and says so"
+            )
         for basis in ("at_horizon", "at_end"):
             mine = [c for c in cuts.get(name, ()) if c.basis == basis]
             if not mine:

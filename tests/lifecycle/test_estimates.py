@@ -137,3 +137,5 @@ def test_a_cut_that_the_horizon_decided_is_a_warning_with_the_horizon_to_try() -
     (said,) = horizon_warnings({"churned_after": [Cut(96, "at_end", 900)]}, {"churned_after": CHURNED}, D)
     assert "the end of the history decided 96 days" in said
     assert not horizon_warnings({"churned_after": cuts[2:]}, {"churned_after": CHURNED}, D)
+    (said,) = horizon_warnings({}, {"churned_after": CHURNED}, D)
+    assert "fitted by an older version" in said and "--refit churned_after" in said
