@@ -94,7 +94,7 @@ def ingest(
         report.waiting = [
             f"{r.file}: was refused on {since(r):%Y-%m-%d} and is still missing ({why(r)})" for r in tried
         ]
-    report.notes = warnings(project.sources, {f.source for f in report.of_state("taken")})
+    report.notes += warnings(project.sources, {f.source for f in report.of_state("taken")})
     return report
 
 
@@ -125,7 +125,7 @@ def replay(
             if batches:
                 units.append(_unit(project, feed, "replay", received_at, batches))
         _do(lake, engine, units, run_id, report, progress, audit_staged)
-    report.notes = warnings(project.sources, {f.source for f in report.of_state("taken")})
+    report.notes += warnings(project.sources, {f.source for f in report.of_state("taken")})
     return report
 
 
