@@ -17,18 +17,24 @@ if TYPE_CHECKING:
 
     import duckdb
 
+MOST_VALUES = 40
+"""Values of a tag that its page shows of members, and of visitors; ``distinct_values`` says how many there are."""
 QUALITY = "select * from profile.tag_quality where tag = ? and as_of = ? order by is_member desc"
 BINS = """
-select is_member, bin as value, users from profile.tag_distribution where tag = ? and as_of = ?
-order by is_member desc, users desc, bin limit 40
+select is_member, bin as value, users, count(*) over (partition by is_member) as distinct_values
+from profile.tag_distribution where tag = ? and as_of = ?
+qualify row_number() over (partition by is_member order by users desc, bin) <= {most}
+order by is_member desc, users desc, bin
 """
 BREAKS = """
 select name, position, number, fitted_on, {more} from profile.breaks where as_of = ? and list_contains(?, name) order by all
 """
 BASIS = ("basis", "sample_users", "share_beyond_horizon", "horizon_to_try_days")
 VALUES = """
-select is_member, cast("{tag}" as varchar) as value, count(*) as users from profile.profile where as_of = ?
-group by all order by is_member desc, users desc, value limit 40
+select *, count(*) over (partition by is_member) as distinct_values
+from (select is_member, cast("{tag}" as varchar) as value, count(*) as users from profile.profile where as_of = ? group by all)
+qualify row_number() over (partition by is_member order by users desc, value) <= {most}
+order by is_member desc, users desc, value
 """
 SPREAD = """
 select is_member, count("{tag}") as known, min("{tag}") as least, quantile_cont("{tag}", 0.25) as quarter,
@@ -103,9 +109,9 @@ def _standing(project: Project, name: str, kind: str) -> Standing | None:
         if kind in ("int32", "int64", "float64"):
             spread = _rows(con, SPREAD.format(tag=name), [current.as_of])
         if "profile.tag_distribution" in current.tables:
-            distribution = _rows(con, BINS, [name, current.as_of])
+            distribution = _rows(con, BINS.format(most=MOST_VALUES), [name, current.as_of])
         if not distribution and not spread:
-            distribution = _rows(con, VALUES.format(tag=name), [current.as_of])
+            distribution = _rows(con, VALUES.format(tag=name, most=MOST_VALUES), [current.as_of])
         cuts = _cuts(con, project, name, current.as_of) if "profile.breaks" in current.tables else []
     held = marks_of(project.lake, project.catalogue, current).of([name])
     figures = (tuple(quality), tuple(distribution), tuple(spread), tuple(cuts))

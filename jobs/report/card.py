@@ -207,7 +207,8 @@ def tree_rows(tree: Tree | None, words: Vocabulary) -> list[tuple[Text, Text]]:
         rows.append((Text("树根", "Root of the tree"), same(_kin(tree.root))))
     if tree.joined_day is not None:
         rows.append((Text("加入日", "Joined"), same(str(tree.joined_day))))
-    more = " …" if tree.children_count > len(tree.children) else ""
+    further = tree.children_count - len(tree.children)
+    more = f" … +{further:,}" if further > 0 else ""
     names = ", ".join(_kin(k) for k in tree.children)
     rows.append(
         (Text("直接下级", "Direct children"), same(f"{tree.children_count}" + (f": {names}{more}" if names else "")))

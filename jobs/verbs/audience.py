@@ -27,6 +27,7 @@ from jobs.verbs.session import (
     show_json,
     show_table,
     target_file,
+    tell_which_release,
     verb,
 )
 from lake import releases
@@ -87,6 +88,7 @@ def preview(
 ) -> None:
     """How many people it would hold, condition by condition, and some of them. Writes nothing."""
     p = open_project(project)
+    tell_which_release(p, release)
     with engine_of(p, engine) as e:
         found = step.preview(p, name, which=release, sample=sample, engine=e)
     if as_json:
@@ -131,6 +133,7 @@ def why(
 ) -> None:
     """Which condition decided for one person."""
     p = open_project(project)
+    tell_which_release(p, release)
     at = releases.release(p.lake, release)
     uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=asker(by), purpose=purpose)
     found = step.why(p, name, uid, which=release)
@@ -230,6 +233,7 @@ def user(
     if lang not in ("zh", "en"):
         raise UsageError(f"--lang is zh or en, not {lang!r}")
     p = open_project(project)
+    tell_which_release(p, as_of or release)
     at = released(p, None if as_of is None else as_of.date(), release)
     uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=asker(by), purpose=purpose)
     card = person.card(p, uid, which=at.number, reveal=reveal, requested_by=asker(by), purpose=purpose)

@@ -20,6 +20,7 @@ from jobs.verbs.session import (
     open_project,
     show_json,
     show_table,
+    tell_which_release,
     verb,
 )
 from schemas.errors import UsageError
@@ -46,6 +47,7 @@ def gap(
         money = Decimal(target.replace(",", ""))
     except InvalidOperation:
         raise UsageError(f"--target {target!r} is no amount of money, such as 1000000") from None
+    tell_which_release(p, as_of)
     chosen = None if stages is None else [s.strip() for s in stages.split(",") if s.strip()]
     report = gap_step(p, money, as_of.date() if as_of else None, stages=chosen, save=save)
     if as_json:

@@ -68,4 +68,8 @@ def profile(
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
         for name in found.money:
             rows = [r | {name: None if r[name] is None else money_cell(r[name], found.currency)} for r in rows]
-        show_table(f"First {len(rows)}", rows, names[: 3 + SHOWN_TAGS])
+        shown, tags = names[: 3 + SHOWN_TAGS], len(names) - 3
+        of_users = "" if len(rows) == found.users else f"first {len(rows)} of {found.users:,} users"
+        of_tags = "" if len(shown) == len(names) else f"first {SHOWN_TAGS} of {tags:,} tags"
+        said = ", ".join(part for part in (of_users, of_tags) if part)
+        show_table(f"{said[:1].upper()}{said[1:]} (--out FILE writes all)" if said else "All", rows, shown)

@@ -10,7 +10,7 @@ import typer
 from jobs.project import Project
 from jobs.report.words import BASES, interval
 from jobs.tag_diff import Change, TagDiff, tag_diff
-from jobs.tag_page import Standing, TagPage, tag_page
+from jobs.tag_page import MOST_VALUES, Standing, TagPage, tag_page
 from jobs.verbs.session import (
     HERE,
     EngineOption,
@@ -178,6 +178,9 @@ def _print_standing(p: Project, page: TagPage, standing: Standing) -> None:
             for d in standing.distribution
         ]
         show_table("Distribution", rows)
+        for who, n in {_who(d): d["distinct_values"] for d in standing.distribution}.items():
+            if n > MOST_VALUES:
+                print(f"{who}: the {MOST_VALUES} most frequent of {n:,} values are shown")
     if standing.cuts:
         show_table("Cuts", [_cut(p, c) for c in standing.cuts])
 
@@ -290,6 +293,8 @@ def _print_diff(p: Project, found: TagDiff, as_json: bool) -> None:
     for c in found.changes:
         if c.effect is not None and c.effect.moves and c.kind in ("changed", "dependent"):
             show_table(f"{c.tag}: from -> to", list(c.effect.moves), ["value_before", "value_after", "users"])
+            if (further := c.effect.changed - sum(m["users"] for m in c.effect.moves)) > 0:
+                print(f"{further:,} users move between other values")
     for note in found.notes:
         print(f"note: {note}")
 

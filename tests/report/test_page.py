@@ -278,3 +278,12 @@ def test_what_is_missing_stands_in_the_first_box_in_both_languages(data: ReportD
     assert "发布时浏览行为有 2 个文件被拒收，不在任何数字里；现在还有 1 个待处理" in text
     assert f"Orders: no row of the last 2 days, the newest is of {D - timedelta(days=2)}" in text
     assert "browse/3.jsonl" in text
+
+
+def test_a_table_that_is_cut_says_so(data: ReportData) -> None:
+    one = data.associations[0]
+    many = [one | {"left_item": f"c{n}", "right_item": f"d{n}", "lift": 1 + n} for n in range(70, 0, -1)]
+    text = html(replace(data, associations=many))[0]
+    assert "The chart shows the first 15 of 70 pairs, the table the first 60 of 70 rules." in text
+    assert "图为前 15 对，共 70 对；表为前 60 条，共 70 条。" in text
+    assert "The chart shows the first" not in html(data)[0]

@@ -12,7 +12,7 @@ from jobs.report.sections.segmentation import how_to_get
 from jobs.report.words import NAMES, SIGNALS
 
 FIGURES = ("segments.figures",)
-SHOWN_PAIRS = 15
+SHOWN_PAIRS, LISTED_RULES = 15, 60
 RATIOS = (
     ("promotion_order_ratio", Text("促销订单比", "Promotion orders")),
     ("discount_depth_ratio", Text("折扣深度比", "Discount depth")),
@@ -208,7 +208,14 @@ def cross_purchase(d: ReportData) -> Section:
         missing = Text(f"没有共同篮数达到 {least} 的类目对。", f"No pair of categories has {least} joint baskets.")
         return Section("cross", section, intro, (Block(title, note, source, missing=missing),))
     top = list({frozenset((r["left_item"], r["right_item"])): r for r in reversed(d.associations)}.values())
+    pairs = len(top)
     top = top[::-1][:SHOWN_PAIRS]
+    if pairs > SHOWN_PAIRS or len(d.associations) > LISTED_RULES:
+        drawn, listed, rules = min(pairs, SHOWN_PAIRS), min(len(d.associations), LISTED_RULES), len(d.associations)
+        note += Text(
+            f" 图为前 {drawn} 对，共 {count(pairs)} 对；表为前 {listed} 条，共 {count(rules)} 条。",
+            f" The chart shows the first {drawn} of {count(pairs)} pairs, the table the first {listed} of {count(rules)} rules.",
+        )
     chart = charts.bars(
         [same(f"{r['left_item']} + {r['right_item']}") for r in top],
         [charts.Bars(Text("提升度", "Lift"), [r["lift"] for r in top], [decimal(r["lift"], 2) for r in top])],
@@ -223,7 +230,7 @@ def cross_purchase(d: ReportData) -> Section:
             share(r["confidence"]),
             decimal(r["lift"], 2),
         )
-        for r in d.associations[:60]
+        for r in d.associations[:LISTED_RULES]
     ]
     heads = [
         Text("买了", "Bought"),

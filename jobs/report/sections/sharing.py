@@ -14,6 +14,7 @@ from schemas.contracts import fields
 FIGURES = ("segments.figures",)
 TOUCH_KINDS, OUTCOMES = (fields()[n].values for n in ("touch_kind", "touch_outcome"))
 NOBODY = Text("还没有人由分享带来。", "Nobody has been brought by a share yet.")
+DRAWN_LEVELS = 30
 
 
 def fission(d: ReportData) -> Section:
@@ -107,11 +108,18 @@ def _levels(d: ReportData) -> Block:
     items = _by_level(d.figure("fission", "users_at_level"))
     if not items:
         return Block(title, note, FIGURES, missing=NOBODY)
+    if len(items) > DRAWN_LEVELS:
+        note += Text(
+            f" 图为前 {DRAWN_LEVELS} 层，共 {len(items)} 层，见表。",
+            f" The chart shows the first {DRAWN_LEVELS} of {len(items)} levels, the table all.",
+        )
     numbers = [f.number for _, f in items]
     labels = [Text(f"{k} 层", f"L{k}") for k, _ in items]
     rows = [(t, count(n)) for t, n in zip(labels, numbers, strict=True)]
     chart = charts.columns(
-        labels[:30], [charts.Bars(Text("用户", "Users"), numbers[:30], [count(n) for n in numbers[:30]])], title
+        labels[:DRAWN_LEVELS],
+        [charts.Bars(Text("用户", "Users"), numbers[:DRAWN_LEVELS], [count(n) for n in numbers[:DRAWN_LEVELS]])],
+        title,
     )
     return Block(title, note, FIGURES, chart, table([Text("层", "Level"), Text("用户", "Users")], rows))
 
