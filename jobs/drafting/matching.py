@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from jobs.drafting.forms import fitting, is_email, is_id, is_masked, is_mobile, is_money, is_rate, is_time
+from jobs.drafting.forms import fitting, is_email, is_id, is_masked, is_mobile, is_money, is_rate, is_time, present
 from jobs.drafting.sample import Sample
 from jobs.drafting.words import (
     ADDRESS,
@@ -26,6 +26,8 @@ ENOUGH = 0.5
 """Share of the values that has to look like a field."""
 CERTAIN = 0.9
 """Share above which a whole name is no guess."""
+MANY, FEW = 100, 0.02
+"""From so many values on, an id of a person or an order has more different ones than this share; a kind of device has not."""
 KNOWN_EVENTS = 4.0
 """Weight of values that are known as names of events of the feed."""
 CLEAR, LEAST = 0.8, 4.0
@@ -83,18 +85,21 @@ def match(sample: Sample, c: Contract, of_order: Collection[str] = ()) -> Matche
                 ((not there, like.kind == "part", like.rank, not col.required, place), col, column, like, fit, there)
             )
     taken: set[str] = set()
-    for _, col, column, like, fit, there in sorted(scored, key=lambda s: s[0]):
+    for _, col, column, like, fit, _ in sorted(scored, key=lambda s: s[0]):
         if col.name in found.of or column in taken:
             continue
         also = [s[2] for s in scored if s[1] is col and s[2] not in {column, *taken} and s[3].kind == "whole" and s[5]]
-        found.of[col.name] = Match(column, _why(col, column, like, fit, there), tuple(dict.fromkeys(also)))
+        found.of[col.name] = Match(
+            column, _why(col, column, like, sample.values(column), fit), tuple(dict.fromkeys(also))
+        )
         taken.add(column)
     _by_values(sample, c, found, [n for n in once if n not in taken])
     found.left_out = {n: why for n, why in found.left_out.items() if n not in {m.column for m in found.of.values()}}
     return found
 
 
-def _why(col: Column, column: str, like: Likeness, fit: int, there: int) -> str:
+def _why(col: Column, column: str, like: Likeness, values: Sequence[str], fit: int) -> str:
+    there, different = len(present(values)), len(set(values))
     share = f"{fit:,} of {there:,} values look like it" if there else "no value to go by"
     if col.name == "phone" and ADDRESS in never(column):
         return f"the recipient's, who need not be the buyer; {share}"
@@ -102,6 +107,8 @@ def _why(col: Column, column: str, like: Likeness, fit: int, there: int) -> str:
         return f"{like.word!r} in {column!r}; {share}"
     if there and fit < CERTAIN * there:
         return f"by its name; but {share}"
+    if (col.field.personal in ("identifier", "contact") or col.name == "order_id") and there >= MANY:
+        return f"by its name; but only {different:,} different values in {there:,}" if different < FEW * there else ""
     return ""
 
 

@@ -49,6 +49,8 @@ class Draft:
     is_sure: bool
     nearest: list[Guess]
     parts: list[Part] = field(default_factory=list)
+    names_products: bool = False
+    """Do the lines also say what their products are called, for a mapping of ``products`` from the same file?"""
 
     def text(self) -> str:
         several = len(self.parts) > 1
@@ -60,6 +62,8 @@ class Draft:
             found.append(
                 "# One file, two mappings: save each under its own name; both take their rows from the same file."
             )
+        if self.names_products:
+            found.append("# It also says what the products are called: --feed products drafts a mapping for that.")
         return "\n".join(found)
 
     def _feeds(self) -> str:
@@ -89,6 +93,9 @@ def draft(file: Path, feed: str | None = None, settings: ProjectSettings | None 
     orders = Orders(sample, _order_column(matches))
     if "order_lines" in feeds:
         matches["order_lines"] = match(sample, contract("silver.order_lines"), totals(orders, amounts_of(sample)))
+    products = match(sample, contract("silver.products")).of
+    described = "product_name" in products or "category" in products
+    made.names_products = "order_lines" in feeds and "sku_id" in products and described
     with duckdb.connect(config={"threads": 1}) as con:
         written = ways_of_writing(sample, _times(feeds, matches), con)
         for f in feeds:

@@ -69,14 +69,17 @@ def sniff(file: Path) -> Sample:
     try:
         raw = pa.OSFile(str(file), "rb")
         stream = pa.CompressedInputStream(raw, "gzip") if start[:2] == GZIP else raw
-        head = stream.read(SAMPLE_BYTES)
+        head = b""
+        # A stream may answer with fewer bytes than were asked for.
+        while len(head) < SAMPLE_BYTES and (more := stream.read(SAMPLE_BYTES - len(head))):
+            head += more
     except OSError as e:
         raise InputError(f"{file}: cannot be read ({e})") from None
     cut = len(head) == SAMPLE_BYTES
     text, encoding = _decoded(file, head, cut=cut)
     if text.lstrip().startswith("{"):
         return _json_sample(file, text, encoding)
-    return _csv_sample(file, text[: text.rfind("\n") + 1] if cut else text, encoding)
+    return _csv_sample(file, text[: text.rfind("\n") + 1] if cut else text, encoding, cut=cut)
 
 
 def _decoded(file: Path, head: bytes, *, cut: bool) -> tuple[str, str]:
@@ -91,10 +94,10 @@ def _decoded(file: Path, head: bytes, *, cut: bool) -> tuple[str, str]:
     raise InputError(f"{file}: is neither UTF-8 nor GB18030 text, nor Parquet; save it as CSV UTF-8")
 
 
-def _csv_sample(file: Path, text: str, encoding: str) -> Sample:
+def _csv_sample(file: Path, text: str, encoding: str, *, cut: bool) -> Sample:
     named = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)
     body = text[named.end() :] if named else text
-    tried = [_split(body, delimiter) for delimiter in ([named[1]] if named else [",", "\t", ";", "|"])]
+    tried = [_split(body, delimiter, cut=cut) for delimiter in ([named[1]] if named else [",", "\t", ";", "|"])]
     if not any(rows for _, rows, _ in tried):
         raise InputError(f"{file}: the file is empty: not even a header")
     delimiter, rows, quoted = max(tried, key=lambda t: _regular([cells for _, cells in t[1]]))
@@ -109,8 +112,11 @@ def _csv_sample(file: Path, text: str, encoding: str) -> Sample:
     return Sample(file, "csv", encoding, delimiter, columns, found, header=header, skip_rows=above, quoted=quoted)
 
 
-def _split(text: str, delimiter: str) -> tuple[str, list[tuple[int, list[str]]], bool]:
-    """(lines above, cells) of rows by a delimiter, and whether quotes are read: not where one is never closed."""
+def _split(text: str, delimiter: str, *, cut: bool) -> tuple[str, list[tuple[int, list[str]]], bool]:
+    """(lines above, cells) of rows by a delimiter, and whether quotes are read: not where one is never closed.
+
+    ``cut``: the text is the head of a longer one, which may end within a quoted cell.
+    """
     for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
         rows, above = [], 0
         try:
@@ -122,8 +128,9 @@ def _split(text: str, delimiter: str) -> tuple[str, list[tuple[int, list[str]]],
                 above = reader.line_num
                 if len(rows) > SAMPLE_ROWS:
                     break
-        except csv.Error:
-            continue
+        except csv.Error as e:
+            if not (cut and "unexpected end of data" in str(e)):
+                continue
         return delimiter, rows, quoting == csv.QUOTE_MINIMAL
     return delimiter, [], True
 

@@ -214,6 +214,20 @@ def test_a_masked_number_is_no_phone_and_is_said_to_be_masked(tmp_path: Path) ->
     assert "# not used: 手机 (***): masked at the source, so no phone" in part.mapping
 
 
+def test_a_kind_of_device_is_no_device_and_few_values_are_no_persons(tmp_path: Path) -> None:
+    rows = "".join(f"{n},2026-03-01 08:00,2026-03-01 08:01,mobile,c{n % 2}\n" for n in range(200))
+    (part,) = drafted(tmp_path, "Order ID,Order Date,Paid Date,Device,Customer ID\n" + rows, "orders.csv").parts
+    assert "Device" in part.unused_columns
+    customer = line(part, "member_id")
+    assert not customer.active and "only 2 different values in 200" in customer.comment
+
+
+def test_a_card_that_may_be_one_that_pays_is_no_member(tmp_path: Path) -> None:
+    text = "Order ID,Order Date,Paid Date,Card No\n1,2026-03-01,2026-03-01,1234\n"
+    (part,) = drafted(tmp_path, text, "orders.csv").parts
+    assert "Card No" in part.unused_columns
+
+
 # --- money of lines ---
 
 TWO_LINES = (
@@ -401,6 +415,13 @@ def test_the_signs_of_other_countries_and_of_spreadsheets_are_seen(tmp_path: Pat
     assert lines.preview.rows[0]["net_amount_minor"] == "104550"
     assert "45321 is 2024-01-30" in lines.mapping
     assert lines.preview.rows[0]["ordered_at"] == "2024-01-30 00:00:00+08:00"
+
+
+def test_a_cell_of_several_lines_at_the_end_of_what_is_looked_at_is_no_stray_quote(tmp_path: Path) -> None:
+    note = '"' + "请\n送\n" * 2_000 + '"'
+    rows = "".join(f"{n},2026-03-01 08:00,2026-03-01 08:01,{note}\n" for n in range(600))
+    (part,) = drafted(tmp_path, "订单编号,下单时间,支付时间,买家留言\n" + rows, "orders.csv").parts
+    assert mapping_of(part).quoting == "minimal"
 
 
 def test_the_first_line_of_excel_names_the_delimiter(tmp_path: Path) -> None:
