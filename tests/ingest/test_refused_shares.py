@@ -12,6 +12,7 @@ from jobs.deliveries import manifest
 from jobs.findings import Finding
 from tests.ingest.shop import ORDERS, RECEIVED, Shop, csv
 from tests.ingest.test_ingest import H, an_order
+from tests.ingest.test_recovery import bury
 
 
 def shop_of(tmp_path: Path, **more: object) -> Shop:
@@ -97,13 +98,36 @@ def test_reasons_are_printed_by_kind_with_one_masked_example_each(tmp_path: Path
     assert first.reasons[1] == Finding("birth_date: is no date (auto) (column born)", 2, 2, "1***")
 
 
-def test_a_known_file_and_a_recovered_run_say_nothing_wrong(tmp_path: Path) -> None:
+def test_a_known_file_has_nothing_more_to_say(tmp_path: Path) -> None:
     shop = shop_of(tmp_path)
     shop.deliver("orders/1.csv", csv(H, an_order(1), bad(1)))
     shop.ingest()
     again = shop.ingest(RECEIVED)
     assert [f.state for f in again.files] == ["known"]
     assert "quarantined" not in again.text()
+
+
+def test_a_run_that_was_killed_says_its_reasons_when_it_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    shop = shop_of(tmp_path)
+    shop.deliver("orders/1.csv", csv(H, an_order(1), bad(1)))
+    with monkeypatch.context() as m, pytest.raises(Killed):
+        m.setattr("jobs.execution.publish_manifest", die)
+        shop.ingest()
+    bury()
+    report = shop.ingest()
+    assert report.recovered == ["orders"]
+    [taken] = report.of_state("taken")
+    assert [(f.what, f.rows, f.example) for f in taken.reasons] == [
+        ("ordered_at: is no time (auto) (column 下单时间)", 1, "待定")
+    ]
 
 
 def test_a_refused_file_takes_no_older_files_place(tmp_path: Path) -> None:
