@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from sqlglot import exp
+
+from features.expressions import Expression
 from features.frozen_numbers import Break
 from features.tags import Names, Tag
 from schemas.money import minor_digits, money_words
@@ -44,6 +47,15 @@ def foreign(breaks: Mapping[str, Break], currency: str) -> Iterator[tuple[str, s
                 f"its amounts were declared for {spec.currency}, this lake counts in {currency}: they are taken as "
                 f"{numbers} {currency}. Put amounts of your own there and say currency: {currency}",
             )
+
+
+def compared_amounts(expression: Expression, units: Mapping[str, str | None]) -> Iterator[float]:
+    """Numbers other than 0 that an expression compares a column of money with."""
+    for node in expression.tree.find_all(exp.GT, exp.GTE, exp.LT, exp.LTE, exp.EQ, exp.NEQ, exp.Between):
+        sides = list(node.iter_expressions())
+        if any(isinstance(s, exp.Column) and units.get(s.name) == "minor" for s in sides):
+            numbers = (s for s in sides if isinstance(s, exp.Literal) and not s.is_string)
+            yield from (n for s in numbers if (n := float(s.this)))
 
 
 def spoken(tag: Tag, breaks: Mapping[str, Break], currency: str) -> Tag:

@@ -69,7 +69,8 @@ class StageNeed:
 
 @dataclass(frozen=True)
 class GapReport:
-    """What a target needs. ``reached_minor``: what the users there are would bring at these rates.
+    """What a target needs. ``reached_minor``: what the users of these stages would bring at these rates (of none: nothing,
+    for their rate is largely that of people who came new).
 
     ``unexplained_share``: of the money of the rates' period the share that no stage explains, since users of none (or
     who were not there yet) brought it; None where it is not known.
@@ -129,7 +130,7 @@ def gap(
     found = gmv_gap(target_minor, users, wanted, _shares(settings, stages))
     labels = project.catalogue.tag(SCHEME).labels
     needs = tuple(_need(project, g, users, labels, save) for g in found)
-    reached = sum(round(g.users * (g.rates.value_per_user_minor or 0)) for g in found)
+    reached = sum(round(g.users * (g.rates.value_per_user_minor or 0)) for g in found if g.rates.stage != NONE)
     small = [r for r in wanted if r.users < settings.min_sample]
     warnings += [f"stage {r.stage}: its rates rest on {r.users} users only" for r in small]
     if not any(r.stage == NONE for r in rates):

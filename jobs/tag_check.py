@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.layering import score_id
-from features.money_marks import foreign
+from features.money_marks import compared_amounts, foreign
 from jobs.catalogue_store import remembered
 from jobs.project import Project
 from lake import releases
 from schemas.configuration import line_of, nearest, read_yaml
 from schemas.errors import ConfigurationError
+from schemas.money import DEFAULT_CURRENCY, money_cell
 
 if TYPE_CHECKING:
     from audiences.language import Audience
@@ -73,7 +74,8 @@ def check_tags(project: Project) -> TagReport:
     warnings: list[str] = []
     in_short: list[str] = []
     if catalogue is not None:
-        warnings = in_short = foreign_amounts(catalogue, project.currency)
+        amounts = [*foreign_amounts(catalogue, project.currency), *bare_amounts(catalogue, project.currency)]
+        warnings = in_short = amounts
         if (days := _observed_days(project)) is not None:
             warnings = [*warnings, *catalogue.window_warnings(days)]
             in_short = [*in_short, *catalogue.window_summary(days)]
@@ -95,6 +97,23 @@ def foreign_amounts(catalogue: Catalogue, currency: str) -> list[str]:
     """Money thresholds that were declared for another currency than the lake's, each with its place."""
     specs = {name: b.spec for name, b in catalogue.breaks.items()}
     return [f"{catalogue.places['break', n]}: break {n!r}: {said}" for n, said in foreign(specs, currency)]
+
+
+def bare_amounts(catalogue: Catalogue, currency: str) -> list[str]:
+    """Tags that compare money with a number that names no currency, where the lake's is not that of the example shop."""
+    if currency == DEFAULT_CURRENCY:
+        return []
+    found = []
+    for name, expressions in catalogue.expressions.items():
+        units = {n: known.unit for n, known in catalogue.scope(name).columns.items()}
+        amounts = sorted({n for e in expressions for n in compared_amounts(e, units)})
+        if amounts:
+            said = ", ".join(money_cell(n, currency) for n in amounts)
+            found.append(
+                f"{catalogue.places['tag', name]}: tag {name!r} compares money with bare numbers, here {said}; if they were "
+                "meant in another currency, declare them as a break with fixed numbers and a currency"
+            )
+    return found
 
 
 def unresolved(project: Project) -> list[str]:

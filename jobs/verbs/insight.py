@@ -75,7 +75,7 @@ def gap(
         rows,
     )
     reached = money_text(report.reached_minor, p.currency)
-    print(f"The users there are would bring {reached} {p.currency} at these rates.")
+    print(f"The users who stand in a stage would bring {reached} {p.currency} at these rates.")
     if report.unexplained_share:
         print(
             f"{report.unexplained_share:.1%} of the period's money came from users who stood in no stage at its start or were "

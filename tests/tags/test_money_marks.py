@@ -79,6 +79,17 @@ def test_a_shop_of_another_currency_without_amounts_of_its_own_is_told_so(tmp_pa
     assert not [w for w in check_tags(in_currency(tmp_path / "yuan", "CNY")).warnings if "declared for" in w]
 
 
+def test_a_bare_number_that_money_is_compared_with_is_told_in_a_shop_of_another_currency(tmp_path: Path) -> None:
+    """A project folder made before amounts had a currency holds fen in its rules."""
+    older = ("net_amount_365d >= number_at('super_user_mark', 1)", "net_amount_365d >= 500000")
+    (warned,) = [
+        w for w in check_tags(in_currency(tmp_path / "yen", "JPY", older)).warnings if "with bare numbers" in w
+    ]
+    assert "tag 'super_user' compares money with bare numbers, here 500,000 JPY" in warned
+    assert not [w for w in check_tags(in_currency(tmp_path / "own", "CNY", older)).warnings if "with bare numbers" in w]
+    assert not [w for w in check_tags(in_currency(tmp_path / "now", "JPY")).warnings if "with bare numbers" in w]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
