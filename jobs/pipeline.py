@@ -47,6 +47,8 @@ from schemas.contracts import contract, contracts
 from schemas.errors import HuaxiangError
 
 RUNS = "ops.runs"
+TASKS = ("jobs.facts", "jobs.fission_touches", "jobs.fission_roles", "jobs.offers_tasks", "jobs.profile_tasks")
+"""Modules of the tasks that every run maps."""
 WRITTEN_LAYERS = ("identity", "activity", "fission", "profile", "segments", "ops")
 """Layers that a run writes, and reads as it wrote them. All others are inputs, which others may write meanwhile."""
 
@@ -86,6 +88,8 @@ def run(
     publishes meanwhile is the next run's.
     """
     lake, steps = project.lake, steps or Steps(quiet=True)
+    if force or refit or releases.of_day(lake, as_of) is None:
+        engine.warm(TASKS)
     checked_refit(project.catalogue, refit)
     refuse_unresolved(project)
     arrivals.refuse_nothing(project)

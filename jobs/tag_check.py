@@ -123,6 +123,9 @@ def unresolved(project: Project) -> list[str]:
 
 def refuse_unresolved(project: Project) -> None:
     """ConfigurationError while a removed or renamed tag is still used; what a run asks first."""
+    known = remembered(project.lake)
+    if known is None or known.declared["tags"].keys() <= project.catalogue.tags.keys():
+        return  # nothing was taken away: the files need not be read a second time
     if found := unresolved(project):
         raise ConfigurationError("\n".join(found))
 

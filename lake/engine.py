@@ -14,8 +14,9 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -97,6 +98,9 @@ class Engine:
         arrow = {ddl: ARROW[name] for name, ddl in SPARK.items()}
         return self.folder(folder, pa.schema([(f.name, arrow[f.dataType.simpleString()]) for f in df.schema.fields]))
 
+    def warm(self, modules: Sequence[str]) -> None:
+        """Start beside other work what tasks of these modules need; an engine that keeps no processes does nothing."""
+
     def map(self, task: str, items: Sequence[dict[str, Any]], progress: Progress | None = None) -> list[dict[str, Any]]:
         """Run ``"module:function"`` on every item, side by side; results in the order of the items.
 
@@ -136,13 +140,21 @@ class EmbeddedEngine(Engine):
             self._spark, self._stop = sail_session(Path(self._work.name), self.cores, self.memory_bytes)
         return self._spark
 
+    def warm(self, modules: Sequence[str]) -> None:
+        pool = self._workers()
+        for _ in range(self.cores):
+            pool.submit(_import, modules)
+
     def map(self, task: str, items: Sequence[dict[str, Any]], progress: Progress | None = None) -> list[dict[str, Any]]:
+        return _collect(self._workers(), task, items, progress) if items else []
+
+    def _workers(self) -> ProcessPoolExecutor:
         if self._pool is None:
             # Not fork: delta-rs and Sail hold threads, and a forked child of theirs panics.
             context = get_context("forkserver")
             context.set_forkserver_preload(PRELOADED)
             self._pool = ProcessPoolExecutor(self.cores, context, initializer=_begin_worker)
-        return _collect(self._pool, task, items, progress)
+        return self._pool
 
     def close(self) -> None:
         if self._pool is not None:
@@ -182,6 +194,13 @@ class SparkEngine(Engine):
     def close(self) -> None:
         self._stop()
         self._work.cleanup()
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Task of ``warm``; a module that is missing is told by the first task that needs it."""
+    for name in modules:
+        with suppress(ImportError):
+            importlib.import_module(name)
 
 
 def open_engine(
@@ -227,9 +246,10 @@ def _unwrapped(result: str) -> dict[str, Any]:
 def _collect(
     pool: ProcessPoolExecutor, task: str, items: Sequence[dict[str, Any]], progress: Progress | None
 ) -> list[dict[str, Any]]:
-    futures = [pool.submit(run_task, task, json.dumps(item)) for item in items]
-    pending = set(futures)
+    pending: set[Future[str]] = set()
     try:
+        futures = [pool.submit(run_task, task, json.dumps(item)) for item in items]
+        pending = set(futures)
         while pending:
             finished, pending = wait(pending, return_when=FIRST_COMPLETED)
             for f in finished:

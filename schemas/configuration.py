@@ -62,11 +62,12 @@ def read_yaml(path: Path) -> tuple[Any, yaml.Node]:
         raise ConfigurationError(f"{path}: {len(text):,} characters is more than a configuration file may have")
     try:
         _refuse_aliases_and_depth(text, path)
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
+        loader = yaml.CSafeLoader(text)
+        node = loader.get_single_node()
         if node is None:
             raise ConfigurationError(f"{path}: the file is empty")
         _refuse_duplicates(node, path)
-        return yaml.load(text, Loader=yaml.CSafeLoader), node
+        return loader.construct_document(node), node
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""

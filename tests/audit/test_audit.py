@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -175,3 +177,12 @@ def test_without_a_folder_no_docs_are_written(embedded: Engine, lake: Lake) -> N
     auditor = Auditor(embedded, lake)
     auditor(staged(lake, "silver.order_lines", line(1)))
     assert auditor.write_docs() is None
+
+
+def test_what_others_brought_along_is_not_imported_with_the_auditor_and_stays_there_for_others() -> None:
+    code = (
+        "import sys; from lake.audit import TAKEN_ALONG, _great_expectations as gx; gx();"
+        "print(*(n for n in TAKEN_ALONG if n in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
