@@ -2,7 +2,8 @@
 
 ``chain``: trees of a thousand levels side by side, everybody brings one other. ``star``: one person whose shares a
 tenth as many people open, ten times each. Each shape is written as activity files into a lake of its own; then the step
-runs in a process of its own, of which wall time, CPU time and peak memory (all its workers included) are shown.
+runs in a process of its own, of which wall time, CPU time and peak memory (all its workers included) are shown. What is shared
+are ``PRODUCTS`` products, one a chain, so that trees are made of each card too.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ DAYS = 90
 MINUTE, DAY = 60_000_000, 86_400_000_000
 OPENS_OF_A_STAR = 10
 CARDS_OF_THE_HUB = 10_000
+PRODUCTS = 1_000
 SHAPES = ("chain", "star")
-Rows = tuple[np.ndarray, int, np.ndarray, np.ndarray]
-"""Of one behaviour: uid, its number, moment, peer."""
+Rows = tuple[np.ndarray, int, np.ndarray, np.ndarray, np.ndarray]
+"""Of one behaviour: uid, its number, moment, peer, product."""
 
 
 def rows_of_bucket(shape: str, bucket: int, shares: int, levels: int) -> list[Rows]:
@@ -51,36 +53,49 @@ def rows_of_bucket(shape: str, bucket: int, shares: int, levels: int) -> list[Ro
             return start + (of // width) * (DAYS * DAY // (levels + 2)) + of % width
 
         brought, sharing = uid[uid >= width], uid[uid + width < users]
+
+        def product(of: np.ndarray) -> np.ndarray:
+            return 1 + of % width % PRODUCTS
+
         opened = shared(brought - width) + MINUTE
         return [
-            (sharing, B["share"], shared(sharing), np.full(len(sharing), -1)),
-            (brought, B["share_open"], opened, brought - width),
-            (brought, B["register"], opened + MINUTE, brought - width),
-            (sharing, B["share_opened"], shared(sharing) + MINUTE, sharing + width),
+            (sharing, B["share"], shared(sharing), np.full(len(sharing), -1), product(sharing)),
+            (brought, B["share_open"], opened, brought - width, product(brought)),
+            (brought, B["register"], opened + MINUTE, brought - width, product(brought)),
+            (sharing, B["share_opened"], shared(sharing) + MINUTE, sharing + width, product(sharing)),
         ]
     card = start + np.arange(CARDS_OF_THE_HUB, dtype=np.int64) * (DAYS * DAY // (CARDS_OF_THE_HUB + 1))
     others = uid[uid > 0]
     person = np.repeat(others, OPENS_OF_A_STAR)
-    at = card[(person * 7 + np.tile(np.arange(OPENS_OF_A_STAR), len(others)) * 13) % CARDS_OF_THE_HUB] + MINUTE
+    which = (person * 7 + np.tile(np.arange(OPENS_OF_A_STAR), len(others)) * 13) % CARDS_OF_THE_HUB
+    at = card[which] + MINUTE
     first = at.reshape(-1, OPENS_OF_A_STAR).min(axis=1) if len(others) else at
     found = [
-        (person, B["share_open"], at, np.zeros(len(person), np.int64)),
-        (others, B["register"], first + MINUTE, np.zeros(len(others), np.int64)),
+        (person, B["share_open"], at, np.zeros(len(person), np.int64), 1 + which % PRODUCTS),
+        (others, B["register"], first + MINUTE, np.zeros(len(others), np.int64), np.zeros(len(others), np.int64)),
     ]
     if bucket == 0:
         person = np.repeat(np.arange(1, users), OPENS_OF_A_STAR)
-        at = card[(person * 7 + np.tile(np.arange(OPENS_OF_A_STAR), users - 1) * 13) % CARDS_OF_THE_HUB] + MINUTE
-        found.append((np.zeros(len(card), np.int64), B["share"], card, np.full(len(card), -1)))
-        found.append((np.zeros(len(person), np.int64), B["share_opened"], at, person))
+        which = (person * 7 + np.tile(np.arange(OPENS_OF_A_STAR), users - 1) * 13) % CARDS_OF_THE_HUB
+        products = 1 + np.arange(len(card)) % PRODUCTS
+        found.append((np.zeros(len(card), np.int64), B["share"], card, np.full(len(card), -1), products))
+        opened = (
+            np.zeros(len(person), np.int64),
+            B["share_opened"],
+            card[which] + MINUTE,
+            person,
+            1 + which % PRODUCTS,
+        )
+        found.append(opened)
     return found
 
 
 def activity(parts: list[Rows]) -> pa.Table:
     """The rows as activity columns, sorted by user and time."""
-    uid, at, peer = (np.concatenate([p[i] for p in parts]).astype(np.int64) for i in (0, 2, 3))
+    uid, at, peer, sku = (np.concatenate([p[i] for p in parts]).astype(np.int64) for i in (0, 2, 3, 4))
     code = np.concatenate([np.full(len(p[0]), p[1], np.int32) for p in parts])
     order = np.lexsort((at, uid))
-    uid, at, peer, code = uid[order], at[order], peer[order], code[order]
+    uid, at, peer, code, sku = uid[order], at[order], peer[order], code[order], sku[order]
     day = (at // DAY).astype(np.int32)
     n = len(uid)
     zeros = to_arrow(np.zeros(n, np.int64), None, pa.int64())
@@ -91,7 +106,7 @@ def activity(parts: list[Rows]) -> pa.Table:
             "occurred_at": to_arrow(at, None, pa.timestamp("us", "UTC")),
             "day": days,
             "behaviour_code": code,
-            "sku_code": to_arrow(np.zeros(n, np.int32), None, pa.int32()),
+            "sku_code": to_arrow(sku.astype(np.int32), None, pa.int32()),
             "order_key": zeros,
             "amount_minor": zeros,
             "peer_uid": peer,
@@ -133,13 +148,13 @@ def step(folder: Path, engine: str) -> None:
     journal.finish(lake, "step")
 
 
-def outcome(folder: Path) -> tuple[int, int, int]:
-    """Edges, the deepest level, the largest hub."""
+def outcome(folder: Path) -> tuple[int, int, int, int]:
+    """Edges, the deepest level, the largest hub, trees of cards."""
     lake = Lake(folder, "Asia/Shanghai")
     edges = sum(f.rows for f in lake.files("fission.share_edges"))
     trees = lake.dataset("fission.share_trees").to_table(columns=["tree_depth", "largest_hub_users"])
     depth, hub = (max(trees[c].to_pylist()) for c in ("tree_depth", "largest_hub_users"))
-    return edges, depth, hub
+    return edges, depth, hub, sum(f.rows for f in lake.files("fission.card_trees"))
 
 
 def main() -> None:
@@ -158,11 +173,11 @@ def main() -> None:
             rows = make(Path(folder), shape, args.shares, args.levels)
             command = [sys.executable, "-m", "benchmarks.fission", "--engine", args.engine, "--step", folder]
             found = measured(command, {}, timeout=3_600)
-            edges, depth, hub = outcome(Path(folder))
+            edges, depth, hub, cards = outcome(Path(folder))
             print(
                 f"{shape:6} {args.shares:,} shares, {rows:,} activity rows: {found.wall:.1f} s "
                 f"({found.cpu:.1f} s of processor), peak {found.peak_mb:,.0f} MiB; "
-                f"{edges:,} edges, {depth:,} levels, largest hub {hub:,}",
+                f"{edges:,} edges, {depth:,} levels, largest hub {hub:,}, {cards:,} trees of cards",
                 flush=True,
             )
 

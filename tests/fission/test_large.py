@@ -16,15 +16,16 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("shape", "edges", "levels", "hub"), [("chain", 200_000, 1_000, 1), ("star", 20_000, 1, 20_000)]
+    ("shape", "edges", "levels", "hub", "cards"),
+    [("chain", 200_000, 1_000, 1, 200), ("star", 20_000, 1, 20_000, 1_000)],
 )
 def test_a_chain_of_a_thousand_levels_and_a_star_finish(
-    shape: str, edges: int, levels: int, hub: int, tmp_path: Path
+    shape: str, edges: int, levels: int, hub: int, cards: int, tmp_path: Path
 ) -> None:
     make(tmp_path / "lake", shape, shares=200_000, levels=1_000)
     lake = Lake(tmp_path / "lake", "Asia/Shanghai")
     update_fission(lake, Here(), AS_OF, FissionSettings(), run_id="step")
-    assert outcome(tmp_path / "lake") == (edges, levels, hub)
+    assert outcome(tmp_path / "lake") == (edges, levels, hub, cards)
     trees = lake.dataset("fission.share_trees").to_table().to_pylist()
     if shape == "star":
         (tree,) = trees
