@@ -79,14 +79,14 @@ def rows_of_bucket(shape: str, bucket: int, shares: int, levels: int) -> list[Ro
         which = (person * 7 + np.tile(np.arange(OPENS_OF_A_STAR), users - 1) * 13) % CARDS_OF_THE_HUB
         products = 1 + np.arange(len(card)) % PRODUCTS
         found.append((np.zeros(len(card), np.int64), B["share"], card, np.full(len(card), -1), products))
-        opened = (
+        mirrored = (
             np.zeros(len(person), np.int64),
             B["share_opened"],
             card[which] + MINUTE,
             person,
             1 + which % PRODUCTS,
         )
-        found.append(opened)
+        found.append(mirrored)
     return found
 
 

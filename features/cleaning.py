@@ -158,6 +158,11 @@ class Cleaner:
             rule = self.mapping.fields[col.name]
             zone = rule.time_zone or self.mapping.time_zone or self.zone
             instants, hit = instants_of(found[f"n{n}"], zone)
+            if zone != self.zone:
+                # a date without a time has no zone: it is that business day, whatever zone the source's stamps are in
+                days = pc.fill_null(found[f"d{n}"], False)
+                instants = pc.if_else(days, instants_of(found[f"n{n}"], self.zone)[0], instants)
+                hit = hit & ~days.to_numpy()
             moved[block["i"].to_numpy()[hit]] = True
             block = block.append_column(f"u{n}", pc.coalesce(instants, found[f"z{n}"]))
         return block

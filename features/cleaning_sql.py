@@ -95,18 +95,15 @@ class Composer:
 
     def _composed(self, shape: Shape, thorough: bool) -> Statements:
         text = Texts(self.mapping, shape, forms.Steps(), thorough)
-        chosen = [
-            forms.local_and_zoned(
-                text.steps,
-                text.origin(c),
-                self.mapping.fields[c.name].time,
-                thorough=thorough,
-                likely=self.likely.get(c.name),
-            )
-            for c in self.stamps
-        ]
-        pairs = ", ".join(f"{local} as n{n}, {zoned} as z{n}" for n, (local, zoned) in enumerate(chosen)) or "i"
-        times = f"select {pairs} from ({text.steps.over('select * from block')})"
+        chosen = []
+        for n, c in enumerate(self.stamps):
+            rule, origin = self.mapping.fields[c.name], text.origin(c)
+            likely = self.likely.get(c.name)
+            local, zoned = forms.local_and_zoned(text.steps, origin, rule.time, thorough=thorough, likely=likely)
+            chosen.append(f"{local} as n{n}, {zoned} as z{n}")
+            if rule.time_zone or self.mapping.time_zone:
+                chosen.append(f"{forms.is_date_alone(local, origin)} as d{n}")
+        times = f"select {', '.join(chosen) or 'i'} from ({text.steps.over('select * from block')})"
 
         text = Texts(self.mapping, shape, forms.Steps(), thorough)
         fields = [self._parsed(c, text) for c in self.fields]

@@ -232,6 +232,11 @@ def local_and_zoned(
     )
 
 
+def is_date_alone(local: str, text: str) -> str:
+    """BOOLEAN: the local stamp read from a text is a date, and the text says no time of day."""
+    return f"({local} = date_trunc('day', {local}) and not regexp_matches({text}, '[:时時點点]|[0-9]{{12}}'))"
+
+
 def calendar_date(steps: Steps, text: str, forms: Sequence[str], *, thorough: bool, likely: str | None = None) -> str:
     """DATE; a year or a month alone stand for their first day. A stamp with a zone keeps the day that it writes."""
     local, zoned = local_and_zoned(steps, text, forms, thorough=thorough, likely=likely)

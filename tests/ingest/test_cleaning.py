@@ -152,6 +152,25 @@ def test_the_mappings_zone_reads_stamps_and_the_business_zone_cuts_months(con: d
     assert found.month.tolist() == [202602, 202603]
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2026-03-01", datetime(2026, 2, 28, 16, tzinfo=UTC)),
+        ("2026年3月1日", datetime(2026, 2, 28, 16, tzinfo=UTC)),
+        ("20260301", datetime(2026, 2, 28, 16, tzinfo=UTC)),
+        ("2026-03-01 00:00:00", datetime(2026, 3, 1, 0, tzinfo=UTC)),
+        ("20260301000000", datetime(2026, 3, 1, 0, tzinfo=UTC)),
+        ("2026-03-01 08:30", datetime(2026, 3, 1, 8, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_date_without_a_time_is_that_business_day_whatever_the_zone_of_the_source(
+    con: duckdb.DuckDBPyConnection, written: str, read: datetime
+) -> None:
+    columns = {"order_id": "i", "ordered_at": "t"}
+    found = clean(con, "orders", columns, ["i", "t"], [["1", written]], time_zone="UTC")
+    assert [v.astimezone(UTC) for v in found.rows["ordered_at"].to_pylist()] == [read]
+
+
 @given(st.lists(st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)), min_size=1, max_size=20))
 @settings(deadline=None, max_examples=50)
 def test_business_months_are_those_of_the_calendar_in_every_zone(stamps: list[datetime]) -> None:
