@@ -221,6 +221,15 @@ def _others_together(bins: Mapping[str, int], named: set[str]) -> Bins:
     return found
 
 
+def usual_move(moves: Iterable[float]) -> float:
+    """The 90th percentile (type 7) of PSI between runs: two weekends among ten days are as usual as the other days."""
+    ordered = sorted(moves)
+    place = 0.9 * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
 # --- verdicts ---
 
 
@@ -299,9 +308,12 @@ def declarations(catalogue: Catalogue, fits: Mapping[Node, str]) -> dict[str, st
         said[("break", name)] = _hashed(b.spec.model_dump(mode="json"))
     for name, model in catalogue.models.items():
         said[("model", name)] = _hashed(model.spec.model_dump(mode="json"))
+    reached: dict[Node, set[Node]] = {}
+    for node in catalogue.order:
+        reached[node] = {node}.union(*(reached[n] for n in catalogue.needs.get(node, ())))
     found = {}
     for name in catalogue.tags:
-        below = sorted(catalogue.closure([("tag", name)]))
+        below = sorted(reached[("tag", name)])
         declared = _hashed([[*node, said.get(node, "")] for node in below])
         found[name] = f"{declared}.{_hashed([[*n, fits[n]] for n in below if n in fits])[:6]}"
     return found

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from features.catalogue import Catalogue, user_tables
 from features.sql_parts import DUCKDB, quoted, text_literal
 from features.tagging import FIXED
 from features.tags import UNKNOWN
+from jobs.held import in_words, marks
 from jobs.pipeline import new_run_id
 from jobs.profile import run_profile
 from jobs.profile_inputs import CHANGES
@@ -129,6 +130,7 @@ def point_in_time(
                 made = run_profile(project.over(lake), engine, as_of, run_id=run_id, known_at=known_at, publish=False)
                 folder = made.staged.get(PROFILE)
                 files = [] if folder is None else [f.path for f in lake.staged(PROFILE, folder)]
+                notes += _held_notes(catalogue, wanted, made.held)
                 notes.append("who is who is as known today; rows ingested on the day of --known-at count")
                 yield _priced(project, _of_files(con, catalogue, as_of, known_at, wanted, files, "recomputed", notes))
             finally:
@@ -136,9 +138,20 @@ def point_in_time(
             return
         files = [f.path for f in lake.files(PROFILE, where={"as_of": as_of})]
         if files:
-            yield _priced(project, _of_files(con, catalogue, as_of, None, wanted, files, "snapshot", []))
+            held = _held_notes(catalogue, wanted, marks(lake, catalogue, as_of).since)
+            yield _priced(project, _of_files(con, catalogue, as_of, None, wanted, files, "snapshot", held))
         else:
             yield _priced(project, _of_history(con, lake, catalogue, as_of, wanted, named=bool(tags)))
+
+
+def _held_notes(catalogue: Catalogue, wanted: Sequence[str], since: Mapping[str, dt.date]) -> list[str]:
+    """That tags keep older values, or are made from tags that do."""
+    held_by = catalogue.held_by(n for n in since if n in catalogue.tags)
+    made = [n for n in wanted if n in held_by]
+    if not made:
+        return []
+    below = {h for n in made for h in held_by[n]}
+    return [f"made from {in_words({n: since[n] for n in sorted(below)})}, which keep older values: {', '.join(made)}"]
 
 
 def _computable(lake: Lake, catalogue: Catalogue, as_of: dt.date, wanted: list[str]) -> tuple[list[str], list[str]]:

@@ -14,12 +14,21 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.catalogue import Node
-from features.quality import Bins, Judgement, causes, declarations, judge, merged_bins, psi, same_declaration
+from features.quality import (
+    Bins,
+    Judgement,
+    causes,
+    declarations,
+    judge,
+    merged_bins,
+    psi,
+    same_declaration,
+    usual_move,
+)
 from lake.lake import Lake
 from schemas.contracts import contract
 
@@ -29,10 +38,6 @@ if TYPE_CHECKING:
 QUALITY, DISTRIBUTION, ACCEPTANCES = "profile.tag_quality", "profile.tag_distribution", "profile.tag_acceptances"
 FAR_DAYS = 28
 """The other run that a tag's values are compared with lies this many days back."""
-USUAL = """
-select tag, is_member, split_part(spec, '.', 1) as declared, quantile_cont(psi, 0.9), count(psi)
-from moves where held_since is null group by all
-"""
 Spread = tuple[Bins, Bins]
 """Users by bin: visitors, members."""
 Usual = dict[tuple[str, bool], float]
@@ -51,12 +56,14 @@ class Good:
 @dataclass(frozen=True)
 class Past:
     """What earlier runs say, by tag: the last good run to compare with, whether that can hold the tag (the same numbers
-    and models), how far it usually moves, since when it was held, which held levels were accepted, the run 28 days ago."""
+    and models), how far it usually moves, since when it was held, which held levels were accepted, the run 28 days ago.
+    ``held_since`` is that of the run before, ``held_before`` that of the day itself, if it was run before."""
 
     last_day: dt.date | None
     good: dict[str, Good]
     may_hold: frozenset[str]
     usual: Usual
+    held_before: dict[str, dt.date]
     held_since: dict[str, dt.date]
     accepted: dict[str, list[dt.date]]
     far: dict[str, Spread]
@@ -75,20 +82,21 @@ class Held:
 def past_of(run: ProfileRun, fits: Mapping[Node, str]) -> Past:
     """What to compare the run's day with; ``fits`` say when the kept numbers and the models of the run were made."""
     specs = declarations(run.catalogue, fits)
-    days = sorted({f.partition["as_of"] for f in run.lake.files(QUALITY)})
-    earlier = [d for d in days if d < run.as_of]
+    rows = rows_by_day(run.lake)
+    earlier = sorted(d for d in rows if d < run.as_of)
     far_day = run.as_of - dt.timedelta(days=FAR_DAYS)
-    far = _comparable(run.lake, far_day, specs) if far_day in days else {}
+    far = _comparable(run.lake, far_day, rows[far_day], specs) if far_day in rows else {}
     accepted = accepted_levels(run.lake)
+    before = {r["tag"]: r["held_since"] for r in _rows(rows.get(run.as_of, ())) if r["held_since"] is not None}
     if not earlier:
-        return Past(None, {}, frozenset(), {}, {}, accepted, far, specs)
+        return Past(None, {}, frozenset(), {}, before, {}, accepted, far, specs)
     last = earlier[-1]
-    usual = usual_moves(run, run.as_of, earlier, specs)
+    usual = usual_moves(run, run.as_of, rows, specs)
     spreads: dict[dt.date, dict[str, Spread]] = {}
     good: dict[str, Good] = {}
     held: dict[str, dt.date] = {}
     may_hold = set()
-    for row in quality_rows(run.lake, last):
+    for row in _rows(rows[last]):
         name, day = row["tag"], last
         if not same_declaration(specs.get(name), row["spec"]):
             continue
@@ -105,43 +113,59 @@ def past_of(run: ProfileRun, fits: Mapping[Node, str]) -> Past:
             good[name] = Good(day, spreads[day][name])
             if specs[name] == row["spec"]:
                 may_hold.add(name)
-    return Past(last, good, frozenset(may_hold), usual, held, accepted, far, specs)
+    return Past(last, good, frozenset(may_hold), usual, before, held, accepted, far, specs)
 
 
-def _comparable(lake: Lake, day: dt.date, specs: Mapping[str, str]) -> dict[str, Spread]:
-    same = {r["tag"] for r in quality_rows(lake, day) if same_declaration(specs.get(r["tag"]), r["spec"])}
+def rows_by_day(lake: Lake) -> dict[dt.date, list[str]]:
+    """Files of the newest quality rows by day: listing them costs more than reading one."""
+    found: dict[dt.date, list[str]] = {}
+    for f in lake.files(QUALITY):
+        found.setdefault(f.partition["as_of"], []).append(f.path)
+    return found
+
+
+def _comparable(lake: Lake, day: dt.date, files: Sequence[str], specs: Mapping[str, str]) -> dict[str, Spread]:
+    same = {r["tag"] for r in _rows(files) if same_declaration(specs.get(r["tag"]), r["spec"])}
     return {n: s for n, s in spreads_of(lake, day).items() if n in same}
 
 
 def usual_moves(
-    run: ProfileRun, day: dt.date, earlier: Sequence[dt.date], specs: Mapping[str, str], made: Sequence[Row] = ()
+    run: ProfileRun,
+    day: dt.date,
+    rows: Mapping[dt.date, Sequence[str]],
+    specs: Mapping[str, str],
+    made: Sequence[Row] = (),
 ) -> Usual:
     """How far tags moved in the trailing runs that lie as many days after their own run before as ``day`` after its.
 
-    ``earlier`` are the days before ``day`` that are there, ascending; ``made`` are the rows of the run's own day, which
-    are not published yet.
+    ``rows`` are the files of quality rows by day; ``made`` are those of the run's own day, which are not published yet.
     """
     settings = run.quality
+    there = {*rows, run.as_of} if made else {*rows}
+    earlier = sorted(d for d in there if d < day)
     step, first = day - earlier[-1], day - dt.timedelta(days=settings.history_days)
     alike = [d for before, d in pairwise(earlier) if d - before == step and d >= first]
     if len(alike) < settings.min_runs:
         return {}
     columns = {"tag": pa.string(), "is_member": pa.bool_(), "spec": pa.string(), "psi": pa.float64()}
     schema = pa.schema([*columns.items(), ("held_since", pa.date32())])
-    published = [f.path for d in alike if d != run.as_of for f in run.lake.files(QUALITY, where={"as_of": d})]
-    parts = [schema.empty_table(), *(pq.read_table(p, partitioning=None) for p in published)]
+    published = [path for d in alike if d != run.as_of for path in rows[d]]
+    parts = [schema.empty_table(), *(_columns(p, schema.names) for p in published)]
     if run.as_of in alike:
         parts.append(pa.Table.from_pylist([{n: r[n] for n in schema.names} for r in made], schema))
     # a file of an older lake may lack a column
     moves = pa.concat_tables(parts, promote_options="default").select(schema.names)
-    with duckdb.connect(config={"threads": "1"}) as con:
-        con.register("moves", moves)
-        found = con.execute(USUAL).fetchall()
-    return {
-        (tag, member): usual
-        for tag, member, declared, usual, n in found
-        if n >= settings.min_runs and same_declaration(specs.get(tag), declared)
-    }
+    found: dict[tuple[str, bool], list[float]] = {}
+    for tag, member, spec, moved, held in zip(*moves.to_pydict().values(), strict=True):
+        if moved is not None and held is None and same_declaration(specs.get(tag), spec):
+            found.setdefault((tag, member), []).append(moved)
+    return {key: usual_move(seen) for key, seen in found.items() if len(seen) >= settings.min_runs}
+
+
+def _columns(path: str, names: Sequence[str]) -> pa.Table:
+    """Those of the columns that a small file has."""
+    with pq.ParquetFile(path) as file:
+        return file.read([n for n in names if n in file.schema_arrow.names], use_threads=False)
 
 
 def accepted_levels(lake: Lake) -> dict[str, list[dt.date]]:
@@ -155,12 +179,12 @@ def accepted_levels(lake: Lake) -> dict[str, list[dt.date]]:
 
 def quality_rows(lake: Lake, day: dt.date, version: int | None = None) -> list[Row]:
     """Rows of ``profile.tag_quality`` of a day; what an older lake has not is None."""
+    return _rows([f.path for f in lake.files(QUALITY, version, where={"as_of": day})])
+
+
+def _rows(files: Iterable[str]) -> list[Row]:
     names = [n for n in contract(QUALITY).column_names if n != "as_of"]
-    rows = [
-        r
-        for f in lake.files(QUALITY, version, where={"as_of": day})
-        for r in pq.read_table(f.path, partitioning=None).to_pylist()
-    ]
+    rows = (r for path in files for r in pq.read_table(path, partitioning=None).to_pylist())
     return [{n: row.get(n) for n in names} for row in rows]
 
 
@@ -292,9 +316,7 @@ def later_quality(
     rows = quality_rows(run.lake, day)
     usual: Usual = {}
     if follow is not None:
-        earlier = {f.partition["as_of"] for f in run.lake.files(QUALITY)} | {run.as_of}
-        specs = {r["tag"]: r["spec"] for r in rows}
-        usual = usual_moves(run, day, sorted(d for d in earlier if d < day), specs, made)
+        usual = usual_moves(run, day, rows_by_day(run.lake), {r["tag"]: r["spec"] for r in rows}, made)
     for row in rows:
         name, member = row["tag"], row["is_member"]
         row["changed_users"] = counts.get((name, member), row["changed_users"])

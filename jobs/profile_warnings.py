@@ -99,7 +99,9 @@ def _held(run: ProfileRun, past: Past, held: Held) -> list[str]:
 
 
 def _released(run: ProfileRun, past: Past, held: Held, found: Frozen) -> list[str]:
-    back = {n: day for n, day in past.held_since.items() if n not in held.since}
+    known = run.catalogue.tags
+    were = {**past.held_before, **past.held_since}
+    back = {n: day for n, day in sorted(were.items()) if n in known and n not in held.since}
     if not back:
         return []
     listed = ", ".join(f"{n} (held since {day})" for n, day in back.items())

@@ -20,6 +20,7 @@ from audiences.contacts import masked
 from features.kernel.rows import USERS_PER_BUCKET
 from features.tags import PATHS, UNKNOWN, Tag
 from jobs.audience_columns import PROFILE
+from jobs.held import marks_of
 from jobs.project import Project
 from jobs.user_history import Override, Stay, Story, Tree, story
 from lake.lake import Lake
@@ -75,7 +76,7 @@ class Card:
     """What is known of one person at a release.
 
     ``history`` are the values of every segmentation with their days, oldest first; ``tree`` is absent for who neither
-    shared nor was brought.
+    shared nor was brought. ``held_by`` names the held tags that a tag comes from, itself included.
     """
 
     release: int
@@ -90,6 +91,7 @@ class Card:
     history: tuple[Stay, ...] = field(default=())
     tree: Tree | None = None
     overrides: tuple[Override, ...] = field(default=())
+    held_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def find_uid(
@@ -187,6 +189,7 @@ def card(
         history=told.stays,
         tree=told.tree,
         overrides=told.overrides,
+        held_by=marks_of(project.lake, project.catalogue, at).held_by,
     )
 
 

@@ -27,6 +27,11 @@ def show_card(project: Project, card: Card) -> None:
             {"tag": t.id, "zh": t.zh, "值": t.value_zh, "en": t.en, "value": t.value_en} for t in group.tags
         ]
         show_table(" / ".join(group.path), rows)
+    if card.held_by:
+        held = sorted({h for names in card.held_by.values() for h in names})
+        print(
+            f"由被冻结的标签计算而来，为旧值 / Older values, made from held tags ({', '.join(held)}): {', '.join(card.held_by)}"
+        )
     if card.history:
         stays = [(s, words.tag(s.tag), words.value(s.tag, s.value)) for s in card.history]
         show_table(

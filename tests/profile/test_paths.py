@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.quality import QualitySettings
+from jobs.insights.quality import insight
+from jobs.insights.step import InsightRun
 from jobs.loading import load_catalogue
 from lake.engine import Engine
 from tests.profile.conftest import Shop
@@ -157,17 +160,25 @@ def test_only_declared_tags_are_left_out(shop: Shop) -> None:
 
 
 def test_a_sale_is_told_of_with_its_feed_and_changes_no_number(shop: Shop) -> None:
-    settings = QualitySettings(min_users=20)
+    settings, sale = QualitySettings(min_users=20), EVERY_DAY[SALE]
     with copied(shop) as mine:
         said = {i: mine.profile(day.isoformat(), quality=settings) for i, day in enumerate(EVERY_DAY)}
         told = {i: [w for w in r.warnings if "look back" not in w] for i, r in said.items()}
-        sale = EVERY_DAY[SALE]
         wrong = mine.rows(WRONG)
+        project: Any = SimpleNamespace(
+            lake=mine.lake, catalogue=mine.catalogue, settings=SimpleNamespace(quality=settings)
+        )
+        engine: Any = None
+        alerts = {r["alert"]: r for r in insight(InsightRun(project, engine, sale, "alerts")).alerts}
         verdicts = {
             str(r["as_of"]): r
             for r in mine.rows("select * from profile.tag_quality where tag = 'orders_3d' and is_member")
         }
     assert wrong == []
+    assert {n: (a["number"], a["limit_number"], a["is_raised"], a["alert_reason"]) for n, a in alerts.items()} == {
+        "tags_moved": (5, 0, True, "judged"),
+        "feed_rows.orders": (40, 10, True, "long"),
+    }
     assert not any(r.held for r in said.values())
     assert [verdicts[str(d)]["verdict"] for d in EVERY_DAY[:2]] == ["first", "no_reference"]
     assert verdicts[str(sale)]["verdict"] == "act"

@@ -26,6 +26,7 @@ from features.quality import (
     merged_bins,
     psi,
     same_declaration,
+    usual_move,
 )
 from tests.profile.small import catalogue_of
 
@@ -164,6 +165,11 @@ def test_what_a_tag_usually_does_is_no_break_however_much_it_is(small: Catalogue
     assert moved is not None
     assert judge(points, GOOD, FAR, moved / 2, LIMITS).verdict == "stable"
     assert judge(points, GOOD, FAR, moved / 2.1, LIMITS).verdict == "act"
+
+
+@given(st.lists(st.floats(0, 9), min_size=1, max_size=28))
+def test_what_is_usual_is_the_90th_percentile(moves: list[float]) -> None:
+    assert usual_move(moves) == pytest.approx(float(np.quantile(moves, 0.9)))
 
 
 def test_without_history_there_is_no_verdict_of_break(small: Catalogue) -> None:

@@ -17,7 +17,7 @@ from features.rhythm import Silence
 from jobs.deliveries import ManifestRow
 from jobs.report.blocks import Block, Section, Text, texts
 from jobs.report.data import ReportData, load
-from jobs.report.page import WORDS, html, overview, plotly_script, report, sections
+from jobs.report.page import WORDS, attention, html, overview, plotly_script, report, sections
 from jobs.report.words import FEEDS as FEED_NAMES
 from jobs.report.words import ID_KINDS, Vocabulary
 from schemas.contracts import FEEDS, fields
@@ -229,6 +229,20 @@ def test_a_held_tag_and_a_raised_alert_stand_at_the_top(text: str) -> None:
     head = text.split('id="tags"')[0]
     assert "1 tags held: Scheme quadrant" in head
     assert "Moving to rare, low value: 6.10%, above the limit 5.00%" in head
+
+
+def test_what_is_made_from_a_held_tag_says_so_where_it_stands(data: ReportData) -> None:
+    marked = [b.title.en for b in blocks(sections(data)) if b.note.en.startswith("Mind: made from held tags")]
+    assert any("quadrant" in title for title in marked)
+    assert all("uadrant" in title for title in marked)
+
+
+def test_a_feed_out_of_step_stands_at_the_top_with_its_rows(data: ReportData) -> None:
+    short = {"alert": "feed_rows.orders", "number": 120.0, "limit_number": 1200.0, "is_raised": True}
+    said = attention(replace(data, alerts=[*data.alerts, short]))
+    assert Text("订单：每天 120 行，平时 1,200 行", "Orders: 120 rows a day, usually 1,200") in said
+    # it lists nobody, so no tile offers its people
+    assert not any("feed_rows" in str(b) for b in blocks(sections(replace(data, alerts=[*data.alerts, short]))))
 
 
 def test_no_person_is_on_the_page(text: str) -> None:
