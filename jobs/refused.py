@@ -70,7 +70,7 @@ def in_words(rows: Sequence[ManifestRow]) -> list[str]:
         shown = ", ".join(names[:SHOWN]) + (f" and {n - SHOWN:,} more" if n > SHOWN else "")
         told.append(
             f"{n:,} refused file{'s' if n > 1 else ''} of {feed} {'are' if n > 1 else 'is'} in no number: {shown}; "
-            "`huaxiang status` says why; mend them and ingest again, or `huaxiang ingest --dismiss FILE`"
+            "`huaxiang status` says why; mend and ingest again, or `huaxiang ingest --dismiss FILE`"
         )
     return told
 

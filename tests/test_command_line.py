@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,13 @@ from typer.testing import CliRunner
 
 from jobs import setup
 from jobs.cli import _register, app, main
-from jobs.demo import _audience_in_words
-from jobs.verbs.run import _release_in_words
+from jobs.demo import DemoReport, _audience_in_words
+from jobs.pipeline import RunReport
+from jobs.project import Project
+from jobs.run_notes import remember_warnings
+from jobs.verbs.run import MOST_WARNINGS, _release_in_words, _show_warnings
 from jobs.verbs.session import show_table
+from lake.releases import write_release
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +115,30 @@ def test_a_release_and_a_delivery_are_said_in_words() -> None:
         "Audience a: 830 rows of 1,202 users (left out: 312 no marketing consent, 60 no valid contact) -> a.csv"
     )
     assert _audience_in_words({**made, "left_out": {}}) == "Audience a: 830 rows -> a.csv"
+
+
+def test_a_demo_with_refused_files_names_them_and_ends_with_4(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = DemoReport(project=tmp_path, data="simulator", refused=["browse/1.jsonl (browse): cut off"], warnings=["w"])
+    monkeypatch.setattr("jobs.demo.demo", lambda *args, **options: made)
+    said = typed("demo", "--dir", str(tmp_path), code=4)
+    assert "1 files were REFUSED and are in no number" in said
+    assert "browse/1.jsonl (browse): cut off" in said
+    assert "The last day warned 1 times" in said
+
+
+def test_warnings_beyond_twenty_are_counted_kept_and_listed_when_asked_for(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    day, told = date(2026, 3, 31), tuple(f"w{n}" for n in range(25))
+    lake = Project.load(project).lake
+    remember_warnings(lake, "r", day, told)
+    made = write_release(lake, day, "r", {})
+    for most, shown in ((MOST_WARNINGS, 20), (None, 25)):
+        _show_warnings([RunReport(day, made, already_done=False, warnings=told)], most)
+        said = capsys.readouterr().err.splitlines()
+        assert len([line for line in said if line.startswith("2026-03-31: warning: w")]) == shown
+        if most is not None:
+            assert said[-1] == "5 further warnings; `huaxiang status --warnings` lists all of a run"
+    assert typed("status", "--warnings", "-p", str(project)).count("warning: w") == 25
+    assert json.loads(typed("status", "--json", "-p", str(project)))["warnings"] == list(told)
+    assert "The newest run warned 25 times" in typed("status", "-p", str(project))

@@ -288,7 +288,7 @@ def test_what_is_missing_stands_in_the_first_box_in_both_languages(data: ReportD
     silent = {"orders": Silence(D - timedelta(days=2), 2, 1, True)}
     at = replace(data.at, refused={"browse": 2})
     text = html(replace(data, at=at, refused=[waiting], silent=silent))[0]
-    assert "Browsing: 2 files were refused when this was released and are in no number; 1 still wait" in text
+    assert "Browsing: files that were refused when this was released and are in no number: 2; still waiting: 1" in text
     assert "发布时浏览行为有 2 个文件被拒收，不在任何数字里；现在还有 1 个待处理" in text
     assert f"Orders: no row of the last 2 days, the newest is of {D - timedelta(days=2)}" in text
     assert "browse/3.jsonl" in text

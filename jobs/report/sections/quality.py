@@ -43,14 +43,14 @@ def missing(d: ReportData) -> list[Text]:
             found.append(
                 Text(
                     f"发布时{name.zh}有 {count(then)} 个文件被拒收，不在任何数字里；现在还有 {count(still)} 个待处理",
-                    f"{name.en}: {count(then)} files were refused when this was released and are in no number; {count(still)} still wait",
+                    f"{name.en}: files that were refused when this was released and are in no number: {count(then)}; still waiting: {count(still)}",
                 )
             )
         else:
             found.append(
                 Text(
                     f"发布之后{name.zh}有 {count(still)} 个文件被拒收",
-                    f"{name.en}: {count(still)} files were refused after this was released",
+                    f"{name.en}: files refused after this was released: {count(still)}",
                 )
             )
     for feed, s in d.silent.items():
