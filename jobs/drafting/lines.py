@@ -16,17 +16,21 @@ from jobs.drafting.words import likeness, of_list
 
 @dataclass
 class Orders:
-    """The sample's rows by the values of ``column``; without one, every row is an order of its own."""
+    """The sample's rows by the values of ``columns``; without any, every row is an order of its own.
+
+    Where no column holds an order's number, what one person bought at one time stands for one.
+    """
 
     sample: Sample
-    column: str | None
+    columns: tuple[str, ...]
 
     @cached_property
     def groups(self) -> list[list[int]]:
         """Places of the rows of each order that has several."""
-        if self.column is None:
+        if not self.columns:
             return []
-        ids = self.sample.cells(self.column)
+        cells = list(zip(*(self.sample.cells(c) for c in self.columns), strict=True))
+        ids = ["\x1f".join(row) if all(row) else "" for row in cells]
         order = sorted((k for k in range(len(ids)) if ids[k]), key=lambda k: (ids[k], k))
         found = [list(places) for _, places in groupby(order, key=lambda k: ids[k])]
         return [g for g in found if len(g) > 1]
@@ -124,7 +128,7 @@ def paid_for_a_line(orders: Orders, quantity: str | None, discount: str | None, 
     single = lines if not orders.groups else []
     if single:
         rows = len(orders.sample.rows)
-        every = f"each of the {rows:,} rows is an order of its own" if orders.column else "the rows name no order"
+        every = f"each of the {rows:,} rows is an order of its own" if orders.columns else "the rows name no order"
         return _money({"column": single[0]}, False, f"an order's amount, right only if {every}, freight apart", single)
     price = unit_price(orders.sample)
     if price and quantity:

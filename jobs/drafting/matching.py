@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from jobs.drafting.forms import fitting, is_email, is_id, is_masked, is_mobile, is_money, is_rate, is_time, present
+from jobs.drafting.lines import amounts_of
 from jobs.drafting.sample import Sample
 from jobs.drafting.words import (
     ADDRESS,
@@ -30,6 +31,8 @@ MANY, FEW = 100, 0.02
 """From so many values on, an id of a person or an order has more different ones than this share; a kind of device has not."""
 KNOWN_EVENTS = 4.0
 """Weight of values that are known as names of events of the feed."""
+PAID = 2.0
+"""Weight for orders of an amount of money, of which the feed itself holds none."""
 CLEAR, LEAST = 0.8, 4.0
 """A feed is unsure where another has this share of its weight, or where it has less weight than this."""
 
@@ -169,6 +172,8 @@ def guess_feeds(sample: Sample) -> list[Guess]:
         # A column that is only guessed tells half as much.
         by = {m.column: weights[n] * (1 if m.sure else 0.5) for n, m in matches.of.items() if n in weights}
         weight = sum(by.values()) + (KNOWN_EVENTS if _names_events(sample, c, matches) else 0)
+        if feed == "orders" and weight and amounts_of(sample):
+            weight += PAID
         if feed == "products" and any(n in buyers.of for n in buyers_ids):
             weight *= 0.5
         # What a feed cannot be without is missing from most files of other feeds.

@@ -90,7 +90,7 @@ def draft(file: Path, feed: str | None = None, settings: ProjectSettings | None 
     made = Draft(file.name, feed is not None or is_clear(guesses), guesses[:2])
     feeds = [feed] if feed else _feeds(sample, guesses[0].feed)
     matches = {f: match(sample, contract(f"silver.{f}")) for f in feeds}
-    orders = Orders(sample, _order_column(matches))
+    orders = Orders(sample, _order_columns(sample, matches))
     if "order_lines" in feeds:
         matches["order_lines"] = match(sample, contract("silver.order_lines"), totals(orders, amounts_of(sample)))
     products = match(sample, contract("silver.products")).of
@@ -115,8 +115,15 @@ def _feeds(sample: Sample, first: str) -> list[str]:
     return kept or [first]
 
 
-def _order_column(matches: dict[str, Matches]) -> str | None:
-    return next((m.column("order_id") for m in matches.values() if "order_id" in m.of), None)
+def _order_columns(sample: Sample, matches: dict[str, Matches]) -> tuple[str, ...]:
+    """The column of the order's number, else those of its buyer and its time."""
+    number = next((m.column("order_id") for m in matches.values() if "order_id" in m.of), None)
+    if number:
+        return (number,)
+    buyers = match(sample, contract("silver.orders"))
+    person = next((m for n in contract("silver.orders").persons.values() if (m := buyers.column(n))), None)
+    placed = buyers.column("ordered_at") or buyers.column("paid_at")
+    return (person, placed) if person and placed else ()
 
 
 def _times(feeds: list[str], matches: dict[str, Matches]) -> list[str]:

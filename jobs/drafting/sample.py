@@ -21,7 +21,7 @@ from jobs.reading import PARQUET, text_of
 from schemas.errors import InputError, NotThereError
 
 SAMPLE_BYTES, SAMPLE_ROWS = 4 << 20, 5_000
-TABLE = 0.5
+TABLE = 0.3
 """Share of a file's rows that belong to its table at least."""
 FILLED = 0.6
 """Share of cells that a header has at least; titles above it fill fewer."""
@@ -142,12 +142,10 @@ def _width(rows: list[list[str]]) -> int:
     return width if n >= TABLE * len(rows) else 1
 
 
-def _regular(rows: list[list[str]]) -> tuple[int, int]:
-    if not rows:
-        return 0, 0
-    width = _width(rows)
-    alike = sum(len(row) == width for row in rows)
-    return (width if alike >= len(rows) * TABLE else 0), alike
+def _regular(rows: list[list[str]]) -> float:
+    """How much of a table a delimiter makes of the rows: its width, times the share of rows that have it."""
+    width = _width(rows) if rows else 0
+    return width * sum(len(row) == width for row in rows) / len(rows) if rows else 0
 
 
 def _may_be_header(row: list[str], width: int) -> bool:

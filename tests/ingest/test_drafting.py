@@ -222,10 +222,10 @@ def test_a_kind_of_device_is_no_device_and_few_values_are_no_persons(tmp_path: P
     assert not customer.active and "only 2 different values in 200" in customer.comment
 
 
-def test_a_card_that_may_be_one_that_pays_is_no_member(tmp_path: Path) -> None:
-    text = "Order ID,Order Date,Paid Date,Card No\n1,2026-03-01,2026-03-01,1234\n"
+def test_a_card_that_may_be_one_that_pays_is_neither_a_member_nor_a_shared_one(tmp_path: Path) -> None:
+    text = "Order ID,Order Date,Paid Date,Card No,Card ID\n1,2026-03-01,2026-03-01,1234,card_1\n"
     (part,) = drafted(tmp_path, text, "orders.csv").parts
-    assert "Card No" in part.unused_columns
+    assert part.unused_columns == ["Card No", "Card ID"]
 
 
 # --- money of lines ---
@@ -251,6 +251,13 @@ def test_an_amount_that_differs_between_the_rows_of_an_order_is_a_lines(tmp_path
     lines = next(p for p in found.parts if p.feed == "order_lines")
     assert line(lines, "net_amount_minor").rule == {"column": "实付金额", "unit": "major"}
     assert "adds up to 订单金额" in line(lines, "net_amount_minor").comment
+
+
+def test_without_an_order_number_rows_of_one_buyer_and_time_are_held_for_one_order(tmp_path: Path) -> None:
+    text = TWO_LINES.format("买家账号", "130.00", "tb001", "130.00", "tb001").replace("订单号,", "内部码,")
+    found = drafted(tmp_path, text, feed="order_lines")
+    assert "net_amount_minor" in found.parts[0].missing
+    assert "# not used: 实付金额 (130.00): an order's: equal in all rows" in found.parts[0].mapping
 
 
 def test_whole_numbers_leave_the_unit_of_money_open(tmp_path: Path) -> None:
@@ -332,7 +339,7 @@ def test_a_file_that_fits_no_feed_names_the_two_nearest_and_ends_with_4(tmp_path
     _, file = written(tmp_path, "hm_transactions")
     said = typed("source", "draft", str(file), code=4)
     assert (
-        "UNSURE which feed this is. Nearest: products (by price, article_id), then orders (by t_dat, customer_id"
+        "UNSURE which feed this is. Nearest: orders (by t_dat, customer_id), then products (by price, article_id"
         in said
     )
     file.write_text("a,b\nx,y\n", encoding="utf-8")

@@ -154,7 +154,8 @@ def test_no_person_shows_in_a_draft(name: str, drafted: Drafted) -> None:
     personal = "|".join(PEOPLE)
     assert re.findall(personal, text) == []
     dates = re.findall(r"202[56]-\d\d-\d\d", said["content"])
-    assert not dates or re.search(r"20[12]\d-\d\d-\d\d", text), "dates are not masked"
+    tried = any(p.preview.rows for p in found.parts)
+    assert not dates or not tried or re.search(r"20[12]\d-\d\d-\d\d", text), "dates are not masked"
 
 
 def test_the_table_of_drafts(drafted: Drafted, capsys: pytest.CaptureFixture[str]) -> None:
