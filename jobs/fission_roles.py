@@ -133,8 +133,8 @@ def _save_cohorts(
     first = first[np.unique(peer[first], return_index=True)[1]]
     inside = first[day[first] >= start]
     hours = (since[node[inside]] - sent[inside]) / HOUR
-    # who joined on a day of which no time is known has no hours
-    hours = np.where(known[inside] & (hours >= 0), hours, np.nan)
+    # who joined on a day, or in a second, of which no more is known has no hours
+    hours = np.where(known[inside] & (hours > 0), hours, np.nan)
     of_day = np.flatnonzero(day >= start)
     person = np.unique(peer[of_day], return_inverse=True)[1]
     pairs = ((day[of_day] - np.int64(start)) * USERS_PER_BUCKET + opens["place"][of_day]) * (len(person) + 1) + person

@@ -36,13 +36,34 @@ print(f"release {at.number} of {at.as_of}")
 
 # %% [markdown]
 # ## What became of every touch
-# Opened shares, and groups joined through a sharer. Each ends in exactly one outcome, so the rows sum to what came in.
+# Opened shares, groups joined through a sharer, and registrations or member records that name the inviter. Each ends in
+# exactly one outcome, so the rows sum to what came in.
 
 # %%
 touches = con.execute(
-    "select touch_outcome, touches from fission.touches where as_of = $day order by touches desc", day
+    "select touch_outcome, touch_kind, touches from fission.touches where as_of = $day and touches > 0 order by touches desc",
+    day,
 ).df()
-px.bar(touches, x="touches", y="touch_outcome", orientation="h", title="Touches by what became of them")
+px.bar(
+    touches, x="touches", y="touch_outcome", color="touch_kind", orientation="h", title="Touches by what became of them"
+)
+
+# %% [markdown]
+# ## Reached and won
+# Trees of everybody who was touched, joined or not, beside those of the people who were won.
+
+# %%
+reached = con.execute(
+    """
+    select 'reached' as tree, count(*) as trees, sum(tree_users)::bigint as people, max(tree_depth) as deepest,
+      avg(structural_virality) as virality from fission.reach_trees where as_of = $day
+    union all
+    select 'won', count(*), sum(tree_users)::bigint, max(tree_depth), avg(structural_virality)
+    from fission.share_trees where as_of = $day
+    """,
+    day,
+).df()
+reached
 
 # %% [markdown]
 # ## Trees
@@ -134,7 +155,8 @@ con.execute(
 display(
     {
         "application/json": {
-            "touches": {r.touch_outcome: int(r.touches) for r in touches.itertuples()},
+            "touches": {str(k): int(v) for k, v in touches.groupby("touch_outcome")["touches"].sum().items()},
+            "reached": {r.tree: int(r.people) for r in reached.itertuples()},
             "trees": len(trees),
             "brought": int(
                 con.execute("select count(*) from fission.share_edges where as_of = $day", day).fetchall()[0][0]

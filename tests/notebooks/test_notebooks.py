@@ -95,6 +95,12 @@ def test_the_tree_that_is_drawn_is_the_one_that_is_stored(two_days: Project, mon
     assert (found["trees"], found["largest"]["users"]) == (trees, largest)
     assert sum(found["largest"]["levels"].values()) == largest - 1
     assert found["virality_by_hand"] == pytest.approx(found["virality_stored"])
+    [(touches, late)] = ask(
+        two_days,
+        "select sum(touches), sum(touches) filter (touch_outcome = 'late') from fission.touches where as_of = $day",
+    )
+    assert (sum(found["touches"].values()), found["touches"]["late"]) == (touches, late)
+    assert found["reached"]["reached"] >= found["reached"]["won"] > 0
     # A person has one parent, so whoever stands in a tree without being its root was brought.
     members = "select sum(tree_users) - count(*) from fission.share_trees where as_of = $day"
     assert [(found["brought"],)] == ask(two_days, members)
