@@ -143,6 +143,8 @@ def usual_moves(
     settings = run.quality
     there = {*rows, run.as_of} if made else {*rows}
     earlier = sorted(d for d in there if d < day)
+    if not earlier:
+        return {}
     step, first = day - earlier[-1], day - dt.timedelta(days=settings.history_days)
     alike = [d for before, d in pairwise(earlier) if d - before == step and d >= first]
     if len(alike) < settings.min_runs:
