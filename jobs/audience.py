@@ -181,7 +181,7 @@ def held_notes(project: Project, audience: Audience, plan: Plan, at: Release) ->
     if not held:
         return ()
     return (
-        f"it is made from {in_words(held)}, which keep older values; an export needs --force. "
+        f"it is made from {in_words(held)}, that is from older values; an export needs --force. "
         f"{remedy(project.catalogue, held)}",
     )
 

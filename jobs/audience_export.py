@@ -192,7 +192,7 @@ def _manifest(
 ) -> dict[str, Any]:
     wanted = audience.definition.export
     held = marks_of(project.lake, project.catalogue, at).of(tags_of(audience, plan))
-    forced = [f"delivered by force: made from {in_words(held)}, which keep older values"] if held else []
+    forced = [f"delivered by force: made from {in_words(held)}, that is from older values"] if held else []
     return {
         "delivery_id": uuid.uuid4().hex,
         "audience": audience.id,

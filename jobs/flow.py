@@ -59,7 +59,7 @@ def flow(project: Project, scheme: str, first: date, last: date) -> FlowReport:
     order = {v: i for i, v in enumerate(catalogue.tag(scheme).finite or ())}
     names = sorted({s for pair in counts for s in pair} - {"NEW", "LOST"}, key=lambda s: (order.get(s, len(order)), s))
     held = {d: marks_of(project.lake, catalogue, at, d).of([scheme]) for d in (first, last)}
-    told = tuple(f"{scheme} is made from {in_words(h)} on {d}, which keep older values" for d, h in held.items() if h)
+    told = tuple(f"{scheme} is made from {in_words(h)} on {d}, that is from older values" for d, h in held.items() if h)
     return FlowReport(scheme, first, last, counts, tuple(balance(counts, s) for s in names), told)
 
 

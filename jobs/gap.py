@@ -139,7 +139,7 @@ def gap(
             f"`huaxiang run --as-of {at.as_of} --force`"
         )
     if held := marks_of(project.lake, project.catalogue, at).of([SCHEME]):
-        warnings.append(f"the stages are made from {in_words(held)}, which keep older values")
+        warnings.append(f"the stages are made from {in_words(held)}, that is from older values")
     unexplained = unexplained_share(rates)
     return GapReport(at.as_of, at.number, target_minor, days, needs, reached, unexplained, tuple(warnings))
 

@@ -151,7 +151,7 @@ def _held_notes(catalogue: Catalogue, wanted: Sequence[str], since: Mapping[str,
     if not made:
         return []
     below = {h for n in made for h in held_by[n]}
-    return [f"made from {in_words({n: since[n] for n in sorted(below)})}, which keep older values: {', '.join(made)}"]
+    return [f"made from {in_words({n: since[n] for n in sorted(below)})}, that is from older values: {', '.join(made)}"]
 
 
 def _computable(lake: Lake, catalogue: Catalogue, as_of: dt.date, wanted: list[str]) -> tuple[list[str], list[str]]:

@@ -86,14 +86,18 @@ def _held(run: ProfileRun, past: Past, held: Held) -> list[str]:
         return []
     marked = set(run.catalogue.held_by(held.since)) - set(held.since)
     schemes = [s for s in run.catalogue.schemes if s in marked]
-    made = f" {_tags(len(marked))} {_are(len(marked))} made from them" if marked else ""
+    made = (
+        f" {_tags(len(marked))} {_are(len(marked))} made from {'it' if len(held.since) == 1 else 'them'}"
+        if marked
+        else ""
+    )
     made += f", among them the segmentations {', '.join(schemes)}" if schemes else ""
     listed = "; ".join(
         f"{n} since {day} with the values of {past.good[n].day}: {held.reasons[n]}" for n, day in held.since.items()
     )
     accept = next(iter(held.since)) if len(held.since) == 1 else "--all"
     return [
-        f"{_tags(len(held.since))} {_are(len(held.since))} held, as their owners ask (on_break: hold): {listed}."
+        f"{_tags(len(held.since))} {_are(len(held.since))} held by the owner's wish (on_break: hold): {listed}."
         f"{made}{'.' if made else ''} `huaxiang tag accept {accept}` accepts the new level from the next run on"
     ]
 

@@ -124,7 +124,7 @@ def _held_notes(project: Project, name: str, held: dict[str, date]) -> Iterator[
         yield f"held since {held[name]}: it keeps the values of the run before that day; {ends}"
     below = {n: day for n, day in held.items() if n != name}
     if below:
-        yield f"made from {in_words(below)}, which keep older values"
+        yield f"made from {in_words(below)}, that is from older values"
 
 
 def _cuts(con: duckdb.DuckDBPyConnection, project: Project, name: str, day: date) -> list[dict[str, Any]]:

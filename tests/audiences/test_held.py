@@ -73,7 +73,7 @@ def as_json(shop: Shop, *words: str, code: int = 0) -> Any:
 
 def test_a_preview_names_the_held_tag_that_it_is_made_from(shop: Shop) -> None:
     (note,) = as_json(shop, "audience", "preview", "women")["warnings"]
-    assert "made from gender (held since 2026-03-08), which keep older values; an export needs --force" in note
+    assert "made from gender (held since 2026-03-08), that is from older values; an export needs --force" in note
     assert "huaxiang tag accept gender" in note
     assert as_json(shop, "audience", "preview", "beijing")["warnings"] == []
 

@@ -137,7 +137,7 @@ def test_the_report_says_what_is_held_and_repeating_the_day_changes_nothing(copy
     report = copy.profile(D4, quality=QUALITY)
     assert {n: str(d) for n, d in report.held.items()} == {"points": D3, "city": D3}
     (told,) = [w for w in report.warnings if "held" in w]
-    assert told.startswith("2 tags are held, as their owners ask (on_break: hold): ")
+    assert told.startswith("2 tags are held by the owner's wish (on_break: hold): ")
     assert f"points since {D3} with the values of {D2}: PSI " in told
     assert f"city since {D3} with the values of {D2}: coverage 1.6% below its limit 30.0%" in told
     assert "2 tags are made from them, among them the segmentations rich. `huaxiang tag accept --all`" in told
