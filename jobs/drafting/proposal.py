@@ -24,7 +24,7 @@ from schemas.contracts import FEEDS, Contract, contract
 from schemas.errors import NotThereError
 
 TOGETHER = ("orders", "order_lines")
-_ORDER_SIGNS = ("ordered_at", "paid_at", "member_id", "phone", "openid", "unionid", "email")
+_ORDER_SIGNS = ("paid_at", "member_id", "phone", "openid", "unionid", "email")
 _LINE_SIGNS = ("quantity", "sku_id", "line_id")
 
 
@@ -109,7 +109,10 @@ def _feeds(sample: Sample, first: str) -> list[str]:
         return [first]
     orders, lines = (match(sample, contract(f"silver.{f}")) for f in TOGETHER)
     signs = sum(n in lines.of for n in _LINE_SIGNS) + bool(amounts_of(sample))
-    has_orders = any(n in orders.of for n in _ORDER_SIGNS) and "order_id" in orders.of
+    # A file of lines repeats the order's number and time; more of the order than that makes a row of orders.
+    own = set(orders.of) - {col.name for col in contract("silver.order_lines").columns}
+    told = any(n in own for n in _ORDER_SIGNS) or ("ordered_at" in orders.of and len(own) > 1)
+    has_orders = "order_id" in orders.of and told
     has_lines = signs >= 2 or ("sku_id" in lines.of and not has_orders)
     kept = [f for f, there in zip(TOGETHER, (has_orders, has_lines), strict=True) if there]
     return kept or [first]

@@ -431,6 +431,11 @@ def test_a_cell_of_several_lines_at_the_end_of_what_is_looked_at_is_no_stray_quo
     assert mapping_of(part).quoting == "minimal"
 
 
+def test_a_file_of_nothing_but_lines_gives_no_orders(tmp_path: Path) -> None:
+    text = "订单号,下单时间,商品编码,数量,商品实付金额\n1,2026-03-01 08:00,S1,1,30.00\n1,2026-03-01 08:00,S2,1,15.00\n"
+    assert [p.feed for p in drafted(tmp_path, text, "lines.csv").parts] == ["order_lines"]
+
+
 def test_the_first_line_of_excel_names_the_delimiter(tmp_path: Path) -> None:
     (part,) = drafted(tmp_path, "sep=;\n" + ORDERS, "orders.csv").parts
     assert mapping_of(part).delimiter == ";" and mapping_of(part).skip_rows == 0
