@@ -24,14 +24,13 @@ _END_OF_LINE = re.compile(rb"\r\n|\r|\n")
 class Head:
     """``above`` bytes of text, ``lines`` lines of it, stand above the table, which ``delimiter`` parts.
 
-    ``columns`` are its names. ``whole`` is the table's text where it is so short that Arrow would stumble over it.
+    ``columns`` are its names.
     """
 
     delimiter: str
     above: int
     lines: int
     columns: tuple[str, ...]
-    whole: bytes | None
 
 
 def read_head(file: Delivered) -> Head:
@@ -60,8 +59,7 @@ def read_head(file: Delivered) -> Head:
             raise InputError(
                 f"{name}: its first row has {len(rows[0][1])} cells where `columns` in {mapping.name}.yaml names {len(columns)}"
             )
-    short = not cut and not table.endswith((b"\n", b"\r"))
-    return Head(delimiter, above, lines, columns, table + b"\n" if short else None)
+    return Head(delimiter, above, lines, columns)
 
 
 def _first_rows(table: bytes, delimiter: str, mapping: Mapping, *, cut: bool) -> list[tuple[int, list[str]]]:

@@ -57,14 +57,23 @@ class QuoteCheck:
         self.before = LF
         # An open cell and signs of which the next one decides wait here, so that a piece always begins outside quotes.
         self.held = b""
+        self.unfinished = 0
+        """How many of the bytes fed last stand behind the last end of a row."""
+
+    @property
+    def tells_of_several_lines(self) -> bool:
+        """Were there cells of several lines, and the mapping does not say that they are meant?"""
+        return self.cells_of_several_lines > 0 and self.mapping.max_cell_lines is None
 
     def feed(self, data: bytes) -> None:
         text = self.held + data if self.held else data
         cut = len(text.rstrip(b'"\r'))
         if text.find(b'"', 0, cut) >= 0:
-            cut = self._checked(text, cut)
+            cut, end = self._checked(text, cut)
         else:
-            self.lines += _count_of_lines(text[:cut])
+            self.lines += count_of_lines(text[:cut])
+            end = end_of_last_line(text, cut)
+        self.unfinished = len(text) - end if end else self.unfinished + len(data)
         self.before = text[cut - 1] if cut else self.before
         self.held = text[cut:]
 
@@ -73,8 +82,8 @@ class QuoteCheck:
         if self.held:
             self._refuse(f'the quote (") opened on line {self.lines + 1:,} is never closed')
 
-    def _checked(self, text: bytes, cut: int) -> int:
-        """Up to where the text is in order and outside quotes; the lines up to there are counted."""
+    def _checked(self, text: bytes, cut: int) -> tuple[int, int]:
+        """Up to where the text is in order and outside quotes, whose lines are counted, and where its last row ends."""
         signs = np.frombuffer(text, dtype=np.uint8)
         runs = self._runs(signs, cut)
         ends = _ends_of_lines(signs[:cut])
@@ -87,7 +96,11 @@ class QuoteCheck:
             self._refuse_text_behind(limit, int(opened), ends)
         cut = int(openers[-1]) if len(openers) > len(closers) else cut
         self.lines += int(np.searchsorted(ends, cut))
-        return cut
+        for end in ends[::-1].tolist():
+            run = int(np.searchsorted(runs.first, end)) - 1
+            if run < 0 or not runs.quoted[run]:
+                return cut, end + 1
+        return cut, 0
 
     def _runs(self, signs: np.ndarray, cut: int) -> _Runs:
         quotes = np.flatnonzero(signs[:cut] == QUOTE)
@@ -167,6 +180,11 @@ def _ends_of_lines(signs: np.ndarray) -> np.ndarray:
     return np.flatnonzero(found)
 
 
-def _count_of_lines(text: bytes) -> int:
+def end_of_last_line(text: bytes, stop: int) -> int:
+    """Where a line ends before ``stop``, as far behind as one is sure of; 0 for nowhere."""
+    return text.rfind(b"\n", 0, stop) + 1 or text.rfind(b"\r", 0, stop) + 1
+
+
+def count_of_lines(text: bytes) -> int:
     count = text.count(b"\n")
     return count + text.count(b"\r") - text.count(b"\r\n") if b"\r" in text else count

@@ -16,7 +16,7 @@ from jobs.loading import load_mappings
 from jobs.quote_check import QuoteCheck
 from schemas.errors import ConfigurationError, InputError
 from tests.ingest.shop import ORDERS, Shop, csv
-from tests.ingest.test_reading import a_mapping, refusal, rows_of, written
+from tests.ingest.test_reading import a_mapping, blocks_of, refusal, rows_of, written
 
 H = ["订单号", "下单时间", "支付时间", "会员号"]
 ROWS = [[f"A100{n}", f"2026-03-0{n} 10:00", f"2026-03-0{n} 10:01", f"m{n}"] for n in range(1, 6)]
@@ -249,6 +249,35 @@ def test_quotes_are_in_order_exactly_where_the_strict_reader_of_python_finds_the
     except InputError:
         in_order = False
     assert in_order == strict
+
+
+CELLS = st.sampled_from(["a", "中", "", '"x"', '"a,b"', '"l\nm"', '"q""q"', 'x"y', " ", '"', "é" * 9])
+TABLES = st.lists(st.lists(CELLS, min_size=2, max_size=4).map(",".join) | st.just(""), max_size=9)
+
+
+@given(TABLES, st.sampled_from(["\n", "\r\n", "\r"]), st.booleans(), st.sampled_from([60, 100, 1000]))
+@example(["a,b,c", "short", "too,short", "a,b", "b,c,d", "a,b"] * 3, "\n", True, 60)
+def test_every_row_arrives_once_under_its_number_as_the_strict_reader_of_python_has_it(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], end: str, ended: bool, block: int
+) -> None:
+    text = end.join(["id,at,who", *lines]) + (end if ended else "")
+    try:
+        strict = [r for r in python_csv.reader(io.StringIO(text, newline=""), strict=True) if r][1:]
+    except python_csv.Error:
+        strict = None
+    path = written(tmp_path_factory.getbasetemp() / "any.csv", text)
+    try:
+        found: dict[int, list[str] | None] = {}
+        for b in blocks_of(path, a_mapping(max_cell_lines=99), block):
+            numbered = [(r["row"], [r["c0"], r["c1"], r["c2"]]) for r in b.table.to_pylist()]
+            for number, cells in [*numbered, *((n, None) for n, _, _ in b.torn)]:
+                assert number not in found
+                found[number] = cells
+    except InputError as e:
+        assert strict is None or "no row has the 3 columns" in str(e) or "is longer than" in str(e)
+    else:
+        assert strict is not None
+        assert found == {n: row if len(row) == 3 else None for n, row in enumerate(strict, 1)}
 
 
 # --- what a mapping cannot say ---

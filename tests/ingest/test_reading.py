@@ -106,7 +106,7 @@ HEAD = "id,at,who\n"
 ROWS = "".join(f"o{n},2026-03-01,m{n}\n" for n in range(50))
 GZ = gzip.compress((HEAD + ROWS * 40).encode(), compresslevel=0)
 CSV_FAILURES = {
-    "a long line": (HEAD + ROWS + f"o,2026-03-01,{'x' * 700}\n" + ROWS, "a row is longer than 300 bytes; is it CSV?"),
+    "a long line": (HEAD + ROWS + f"o,2026-03-01,{'x' * 700}\n" + ROWS, "the row from line 52 on is longer than 300 bytes; is it CSV?"),
     "an open quote": (HEAD + ROWS + 'o,2026-03-01,"m\no,2026-03-01,m\n', 'the quote (") opened on line 52 is never closed'),
     "a quote open over many lines": (HEAD + ROWS + 'o,2026-03-01,"m\n' + ROWS, "a cell spans more than 20 lines from line 52 on"),
     "a quote closed by a later one": (HEAD + ROWS + 'o,2026-03-01,"m\n' + 'o,2026-03-01,5"\n', 'the quote (") opened on line 52 takes in'),
