@@ -69,12 +69,14 @@ def csv_blocks(file: Delivered) -> Iterator[Block]:
         yield Block(head.columns, table, aside, _of_several_lines(table) if has_several_lines else ())
     if good == 0 and first_torn is not None and torn.given > 1:
         row, _, reason = first_torn
-        if mapping.header and len(reasons) == 1:
-            reason += (
-                f"; if its header leaves names out, say `skip_rows: {mapping.skip_rows + 1}`, `header: false` and "
-                "`columns: [...]`"
-            )
-        raise InputError(f"{file.name}: no row has the {len(head.columns)} columns of the header ({reason}; row {row})")
+        way_out = (
+            f"; if its header leaves names out, say `skip_rows: {mapping.skip_rows + 1}`, `header: false` and `columns: [...]`"
+            if mapping.header and len(reasons) == 1
+            else ""
+        )
+        raise InputError(
+            f"{file.name}: no row has the {len(head.columns)} columns of the header ({reason}, row {row}){way_out}"
+        )
 
 
 def _whole_rows(file: Delivered, head: Head) -> Iterator[tuple[bytes, bool]]:

@@ -218,8 +218,9 @@ def test_a_cell_of_several_lines_is_told_with_its_row_unless_it_is_declared(tmp_
 def test_rows_that_all_have_more_cells_than_the_header_are_told_with_the_way_out(tmp_path: Path) -> None:
     shop = a_shop(tmp_path)
     shop.deliver("orders/1", csv(H, *([*row, ""] for row in ROWS)))
-    assert "if its header leaves names out, say `skip_rows: 1`, `header: false` and `columns: [...]`" in the_failure(
-        shop
+    assert (
+        "(5 columns where the header has 4, row 1); if its header leaves names out, say `skip_rows: 1`, `header: false` and `columns: [...]`"
+        in the_failure(shop)
     )
 
 
