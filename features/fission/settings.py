@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from schemas.configuration import Settings
 
 MOST_PAID_LEVELS = 2
+K_DAYS = 30
+"""Latest days of sharing that the one K factor and cycle time of a day rest on (``active_users_30d``)."""
 
 
 class FissionSettings(Settings):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from features.fission.growth import k_factor
+from features.fission.settings import K_DAYS
 from jobs.insights.step import Insight, InsightRun
 
 if TYPE_CHECKING:
     import duckdb
 
 LEVEL = "distributor_level"
-K_DAYS = 30
 NEAR_LEVELS = 3
 
 

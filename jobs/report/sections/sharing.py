@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from features.fission.settings import K_DAYS, FissionSettings
 from jobs.report import charts
 from jobs.report.blocks import Block, Section, Text, Tile, count, decimal, same, share, table
 from jobs.report.data import Figure, ReportData, by_share
@@ -59,7 +60,11 @@ def fission(d: ReportData) -> Section:
 
 def _figures(d: ReportData) -> Block:
     title = Text("要点", "At a glance")
-    note = Text("K 因子与周期看近 30 天。", "K factor and cycle time over the latest 30 days.")
+    settings = d.project.method("fission", FissionSettings)
+    note = Text(
+        f"K 因子与周期看近 {K_DAYS} 个有分享的日子。",
+        f"K factor and cycle time over the latest {K_DAYS} days with shares.",
+    )
     found = [
         (
             "k_factor",
@@ -83,7 +88,10 @@ def _figures(d: ReportData) -> Block:
             "seed_users",
             Text("种子用户", "Seed users"),
             count,
-            Text("广度前 10% 且转化高于中位的根", "roots in the top tenth of breadth, conversion above the median"),
+            Text(
+                f"广度高于 {share(settings.seed_breadth)} 的根且转化高于 {share(settings.seed_conversion)} 的根",
+                f"roots above {share(settings.seed_breadth)} of the roots by breadth and {share(settings.seed_conversion)} by conversion",
+            ),
         ),
     ]
     tiles = [Tile(name, same(say(n)), base) for f, name, say, base in found if (n := _whole(d, f)) is not None]
@@ -153,12 +161,12 @@ def _growth(d: ReportData) -> Block:
 def _k_days(d: ReportData) -> Block:
     title = Text("每日 K 因子", "K factor by day")
     note = Text(
-        "按分享发出日，分母是当日活跃用户，所以低于上面 30 天的 K；K = 人均邀请 × 接受率。最近几天的邀请还可能被接受。",
-        "By the day of sharing, over the users active that day, hence below the K of 30 days above; K = invites per active user × "
-        "accepted per invite. Invites of the last days may still be accepted.",
+        "按分享发出日，分母是当日活跃用户（上面的 K 的分母是整段时间活跃的用户）；K = 人均邀请 × 接受率。最近几天的邀请还可能被接受。",
+        "By the day of sharing, over the users active that day (the K above: over those active in the whole span); K = invites per "
+        "active user × accepted per invite. Invites of the last days may still be accepted.",
     )
     source = ("fission.share_daily",)
-    days = d.share_days[-90:]
+    days = d.share_days
     if not days:
         return Block(title, note, source, missing=NOBODY)
     chart = charts.lines(
@@ -209,9 +217,10 @@ def _items(d: ReportData, figure: str, title: Text, note: Text) -> Block:
 
 def _structures(d: ReportData) -> Block:
     title = Text("裂变树与社群结构", "Trees and community structures")
+    least = d.project.method("fission", FissionSettings).structure_users
     note = Text(
-        "至少 10 人的树才判断结构；结构病毒性 = 两两平均距离。",
-        "A structure is judged from 10 people on; virality = mean distance over all pairs.",
+        f"至少 {least} 人的树才判断结构；结构病毒性 = 两两平均距离。",
+        f"A structure is judged from {least} people on; virality = mean distance over all pairs.",
     )
     if not d.trees:
         items = d.figure("fission", "trees_by_structure")
@@ -253,12 +262,13 @@ def _distributors(d: ReportData) -> Block:
     if not items:
         return Block(title, note, FIGURES, missing=Text("没有店主。", "There are no distributors."))
     turned = d.figure("fission", "turned_self_buyer")
+    silent = d.project.method("fission", FissionSettings).silent_days
     rows = [(_level(k), count(f.number)) for k, f in items]
     tiles = tuple(
         Tile(
             Text("其中转为自购", "Of them turned to self-buyer") + (f" · {k}" if k else ""),
             same(count(f.number)),
-            Text("90 天无归因销售而自己仍购买", "no attributed sale for 90 days, own purchases go on"),
+            Text(f"{silent} 天无归因销售而自己仍购买", f"no attributed sale for {silent} days, own purchases go on"),
         )
         for k, f in turned.items()
     )
