@@ -79,12 +79,9 @@ def test_products_and_quantities_have_decimal_commas_too(tmp_path: Path) -> None
     ],
 )
 def test_days_as_a_spreadsheet_counts_them(tmp_path: Path, form: Any, text: str, stamp: str) -> None:
-    shop = a_shop(
-        tmp_path,
-        time_zone="UTC",
-        delimiter=";",
-        fields={"order_id": "id", "ordered_at": {"column": "at", "time": form}, "paid_at": UNPAID},
-    )
+    fields = {"order_id": "id", "ordered_at": {"column": "at", "time": form}, "paid_at": UNPAID}
+    mapping = {**ORDERS, "delimiter": ";", "fields": fields}
+    shop = Shop(tmp_path / "shop", {"orders": mapping}, {"currency": "CNY", "time_zone": "UTC"})
     shop.deliver("orders/1", f"id;at\no1;{text}\n")
     shop.ingest()
     assert [str(t) for (t,) in shop.rows("silver.orders", "ordered_at::timestamp")] == [stamp]
