@@ -161,7 +161,7 @@ def test_a_failing_audit_stops_the_publication_and_yesterday_stays(
     class Judge:
         warnings: tuple[str, ...] = ()
 
-        def __call__(self, staged: dict[str, Path]) -> None:
+        def __call__(self, staged: dict[str, Path], days: dict[str, list[date]] | None = None) -> None:
             if "profile.profile" in staged:
                 raise AuditError("the audit says no")
 
