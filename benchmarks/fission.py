@@ -22,7 +22,7 @@ from benchmarks.measured import measured
 from features.fission.settings import FissionSettings
 from features.kernel.arrays import to_arrow
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.fission import update_fission
+from jobs.fission.step import update_fission
 from lake import journal
 from lake.engine import open_engine
 from lake.lake import Lake, partition_path

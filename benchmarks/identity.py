@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.identity import update_identity
+from jobs.identity.step import update_identity
 from lake import journal
 from lake.engine import open_engine
 from lake.lake import Lake

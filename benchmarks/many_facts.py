@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.workload import AS_OF, ZONE, bucket_rows, products
-from jobs.facts import facts_of_bucket
+from jobs.activity.facts import facts_of_bucket
 
 WINDOWS: tuple[int | None, ...] = (7, 14, 30, 45, 60, 90, 120, 180, 365, None)
 SITE = ["exposure", "click", "view", "search", "favourite", "cart", "video"]

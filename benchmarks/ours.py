@@ -42,7 +42,7 @@ def items(folder: Path, out: Path, layout: str, buckets: int | None) -> list[dic
 
 def main(folder: Path, out: Path, engine: Kind = "embedded", layout: str = "by_bucket", buckets: int = 0) -> None:
     with open_engine(engine, cores=CORES, memory_gb=2) as opened:
-        done = opened.map("jobs.facts:facts_of_bucket", items(folder, out, layout, buckets or None))
+        done = opened.map("jobs.activity.facts:facts_of_bucket", items(folder, out, layout, buckets or None))
     (out / "done.json").write_text(json.dumps(done))
 
 

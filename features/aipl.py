@@ -1,6 +1,6 @@
 """AIPL: conversion rates per stage, what is missing to a target, FAST and the benchmark (definitions.md section 3).
 
-Everything here is arithmetic on counts; ``jobs/insights/aipl.py`` counts, ``jobs/gap.py`` asks for the gap.
+Everything here is arithmetic on counts; ``jobs/insights/aipl.py`` counts, ``queries/gap.py`` asks for the gap.
 """
 
 from __future__ import annotations

@@ -21,33 +21,33 @@ import pyarrow.parquet as pq
 import jobs
 from features.aipl import AiplSettings
 from features.instants import business_day_of
-from jobs import arrivals
-from jobs.activity import run_activity
-from jobs.brushing import run_brushing
-from jobs.catalogue_store import remember
-from jobs.deliveries import manifest
-from jobs.fission import run_fission
-from jobs.identity import run_identity
+from jobs.activity.step import run_activity
+from jobs.brushing.step import run_brushing
+from jobs.fission.step import run_fission
+from jobs.identity.step import run_identity
+from jobs.ingest.inbox import manifest
 from jobs.insights.step import run_insights
-from jobs.offers import run_offers
-from jobs.profile import run_profile
-from jobs.profile_frozen import checked_refit
+from jobs.offers.step import run_offers
+from jobs.profile.frozen import checked_refit
+from jobs.profile.step import run_profile
 from jobs.progress import Steps
-from jobs.project import Project
-from jobs.run_notes import remember_warnings
-from jobs.tag_check import foreign_amounts, refuse_unresolved
 from lake import denomination, journal, releases
 from lake.audit import Auditor
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import publish
+from lake.run_notes import remember_warnings
+from project import arrivals
+from project.catalogue_store import remember
+from project.check import foreign_amounts, refuse_unresolved
+from project.folder import Project
 from schemas.arrow import arrow_schema
 from schemas.contracts import contract, contracts
 from schemas.errors import HuaxiangError
 
 RUNS = "ops.runs"
-TASKS = ("jobs.facts", "jobs.fission_touches", "jobs.fission_roles", "jobs.offers_tasks", "jobs.profile_tasks")
+TASKS = ("jobs.activity.facts", "jobs.fission.touches", "jobs.fission.roles", "jobs.offers.tasks", "jobs.profile.tasks")
 """Modules of the tasks that every run maps."""
 WRITTEN_LAYERS = ("identity", "activity", "fission", "profile", "segments", "ops")
 """Layers that a run writes, and reads as it wrote them. All others are inputs, which others may write meanwhile."""

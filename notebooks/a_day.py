@@ -25,9 +25,9 @@ import plotly.express as px
 import polars as pl
 from IPython.display import display
 
-from jobs.project import Project
 from lake.releases import release
 from lake.sql import connect
+from project.folder import Project
 from schemas.money import minor_digits
 
 project = Project.load(Path(os.environ.get("HUAXIANG_PROJECT", "../demo")))

@@ -24,9 +24,9 @@ import pandas as pd
 import plotly.express as px
 from IPython.display import display
 
-from jobs.project import Project
 from lake.releases import release
 from lake.sql import connect
+from project.folder import Project
 
 project = Project.load(Path(os.environ.get("HUAXIANG_PROJECT", "../demo")))
 at = release(project.lake)

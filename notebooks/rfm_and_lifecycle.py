@@ -29,9 +29,9 @@ import plotly.express as px
 import plotly.graph_objects as go
 from IPython.display import display
 
-from jobs.project import Project
 from lake.releases import release
 from lake.sql import connect
+from project.folder import Project
 from schemas.behaviours import BEHAVIOURS
 
 project = Project.load(Path(os.environ.get("HUAXIANG_PROJECT", "../uci")))

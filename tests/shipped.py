@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from features.catalogue import Catalogue
-from jobs.loading import load_catalogue
+from project.loading import load_catalogue
 
 TAGS = Path(__file__).parents[1] / "conf" / "tags"
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from jobs import setup
-from jobs.cli import _register, app, main
-from jobs.demo import DemoReport, _audience_in_words
+from cli.demo import DemoReport, _audience_in_words
+from cli.main import _register, app, main
+from cli.run import MOST_WARNINGS, _release_in_words, _show_warnings
+from cli.session import show_table
 from jobs.pipeline import RunReport
-from jobs.project import Project
-from jobs.run_notes import remember_warnings
-from jobs.verbs.run import MOST_WARNINGS, _release_in_words, _show_warnings
-from jobs.verbs.session import show_table
 from lake.releases import write_release
+from lake.run_notes import remember_warnings
+from project import setup
+from project.folder import Project
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_release_and_a_delivery_are_said_in_words() -> None:
 
 def test_a_demo_with_refused_files_names_them_and_ends_with_4(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     made = DemoReport(project=tmp_path, data="simulator", refused=["browse/1.jsonl (browse): cut off"], warnings=["w"])
-    monkeypatch.setattr("jobs.demo.demo", lambda *args, **options: made)
+    monkeypatch.setattr("cli.demo.demo", lambda *args, **options: made)
     said = typed("demo", "--dir", str(tmp_path), code=4)
     assert "1 files were REFUSED and are in no number" in said
     assert "browse/1.jsonl (browse): cut off" in said

@@ -10,13 +10,13 @@ import pytest
 from pydantic import ValidationError
 
 from audiences.delivery import cell
+from cli.session import target_file
 from features.frozen_numbers import Break
-from jobs import setup
-from jobs.gap import gap
 from jobs.pipeline import widen
-from jobs.project import Project
-from jobs.verbs.session import target_file
 from lake.lake import Lake
+from project import setup
+from project.folder import Project
+from queries.gap import gap
 from schemas.configuration import read_yaml
 from schemas.errors import ConfigurationError, HuaxiangError
 

@@ -15,8 +15,8 @@ import pyarrow.dataset as pads
 
 from features.frozen_numbers import Break
 from features.gaps import LifecycleSettings
-from jobs.estimates import HORIZON_DAYS, MIN_CASES, counted, recovery_cut
 from jobs.insights.step import Insight, InsightRun, Row
+from jobs.profile.estimates import HORIZON_DAYS, MIN_CASES, counted, recovery_cut
 from models import lifecycle
 from models.lifecycle import Curve, Cut
 

@@ -18,7 +18,7 @@ from schemas.alerts import MOVING_TO_RARE_LOW
 
 SCHEME = "quadrant"
 TARGET = "rare_low"
-TASK = "jobs.migration_tasks:moves_of_bucket"
+TASK = "jobs.insights.migration_tasks:moves_of_bucket"
 Numbers = list[tuple[str, int, float]]
 
 

@@ -7,9 +7,9 @@ there where a tag that moved comes from the feed.
 
 from __future__ import annotations
 
-from jobs.feed_rows import feed_rows
 from jobs.insights.step import Insight, InsightRun, Row
-from jobs.profile_quality import QUALITY, broken_rows, quality_rows
+from jobs.profile.feed_rows import feed_rows
+from jobs.profile.quality import QUALITY, broken_rows, quality_rows
 from schemas.alerts import FEED_ROWS, TAGS_MOVED
 
 

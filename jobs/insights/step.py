@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.instants import iso_day_of
-from jobs.held import marks
-from jobs.snapshots import day_of
+from jobs.profile.snapshots import day_of
 from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import Audit
+from project.held import marks
 from schemas.arrow import arrow_schema, file_schema
 from schemas.configuration import Settings
 from schemas.contracts import contract
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import duckdb
 
     from features.catalogue import Catalogue
-    from jobs.project import Project
     from lake.engine import Engine
+    from project.folder import Project
 
 TOPICS: tuple[str, ...] = (
     "lifecycle",
@@ -126,7 +126,7 @@ class InsightRun:
             }
             for bucket, files in self.by_bucket("activity.activity").items()
         ]
-        return [str(r["path"]) for r in self.map("jobs.facts:facts_of_bucket", items)]
+        return [str(r["path"]) for r in self.map("jobs.activity.facts:facts_of_bucket", items)]
 
     @cached_property
     def snapshots(self) -> list[dt.date]:

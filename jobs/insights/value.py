@@ -13,7 +13,7 @@ import numpy as np
 
 from features.concentration import Spread, ValueSettings, gini, lorenz, spread, top_share
 from jobs.insights.step import Insight, InsightRun, Row
-from jobs.offers import associations
+from jobs.offers.step import associations
 
 SPEND = "net_amount_365d"
 BASES = {"buyers": f"{SPEND} > 0", "members": "is_member", "everybody": "true"}

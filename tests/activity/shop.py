@@ -7,8 +7,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from jobs.activity import run_activity
-from jobs.identity import update_identity
+from jobs.activity.step import run_activity
+from jobs.identity.step import update_identity
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.sql import connect

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-import jobs.activity
-from jobs.activity import run_activity
-from jobs.identity import update_identity
+import jobs.activity.step
+from jobs.activity.step import run_activity
+from jobs.identity.step import update_identity
 from jobs.pipeline import input_versions
 from tests.activity.shop import Shop, line, order
 from tests.silver import at
@@ -87,14 +87,14 @@ def test_what_hangs_on_a_payment_is_not_known_before_the_payment_is(shop: Shop) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("what", "then"), [("columns", jobs.activity.COLUMNS[:-1]), ("details", {"negative": 4})])
+@pytest.mark.parametrize(("what", "then"), [("columns", jobs.activity.step.COLUMNS[:-1]), ("details", {"negative": 4})])
 def test_a_table_made_with_other_columns_or_codes_is_made_anew(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str, then: Any
 ) -> None:
     shop.write("orders", order(paid_at=at("2026-03-06 09:00")))
     shop.write("order_lines", line())
     with monkeypatch.context() as older:
-        older.setitem(jobs.activity.MADE_AS, what, then)
+        older.setitem(jobs.activity.step.MADE_AS, what, then)
         shop.run()
     rows = shop.rows()
     report = shop.run()

@@ -18,9 +18,9 @@ from features.aipl import (
     gmv_gap,
     unexplained_share,
 )
-from jobs.flow import balance
 from jobs.insights.aipl import RATES as RATES_BY_STAGE
 from jobs.insights.aipl import read_peers
+from queries.flow import balance
 from schemas.errors import HuaxiangError, InputError
 
 RATES = [

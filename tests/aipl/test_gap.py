@@ -11,12 +11,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from jobs.gap import gap
+from cli import insight
+from cli import run as run_verbs
 from jobs.pipeline import fingerprint
-from jobs.project import Project
-from jobs.verbs import insight
-from jobs.verbs import run as run_verbs
 from lake.releases import write_release
+from project.folder import Project
+from queries.gap import gap
 from schemas.errors import HuaxiangError
 from tests.audiences.lake_shop import Shop
 from tests.pipeline import shop

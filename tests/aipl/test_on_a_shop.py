@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from jobs.flow import flow
-from jobs.gap import gap
-from jobs.ingest import ingest
+from jobs.ingest.step import ingest
 from jobs.pipeline import run
-from jobs.project import Project
 from lake.engine import Engine
 from lake.sql import connect
+from project.folder import Project
+from queries.flow import flow
+from queries.gap import gap
 from schemas.behaviours import BEHAVIOURS
 from tests.pipeline import shop
 

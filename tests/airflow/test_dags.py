@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jobs import setup
+from project import setup
 from simulator import shop as sim
 from tests.airflow.standalone import ROOT, Airflow
 from tests.conftest import missing
@@ -26,7 +26,7 @@ DAYS = [str(sim.LAST_DAY - timedelta(days=1)), str(sim.LAST_DAY)]
 
 def huaxiang(project: Path, *arguments: str) -> Any:
     """What a verb answers, as JSON."""
-    command = [sys.executable, "-m", "jobs.cli", *arguments, "--json"]
+    command = [sys.executable, "-m", "cli.main", *arguments, "--json"]
     environment = {**os.environ, "HUAXIANG_PROJECT": str(project)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -60,7 +60,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator
     if importlib.util.find_spec("airflow") is None:
         missing("the extra airflow is not installed: make setup-airflow")
     environment = {
-        "HUAXIANG_COMMAND": f"{sys.executable} -m jobs.cli",
+        "HUAXIANG_COMMAND": f"{sys.executable} -m cli.main",
         "HUAXIANG_PROJECT": str(project),
         "PYTHONPATH": str(ROOT),
         "RUST_LOG": "error",

@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.project import Project
 from lake import journal
 from lake.lake import Lake, partition_path
 from lake.publish import publish
 from lake.releases import Release, write_release
+from project.folder import Project
 from schemas.arrow import file_schema
 from schemas.behaviours import BEHAVIOURS
 from schemas.contracts import contract

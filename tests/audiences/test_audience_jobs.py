@@ -20,12 +20,12 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-import jobs.audience_build as step
+import jobs.audiences.build as step
 from audiences.delivery import read_manifest
-from jobs import audience_columns
-from jobs.audience import build, list_audiences, preview, why
-from jobs.audience_build import LOG, MEMBERSHIP, builds
-from jobs.audience_export import deliveries, export
+from jobs.audiences import columns as audience_columns
+from jobs.audiences.build import LOG, MEMBERSHIP, builds
+from jobs.audiences.export import deliveries, export
+from jobs.audiences.step import build, list_audiences, preview, why
 from lake.releases import latest, rollback
 from schemas.errors import HuaxiangError, NotThereError
 from tests.audiences.lake_shop import BEIJING, EARLY, D, Shop, act, beijing_shop, people, phone_of, silver

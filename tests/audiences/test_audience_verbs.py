@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from jobs.verbs import audience as verbs
+from cli import audience as verbs
 from tests.audiences.lake_shop import Shop, beijing_shop
 
 app = typer.Typer()

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from jobs.audience import build
+from jobs.audiences.step import build
 from schemas.behaviours import BEHAVIOURS, BROWSE
 from tests.audiences.lake_shop import EARLY, D, Shop, act, silver
 

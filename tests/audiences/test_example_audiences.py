@@ -9,7 +9,7 @@ import pytest
 
 from audiences.compiler import compile_audience
 from audiences.language import read_folder
-from jobs.audience_columns import attributes, facts_of
+from jobs.audiences.columns import attributes, facts_of
 from tests import shipped
 
 CONF = Path(__file__).parents[2] / "conf"

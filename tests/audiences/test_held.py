@@ -12,8 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from jobs.verbs import audience as verbs
-from jobs.verbs import tag as tag_verbs
+from cli import audience as verbs
+from cli import tag as tag_verbs
 from tests.audiences.lake_shop import BEIJING, TAGS, D, Shop, beijing_shop, people
 
 app = typer.Typer()

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from audiences.contacts import masked
-from jobs.user import Card, card, find_uid, read_value
 from lake.releases import release
+from queries.user import Card, card, find_uid, read_value
 from schemas.errors import NotThereError
 from tests.audiences.lake_shop import D, Shop, beijing_shop, people
 

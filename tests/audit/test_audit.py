@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.snapshots import day_of
+from jobs.profile.snapshots import day_of
 from lake.audit import Auditor, audit
 from lake.engine import Engine
 from lake.lake import Lake

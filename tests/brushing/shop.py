@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from features.brushing import SIGNALS, BrushingSettings
-from jobs.activity import ActivityReport, run_activity
-from jobs.brushing import STAMPS, Evidence, run_brushing
-from jobs.identity import update_identity
+from jobs.activity.step import ActivityReport, run_activity
+from jobs.brushing.step import STAMPS, Evidence, run_brushing
+from jobs.identity.step import update_identity
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.sql import connect

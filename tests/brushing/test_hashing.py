@@ -12,9 +12,9 @@ import pytest
 
 from features.cleaning import Cleaner
 from features.sources import Mapping
-from jobs.loading import load_mappings
-from jobs.project import salt_of
 from lake.lake import Lake
+from project.folder import salt_of
+from project.loading import load_mappings
 from schemas.errors import ConfigurationError
 
 COLUMNS = ("订单号", "下单时间", "地址", "IP")

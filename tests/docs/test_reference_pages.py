@@ -22,7 +22,7 @@ from features.own_functions import CALLS
 from features.sources import HASHED, TIME_WORDS, Condition, FieldRule, Mapping
 from features.tags import _COMMON, FACT_UNITS, PATHS, WAYS, Limits, Rule, Tag, TagFile
 from features.text_forms import ABSENT_VALUES, NO, YES
-from jobs.loading import load_catalogue, load_mappings
+from project.loading import load_catalogue, load_mappings
 from schemas.behaviours import BEHAVIOURS, DETAILS
 from schemas.contracts import FEEDS, contract
 

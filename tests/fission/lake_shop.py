@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from features.fission.settings import FissionSettings
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.fission import update_fission
+from jobs.fission.step import update_fission
 from lake import journal
 from lake.engine import Engine, Progress, run_task
 from lake.lake import Lake, partition_path

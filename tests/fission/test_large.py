@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.fission import AS_OF, make, outcome
 from features.fission.settings import FissionSettings
-from jobs.fission import update_fission
+from jobs.fission.step import update_fission
 from lake.lake import Lake
 from tests.fission.lake_shop import Here
 

@@ -10,14 +10,14 @@ from datetime import datetime, time, timedelta
 import duckdb
 import pytest
 
-from jobs import setup
-from jobs.activity import run_activity
-from jobs.fission import run_fission
-from jobs.identity import run_identity
-from jobs.ingest import ingest
-from jobs.project import Project
+from jobs.activity.step import run_activity
+from jobs.fission.step import run_fission
+from jobs.identity.step import run_identity
+from jobs.ingest.step import ingest
 from lake.engine import Engine
 from lake.sql import connect
+from project import setup
+from project.folder import Project
 from schemas.behaviours import BEHAVIOURS as B
 from simulator import shop as simulator
 

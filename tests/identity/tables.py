@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from jobs.identity import IDENTIFIERS, LINKS, MERGES, USERS, IdentityReport, update_identity
+from jobs.identity.step import IDENTIFIERS, LINKS, MERGES, USERS, IdentityReport, update_identity
 from lake import journal
 from lake.engine import Engine
 from lake.lake import Lake

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.links import links_of
-from jobs import identity
-from jobs.identity import update_identity
+from jobs.identity import step as identity
+from jobs.identity.step import update_identity
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.publish import publish as real_publish

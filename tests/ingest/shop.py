@@ -14,9 +14,9 @@ from typing import Any
 import duckdb
 import yaml
 
-from jobs.ingest import IngestReport, ingest, replay
-from jobs.project import Project
+from jobs.ingest.step import IngestReport, ingest, replay
 from lake.lake import Lake
+from project.folder import Project
 
 RECEIVED = datetime(2026, 3, 10, 2, 0, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from features.sources import Mapping
-from jobs.loading import load_mappings
-from jobs.quote_check import QuoteCheck
+from jobs.ingest.quote_check import QuoteCheck
+from project.loading import load_mappings
 from schemas.errors import ConfigurationError, InputError
 from tests.ingest.shop import ORDERS, Shop, csv
 from tests.ingest.test_reading import a_mapping, blocks_of, refusal, rows_of, written

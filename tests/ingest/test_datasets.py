@@ -11,10 +11,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from jobs import datasets, setup
-from jobs.deliveries import manifest
-from jobs.ingest import ingest
-from jobs.project import Project
+from cli import datasets
+from jobs.ingest.inbox import manifest
+from jobs.ingest.step import ingest
+from project import setup
+from project.folder import Project
 from schemas.errors import InputError, NotThereError
 from tests.ingest.shop import InProcess
 

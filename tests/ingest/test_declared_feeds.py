@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cli.drafting import draft
 from features.sources import Mapping, mistakes
-from jobs.drafting import draft
-from jobs.identity import SOURCES
+from jobs.identity.step import SOURCES
 from schemas.contracts import contract
 from tests.ingest.shop import Shop, csv
 

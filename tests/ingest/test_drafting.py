@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from cli.drafting import Draft, Part, draft
+from cli.drafting.rendering import with_guesses
+from cli.drafting.rules import Line
 from features.sources import Mapping, mistakes
-from jobs.drafting import Draft, Part, draft
-from jobs.drafting.rendering import with_guesses
-from jobs.drafting.rules import Line
-from jobs.loading import load_mappings
-from jobs.project import ProjectSettings
+from project.folder import ProjectSettings
+from project.loading import load_mappings
 from schemas.errors import InputError, NotThereError
 from tests.ingest.shop import Shop
 from tests.ingest.test_drafts_of_exports import written

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.drafting import Draft, draft
+from cli.drafting.forms import is_id, is_money
 from features.sources import Mapping, mistakes, shortfalls
-from jobs.drafting import Draft, draft
-from jobs.drafting.forms import is_id, is_money
 from schemas.contracts import contract
 
 # What stands for people in the made-up exports.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import jobs.execution
+import jobs.ingest.execution
 from lake.disk import is_full, pass_over_writers
 from lake.engine import _unwrapped, run_task
 from schemas.errors import DiskFullError
@@ -36,14 +36,14 @@ def shop(tmp_path: Path) -> Shop:
 def test_what_is_taken_and_what_is_not_is_said_and_the_next_ingest_goes_on(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    real = jobs.execution.publish
+    real = jobs.ingest.execution.publish
 
     def publish(lake: Any, table: str, *args: Any, **options: Any) -> int:
         if table == failing:
             raise full()
         return real(lake, table, *args, **options)
 
-    monkeypatch.setattr(jobs.execution, "publish", publish)
+    monkeypatch.setattr(jobs.ingest.execution, "publish", publish)
     with pytest.raises(DiskFullError) as e:
         shop.ingest()
     # Mappings are taken in order of name: lines before orders.

@@ -18,10 +18,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from jobs.cli import _register, app
-from jobs.deliveries import manifest
-from jobs.reading import read_blocks
-from jobs.verbs.session import verb
+from cli.main import _register, app
+from cli.session import verb
+from jobs.ingest.inbox import manifest
+from jobs.ingest.reading import read_blocks
 from lake.publish import Days
 from schemas.errors import AuditError, HuaxiangError, LockedError, NotThereError
 from tests.ingest.shop import BROWSE, LINES, ORDERS, RECEIVED, Shop, csv
@@ -171,7 +171,7 @@ def test_a_quote_that_swallows_lines_refuses_the_file_and_a_torn_row_of_several_
 
 
 def test_row_numbers_hold_over_many_blocks(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.parsing.read_blocks", partial(read_blocks, block_bytes=4096))
+    monkeypatch.setattr("jobs.ingest.parsing.read_blocks", partial(read_blocks, block_bytes=4096))
     rows = [an_order(n) if n % 7 else ["short"] for n in range(1, 2001)]
     shop.deliver("orders/1.csv", csv(H, *rows))
     shop.ingest()
@@ -260,8 +260,8 @@ def test_the_named_byte_is_the_wrong_one(shop: Shop) -> None:
 def test_a_large_bad_file_leaves_nothing_although_it_went_block_by_block(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.parsing.FLUSH_ROWS", 100)
-    monkeypatch.setattr("jobs.parsing.read_blocks", partial(read_blocks, block_bytes=4096))
+    monkeypatch.setattr("jobs.ingest.parsing.FLUSH_ROWS", 100)
+    monkeypatch.setattr("jobs.ingest.parsing.read_blocks", partial(read_blocks, block_bytes=4096))
     content = csv(H, *(an_order(n) for n in range(2000)), ["short"]).encode()
     shop.deliver("orders/1.csv", content + b"o,2026-03-01,,\xff\n")
     assert "is not UTF-8" in failures(shop)[0]
@@ -519,7 +519,7 @@ def test_a_folder_that_takes_nothing_is_no_defect(
     def refuses(*_: Any) -> None:
         raise OSError(getattr(errno, code), "refused", "some/folder")
 
-    monkeypatch.setattr("jobs.ingest.land", refuses)
+    monkeypatch.setattr("jobs.ingest.step.land", refuses)
     shop.deliver("orders/1.csv", csv(H, an_order(1)))
     with pytest.raises(typer.Exit) as e:
         verb(lambda: shop.ingest())()

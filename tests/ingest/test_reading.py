@@ -11,8 +11,8 @@ import duckdb
 import pytest
 
 from features.sources import Mapping
-from jobs.byte_streams import Delivered, open_text
-from jobs.reading import Block, read_blocks
+from jobs.ingest.byte_streams import Delivered, open_text
+from jobs.ingest.reading import Block, read_blocks
 from schemas.errors import InputError
 
 FIELDS = {"order_id": "id", "ordered_at": "at", "member_id": "who"}

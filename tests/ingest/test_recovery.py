@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import jobs.execution
+import jobs.ingest.execution
 from lake import journal
 from tests.ingest.shop import BROWSE, LINES, ORDERS, RECEIVED, Shop, csv
 from tests.ingest.test_ingest import H, L, an_order
@@ -67,20 +67,20 @@ def die_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[str]:
 
         return step
 
-    import jobs.deliveries
-    import jobs.ingest
-    import jobs.settling
+    import jobs.ingest.inbox
+    import jobs.ingest.settling
+    import jobs.ingest.step
     from lake.lake import Lake
 
     for module, name in (
-        (jobs.execution, "publish"),
-        (jobs.execution, "write_intent"),
-        (jobs.ingest, "write_intent"),
-        (jobs.execution, "publish_manifest"),
-        (jobs.execution, "forget_intent"),
-        (jobs.deliveries, "publish"),
-        (jobs.deliveries, "copy_with_checksum"),
-        (jobs.settling, "settle"),
+        (jobs.ingest.execution, "publish"),
+        (jobs.ingest.execution, "write_intent"),
+        (jobs.ingest.step, "write_intent"),
+        (jobs.ingest.execution, "publish_manifest"),
+        (jobs.ingest.execution, "forget_intent"),
+        (jobs.ingest.inbox, "publish"),
+        (jobs.ingest.inbox, "copy_with_checksum"),
+        (jobs.ingest.settling, "settle"),
         (Lake, "stage"),
     ):
         monkeypatch.setattr(module, name, wrapped(name, getattr(module, name)))
@@ -157,7 +157,7 @@ def test_the_time_of_receipt_of_a_dead_run_is_kept(tmp_path: Path, monkeypatch: 
     shop = Shop(tmp_path, {"orders": ORDERS})
     shop.deliver("orders/1.csv", csv(H, an_order(1)))
     with monkeypatch.context() as m:
-        m.setattr(jobs.execution, "publish", lambda *a, **k: (_ for _ in ()).throw(Killed()))
+        m.setattr(jobs.ingest.execution, "publish", lambda *a, **k: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             shop.ingest()
     bury()
@@ -175,7 +175,7 @@ def test_a_mapping_that_changes_after_the_death_does_not_mix_into_the_dead_run(
 ) -> None:
     shop = Shop(tmp_path, {"orders": ORDERS})
     shop.deliver("orders/1.csv", csv(H, an_order(1)))
-    real = jobs.execution.publish
+    real = jobs.ingest.execution.publish
     calls = []
 
     def second_dies(*args: Any, **kwargs: Any) -> int:
@@ -185,7 +185,7 @@ def test_a_mapping_that_changes_after_the_death_does_not_mix_into_the_dead_run(
         return real(*args, **kwargs)
 
     with monkeypatch.context() as m:
-        m.setattr(jobs.execution, "publish", second_dies)
+        m.setattr(jobs.ingest.execution, "publish", second_dies)
         with pytest.raises(Killed):
             shop.ingest()
     bury()
@@ -198,7 +198,8 @@ SCRIPT = """
 import os, signal, sys
 from datetime import timedelta
 from pathlib import Path
-from jobs import execution, deliveries
+from jobs.ingest import execution
+from jobs.ingest import inbox as deliveries
 from lake.lake import Lake
 from tests.ingest.shop import RECEIVED, Shop
 count, moment = 0, int(sys.argv[2])

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from jobs.arrivals import missing, refuse_nothing
-from jobs.cli import _register, app
-from jobs.refused import dismiss, in_words, refused
+from cli.main import _register, app
+from lake.refused import dismiss, in_words, refused
+from project.arrivals import missing, refuse_nothing
 from schemas.errors import AuditError, HuaxiangError, InputError, NotThereError
 from tests.ingest.shop import LINES, ORDERS, RECEIVED, Shop, csv
 

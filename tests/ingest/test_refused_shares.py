@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.deliveries import manifest
-from jobs.findings import Finding
+from jobs.ingest.findings import Finding
+from jobs.ingest.inbox import manifest
 from tests.ingest.shop import ORDERS, RECEIVED, Shop, csv
 from tests.ingest.test_ingest import H, an_order
 from tests.ingest.test_recovery import bury
@@ -73,7 +73,7 @@ def test_rows_that_could_not_be_split_count_as_bad(tmp_path: Path) -> None:
 
 
 def test_a_large_file_that_went_block_by_block_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.parsing.FLUSH_ROWS", 50)
+    monkeypatch.setattr("jobs.ingest.parsing.FLUSH_ROWS", 50)
     shop = shop_of(tmp_path)
     shop.deliver("orders/1.csv", csv(H, *(an_order(n) for n in range(100)), *(bad(n) for n in range(100))))
     assert shop.ingest().failed == 1
@@ -119,7 +119,7 @@ def test_a_run_that_was_killed_says_its_reasons_when_it_is_gone_on_with(
     shop = shop_of(tmp_path)
     shop.deliver("orders/1.csv", csv(H, an_order(1), bad(1)))
     with monkeypatch.context() as m, pytest.raises(Killed):
-        m.setattr("jobs.execution.publish_manifest", die)
+        m.setattr("jobs.ingest.execution.publish_manifest", die)
         shop.ingest()
     bury()
     report = shop.ingest()

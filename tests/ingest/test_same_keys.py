@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.deliveries import manifest
-from jobs.findings import Finding
+from jobs.ingest.findings import Finding
+from jobs.ingest.inbox import manifest
 from tests.ingest.shop import RECEIVED, Shop, csv
 
 HEADER = ["Name", "Email", "Paid at", "Created at", "Lineitem quantity", "Lineitem price", "Lineitem sku"]
@@ -140,7 +140,7 @@ def test_lines_of_one_number_replace_each_other_and_that_is_said(tmp_path: Path)
 
 def test_the_order_of_blocks_and_small_files_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop(tmp_path, {"orders": ORDERS})
-    monkeypatch.setattr("jobs.parsing.FLUSH_ROWS", 1)
+    monkeypatch.setattr("jobs.ingest.parsing.FLUSH_ROWS", 1)
     shop.deliver("a.csv", csv(HEADER, *SHOPIFY))
     shop.deliver("b.csv", csv(HEADER, SHOPIFY[1]))
     report = shop.ingest()

@@ -9,10 +9,10 @@ import duckdb
 import pytest
 import yaml
 
+from cli.drafting import draft
 from features.sources import Mapping, shortfalls
-from jobs.drafting import draft
-from jobs.loading import load_mappings
-from jobs.setup import check
+from project.loading import load_mappings
+from project.setup import check
 from schemas.contracts import FEEDS, contract
 from schemas.errors import ConfigurationError
 from tests.ingest.shop import LINES, ORDERS, Shop, csv

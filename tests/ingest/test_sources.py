@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs.loading import load_mappings
+from project.loading import load_mappings
 from schemas.contracts import FEEDS, contract
 from schemas.errors import ConfigurationError
 

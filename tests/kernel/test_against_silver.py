@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.facts import Fact
-from jobs.activity import SOURCES, run_activity
-from jobs.facts import facts_of_bucket
-from jobs.identity import update_identity
+from jobs.activity.facts import facts_of_bucket
+from jobs.activity.step import SOURCES, run_activity
+from jobs.identity.step import update_identity
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.sql import connect

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import jobs.facts
+import jobs.activity.facts
 from features.facts import Fact
 from features.kernel.plan import _Column
-from jobs.facts import facts_of_bucket, read_facts
+from jobs.activity.facts import facts_of_bucket, read_facts
 from tests.kernel.shop import CODES, PRODUCTS, ZONE, row, table, values
 from tests.kernel.test_against_the_oracle import drawn_row, every_fact
 
@@ -64,7 +64,7 @@ def written(given: dict[str, Any], facts: list[Fact]) -> dict[str, dict[int, Any
 def test_the_task_writes_what_the_kernel_gives_with_texts_for_codes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_of: date, known: date | None, small: bool
 ) -> None:
-    monkeypatch.setattr(jobs.facts, "SMALL_FILE_ROWS", 10**6 if small else 0)
+    monkeypatch.setattr(jobs.activity.facts, "SMALL_FILE_ROWS", 10**6 if small else 0)
     r = random.Random(4)
     files = [table([drawn_row(r) for _ in range(n)]) for n in (70, 0, 45)]
     for facts in (r.sample(every_fact(), 60), [f for f in r.sample(every_fact(), 150) if f.window == 7]):
@@ -75,10 +75,10 @@ def test_the_task_writes_what_the_kernel_gives_with_texts_for_codes(
 def test_days_without_effect_are_left_on_disk(tmp_path: Path) -> None:
     rows = [row(1, "view", f"2026-03-{d:02d}", void_day="2026-04-01") for d in range(1, 29)]
     path = item(tmp_path, [table(rows)], [], date(2026, 3, 31))["files"][0]
-    file = jobs.facts._ActivityFile(path, [], date(2026, 3, 31))
+    file = jobs.activity.facts._ActivityFile(path, [], date(2026, 3, 31))
 
     def without_effect(as_of: date, known: date | None = None) -> set[str]:
-        return jobs.facts._without_effect([file], as_of, known)
+        return jobs.activity.facts._without_effect([file], as_of, known)
 
     assert without_effect(date(2026, 3, 31)) == {"void_day", "flagged_day", "valid_from_day"}
     assert without_effect(date(2026, 4, 1)) == {"flagged_day", "valid_from_day"}
@@ -97,7 +97,7 @@ def test_row_groups_outside_every_window_are_not_read(tmp_path: Path) -> None:
 
     def groups(as_of: str, *windows: int | None) -> list[int]:
         facts = [Fact(**views, window=w) for w in windows]
-        return jobs.facts._ActivityFile(path, facts, date.fromisoformat(as_of)).groups
+        return jobs.activity.facts._ActivityFile(path, facts, date.fromisoformat(as_of)).groups
 
     assert groups("2026-03-31", None, 7) == [0, 1, 2]
     assert groups("2026-02-28", None) == [0, 1]
@@ -135,7 +135,7 @@ def test_a_worker_does_not_import_pandas(tmp_path: Path) -> None:
     given = item(tmp_path, [table([drawn_row(r) for _ in range(80)])], facts, date(2026, 3, 10))
     (tmp_path / "item.json").write_text(json.dumps(given))
     program = (
-        "import json, sys; from jobs.facts import facts_of_bucket;"
+        "import json, sys; from jobs.activity.facts import facts_of_bucket;"
         f"facts_of_bucket(json.load(open({str(tmp_path / 'item.json')!r}))); sys.exit('pandas' in sys.modules)"
     )
     done = subprocess.run(
@@ -166,5 +166,5 @@ def test_numbers_of_any_size_survive_being_packed(tmp_path: Path, numbers: tuple
     packed = column.arrow(packed=True)
     assert (str(packed.type), packed.to_pylist()) == (kind, list(numbers))
     assert column.arrow(packed=False).equals(pa.array(numbers, pa.int64()))
-    jobs.facts._write(pa.table({"n": packed}), [paid], tmp_path / "x.arrow")
+    jobs.activity.facts._write(pa.table({"n": packed}), [paid], tmp_path / "x.arrow")
     assert read_facts(str(tmp_path / "x.arrow"))["n"].combine_chunks().equals(pa.array(numbers, pa.int64()))

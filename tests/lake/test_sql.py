@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from cli.main import _register, app
 from jobs import __version__
-from jobs.cli import _register, app
-from jobs.project import Project
 from lake.releases import write_release
+from project.folder import Project
 
 MANY = 10_001
 
@@ -40,7 +40,7 @@ def typed(folder: Path, *words: str, code: int = 0) -> tuple[str, str]:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "jobs.cli", *words]
+    return [sys.executable, "-m", "cli.main", *words]
 
 
 def test_json_has_every_row(folder: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 from features.catalogue import Catalogue
 from jobs.insights.step import Insight, InsightRun
-from jobs.loading import load_catalogue
-from jobs.project import Project
+from project.folder import Project
+from project.loading import load_catalogue
 from schemas.contracts import contract
 from tests.audiences.lake_shop import Shop
 

@@ -11,7 +11,7 @@ import pytest
 
 from features.frozen_numbers import Break
 from features.gaps import LifecycleSettings
-from jobs.estimates import estimated, horizon_warnings
+from jobs.profile.estimates import estimated, horizon_warnings
 from models.lifecycle import Cut
 from schemas.errors import ConfigurationError
 from tests.audiences.lake_shop import Shop, act

@@ -15,7 +15,7 @@ from features.facts import needs
 from features.gaps import counted_gaps
 from features.kernel import merge_files
 from features.kernel.selection import paid
-from jobs.estimate_tasks import gaps_of_bucket
+from jobs.profile.estimate_tasks import gaps_of_bucket
 from schemas.behaviours import BEHAVIOURS
 from tests.kernel.shop import row, table
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from features.aipl import AiplSettings
-from jobs.held import Marks
 from jobs.insights import marks, step
+from project.held import Marks
 from tests import shipped
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.audience import preview, why
+from jobs.audiences.step import preview, why
 from lake.releases import write_release
 from schemas.errors import ConfigurationError, NotThereError
 from tests.audiences.lake_shop import Shop, act

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from features.changes import LOST, NEW
 from features.migration import MigrationSettings, control, imbalance, judged, rows_of, summed
-from jobs.migration_tasks import moves_of_bucket
+from jobs.insights.migration_tasks import moves_of_bucket
 
 VALUES = ("frequent_high", "frequent_low", "rare_high", "rare_low", "no_purchase")
 SETTINGS = MigrationSettings()

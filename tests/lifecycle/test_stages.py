@@ -14,7 +14,7 @@ import pytest
 from features.facts import needs
 from features.kernel import compute, merge_files
 from features.tagging import evaluate, make_plan
-from jobs.profile_tasks import _score
+from jobs.profile.tasks import _score
 from schemas.arrow import ARROW
 from tests.kernel.shop import row, table
 from tests.lifecycle.lake import shipped

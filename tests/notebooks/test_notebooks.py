@@ -10,13 +10,14 @@ from typing import Any
 import duckdb
 import pytest
 
-from jobs import datasets, setup
-from jobs.ingest import ingest
+from cli import datasets
+from jobs.ingest.step import ingest
 from jobs.pipeline import run
-from jobs.project import Project
 from lake.engine import Engine
 from lake.releases import release
 from lake.sql import connect
+from project import setup
+from project.folder import Project
 from tests.conftest import missing
 from tests.pipeline import shop
 

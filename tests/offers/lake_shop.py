@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.project import Project
 from lake.lake import Lake, partition_path
 from lake.publish import publish
 from lake.sql import connect
+from project.folder import Project
 from schemas.arrow import arrow_schema, file_schema
 from schemas.behaviours import BEHAVIOURS
 from schemas.contracts import contract

@@ -14,9 +14,9 @@ import pytest
 
 from features.breaks import counted, quantiles
 from features.promotion import Terms, cells, order_parts, terms
-from jobs.offers import associations, run_offers
-from jobs.project import Project
+from jobs.offers.step import associations, run_offers
 from lake.sql import connect
+from project.folder import Project
 from tests.ingest.shop import InProcess
 from tests.offers.lake_shop import put, staged_rows
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.offers import TABLE, associations, run_offers
-from jobs.project import Project
+from jobs.offers.step import TABLE, associations, run_offers
 from lake.engine import Engine
 from lake.sql import connect
+from project.folder import Project
 from tests.ingest.shop import InProcess
 from tests.offers.lake_shop import LAST, Line, by_sql, project_of, random_lines
 

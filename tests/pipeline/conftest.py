@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.project import Project
 from lake.engine import Engine
+from project.folder import Project
 from tests.pipeline import shop
 
 SALT = "0123456789abcdef"

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from jobs import setup
-from jobs.ingest import IngestReport, ingest
-from jobs.project import Project
+from jobs.ingest.step import IngestReport, ingest
 from lake.engine import Engine
+from project import setup
+from project.folder import Project
 
 RECEIVED = datetime(2026, 3, 11, 2, 0, tzinfo=UTC)
 HEADERS = {

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from jobs import setup
-from jobs.ingest import ingest
+from jobs.ingest.step import ingest
 from jobs.pipeline import RunReport, run
-from jobs.project import Project
 from lake.engine import Engine
 from lake.sql import connect
+from project import setup
+from project.folder import Project
 from schemas.contracts import contracts
 from simulator import shop as simulator
 

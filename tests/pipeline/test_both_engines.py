@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.project import Project
 from lake.engine import Engine
+from project.folder import Project
 from tests.pipeline import shop
 
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from features.brushing import BrushingSettings
-from jobs.brushing import STAMPS, TABLE, Evidence
-from jobs.project import Project
+from jobs.brushing.step import STAMPS, TABLE, Evidence
 from lake.engine import Engine
 from lake.sql import connect
+from project.folder import Project
 from tests.pipeline import shop
 
 LAST = shop.LAST

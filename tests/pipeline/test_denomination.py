@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from jobs.cli import _register, app
-from jobs.ingest import ingest
+from cli.main import _register, app
+from jobs.ingest.step import ingest
 from jobs.pipeline import run
-from jobs.project import Project
 from lake import releases
 from lake.engine import Engine
+from project.folder import Project
 from schemas.errors import ConfigurationError
 from tests.ingest.shop import InProcess
 from tests.pipeline import hand_made

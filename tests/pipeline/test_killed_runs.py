@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.ingest import ingest
-from jobs.project import Project
+from jobs.ingest.step import ingest
 from lake import releases
 from lake.engine import Engine
+from project.folder import Project
 from tests.pipeline import shop
 
 MOMENTS = int(os.environ.get("HUAXIANG_KILLS", "2"))
@@ -26,7 +26,7 @@ DAY: date = shop.LAST
 
 def command(project: Project, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "jobs.cli", *arguments, "--project", str(project.folder), "--json"],
+        [sys.executable, "-m", "cli.main", *arguments, "--project", str(project.folder), "--json"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -14,12 +14,12 @@ import pytest
 
 from jobs.pipeline import run
 from jobs.progress import Advance, Steps
-from jobs.project import Project
-from jobs.user import card, find_uid
 from lake import releases
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.sql import connect
+from project.folder import Project
+from queries.user import card, find_uid
 from schemas.contracts import contracts
 from tests.pipeline import hand_made
 from tests.pipeline.shop import VOLATILE, assert_same

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from jobs.pipeline import run
-from jobs.report.page import report
 from lake.engine import Engine
 from lake.sql import connect
+from report.page import report
 from tests.pipeline.hand_made import new_project, taken
 
 DAY = date(2026, 3, 10)

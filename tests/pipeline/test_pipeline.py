@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from jobs.audience import build
-from jobs.ingest import ingest
+from jobs.audiences.step import build
+from jobs.ingest.step import ingest
 from jobs.pipeline import run
-from jobs.project import Project
-from jobs.release import difference
-from jobs.status import status
 from lake import releases
 from lake.engine import Engine
 from lake.sql import connect
+from project.folder import Project
+from queries.release_diff import difference
+from queries.status import status
 from schemas.contracts import FEEDS
 from schemas.errors import AuditError, HuaxiangError
 from tests.pipeline import shop

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import setup
-from jobs.datasets import unpack
-from jobs.ingest import ingest
+from cli.datasets import unpack
+from jobs.ingest.step import ingest
 from jobs.pipeline import run
-from jobs.project import Project
 from lake.engine import Engine
+from project import setup
+from project.folder import Project
 from tests.pipeline import shop
 
 

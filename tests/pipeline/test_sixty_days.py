@@ -11,11 +11,11 @@ import duckdb
 import pytest
 
 from features.catalogue import Catalogue
-from jobs.activity import run_activity
-from jobs.identity import run_identity
-from jobs.ingest import ingest
-from jobs.profile import update_profile
-from jobs.profile_publishing import SPAN_DAYS
+from jobs.activity.step import run_activity
+from jobs.identity.step import run_identity
+from jobs.ingest.step import ingest
+from jobs.profile.publishing import SPAN_DAYS
+from jobs.profile.step import update_profile
 from lake.engine import Engine
 from lake.sql import connect
 from schemas.contracts import FEEDS

@@ -7,8 +7,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from jobs.project import Project
 from lake.sql import connect
+from project.folder import Project
 from schemas.behaviours import BEHAVIOURS
 from tests.offers.agreement import SENSITIVITY, agreement
 from tests.pipeline import shop

@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from features.catalogue import Catalogue
-from jobs.activity import run_activity
-from jobs.identity import update_identity
-from jobs.loading import load_catalogue
-from jobs.profile import ProfileReport, update_profile
+from jobs.activity.step import run_activity
+from jobs.identity.step import update_identity
+from jobs.profile.step import ProfileReport, update_profile
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.sql import connect
+from project.loading import load_catalogue
 from tests import shipped
 from tests.silver import at, write_silver
 

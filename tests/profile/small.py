@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from features.catalogue import Catalogue
-from jobs.loading import load_catalogue
+from project.loading import load_catalogue
 
 COMMON: dict[str, Any] = {
     "owner": "crm",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from jobs.feed_rows import FeedRows, feed_rows
+from jobs.profile.feed_rows import FeedRows, feed_rows
 from lake.lake import Lake
 from tests.silver import at, write_silver
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from features.quality import QualitySettings
-from jobs.identity import update_identity
-from jobs.profile_frozen import NOT_KEPT
-from jobs.tag_accept import accept as step
+from jobs.identity.step import update_identity
+from jobs.profile.accept import accept as step
+from jobs.profile.frozen import NOT_KEPT
 from lake.engine import Engine
 from lake.publish import publish
 from schemas.errors import NotThereError

@@ -15,10 +15,10 @@ import pytest
 
 from features.breaks import counted, quantiles
 from features.changes import Comparison, as_text, kept
-from jobs.profile import TABLES
-from jobs.profile_inputs import BUCKET_FILE, log_of
-from jobs.profile_tasks import _write_changes
-from jobs.snapshots import expired
+from jobs.profile.inputs import BUCKET_FILE, log_of
+from jobs.profile.snapshots import expired
+from jobs.profile.step import TABLES
+from jobs.profile.tasks import _write_changes
 from lake.publish import Days
 from schemas.arrow import ARROW
 from schemas.errors import AuditError

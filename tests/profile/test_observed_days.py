@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from jobs.profile_inputs import first_day_of_activity
+from jobs.profile.inputs import first_day_of_activity
 from lake.lake import Lake
 from tests.offers.lake_shop import Line, project_of
 

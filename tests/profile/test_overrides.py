@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.identity import update_identity
-from jobs.overrides import find_named
+from jobs.identity.step import update_identity
+from jobs.profile.overrides import find_named
 from lake.engine import Engine
 from tests.profile.conftest import Shop
 from tests.profile.small import catalogue_of

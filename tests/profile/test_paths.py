@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from features.quality import QualitySettings
 from jobs.insights.quality import insight
 from jobs.insights.step import InsightRun
-from jobs.loading import load_catalogue
 from lake.engine import Engine
+from project.loading import load_catalogue
 from tests.profile.conftest import Shop
 from tests.profile.small import COMMON
 from tests.silver import at

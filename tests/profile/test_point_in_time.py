@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import jobs.point_in_time
+import jobs.profile.point_in_time
 from audiences.delivery import cell
 from features.catalogue import Catalogue
-from jobs.loading import load_catalogue
-from jobs.point_in_time import VIEW, PointInTime, _computable, point_in_time
-from jobs.project import Project, ProjectSettings
+from jobs.profile.point_in_time import VIEW, PointInTime, _computable, point_in_time
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.releases import write_release
+from project.folder import Project, ProjectSettings
+from project.loading import load_catalogue
 from schemas.errors import HuaxiangError, NotThereError
 from tests.profile.conftest import Shop
 from tests.profile.small import COMMON, catalogue_of
@@ -164,7 +164,7 @@ def test_it_is_written_as_parquet_or_csv(late: tuple[Shop, Any], tmp_path: Path)
 
 
 def test_cells_of_a_csv_are_those_of_audience_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.point_in_time, "BATCH_ROWS", 2, raising=False)
+    monkeypatch.setattr(jobs.profile.point_in_time, "BATCH_ROWS", 2, raising=False)
     texts = ["=1", "﹦cmd", "﹢1", "⁺1", "'=1", "00123", "12E5", "\u3000@x", "a,b", "北京", "", None]
     with duckdb.connect() as con:
         con.register("given", pa.table({"n": range(len(texts)), "text": texts}))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from features.catalogue import Catalogue
-from jobs.loading import load_catalogue
 from lake.engine import Engine
+from project.loading import load_catalogue
 from tests.profile.conftest import TAGS, Shop
 from tests.silver import at
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from jobs.project import Project
 from lake.releases import RELEASED_LAYERS, Release, write_release
+from project.folder import Project
 from tests.audiences.lake_shop import UTC, Shop
 
 D = date(2026, 3, 10)

@@ -12,12 +12,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from jobs.report.blocks import Text
-from jobs.report.card import card_html, contacts, lanes, strategies
-from jobs.report.words import Vocabulary
-from jobs.user import card
-from jobs.verbs import audience as verbs
-from jobs.verbs.report import report as report_verb
+from cli import audience as verbs
+from cli.report import report as report_verb
+from queries.user import card
+from report.blocks import Text
+from report.card import card_html, contacts, lanes, strategies
+from report.words import Vocabulary
 from tests.report.made_shop import HOSTILE, D, MadeShop
 
 app = typer.Typer()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.report.card import write_card
-from jobs.report.page import report
-from jobs.user import card
+from queries.user import card
+from report.card import write_card
+from report.page import report
 from tests.report import browser
 from tests.report.browser import Tab
 from tests.report.made_shop import MadeShop

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from jobs.report.blocks import decimal, points
-from jobs.report.data import ReportData, has_few_values
-from jobs.report.words import interval
+from report.blocks import decimal, points
+from report.data import ReportData, has_few_values
+from report.words import interval
 
 
 def tag(type: str, unit: str | None = None, least: float | None = None, most: float | None = None) -> Any:

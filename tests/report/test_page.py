@@ -14,12 +14,12 @@ import plotly.graph_objects as go
 import pytest
 
 from features.rhythm import Silence
-from jobs.deliveries import ManifestRow
-from jobs.report.blocks import Block, Section, Text, texts
-from jobs.report.data import ReportData, load
-from jobs.report.page import WORDS, attention, html, overview, plotly_script, report, sections
-from jobs.report.words import FEEDS as FEED_NAMES
-from jobs.report.words import ID_KINDS, Vocabulary
+from jobs.ingest.inbox import ManifestRow
+from report.blocks import Block, Section, Text, texts
+from report.data import ReportData, load
+from report.page import WORDS, attention, html, overview, plotly_script, report, sections
+from report.words import FEEDS as FEED_NAMES
+from report.words import ID_KINDS, Vocabulary
 from schemas.contracts import FEEDS, fields
 from schemas.errors import HuaxiangError, NotThereError
 from tests.report.made_shop import HOSTILE, HOSTILE_CATEGORY, SCHEMES, D, MadeShop

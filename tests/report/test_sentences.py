@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.loading import load_catalogue
-from jobs.report.blocks import Block, Section, Text
-from jobs.report.data import Figure, ReportData
-from jobs.report.sections import aipl, lifecycle, methods, movement, others, rfm, value
-from jobs.report.words import Vocabulary
+from project.loading import load_catalogue
+from report.blocks import Block, Section, Text
+from report.data import Figure, ReportData
+from report.sections import aipl, lifecycle, methods, movement, others, rfm, value
+from report.words import Vocabulary
 from tests import shipped
 
 D = date(2026, 3, 31)

@@ -16,7 +16,7 @@ import pytest
 
 from features.cleaning import Cleaner
 from features.sources import Mapping
-from jobs.loading import load_mappings
+from project.loading import load_mappings
 from simulator import Shop
 
 SOURCES = Path(__file__).parents[2] / "conf" / "sources"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jobs.loading import load_mappings
+from project.loading import load_mappings
 from simulator import Shop, simulate, surveys
 from simulator import shop as simulator
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from jobs import setup
-from jobs.cli import _register, app
+from cli.main import _register, app
+from project import setup
 
 BROKEN = sorted((Path(__file__).parent / "broken").glob("*.yaml"))
 

@@ -10,7 +10,7 @@ import pytest
 from features.catalogue import Catalogue, member_attributes, user_attributes, user_tables
 from features.population import STATE_COLUMNS
 from features.tags import Rule
-from jobs.loading import load_catalogue
+from project.loading import load_catalogue
 from schemas.errors import ConfigurationError, NotThereError
 
 SHIPPED = sorted((Path(__file__).parents[2] / "conf" / "tags").glob("*.yaml"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.catalogue_page import catalogue_page, dictionary_page
+from report.catalogue_page import catalogue_page, dictionary_page
 from schemas.behaviours import BEHAVIOURS
 from schemas.contracts import contracts
 from tests import shipped
@@ -19,7 +19,7 @@ CATALOGUE = shipped.catalogue()
     ("name", "text"), [("catalogue.md", catalogue_page(CATALOGUE)), ("dictionary.md", dictionary_page())]
 )
 def test_pages_are_not_stale(name: str, text: str) -> None:
-    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, "run `python -m jobs.catalogue_page`"
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, "run `python -m report.catalogue_page`"
 
 
 def test_every_tag_is_documented_with_names_values_and_making() -> None:

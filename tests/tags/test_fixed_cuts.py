@@ -8,7 +8,7 @@ import pytest
 
 from features.frozen_numbers import Break
 from features.tagging import tag_sql
-from jobs.loading import load_catalogue
+from project.loading import load_catalogue
 from schemas.errors import ConfigurationError
 
 TAGS = Path(__file__).parents[2] / "conf" / "tags"

@@ -16,7 +16,7 @@ from features.breaks import counted, quantiles
 from features.catalogue import Catalogue
 from features.layering import Input, _number, layer_values, normalised
 from features.tagging import evaluate, make_plan, profile_columns
-from jobs.loading import load_catalogue
+from project.loading import load_catalogue
 from schemas.arrow import ARROW
 from schemas.errors import ConfigurationError
 

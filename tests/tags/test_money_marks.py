@@ -10,9 +10,9 @@ import pytest
 
 from features.catalogue import Catalogue
 from features.frozen_numbers import Break
-from jobs import setup
-from jobs.loading import load_catalogue
-from jobs.tag_check import bare_amounts, foreign_amounts
+from project import setup
+from project.check import bare_amounts, foreign_amounts
+from project.loading import load_catalogue
 from schemas.errors import ConfigurationError
 from tests.pipeline import shop
 

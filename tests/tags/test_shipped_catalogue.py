@@ -11,7 +11,7 @@ import yaml
 
 from audiences.language import read_folder
 from features.tags import PATHS, UNKNOWN
-from jobs.loading import load_mappings
+from project.loading import load_mappings
 from simulator.surveys import NOTES, QUESTIONS
 from tests import shipped
 

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from features.tagging import evaluate, make_plan
-from jobs.profile_tasks import _score
+from jobs.profile.tasks import _score
 from tests.tags.test_tagging import AS_OF, CATALOGUE, base
 
 User = dict[str, Any]

@@ -11,19 +11,20 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from jobs import setup, tag_check
-from jobs.activity import run_activity
-from jobs.catalogue_store import Remembered, remember, remembered
-from jobs.cli import _register, app
-from jobs.identity import update_identity
-from jobs.loading import load_catalogue
-from jobs.profile import run_profile
-from jobs.project import Project
-from jobs.tag_diff import _computed, changes, tag_diff
-from jobs.tag_lineage import lineage
+from cli.main import _register, app
+from jobs.activity.step import run_activity
+from jobs.identity.step import update_identity
+from jobs.profile.diff import _computed, changes, tag_diff
+from jobs.profile.step import run_profile
 from lake import releases
 from lake.engine import Engine
 from lake.sql import connect
+from project import check as tag_check
+from project import setup
+from project.catalogue_store import Remembered, remember, remembered
+from project.folder import Project
+from project.loading import load_catalogue
+from queries.tag_lineage import lineage
 from schemas.errors import ConfigurationError, NotThereError
 from tests.silver import at, write_silver
 
@@ -249,7 +250,7 @@ def test_a_change_is_computed_with_the_projects_own_methods(project: Project, mo
         given.update(more)
         raise InterruptedError
 
-    monkeypatch.setattr("jobs.profile.update_profile", stop)
+    monkeypatch.setattr("jobs.profile.step.update_profile", stop)
     with pytest.raises(InterruptedError):
         _computed(project, cast("Engine", None), project.catalogue, AS_OF, "diff-1", None)
     assert given["lifecycle"].min_at_risk == 7

@@ -27,7 +27,7 @@ from features.tagging import (
     profile_columns,
     values_of,
 )
-from jobs.profile_tasks import _score
+from jobs.profile.tasks import _score
 from models.clusters import fit
 from schemas.arrow import ARROW
 from tests import shipped

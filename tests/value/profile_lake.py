@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.insights.step import InsightRun
-from jobs.project import Project
 from lake.lake import Lake
+from project.folder import Project
 from schemas.arrow import arrow_schema
 from schemas.contracts import contract
 from tests.ingest.shop import InProcess

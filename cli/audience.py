@@ -1,0 +1,247 @@
+"""``huaxiang audience list | preview | why | build | export`` and ``huaxiang user``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.card import show_card
+from cli.session import (
+    HERE,
+    AsOfOption,
+    EngineOption,
+    JsonOption,
+    ProjectOption,
+    WhoOption,
+    asker,
+    engine_of,
+    open_project,
+    show_json,
+    show_table,
+    target_file,
+    tell_which_release,
+    verb,
+)
+from jobs.audiences import step as step
+from jobs.audiences.export import export as export_step
+from jobs.audiences.export import refuse_held
+from lake import releases
+from queries import user as person
+from report.card import write_card
+from report.page import released
+from schemas.errors import UsageError
+
+audience = typer.Typer(no_args_is_help=True, help="Audiences: who is in, why, and the file.")
+
+NameArgument = Annotated[str, typer.Argument(help="Audience, by the name of its file.")]
+ReleaseOption = Annotated[str | None, typer.Option("--release", help="Release number or day; default: the latest.")]
+SIGNS = {"true": "✓", "false": "✗", "unknown": "?"}
+
+
+def _left_out(by_reason: dict[str, int]) -> str:
+    return "".join(f", {n:,} left out: {reason}" for reason, n in by_reason.items() if n)
+
+
+def _withheld(by_kind: dict[str, dict[str, int]]) -> list[str]:
+    words = {"refused": "refused by another person", "repeated": "in the file already"}
+    return [f"{n:,} of {kind} withheld: {words[why]}" for kind, found in by_kind.items() for why, n in found.items()]
+
+
+@audience.command("list")
+@verb
+def list_audiences(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
+    """Every audience with its last build."""
+    found = step.list_audiences(open_project(project))
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        {
+            "audience": a.audience,
+            "zh": a.zh,
+            "en": a.en,
+            "owner": a.owner,
+            "users": a.users,
+            "built": a.built_as_of,
+            "current": a.is_current,
+        }
+        for a in found
+    ]
+    if rows:
+        show_table("Audiences", rows)
+    else:
+        print("There are no audiences yet: write one into audiences/NAME.yaml.")
+    return
+
+
+@audience.command("preview")
+@verb
+def preview(
+    name: NameArgument,
+    release: ReleaseOption = None,
+    sample: Annotated[int, typer.Option(min=0, max=100, help="Rows to show.")] = 10,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How many people it would hold, condition by condition, and some of them. Writes nothing."""
+    p = open_project(project)
+    tell_which_release(p, release)
+    with engine_of(p, engine) as e:
+        found = step.preview(p, name, which=release, sample=sample, engine=e)
+    if as_json:
+        show_json(found)
+        return
+    share = found.users / found.base_users if found.base_users else 0.0
+    print(
+        f"{found.audience} at {found.as_of} (release {found.release}): {found.users:,} of {found.base_users:,} users "
+        f"({share:.2%}); {found.members:,} members, {found.anonymous:,} visitors"
+    )
+    print(f"An export now would hold {found.deliverable:,} of them{_left_out(found.left_out)}")
+    for line in _withheld(found.contacts_withheld):
+        print(f"  {line}")
+    for warning in found.warnings:
+        print(f"Note: {warning}")
+    rows = [
+        {"condition": "  " * s.depth + f"{s.zh} | {s.en}", "yes": s.true, "unknown": s.unknown, "left": s.remaining}
+        for s in found.steps
+    ]
+    show_table("Condition by condition", rows)
+    if found.sample:
+        show_table("Some of them", found.sample)
+    return
+
+
+@audience.command("why")
+@verb
+def why(
+    name: NameArgument,
+    who: Annotated[
+        str,
+        typer.Argument(
+            help="user_id or uid (uid:760 where a member has that number, too); with --member a member's own id."
+        ),
+    ],
+    by_member_id: Annotated[bool, typer.Option("--member", help="WHO is a member id (restricted, logged).")] = False,
+    purpose: Annotated[str, typer.Option(help="Why a member is looked up.")] = "",
+    release: ReleaseOption = None,
+    by: WhoOption = None,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Which condition decided for one person."""
+    p = open_project(project)
+    tell_which_release(p, release)
+    at = releases.release(p.lake, release)
+    uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=asker(by), purpose=purpose)
+    found = step.why(p, name, uid, which=release)
+    if as_json:
+        show_json(found)
+        return
+    verdict = "is in" if found.is_in else "is not in"
+    print(f"{found.user_id} {verdict} {found.audience} at {found.as_of} (release {found.release})")
+    print(f"Decided by: {found.decided}")
+    for f in found.findings:
+        mark = "  <- decided" if f.decided else ""
+        value = "" if f.value is None else f" (value: {f.value})"
+        print(f"  {SIGNS[f.truth]} {'  ' * f.depth}{f.zh} | {f.en}{value}{mark}")
+    return
+
+
+@audience.command("build")
+@verb
+def build(
+    names: Annotated[list[str] | None, typer.Argument(help="Audiences; default: all.")] = None,
+    release: ReleaseOption = None,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish the members at a release, and who entered and left since the last build."""
+    p = open_project(project)
+    with engine_of(p, engine) as e:
+        found = [step.build(p, name, which=release, engine=e) for name in names or p.audiences]
+    if as_json:
+        show_json(found)
+        return
+    for b in found:
+        what = "built already" if b.already_built else f"{b.enters:,} entered, {b.exits:,} left"
+        print(f"{b.audience} at {b.as_of} (release {b.release}): {b.users:,} users; {what}")
+    return
+
+
+@audience.command("export")
+@verb
+def export(
+    names: Annotated[list[str] | None, typer.Argument(help="Audiences; default: all.")] = None,
+    release: ReleaseOption = None,
+    to: Annotated[Path | None, typer.Option(help="Folder; default: the project's exports folder.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Deliver anew although this was delivered before.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Deliver although it is made from a held tag; the manifest says so.")
+    ] = False,
+    by: WhoOption = None,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the audience file with its manifest (builds the audience first if need be)."""
+    p = open_project(project)
+    wanted = names or list(p.audiences)
+    if not force:
+        refuse_held(p, wanted, release)
+    with engine_of(p, engine) as e:
+        found = [
+            export_step(p, name, requested_by=asker(by), which=release, folder=to, again=again, force=force, engine=e)
+            for name in wanted
+        ]
+    if as_json:
+        show_json(found)
+        return
+    for x in found:
+        state = "delivered before" if x.already_delivered else "delivered"
+        print(f"{x.audience} at {x.as_of}: {x.rows:,} rows {state}{_left_out(x.left_out)}\n  {x.file}\n  {x.manifest}")
+        for line in (*_withheld(x.contacts_withheld), *(f"Note: {n}" for n in x.notes)):
+            print(f"  {line}")
+    return
+
+
+@verb
+def user(
+    who: Annotated[
+        str,
+        typer.Argument(
+            help="user_id or uid (uid:760 where a member has that number, too); with --member a member's own id."
+        ),
+    ],
+    by_member_id: Annotated[bool, typer.Option("--member", help="WHO is a member id (restricted, logged).")] = False,
+    reveal: Annotated[bool, typer.Option("--reveal", help="Show ids and contacts in clear (logged).")] = False,
+    purpose: Annotated[str, typer.Option(help="Why personal data is looked at; needed with --reveal.")] = "",
+    as_of: AsOfOption = None,
+    release: ReleaseOption = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Also write the card as one HTML file.")] = None,
+    lang: Annotated[str, typer.Option("--lang", help="Language that the file opens in: zh or en.")] = "zh",
+    by: WhoOption = None,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """One person's card: tags by group, RFM, stages with days, place in the share tree; ids masked."""
+    if reveal and not purpose:
+        raise UsageError("--reveal needs --purpose: what the personal data is looked at for; it is logged")
+    if lang not in ("zh", "en"):
+        raise UsageError(f"--lang is zh or en, not {lang!r}")
+    p = open_project(project)
+    tell_which_release(p, as_of or release)
+    at = released(p, None if as_of is None else as_of.date(), release)
+    uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=asker(by), purpose=purpose)
+    card = person.card(p, uid, which=at.number, reveal=reveal, requested_by=asker(by), purpose=purpose)
+    if target_file(html, "--html") is not None:
+        write_card(p, card, html, lang)  # type: ignore[arg-type]
+    if as_json:
+        show_json(card)
+        return
+    show_card(p, card)
+    if html is not None:
+        print(f"\nCard: {html}")

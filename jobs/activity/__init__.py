@@ -1,0 +1,1 @@
+"""Step ``activity``: what everybody did, clustered by user, and its readers."""

@@ -1,0 +1,1 @@
+"""Steps ``audience build`` and ``audience export``."""

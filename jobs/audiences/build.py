@@ -1,0 +1,283 @@
+"""Building an audience: members, the log of enters and exits with reasons, and the size, published together.
+
+The log is the history: everyone's last change before a day tells the members of the build before it, so a build that
+runs again gives the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake.exceptions import DeltaError
+
+from audiences import evaluate as ev
+from audiences.plan import Plan
+from features.kernel.rows import USERS_PER_BUCKET
+from jobs.audiences.columns import Inputs, Prepared, bucket_columns, columns_of, mapped, prepared
+from lake import journal
+from lake.engine import Engine, Progress
+from lake.lake import Lake, partition_path
+from lake.publish import Slices, publish
+from lake.releases import Release, releases
+from project.folder import Project
+from schemas.arrow import arrow_schema, file_schema
+from schemas.contracts import contract
+from schemas.errors import NotThereError
+
+MEMBERSHIP = "audiences.membership"
+LOG = "audiences.membership_log"
+SIZES = "audiences.sizes"
+ABSENT, SAME_DATA = -1, -2
+"""In place of a node's number: not among the users judged; a member already by what the data of then says now."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build made, or found made already: ``users`` = users before + enters - exits."""
+
+    audience: str
+    release: int
+    as_of: date
+    definition_hash: str
+    users: int
+    enters: int
+    exits: int
+    already_built: bool
+    warnings: tuple[str, ...] = ()
+
+
+def builds(lake: Lake, audience: str | None = None) -> list[dict[str, Any]]:
+    """Rows of ``audiences.sizes`` in order of audience and day."""
+    where = None if audience is None else {"audience": audience}
+    rows: list[dict[str, Any]] = []
+    for f in lake.files(SIZES, where=where):
+        rows += [{"audience": f.partition["audience"], **row} for row in _read(f.path).to_pylist()]
+    return sorted(rows, key=lambda r: (r["audience"], r["as_of"]))
+
+
+class Build:
+    """One build of one audience at one release, under the tables' locks."""
+
+    def __init__(self, project: Project, plan: Plan, at: Release, made: Sequence[dict[str, Any]], run_id: str):
+        self.project, self.plan, self.at, self.run_id = project, plan, at, run_id
+        self.lake = project.lake
+        self.made = [row for row in made if row["as_of"] < at.as_of]
+
+    def published(self, engine: Engine | None, progress: Progress | None) -> Built:
+        tables = (LOG, MEMBERSHIP, SIZES)
+        for table in tables:
+            self.lake.ensure(table)
+        versions = {t: self.lake.version(t) for t in tables}
+        scratch = journal.scratch(self.lake, self.run_id)
+        members, log = self.lake.stage(MEMBERSHIP, self.run_id), self.lake.stage(LOG, self.run_id)
+        now = prepared(self.project, self.at, self.plan, scratch)
+        found = mapped(
+            "jobs.audiences.build:members_of_bucket", self.items(now, scratch, members, log), engine, progress
+        )
+        users, enters, exits = (sum(one[k] for one in found) for k in ("users", "enters", "exits"))
+        sizes = self.lake.stage(SIZES, self.run_id)
+        self.write_sizes(sizes, users)
+        audience = self.plan.audience
+        later = [d for d in self.days_logged() if d >= self.at.as_of]
+        slices: dict[str, Slices] = {
+            LOG: [{"audience": audience, "as_of": d} for d in sorted({*later, self.at.as_of})],
+            MEMBERSHIP: [{"audience": audience}],
+            SIZES: [{"audience": audience}],
+        }
+        # Sizes go last: a build is done when its size is there, and a killed one is made again as a whole.
+        for table, folder in ((LOG, log), (MEMBERSHIP, members), (SIZES, sizes)):
+            publish(
+                self.lake,
+                table,
+                folder,
+                replace=slices[table],
+                read_version=versions[table],
+                run_id=self.run_id,
+                key=f"{table}-{self.run_id}",
+            )
+        return Built(
+            audience,
+            self.at.number,
+            self.at.as_of,
+            self.plan.definition_hash,
+            users,
+            enters,
+            exits,
+            False,
+            now.warnings,
+        )
+
+    def items(self, now: Prepared, scratch: Path, members: Path, log: Path) -> list[Inputs]:
+        """One item a bucket, those included that only people who left the base are in."""
+        previous = by_bucket(self.members_before(), scratch / "previous")
+        before = self.inputs_before(scratch)
+        return [
+            {
+                "bucket": b,
+                "now": now.buckets.get(b),
+                "before": None if before is None else before.buckets.get(b),
+                "first_build": not self.made,
+                "definition_changed": bool(self.made) and self.made[-1]["definition_hash"] != self.plan.definition_hash,
+                "previous": previous.get(b),
+                "plan": self.plan.model_dump(mode="json"),
+                "as_of": self.at.as_of.isoformat(),
+                "release": self.at.number,
+                "members": str(members),
+                "log": str(log),
+            }
+            for b in sorted({*now.buckets, *previous})
+        ]
+
+    def inputs_before(self, scratch: Path) -> Prepared | None:
+        """Inputs at the release of the build before, to tell what kept those out who enter now; None if it is gone."""
+        if not self.made:
+            return None
+        then = next((r for r in releases(self.lake) if r.number == self.made[-1]["release"]), None)
+        if then is None:
+            return None
+        try:
+            return prepared(self.project, then, self.plan, scratch)
+        except (NotThereError, OSError, DeltaError):
+            # A tag that is newer than that release, or a version that has expired.
+            return None
+
+    def days_logged(self) -> list[date]:
+        where = {"audience": self.plan.audience}
+        return sorted({f.partition["as_of"] for f in self.lake.files(LOG, where=where)})
+
+    def members_before(self) -> np.ndarray:
+        """uids of the build before this day, ascending: whose last logged change before it is an enter."""
+        days = [d for d in self.days_logged() if d < self.at.as_of]
+        inside: np.ndarray = np.empty(0, np.int64)
+        for day in days:
+            files = self.lake.files(LOG, where={"audience": self.plan.audience, "as_of": day})
+            rows = pa.concat_tables([_read(f.path, ["uid", "change"]) for f in files])
+            entered = rows.filter(pc.equal(rows["change"], "enter"))["uid"].to_numpy()
+            left = rows.filter(pc.equal(rows["change"], "exit"))["uid"].to_numpy()
+            inside = np.union1d(np.setdiff1d(inside, left), entered)
+        return inside
+
+    def write_sizes(self, folder: Path, users: int) -> None:
+        mine = {
+            "as_of": self.at.as_of,
+            "release": self.at.number,
+            "definition_hash": self.plan.definition_hash,
+            "users": users,
+        }
+        kept = [{k: row[k] for k in mine} for row in self.made]
+        table = pa.Table.from_pylist([*kept, mine], _file_schema(SIZES))
+        _write(table, folder, {"audience": self.plan.audience}, "sizes")
+
+
+def by_bucket(uid: np.ndarray, folder: Path) -> dict[int, str]:
+    """Write ascending uids below ``folder``, a file a bucket; the files by bucket, none for a bucket without any."""
+    folder.mkdir(parents=True, exist_ok=True)
+    buckets, first = np.unique(uid // USERS_PER_BUCKET, return_index=True)
+    files = {}
+    for bucket, part in zip(buckets.tolist(), np.split(uid, first[1:]), strict=True) if len(uid) else ():
+        files[bucket] = str(folder / f"{bucket}.parquet")
+        pq.write_table(pa.table({"uid": pa.array(part, pa.int64())}), files[bucket])
+    return files
+
+
+def members_of_bucket(item: Inputs) -> dict[str, Any]:
+    """Task: one bucket's members and its log against the build before; writes both, returns the numbers."""
+    plan = Plan.model_validate(item["plan"])
+    previous = np.empty(0, np.int64) if item["previous"] is None else _read(item["previous"])["uid"].to_numpy()
+    known, members, deciding = _judged(plan, item["now"])
+    inside = known[members]
+    enters, exits = np.setdiff1d(inside, previous), np.setdiff1d(previous, inside)
+    reasons = [_enter_reasons(plan, item, enters), _exit_reasons(plan, exits, known, deciding)]
+    as_of = date.fromisoformat(item["as_of"])
+    _write(
+        pa.table(
+            {
+                "uid": pa.array(inside, pa.int64()),
+                "as_of": pa.repeat(pa.scalar(as_of, pa.date32()), len(inside)),
+                "release": pa.repeat(pa.scalar(item["release"], pa.int64()), len(inside)),
+                "definition_hash": pa.repeat(plan.definition_hash, len(inside)),
+            }
+        ).cast(_file_schema(MEMBERSHIP)),
+        Path(item["members"]),
+        {"audience": plan.audience},
+        str(item["bucket"]),
+    )
+    log = pa.table(
+        {
+            "uid": pa.array(np.concatenate([enters, exits]), pa.int64()),
+            "change": pa.concat_arrays([pa.repeat("enter", len(enters)), pa.repeat("exit", len(exits))]),
+            "reason": pa.concat_arrays(reasons),
+        }
+    ).cast(_file_schema(LOG))
+    _write(log.sort_by("uid"), Path(item["log"]), {"audience": plan.audience, "as_of": as_of}, str(item["bucket"]))
+    return {"users": len(inside), "enters": len(enters), "exits": len(exits)}
+
+
+def _judged(plan: Plan, inputs: Inputs | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """uids of a bucket in order, whether each is a member, and the number of the node that decided."""
+    if inputs is None:
+        return np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.int32)
+    table = bucket_columns(inputs)
+    outcome = ev.evaluate(plan, columns_of(table), len(table))
+    return table["uid"].to_numpy(), outcome.members, outcome.deciding()
+
+
+def _enter_reasons(plan: Plan, item: Inputs, enters: np.ndarray) -> pa.Array:
+    """What kept each out at the build before and does so no more."""
+    if item["first_build"]:
+        return pa.repeat("first build", len(enters))
+    if item["before"] is None or not len(enters):
+        return pa.repeat(ev.reason(plan, plan.root.include.number), len(enters))
+    known, members, deciding = _judged(plan, item["before"])
+    there, at = _places(known, enters)
+    numbers = np.full(len(enters), ABSENT, np.int64)
+    numbers[there] = np.where(members[at], SAME_DATA, deciding[at])
+    changed = "the definition changed" if item["definition_changed"] else "the data of then was corrected"
+    return _worded(plan, numbers, {ABSENT: "new in the base", SAME_DATA: changed})
+
+
+def _exit_reasons(plan: Plan, exits: np.ndarray, known: np.ndarray, deciding: np.ndarray) -> pa.Array:
+    """What keeps each out now."""
+    there, at = _places(known, exits)
+    numbers = np.full(len(exits), ABSENT, np.int64)
+    numbers[there] = deciding[at]
+    return _worded(plan, numbers, {ABSENT: "left the base (merged or erased)"})
+
+
+def _places(known: np.ndarray, uid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each uid is in ``known`` (ascending), and where those that are stand there."""
+    there = np.isin(uid, known, assume_unique=True)
+    return there, np.searchsorted(known, uid[there])
+
+
+def _worded(plan: Plan, numbers: np.ndarray, other: dict[int, str]) -> pa.Array:
+    """The reason of every number of a node, or what ``other`` says of a number that is none; each is worded once."""
+    distinct, at = np.unique(numbers, return_inverse=True)
+    texts = [other[n] if n in other else ev.reason(plan, n) for n in distinct.tolist()]
+    return pa.array(texts, pa.string()).take(pa.array(at))
+
+
+def _file_schema(table: str) -> pa.Schema:
+    c = contract(table)
+    return file_schema(arrow_schema(c), c.partitions)
+
+
+def _read(path: str, columns: list[str] | None = None) -> pa.Table:
+    # The one file only: the folders' names must not come in as columns of text.
+    return pq.ParquetFile(path).read(columns)
+
+
+def _write(table: pa.Table, folder: Path, partition: dict[str, Any], name: str) -> None:
+    """One file of a partition below a staging folder; none for no rows."""
+    if len(table):
+        place = folder / partition_path(partition)
+        place.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, place / f"{name}.parquet")

@@ -1,0 +1,1 @@
+"""Step ``brushing``: orders that are held."""

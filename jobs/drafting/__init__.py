@@ -1,5 +1,0 @@
-"""A mapping drafted for an unknown file: its form, its columns by name and by values, its times, its money, the text."""
-
-from jobs.drafting.proposal import Draft, Part, draft
-
-__all__ = ["Draft", "Part", "draft"]

@@ -1,0 +1,1 @@
+"""Step ``fission``: who brought whom."""

@@ -1,0 +1,1 @@
+"""Step ``identity``: who is who."""

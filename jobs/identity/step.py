@@ -1,0 +1,254 @@
+"""Step ``identity``: who is who, from the links that new silver rows show.
+
+Only silver files that came since the last run are read, or all of them where files were taken away (a delivery that was
+replaced). Links are small beside the logs; persons are made from all of them, and uids from persons and the last run's
+``identifiers``. Four tables are published one after the other, ``links`` last: its note says which versions belong
+together, so what a killed run published is undone before the next begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import functions as F
+
+from audiences.contacts import masked
+from features.identity import crowded_persons, persons_of
+from features.links import Keep, kind_of, links_for_table, links_from_table, links_of, merged_links, value_of
+from features.uids import Numbered, number_persons
+from lake.lake import Lake
+from lake.locks import lock
+from lake.publish import Audit, publish
+from schemas.arrow import arrow_schema, file_schema
+from schemas.contracts import FEEDS, contract
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from lake.engine import Engine
+    from project.folder import Project
+
+LINKS, USERS, IDENTIFIERS, MERGES = "identity.links", "identity.users", "identity.identifiers", "identity.merges"
+BEFORE_LINKS = (USERS, IDENTIFIERS, MERGES)
+SOURCES = tuple(feed for feed in FEEDS if contract(f"silver.{feed}").persons)
+MADE_AS = {"links": contract(LINKS).column_names}
+"""Links that were made otherwise are made anew from all silver."""
+MOST_NAMED = 3
+"""Crowded persons that a warning names."""
+
+
+@dataclass(frozen=True)
+class IdentityReport:
+    """What the step did: silver files read, uids in all and new, ids that changed their uid, the tables' versions."""
+
+    files_read: int
+    users: int
+    new_users: int
+    moves: int
+    versions: dict[str, int | None]
+    warnings: tuple[str, ...] = ()
+
+
+def run_identity(
+    project: Project,
+    engine: Engine,
+    as_of: date,
+    run_id: str,
+    audit: Audit | None = None,
+) -> IdentityReport:
+    """Bring the identity tables up to the newest silver; with nothing new nothing is written.
+
+    ``as_of`` dates what this run retires and moves. ``audit`` is called with the staged folder of each table before
+    anything is published, and stops the run by raising.
+    """
+    most = project.settings.members_per_person
+    return update_identity(project.lake, engine, as_of, run_id, project.id_salt(), audit, most)
+
+
+def update_identity(
+    lake: Lake,
+    engine: Engine,
+    as_of: date,
+    run_id: str,
+    salt: str,
+    audit: Audit | None = None,
+    members_per_person: int = 5,
+) -> IdentityReport:
+    """``run_identity`` without a project folder. A person of more members than ``members_per_person`` is a warning."""
+    with lock(lake, LINKS, *BEFORE_LINKS):
+        for table in (LINKS, *BEFORE_LINKS):
+            lake.ensure(table)
+        noted = lake.metadata(LINKS)
+        undo_half_published(lake, noted.get("tables", {}))
+        silver = {f"silver.{feed}": lake.version(f"silver.{feed}") for feed in SOURCES}
+        outdated = bool(noted) and noted.get("made_as") != {k: list(v) for k, v in MADE_AS.items()}
+        new, whole = _new_files(lake, {} if outdated else noted.get("silver", {}), silver)
+        whole |= outdated
+        if not new and not whole:
+            return IdentityReport(0, noted.get("next_uid", 0), 0, 0, _versions(lake), tuple(noted.get("warnings", ())))
+        step = _Step(lake, engine, as_of, run_id, salt, members_per_person)
+        return step.run(new, whole, silver, noted.get("next_uid", 0), audit)
+
+
+def _new_files(
+    lake: Lake, before: dict[str, int | None], now: dict[str, int | None]
+) -> tuple[dict[str, list[str]], bool]:
+    """Silver files to read by table, and whether they are all there are: links of files taken away must go."""
+    new, every, taken_away = {}, {}, False
+    for table, version in now.items():
+        files = [] if version is None else [f.path for f in lake.files(table, version) if f.rows]
+        known = set() if before.get(table) is None else {f.path for f in lake.files(table, before[table]) if f.rows}
+        taken_away |= bool(known - set(files))
+        every[table], new[table] = files, [f for f in files if f not in known]
+    return {table: files for table, files in (every if taken_away else new).items() if files}, taken_away
+
+
+def undo_half_published(lake: Lake, together: dict[str, int]) -> None:
+    """Put back tables that a killed run published before it came to ``links``, which names the versions that count."""
+    for table in BEFORE_LINKS:
+        counts = together.get(table, 0)
+        if {f.path for f in lake.files(table)} != {f.path for f in lake.files(table, counts)}:
+            delta = lake.delta(table)
+            assert delta is not None
+            delta.restore(counts)
+            lake.ensure(table)
+
+
+class _Step:
+    """One run over fixed files."""
+
+    def __init__(self, lake: Lake, engine: Engine, as_of: date, run_id: str, salt: str, members_per_person: int):
+        self.lake, self.engine, self.as_of, self.run_id, self.salt = lake, engine, as_of, run_id, salt
+        self.members_per_person = members_per_person
+        self.read_versions = _versions(lake)
+        self.scratch = lake.scratch(run_id) / "identity"
+
+    def run(
+        self,
+        files: dict[str, list[str]],
+        whole: bool,
+        silver: dict[str, int | None],
+        next_uid: int,
+        audit: Audit | None,
+    ) -> IdentityReport:
+        first = next_uid == 0
+        keep = self._keep()
+        links = keep(self._links(files, whole, keep), "links")
+        staged = {LINKS: self._stage(LINKS, links_for_table(links, self.lake.zone))}
+        persons = keep(persons_of(links, self.lake.zone, keep), "persons")
+        numbered = number_persons(
+            persons,
+            None if first else self._published(IDENTIFIERS),
+            None if first else self._published(USERS),
+            next_uid=next_uid,
+            as_of=self.as_of,
+            run_id=self.run_id,
+            salt=self.salt,
+            keep=keep,
+        )
+        staged[IDENTIFIERS] = self._stage(IDENTIFIERS, numbered.identifiers)
+        staged[MERGES] = self._stage(MERGES, numbered.moves)
+        users, buckets, left = self._changed_users(numbered, keep)
+        crowded = self._crowded(persons, links)
+        staged[USERS] = self._stage(USERS, users)
+        if audit is not None:
+            audit(staged)
+
+        after = self._next_uid(staged[USERS], next_uid)
+        self._publish(USERS, staged, [{"bucket": b} for b in buckets])
+        self._publish(IDENTIFIERS, staged, "all")
+        self._publish(MERGES, staged, None)
+        together = {table: self.lake.version(table) for table in BEFORE_LINKS}
+        note = {"silver": silver, "tables": together, "next_uid": after, "made_as": MADE_AS, "warnings": crowded}
+        self._publish(LINKS, staged, "all", note)
+        moves = sum(f.rows for f in self.lake.staged(MERGES, staged[MERGES]))
+        return IdentityReport(
+            sum(map(len, files.values())), after, after - next_uid, moves, _versions(self.lake), (*crowded, *left)
+        )
+
+    def _links(self, files: dict[str, list[str]], whole: bool, keep: Keep) -> DataFrame:
+        parts = [] if whole else [links_from_table(self._published(LINKS))]
+        for table, paths in files.items():
+            c = contract(table)
+            rows = self.engine.parquet(paths, file_schema(arrow_schema(c), c.partitions))
+            parts.append(links_of(rows, c, keep))
+        return merged_links(parts or [links_from_table(self.engine.empty(arrow_schema(contract(LINKS))))])
+
+    def _changed_users(self, numbered: Numbered, keep: Keep) -> tuple[DataFrame, list[int], list[str]]:
+        """Users of the buckets in which one changed, these buckets, and what to say of users that were nobody's."""
+        users = keep(numbered.users, "users")
+        buckets = sorted(r["bucket"] for r in users.where("changed").select("bucket").distinct().collect())
+        columns = contract(USERS).column_names
+        gone = users.where("changed and retired_day is not null and merged_into_uid is null").count()
+        said = (
+            f"{gone} users are retired: their ids are no longer in silver, or only stand beside others' ids and in "
+            "members' records, without an event of their own"
+        )
+        of_buckets = users.where(F.col("bucket").isin(buckets) if buckets else F.lit(False)).select(*columns)
+        return of_buckets, buckets, [said] if gone else []
+
+    def _crowded(self, persons: DataFrame, links: DataFrame) -> list[str]:
+        """A warning for each person of suspiciously many members, with the id that ties them, masked."""
+        most = self.members_per_person
+        found = crowded_persons(persons, links, most).select(
+            "members", "ties", kind_of(F.col("id")).alias("kind"), value_of(F.col("id")).alias("value")
+        )
+        rows = found.orderBy(F.col("members").desc(), "value").collect()
+        said = []
+        for r in rows[:MOST_NAMED]:
+            how = f"{r['ties']} of them verified the phone" if r["kind"] == "phone" else f"{r['ties']} were merged with"
+            said.append(
+                f"{r['members']} members are taken for one person (more than members_per_person: {most}): {how} "
+                f"{masked(r['value'])}. If that {r['kind']} is nobody's own (a shop's, a placeholder), add it to guest_ids "
+                "in huaxiang.yaml and read the members' files again (`huaxiang ingest members --again FILE`)"
+            )
+        if len(rows) > MOST_NAMED:
+            said.append(f"{len(rows) - MOST_NAMED} more persons are made of more than {most} members each")
+        return said
+
+    def _next_uid(self, folder: Path, before: int) -> int:
+        found = self.engine.staged(self.lake, USERS, folder).agg(F.max("uid").alias("greatest")).collect()[0]
+        return before if found["greatest"] is None else max(before, found["greatest"] + 1)
+
+    def _published(self, table: str) -> DataFrame:
+        return self.engine.table(self.lake, table, self.read_versions[table])
+
+    def _stage(self, table: str, df: DataFrame | None) -> Path:
+        folder = self.lake.stage(table, self.run_id)
+        if df is None:
+            return folder
+        c = contract(table)
+        if c.partitions:
+            self.engine.write(df, folder, c.partitions, c.key)
+        else:
+            # As many files as there are tasks: these tables grow with the ids, not with a slice.
+            df.select(*c.column_names).write.mode("append").parquet(str(folder))
+        return folder
+
+    def _publish(self, table: str, staged: dict[str, Path], replace: Any, note: dict[str, Any] | None = None) -> None:
+        publish(
+            self.lake,
+            table,
+            [f for f in self.lake.staged(table, staged[table]) if f.rows],
+            replace=replace,
+            read_version=self.read_versions[table],
+            run_id=self.run_id,
+            # The version is part of the key: after an undone publication the same run must publish again.
+            key=f"identity-{self.run_id}-{self.read_versions[table]}",
+            metadata=note or {},
+        )
+
+    def _keep(self) -> Keep:
+        """Frames written once to the run's scratch folder and read from there."""
+
+        def keep(df: DataFrame, name: str) -> DataFrame:
+            return self.engine.kept(df, self.scratch / name)
+
+        return keep
+
+
+def _versions(lake: Lake) -> dict[str, int | None]:
+    return {table: lake.version(table) for table in (LINKS, *BEFORE_LINKS)}

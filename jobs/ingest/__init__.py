@@ -1,0 +1,1 @@
+"""Step ``ingest``: delivered files into landing, bronze, quarantine and silver."""

@@ -1,0 +1,131 @@
+"""One unit of ingest: the new files (or the quarantined rows to replay) of one feed, from intent to publication.
+
+The intent is written before anything is staged and names everything that the result depends on: files, mappings,
+time of receipt. Every publication has a key made from it, so doing a unit again after a kill publishes what is missing
+and nothing twice. Once the last data table is published only the manifest is left, and its rows are in the intent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from jobs.ingest.inbox import ManifestRow
+from lake.lake import Lake
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Batch:
+    """The files of one mapping in a unit. For a replay ``files`` are the (deliveries of) quarantined rows."""
+
+    batch_id: str
+    source: str
+    mapping: dict[str, Any]
+    files: list[dict[str, Any]]
+
+
+@dataclass
+class Unit:
+    """What is to be done for one feed. ``remove`` are [batch, file] pairs whose rows a replacing file takes over.
+
+    ``salt_secret`` names the secret that salts hashes; the salt itself is never written down with a unit.
+    """
+
+    feed: str
+    kind: Literal["ingest", "replay"]
+    received_at: str
+    zone: str
+    currency: str
+    guest_ids: list[str]
+    batches: list[Batch]
+    remove: list[list[str]] = field(default_factory=list)
+    again: list[Batch] = field(default_factory=list)
+    salt_secret: str = ""
+    prepared: dict[str, Any] | None = None
+
+    @property
+    def unit_id(self) -> str:
+        return hashlib.sha256(json.dumps([b.batch_id for b in self.batches]).encode()).hexdigest()[:16]
+
+    def key(self, table: str) -> str:
+        """Idempotency key of the unit's publication of a table."""
+        return f"{self.kind}-{self.unit_id}-{table}"
+
+    @property
+    def tables(self) -> list[str]:
+        """Data tables in the order in which they are published; the last one decides whether the unit counts."""
+        order = ["bronze", "quarantine", "silver"] if self.kind == "ingest" else ["silver", "quarantine"]
+        return [f"{layer}.{self.feed}" for layer in order]
+
+
+@dataclass
+class UnitResult:
+    """What became of a unit: manifest rows of files taken, and an error by (source, file) of the others.
+
+    ``found`` has by (source, file) its findings by kind (``reasons``, ``unread``, ``remarks``), as JSON holds them.
+    """
+
+    unit: Unit
+    rows: list[ManifestRow] = field(default_factory=list)
+    errors: dict[tuple[str, str], str] = field(default_factory=dict)
+    stopped: str | None = None
+    found: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+
+
+# --- intents ---
+
+
+def _intents(lake: Lake) -> Path:
+    return lake.root / "ops" / "intents"
+
+
+def write_intent(lake: Lake, unit: Unit) -> None:
+    """Write down, at once and whole, what is about to be done."""
+    folder = _intents(lake)
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".{uuid.uuid4().hex}.part"
+    part.write_text(json.dumps(asdict(unit), ensure_ascii=False), encoding="utf-8")
+    part.replace(folder / f"{unit.feed}.json")
+
+
+def read_intents(lake: Lake, feeds: Iterable[str]) -> list[Unit]:
+    """Units that a killed run left unfinished."""
+    found = []
+    for feed in feeds:
+        path = _intents(lake) / f"{feed}.json"
+        if path.exists():
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            for name in ("batches", "again"):
+                raw[name] = [Batch(**b) for b in raw[name]]
+            found.append(Unit(**raw))
+    return found
+
+
+def forget_intent(lake: Lake, unit: Unit) -> None:
+    (_intents(lake) / f"{unit.feed}.json").unlink(missing_ok=True)
+
+
+@dataclass
+class Staged:
+    """A unit between reading and publication."""
+
+    unit: Unit
+    folders: dict[str, Path]
+    counts: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+    slices: list[str] = field(default_factory=list)
+    errors: dict[tuple[str, str], str] = field(default_factory=dict)
+    found: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    taken: Counter[tuple[str, str]] = field(default_factory=Counter)
+    duplicates: Counter[tuple[str, str]] = field(default_factory=Counter)
+    months: list[int] = field(default_factory=list)
+    versions: dict[str, int | None] = field(default_factory=dict)
+    stopped: str | None = None

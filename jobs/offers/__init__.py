@@ -1,0 +1,1 @@
+"""Step ``offers``: promotions and cross-purchase."""

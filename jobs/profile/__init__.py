@@ -1,0 +1,1 @@
+"""Step ``profile``: one row per user and day with every tag."""

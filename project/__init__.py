@@ -1,0 +1,1 @@
+"""A shop's folder: settings, loading, making one, checking it."""

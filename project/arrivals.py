@@ -1,0 +1,141 @@
+"""What each feed has brought by a business day: its newest day, whether it is silent for too long, what was refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+import duckdb
+
+from features.rhythm import Silence, silence
+from lake import refused
+from lake.lake import Lake
+from project.folder import Project
+from schemas.contracts import contract, contracts
+from schemas.errors import HuaxiangError, InputError
+from schemas.quarantine import literal
+
+BEHAVIOUR = ("orders", "browse", "shares")
+"""Feeds without any of which a run can say nothing of what people did."""
+REFERENCE = ("members", "products", "surveys", "manual_tags")
+"""Feeds that may come once and be right for long."""
+
+
+def there(lake: Lake) -> dict[str, int]:
+    """Rows in silver by feed, feeds without any left out."""
+    found = {}
+    for c in contracts().values():
+        if c.layer == "silver":
+            rows = sum(f.rows for f in lake.files(c.name))
+            if rows:
+                found[c.table] = rows
+    return found
+
+
+def refuse_nothing(project: Project) -> None:
+    """HuaxiangError where nothing was taken that could give a user; it says what is there and what is missing."""
+    have = there(project.lake)
+    users = [c.table for c in contracts().values() if c.layer == "silver" and c.persons]
+    if any(feed in have for feed in users):
+        return
+    if not have:
+        waiting = refused.in_words(refused.refused(project.lake))
+        more = "".join(f"\n{w}" for w in waiting)
+        raise HuaxiangError(f"nothing has been ingested yet; put files into the inbox and run `huaxiang ingest`{more}")
+    held = ", ".join(f"{n:,} rows of {feed}" for feed, n in have.items())
+    raise HuaxiangError(
+        f"there is nobody to profile: the lake holds {held}, and users come from {', '.join(users)}; "
+        "map one of these (`huaxiang source draft FILE`), then `huaxiang ingest`"
+    )
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a run of a day goes without: refused files by feed, and all of it in words."""
+
+    refused: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def missing(project: Project, as_of: date, known_at: datetime | None = None) -> Missing:
+    """Refused files, silent feeds, and behaviour if there is none at all.
+
+    InputError where files were refused and the project says ``on_refused: stop``.
+    """
+    waiting = refused.refused(project.lake, known_at)
+    told = refused.in_words(waiting)
+    if told and project.settings.on_refused == "stop":
+        raise InputError("the day is not run, as on_refused in huaxiang.yaml is stop:\n" + "\n".join(told))
+    have = there(project.lake)
+    if not any(feed in have for feed in BEHAVIOUR):
+        held = ", ".join(f"{n:,} rows of {feed}" for feed, n in have.items())
+        told.append(
+            f"there is no behaviour: the lake holds {held} and nothing of {', '.join(BEHAVIOUR)}; tags that count what "
+            "people do are empty or 0 for everybody"
+        )
+    told += silent(project, as_of, known_at)
+    return Missing(refused.by_feed(waiting), tuple(told))
+
+
+def silent(project: Project, as_of: date, known_at: datetime | None = None) -> list[str]:
+    """Feeds that are silent for longer than usual, in words."""
+    found = silences(project, as_of, known_at)
+    return [in_words(feed, s, as_of) for feed, s in found.items() if s.is_unusual]
+
+
+def in_words(feed: str, found: Silence, as_of: date) -> str:
+    """A silence that is longer than usual."""
+    usual = {None: "", 1: "; it usually has rows every day"}.get(
+        found.usual_days, f"; its gaps are usually {found.usual_days} days at most"
+    )
+    return (
+        f"{feed}: no row of the {found.age_days:,} day{'s' if found.age_days > 1 else ''} up to {as_of}, its newest is of "
+        f"{found.newest}{usual}; `huaxiang status` shows what was taken"
+    )
+
+
+def silences(project: Project, as_of: date, known_at: datetime | None = None) -> dict[str, Silence]:
+    """By feed, for feeds with rows by ``as_of``."""
+    found = {}
+    with duckdb.connect() as con:
+        for c in (c for c in contracts().values() if c.layer == "silver"):
+            days = _days(con, project.lake, c.name, as_of, known_at, project.settings.arrivals.days)
+            s = silence(days, as_of, project.settings.arrivals, is_reference=c.table in REFERENCE)
+            if s is not None:
+                found[c.table] = s
+    return found
+
+
+def _days(
+    con: duckdb.DuckDBPyConnection, lake: Lake, table: str, as_of: date, known_at: datetime | None, most: int
+) -> set[date]:
+    """Business days by ``as_of`` on which a feed has rows, of as many days back as its rhythm needs."""
+    by_month: dict[int, list[str]] = {}
+    for f in lake.files(table):
+        if f.partition["event_month"] <= as_of.year * 100 + as_of.month:
+            by_month.setdefault(f.partition["event_month"], []).append(f.path)
+    at = contract(table).event_time
+    days: set[date] = set()
+    for month in sorted(by_month, reverse=True):
+        days |= _days_of(con, by_month[month], at, lake.zone, as_of, known_at)
+        # The month is read whole, so that months between may be skipped only if they end before the span begins.
+        if days and date(month // 100, month % 100, 1) <= max(days) - timedelta(days=most):
+            break
+    return days
+
+
+def _days_of(
+    con: duckdb.DuckDBPyConnection,
+    paths: list[str],
+    at: tuple[str, ...],
+    zone: str,
+    as_of: date,
+    known_at: datetime | None,
+) -> set[date]:
+    listed = ", ".join(literal(p) for p in paths)
+    known = "" if known_at is None else f"and _ingested_at <= timestamptz {literal(known_at.isoformat())}"
+    found = con.execute(
+        f"select distinct timezone({literal(zone)}, coalesce({', '.join(at)}))::date as day "
+        f"from read_parquet([{listed}], hive_partitioning = false) where day <= {literal(as_of.isoformat())}::date {known}"
+    ).fetchall()
+    return {day for (day,) in found}

@@ -1,0 +1,241 @@
+"""The project folder: what a shop configures, read and validated once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, field_validator
+
+from features.quality import QualitySettings
+from features.rhythm import ArrivalSettings
+from lake import denomination
+from lake.audit import Auditor
+from lake.disk import told_when_full
+from lake.engine import Engine, Kind, open_engine
+from lake.lake import Lake
+from lake.releases import put_if_absent
+from schemas.configuration import Settings, load, nearest
+from schemas.errors import ConfigurationError
+from schemas.money import DEFAULT_CURRENCY
+
+if TYPE_CHECKING:
+    from audiences.language import Audience
+    from features.catalogue import Catalogue
+    from features.sources import Mapping
+
+SETTINGS_FILE = "huaxiang.yaml"
+OnRefused = Literal["warn", "stop"]
+"""What a run does while files are refused."""
+M = TypeVar("M", bound=Settings)
+UnknownConsent = Literal["refuse", "allow"]
+"""What a member record counts as that says nothing of consent."""
+
+
+class Names(Settings):
+    """A name in both languages."""
+
+    zh: str
+    en: str
+
+
+class Secrets(Settings):
+    """Names of the environment variables that hold secrets."""
+
+    id_salt: str = "HUAXIANG_ID_SALT"
+
+
+class ProjectSettings(Settings):
+    """``huaxiang.yaml``. Paths are relative to the project folder."""
+
+    name: Names = Names(zh="未命名", en="Unnamed")
+    lake: Path = Path("lake")
+    inbox: Path = Path("inbox")
+    exports: Path = Path("exports")
+    engine: Kind = "embedded"
+    spark: str = "local"
+    cores: int | None = Field(default=None, ge=1)
+    memory_gb: float | None = Field(default=None, gt=0)
+    time_zone: str = "Asia/Shanghai"
+    currency: str = Field(default=DEFAULT_CURRENCY, pattern="^[A-Z]{3}$")
+    guest_ids: tuple[str, ...] = ("", "0", "null", "none", "nan", "-", "test", "unknown", "undefined")
+    members_per_person: int = Field(default=5, ge=1)
+    secrets: Secrets = Secrets()
+    keep_days: int = Field(default=35, ge=2)
+    keep_audits: int = Field(default=10, ge=1)
+    quality: QualitySettings = QualitySettings()
+    declared_valid_days: int = Field(default=365, ge=1)
+    on_refused: OnRefused = "warn"
+    arrivals: ArrivalSettings = ArrivalSettings()
+    unknown_consent: UnknownConsent = "refuse"
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError(f"unknown time zone {zone!r}; {nearest(zone, sorted(available_timezones()))}")
+        return zone
+
+
+@dataclass(frozen=True)
+class Project:
+    """A loaded project folder. Sources, tags and audiences are read when they are first asked for."""
+
+    folder: Path
+    settings: ProjectSettings
+
+    @classmethod
+    def load(cls, folder: Path) -> Project:
+        """ConfigurationError names file and line of every mistake."""
+        path = folder / SETTINGS_FILE
+        if not path.is_file():
+            raise ConfigurationError(
+                f"{folder} is no project folder: {SETTINGS_FILE} is not there; "
+                f"make one with `huaxiang init {folder}` or name yours with --project"
+            )
+        return cls(folder.absolute(), load(path, ProjectSettings))
+
+    @property
+    def zone(self) -> str:
+        return self.settings.time_zone
+
+    @property
+    def currency(self) -> str:
+        return self.settings.currency
+
+    @property
+    def guest_ids(self) -> tuple[str, ...]:
+        return self.settings.guest_ids
+
+    @cached_property
+    def lake(self) -> Lake:
+        """ConfigurationError where the lake is kept in another time zone or currency than the settings say."""
+        found = Lake(self.folder / self.settings.lake, self.zone)
+        denomination.refuse_other(found, self.currency)
+        return found
+
+    def over(self, lake: Lake) -> Project:
+        """The same project over a view of its lake, such as one at fixed versions; what was read once stays read."""
+        found = copy(self)
+        found.__dict__["lake"] = lake
+        return found
+
+    @property
+    def inbox(self) -> Path:
+        return self.folder / self.settings.inbox
+
+    @property
+    def exports(self) -> Path:
+        return self.folder / self.settings.exports
+
+    @property
+    def zone_info(self) -> ZoneInfo:
+        return ZoneInfo(self.zone)
+
+    def files(self, kind: str) -> list[Path]:
+        """The YAML files of one kind: ``sources``, ``tags``, ``audiences`` or ``methods``, in order of name."""
+        return sorted((self.folder / kind).glob("*.yaml"))
+
+    def method(self, name: str, kind: type[M]) -> M:
+        """Thresholds of one method (``methods/NAME.yaml``); its defaults where the project has no such file."""
+        path = self.folder / "methods" / f"{name}.yaml"
+        return load(path, kind) if path.is_file() else kind()
+
+    @cached_property
+    def sources(self) -> list[Mapping]:
+        from project.loading import load_mappings
+
+        return load_mappings(self.files("sources"))
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        from project.loading import load_catalogue
+
+        return load_catalogue(self.files("tags"), self.currency)
+
+    @cached_property
+    def audiences(self) -> dict[str, Audience]:
+        from audiences.language import read_folder
+
+        return read_folder(self.folder / "audiences")
+
+    def open_engine(self, kind: Kind | None = None) -> Engine:
+        s = self.settings
+        return open_engine(kind or s.engine, where=s.spark, cores=s.cores, memory_gb=s.memory_gb)
+
+    @contextmanager
+    def audited(self, engine: Engine) -> Iterator[Auditor]:
+        """The auditor of one process; its Data Docs are written when the block ends, also after a failure."""
+        auditor = Auditor(engine, self.lake, self.lake.root / "ops" / "audits", self.settings.keep_audits)
+        auditor.warm()
+        with told_when_full(self.lake):
+            try:
+                yield auditor
+            finally:
+                _write_docs(auditor)
+
+    def id_salt(self) -> str:
+        """What salts ``user_id``: the secret named in the settings, or one made once for this lake."""
+        return salt_of(self.lake, self.settings.secrets.id_salt)
+
+
+def _write_docs(auditor: Auditor) -> None:
+    """What was judged stands and is said whether its pages can be written or not."""
+    unwritten = _Unwritten()
+    logger = logging.getLogger("great_expectations")
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(unwritten)
+    try:
+        auditor.write_docs()
+    except OSError as e:
+        unwritten.told.append(e.strerror or str(e))
+    finally:
+        logger.removeHandler(unwritten)
+        logger.propagate = before
+    if unwritten.told:
+        why = unwritten.told[-1].strip().splitlines()[-1]
+        print(f"huaxiang: pages of the audit could not be written to {auditor.docs}: {why}", file=sys.stderr)
+
+
+class _Unwritten(logging.Handler):
+    """What goes wrong while pages are written, kept instead of printed with its trace."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append(record.getMessage().rstrip('". \n'))
+
+
+def salt_of(lake: Lake, secret: str) -> str:
+    """The salt in the environment variable ``secret``, or the lake's own, made on first use.
+
+    ConfigurationError where it is not the one that the lake began with: ids and hashed keys would match no more.
+    """
+    given = os.environ.get(secret)
+    own, mark = (lake.root / "identity" / name for name in ("_salt", "_salt_mark"))
+    own.parent.mkdir(parents=True, exist_ok=True)
+    if not given and not own.exists():
+        if mark.exists():
+            raise ConfigurationError(f"this lake began with the salt in {secret}, which is not set: set it again")
+        put_if_absent(own, secrets.token_hex(32), mode=0o600)
+    salt = given or own.read_text(encoding="ascii")
+    known_by = hashlib.sha256(salt.encode()).hexdigest()[:16]
+    if not mark.exists():
+        put_if_absent(mark, known_by, mode=0o600)
+    if mark.read_text(encoding="ascii") != known_by:
+        remedy = "unset it" if own.exists() else "give it the value it had"
+        raise ConfigurationError(f"the salt in {secret} is not the one that this lake began with: {remedy}")
+    return salt
