@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
+import duckdb
 from pydantic import Field
 
 from features.changes import LOST, NEW
@@ -13,6 +15,14 @@ from schemas.configuration import Settings
 
 Moves = Mapping[tuple[str, str], int]
 """Users by where they were and where they are, those who stayed and ``NEW`` and ``LOST`` included."""
+
+
+FLOWS = """
+select coalesce(a.segment, 'NEW'), coalesce(b.segment, 'LOST'), count(*)
+from (select uid, segment from segments.segments where scheme = $scheme and as_of = $first) a
+full outer join (select uid, segment from segments.segments where scheme = $scheme and as_of = $last) b using (uid)
+group by all order by all
+"""
 
 
 class MigrationSettings(Settings):
@@ -106,3 +116,9 @@ def judged(moves: Moves, target: str, trailing: Sequence[float], settings: Migra
     limits = control(trailing, settings.k)
     raised = share > limits.upper
     return Verdict(users, moved, share, limits, raised, "above_limit" if raised else "within_limit")
+
+
+def flows(con: duckdb.DuckDBPyConnection, scheme: str, first: date, last: date) -> dict[tuple[str, str], int]:
+    """Users by (where they were, where they are), user by user; NEW came into the base, LOST left it."""
+    values = {"scheme": scheme, "first": first, "last": last}
+    return {(was, now): n for was, now, n in con.execute(FLOWS, values).fetchall()}

@@ -25,7 +25,6 @@ from jobs.activity.step import run_activity
 from jobs.brushing.step import run_brushing
 from jobs.fission.step import run_fission
 from jobs.identity.step import run_identity
-from jobs.ingest.inbox import manifest
 from jobs.insights.step import run_insights
 from jobs.offers.step import run_offers
 from jobs.profile.frozen import checked_refit
@@ -36,6 +35,7 @@ from lake.audit import Auditor
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.locks import lock
+from lake.manifest import manifest
 from lake.publish import publish
 from lake.run_notes import remember_warnings
 from project import arrivals

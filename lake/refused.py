@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from jobs.ingest.inbox import ManifestRow, manifest, publish_manifest
 from lake.lake import Lake
+from lake.manifest import ManifestRow, manifest, publish_manifest
 from schemas.errors import NotThereError
 
 REFUSED, DISMISSED = "refused", "dismissed"

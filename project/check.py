@@ -247,7 +247,7 @@ def _readable(project: Project) -> dict[str, Audience]:
 def _audience_mistakes(project: Project, catalogue: Catalogue | None) -> Iterator[str | None]:
     """The mistakes of every audience; None for each that compiles."""
     from audiences.compiler import compile_audience
-    from jobs.audiences.columns import attributes
+    from project.attributes import attributes
 
     try:
         known = project.audiences

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
+
+import pyarrow.parquet as pq
 
 from audiences.language import Audience
 from audiences.plan import Plan
 from features.catalogue import Catalogue
-from jobs.profile.quality import QUALITY, quality_rows
 from lake.lake import Lake
 from lake.releases import Release
 from schemas.alerts import SEGMENTED_BY
+from schemas.contracts import contract
+
+QUALITY = "profile.tag_quality"
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,3 +61,15 @@ def remedy(catalogue: Catalogue, held: Iterable[str]) -> str:
     if not wished:
         return "the next run publishes it"
     return f"`huaxiang tag accept {wished[0] if len(wished) == 1 else '--all'}` and a run publish the new values"
+
+
+def quality_rows(lake: Lake, day: date, version: int | None = None) -> list[Row]:
+    """Rows of ``profile.tag_quality`` of a day; what an older lake has not is None."""
+    return stored_rows([f.path for f in lake.files(QUALITY, version, where={"as_of": day})])
+
+
+def stored_rows(files: Iterable[str]) -> list[Row]:
+    """Those of files of ``profile.tag_quality``."""
+    names = [n for n in contract(QUALITY).column_names if n != "as_of"]
+    rows = (r for path in files for r in pq.read_table(path, partitioning=None).to_pylist())
+    return [{n: row.get(n) for n in names} for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from jobs.insights.aipl import flows
+from features.migration import flows
 from lake.releases import newest
 from lake.sql import connect
 from project.folder import Project

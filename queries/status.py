@@ -6,14 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 from features.quality import VERDICTS
-from jobs.ingest.inbox import unmatched
-from jobs.profile.quality import QUALITY, quality_rows
 from lake import refused, releases
 from lake.run_notes import WARNINGS
 from lake.sql import connect
 from project import arrivals
 from project.folder import Project
-from project.held import marks_of
+from project.held import QUALITY, marks_of, quality_rows
+from project.inbox import unmatched
 from schemas.errors import ConfigurationError
 
 FEEDS = """

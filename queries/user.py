@@ -19,7 +19,6 @@ import pyarrow.dataset as pads
 from audiences.contacts import masked
 from features.kernel.rows import USERS_PER_BUCKET
 from features.tags import PATHS, UNKNOWN, Tag
-from jobs.audiences.columns import PROFILE
 from lake.lake import Lake
 from lake.releases import Release, lake_at, release
 from project.folder import Project
@@ -30,6 +29,7 @@ from schemas.errors import NotThereError, UsageError
 from schemas.money import money_cell
 
 IDENTIFIERS = "identity.identifiers"
+PROFILE = "profile.profile"
 USERS = "identity.users"
 UID = "uid:"
 """In front of a number: a uid is meant, and no member's own id."""

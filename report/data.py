@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from features.rhythm import Silence
     from features.tags import Tag
-    from jobs.ingest.inbox import ManifestRow
+    from lake.manifest import ManifestRow
     from lake.releases import Release
     from project.folder import Project
 

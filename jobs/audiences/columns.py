@@ -17,10 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from audiences.compiler import Attribute
-from audiences.language import Words
 from audiences.plan import Leaf, Plan, alert_column, walk
-from features.catalogue import Catalogue
 from features.facts import PRODUCT_KEYS, Fact, needs
 from features.kernel import Products, Rows, compute, merge_files
 from features.kernel.rows import USERS_PER_BUCKET
@@ -41,25 +38,6 @@ USERS = "identity.users"
 Inputs = dict[str, Any]
 INLINE_BUCKETS = 4
 """Up to this many buckets are judged in this process: starting others takes longer."""
-
-
-def attributes(catalogue: Catalogue) -> dict[str, Attribute]:
-    """The tag catalogue as the compiler of audiences wants it."""
-    found = {}
-    for tag in catalogue.tags.values():
-        low, high = tag.bounds
-        found[tag.id] = Attribute(
-            id=tag.id,
-            type=tag.type,
-            name=Words(zh=tag.name.zh, en=tag.name.en),
-            description=Words(zh=tag.description.zh, en=tag.description.en),
-            values=tag.finite or (),
-            minimum=low,
-            maximum=high,
-            unit=tag.unit,
-            labels={value: Words(zh=label.zh, en=label.en) for value, label in tag.labels.items()},
-        )
-    return found
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from audiences.compiler import Attribute, fixed_attributes
 from audiences.language import Audience, Export
 from audiences.plan import Plan
 from jobs.audiences.build import MEMBERSHIP, Built, builds
-from jobs.audiences.columns import attributes
 from jobs.audiences.rows import Rows, rows_of
 from jobs.audiences.step import build, plan_of
 from lake import journal
@@ -31,6 +30,7 @@ from lake.lake import DataFile, Lake
 from lake.locks import lock
 from lake.publish import publish
 from lake.releases import Release, release
+from project.attributes import attributes
 from project.folder import Project
 from project.held import in_words, marks_of, remedy, tags_of
 from schemas.arrow import arrow_schema

@@ -25,13 +25,14 @@ from audiences.language import Audience, definition_hash, named
 from audiences.plan import Leaf, Plan, walk
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.audiences.build import LOG, MEMBERSHIP, SIZES, Build, Built, builds
-from jobs.audiences.columns import Inputs, attributes, bucket_columns, columns_of, mapped, prepared, with_elders
+from jobs.audiences.columns import Inputs, bucket_columns, columns_of, mapped, prepared, with_elders
 from jobs.audiences.rows import rows_of
 from lake import journal
 from lake.engine import Engine, Progress
 from lake.lake import Lake
 from lake.locks import lock
 from lake.releases import Release, latest, release
+from project.attributes import attributes
 from project.folder import Project
 from project.held import in_words, marks_of, remedy, tags_of
 from schemas.errors import NotThereError, OutdatedError

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from jobs.ingest.file_counts import text_of_columns
-from jobs.ingest.inbox import ManifestRow, manifest
 from jobs.ingest.units import Batch, Staged
 from lake.lake import Lake
+from lake.manifest import ManifestRow, manifest
 
 
 def manifest_rows(lake: Lake, s: Staged) -> tuple[list[ManifestRow], list[ManifestRow]]:

@@ -15,12 +15,13 @@ import pyarrow as pa
 
 from jobs.ingest.accounting import manifest_rows
 from jobs.ingest.findings import KINDS
-from jobs.ingest.inbox import ManifestRow, drop_landing, manifest, publish_manifest
+from jobs.ingest.landing import drop_landing
 from jobs.ingest.outputs import in_contract, open_writer
 from jobs.ingest.units import Batch, Progress, Staged, Unit, UnitResult, forget_intent, write_intent
 from lake.disk import is_full, told_when_full
 from lake.engine import Engine
 from lake.lake import Lake, partition_path
+from lake.manifest import ManifestRow, manifest, publish_manifest
 from lake.publish import Audit, publish
 from project.folder import salt_of
 from schemas.contracts import contract

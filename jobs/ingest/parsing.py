@@ -28,7 +28,7 @@ from features.sources import Mapping
 from jobs.ingest.file_columns import Block
 from jobs.ingest.file_counts import FileCounts
 from jobs.ingest.findings import Finding, by_kind, of_reasons
-from jobs.ingest.inbox import content_of
+from jobs.ingest.landing import content_of
 from jobs.ingest.outputs import FLUSH_ROWS, Outputs
 from jobs.ingest.reading import read_blocks
 from jobs.ingest.same_keys import SameKeys, judge

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from features.sources import Mapping
 from jobs.ingest.file_columns import Block
 from jobs.ingest.file_counts import FileCounts
-from jobs.ingest.inbox import content_of
+from jobs.ingest.landing import content_of
 from jobs.ingest.outputs import in_contract, open_writer
 from jobs.ingest.parsing import Task, connection
 from jobs.ingest.reading import json_columns

@@ -22,15 +22,17 @@ import duckdb
 from features.sources import Mapping, warnings
 from jobs.ingest.execution import execute
 from jobs.ingest.findings import KINDS, Finding
-from jobs.ingest.inbox import Delivery, ManifestRow, drop_landing, land, manifest, matches, unmatched, without_files
+from jobs.ingest.landing import Delivery, drop_landing, land
 from jobs.ingest.report import ROW_COUNTS, FileReport, IngestReport
 from jobs.ingest.units import Batch, Unit, UnitResult, read_intents, write_intent
 from lake import denomination, journal
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.locks import lock
+from lake.manifest import ManifestRow, manifest
 from lake.publish import Audit
 from lake.refused import Attempt, is_dismissed, remember, since, why
+from project.inbox import matches, unmatched, without_files
 from schemas.configuration import nearest
 from schemas.errors import HuaxiangError, InputError, NotThereError
 from schemas.quarantine import literal

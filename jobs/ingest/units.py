@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from jobs.ingest.inbox import ManifestRow
 from lake.lake import Lake
+from lake.manifest import ManifestRow
 
 Progress = Callable[[int, int], None]
 

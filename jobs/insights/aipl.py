@@ -11,17 +11,12 @@ from typing import Any
 import duckdb
 
 from features.aipl import NONE, RANK, SCHEME, STAGES, AiplSettings, StageRates, advancing, asset_value_minor
+from features.migration import flows
 from jobs.insights.step import Insight, InsightRun, Row
 from schemas.errors import InputError
 
 SEGMENTS = "segments.segments"
 COUNTS = "select segment, count(*) from segments.segments where scheme = ? and as_of = ? group by all"
-FLOWS = """
-select coalesce(a.segment, 'NEW'), coalesce(b.segment, 'LOST'), count(*)
-from (select uid, segment from segments.segments where scheme = $scheme and as_of = $first) a
-full outer join (select uid, segment from segments.segments where scheme = $scheme and as_of = $last) b using (uid)
-group by all order by all
-"""
 RATES = """
 select coalesce(s.segment, 'none'), count(*), count(*) filter (f.orders > 0), coalesce(sum(f.orders), 0)::bigint,
        coalesce(sum(f.net_amount) filter (f.orders > 0), 0)::bigint
@@ -221,9 +216,3 @@ def _fast(
         found.append(_figure("fast", "superiority", supers, sum(users.values())))
         found.append(_figure("fast", "thriving", active / supers if supers else None, supers))
     return found
-
-
-def flows(con: duckdb.DuckDBPyConnection, scheme: str, first: dt.date, last: dt.date) -> dict[tuple[str, str], int]:
-    """Users by (where they were, where they are), user by user; NEW came into the base, LOST left it."""
-    values = {"scheme": scheme, "first": first, "last": last}
-    return {(was, now): n for was, now, n in con.execute(FLOWS, values).fetchall()}

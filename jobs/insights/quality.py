@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from jobs.insights.step import Insight, InsightRun, Row
 from jobs.profile.feed_rows import feed_rows
-from jobs.profile.quality import QUALITY, broken_rows, quality_rows
+from jobs.profile.quality import broken_rows
+from project.held import QUALITY, quality_rows
 from schemas.alerts import FEED_ROWS, TAGS_MOVED
 
 

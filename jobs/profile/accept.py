@@ -10,12 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.profile.quality import ACCEPTANCES, QUALITY, quality_rows
+from jobs.profile.quality import ACCEPTANCES
 from lake import journal
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import publish
 from project.folder import Project
+from project.held import QUALITY, quality_rows
 from schemas.arrow import arrow_schema
 from schemas.contracts import contract
 

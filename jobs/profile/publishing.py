@@ -17,10 +17,11 @@ from features.kernel.rows import USERS_PER_BUCKET
 from jobs.profile.frozen import BREAKS, MODELS, Cards, spec_hash
 from jobs.profile.inputs import CHANGES, log_between, log_of
 from jobs.profile.overrides import OVERRIDES
-from jobs.profile.quality import DISTRIBUTION, FAR_DAYS, QUALITY, Held, Past, Spread, later_quality
+from jobs.profile.quality import DISTRIBUTION, FAR_DAYS, Held, Past, Spread, later_quality
 from jobs.profile.tasks import COMPRESSION
 from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import publish
+from project.held import QUALITY
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
 

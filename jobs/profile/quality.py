@@ -30,12 +30,12 @@ from features.quality import (
     usual_move,
 )
 from lake.lake import Lake
-from schemas.contracts import contract
+from project.held import QUALITY, quality_rows, stored_rows
 
 if TYPE_CHECKING:
     from jobs.profile.step import ProfileRun
 
-QUALITY, DISTRIBUTION, ACCEPTANCES = "profile.tag_quality", "profile.tag_distribution", "profile.tag_acceptances"
+DISTRIBUTION, ACCEPTANCES = "profile.tag_distribution", "profile.tag_acceptances"
 FAR_DAYS = 28
 """The other run that a tag's values are compared with lies this many days back."""
 Spread = tuple[Bins, Bins]
@@ -87,7 +87,7 @@ def past_of(run: ProfileRun, fits: Mapping[Node, str]) -> Past:
     far_day = run.as_of - dt.timedelta(days=FAR_DAYS)
     far = _comparable(run.lake, far_day, rows[far_day], specs) if far_day in rows else {}
     accepted = accepted_levels(run.lake)
-    before = {r["tag"]: r["held_since"] for r in _rows(rows.get(run.as_of, ())) if r["held_since"] is not None}
+    before = {r["tag"]: r["held_since"] for r in stored_rows(rows.get(run.as_of, ())) if r["held_since"] is not None}
     if not earlier:
         return Past(None, {}, frozenset(), {}, before, {}, accepted, far, specs)
     last = earlier[-1]
@@ -96,7 +96,7 @@ def past_of(run: ProfileRun, fits: Mapping[Node, str]) -> Past:
     good: dict[str, Good] = {}
     held: dict[str, dt.date] = {}
     may_hold = set()
-    for row in _rows(rows[last]):
+    for row in stored_rows(rows[last]):
         name, day = row["tag"], last
         if not same_declaration(specs.get(name), row["spec"]):
             continue
@@ -125,7 +125,7 @@ def rows_by_day(lake: Lake) -> dict[dt.date, list[str]]:
 
 
 def _comparable(lake: Lake, day: dt.date, files: Sequence[str], specs: Mapping[str, str]) -> dict[str, Spread]:
-    same = {r["tag"] for r in _rows(files) if same_declaration(specs.get(r["tag"]), r["spec"])}
+    same = {r["tag"] for r in stored_rows(files) if same_declaration(specs.get(r["tag"]), r["spec"])}
     return {n: s for n, s in spreads_of(lake, day).items() if n in same}
 
 
@@ -177,17 +177,6 @@ def accepted_levels(lake: Lake) -> dict[str, list[dt.date]]:
         for row in pq.read_table(f.path, partitioning=None).to_pylist():
             found.setdefault(row["tag"], []).append(row["held_since"])
     return found
-
-
-def quality_rows(lake: Lake, day: dt.date, version: int | None = None) -> list[Row]:
-    """Rows of ``profile.tag_quality`` of a day; what an older lake has not is None."""
-    return _rows([f.path for f in lake.files(QUALITY, version, where={"as_of": day})])
-
-
-def _rows(files: Iterable[str]) -> list[Row]:
-    names = [n for n in contract(QUALITY).column_names if n != "as_of"]
-    rows = (r for path in files for r in pq.read_table(path, partitioning=None).to_pylist())
-    return [{n: row.get(n) for n in names} for row in rows]
 
 
 def spreads_of(lake: Lake, day: dt.date) -> dict[str, Spread]:

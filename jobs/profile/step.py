@@ -52,7 +52,6 @@ from jobs.profile.publishing import (
 )
 from jobs.profile.quality import (
     DISTRIBUTION,
-    QUALITY,
     Held,
     Past,
     Spread,
@@ -68,6 +67,7 @@ from jobs.profile.warnings import warnings_of
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import Audit
+from project.held import QUALITY
 
 if TYPE_CHECKING:
     from lake.engine import Engine

@@ -9,7 +9,8 @@ import pytest
 
 from audiences.compiler import compile_audience
 from audiences.language import read_folder
-from jobs.audiences.columns import attributes, facts_of
+from jobs.audiences.columns import facts_of
+from project.attributes import attributes
 from tests import shipped
 
 CONF = Path(__file__).parents[2] / "conf"

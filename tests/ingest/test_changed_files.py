@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.ingest.inbox import manifest
+from lake.manifest import manifest
 from schemas.errors import NotThereError
 from tests.ingest.shop import LINES, ORDERS, RECEIVED, Shop, csv
 from tests.ingest.test_ingest import H, L, an_order

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.ingest.inbox import manifest
+from lake.manifest import manifest
 from tests.ingest.shop import LINES, RECEIVED, Shop, csv
 from tests.ingest.test_ingest import L
 

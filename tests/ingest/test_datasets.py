@@ -12,8 +12,8 @@ import duckdb
 import pytest
 
 from cli import datasets
-from jobs.ingest.inbox import manifest
 from jobs.ingest.step import ingest
+from lake.manifest import manifest
 from project import setup
 from project.folder import Project
 from schemas.errors import InputError, NotThereError

@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 
 from cli.main import _register, app
 from cli.session import verb
-from jobs.ingest.inbox import manifest
 from jobs.ingest.reading import read_blocks
+from lake.manifest import manifest
 from lake.publish import Days
 from schemas.errors import AuditError, HuaxiangError, LockedError, NotThereError
 from tests.ingest.shop import BROWSE, LINES, ORDERS, RECEIVED, Shop, csv

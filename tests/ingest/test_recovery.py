@@ -68,6 +68,7 @@ def die_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[str]:
         return step
 
     import jobs.ingest.inbox
+
     import jobs.ingest.settling
     import jobs.ingest.step
     from lake.lake import Lake
@@ -199,7 +200,7 @@ import os, signal, sys
 from datetime import timedelta
 from pathlib import Path
 from jobs.ingest import execution
-from jobs.ingest import inbox as deliveries
+from lake import manifest as deliveries
 from lake.lake import Lake
 from tests.ingest.shop import RECEIVED, Shop
 count, moment = 0, int(sys.argv[2])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.ingest.inbox import manifest
+from lake.manifest import manifest
 from tests.ingest.shop import BROWSE, LINES, ORDERS, RECEIVED, Shop, csv
 from tests.ingest.test_ingest import H, L, an_order
 

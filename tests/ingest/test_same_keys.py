@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.ingest.findings import Finding
-from jobs.ingest.inbox import manifest
+from lake.manifest import manifest
 from tests.ingest.shop import RECEIVED, Shop, csv
 
 HEADER = ["Name", "Email", "Paid at", "Created at", "Lineitem quantity", "Lineitem price", "Lineitem sku"]

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 import pytest
 
 from features.rhythm import Silence
-from jobs.ingest.inbox import ManifestRow
+from lake.manifest import ManifestRow
 from report.blocks import Block, Section, Text, texts
 from report.data import ReportData, load
 from report.page import WORDS, attention, html, overview, plotly_script, report, sections

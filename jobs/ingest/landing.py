@@ -1,0 +1,128 @@
+"""Files on their way in: their checksums, and the copy that landing keeps.
+
+A file is known by its checksum, per mapping. Landing is written once per content and never changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features.sources import Mapping
+from lake.lake import Lake
+from lake.manifest import ManifestRow
+from schemas.errors import InputError
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One file of the inbox for one mapping: its name below the inbox, content, and landing copy (below the lake)."""
+
+    source: str
+    feed: str
+    name: str
+    checksum: str
+    bytes: int
+    landing: str
+
+
+def land(lake: Lake, inbox: Path, found: Sequence[tuple[Mapping, Path]]) -> list[Delivery | InputError]:
+    """Checksum and landing copy of every file, made in one pass over its bytes, in the order given.
+
+    A file whose size, time and inode are as they were when it was last read is not read again. InputError stands for a
+    file that cannot be read or changes meanwhile.
+    """
+    seen = _Seen(lake)
+    with ThreadPoolExecutor(max_workers=min(4, (os.cpu_count() or 1))) as pool:
+        landed = list(pool.map(lambda pair: _land_one(lake, inbox, pair[0], pair[1], seen), found))
+    seen.save()
+    return landed
+
+
+def _land_one(lake: Lake, inbox: Path, mapping: Mapping, path: Path, seen: _Seen) -> Delivery | InputError:
+    name = path.relative_to(inbox).as_posix()
+    try:
+        before = path.stat()
+        checksum = seen.checksum(path, before)
+        folder = lake.root / "landing" / mapping.feed
+        if checksum is not None and (folder / landing_name(checksum, path.name)).exists():
+            return _delivery(lake, mapping, name, checksum, before.st_size, folder / landing_name(checksum, path.name))
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{uuid.uuid4().hex}.part"
+        checksum = copy_with_checksum(path, part)
+        if (after := path.stat()).st_size != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
+            part.unlink()
+            return InputError(f"{name}: is still being written; it is left for the next run")
+        target = folder / landing_name(checksum, path.name)
+        part.replace(target)
+        seen.note(path, after, checksum)
+        return _delivery(lake, mapping, name, checksum, after.st_size, target)
+    except OSError as e:
+        return InputError(f"{name}: cannot be read ({e.strerror})")
+
+
+def _delivery(lake: Lake, mapping: Mapping, name: str, checksum: str, size: int, target: Path) -> Delivery:
+    return Delivery(mapping.name, mapping.feed, name, checksum, size, str(target.relative_to(lake.root)))
+
+
+def landing_name(checksum: str, name: str) -> str:
+    """What landing calls a file: content first, so that two files of one name never meet."""
+    return f"{checksum[:16]}-{name[-150:]}"
+
+
+def content_of(landed: Path) -> str:
+    """What tells the content of a file in landing from any other's."""
+    return landed.name[:16]
+
+
+def copy_with_checksum(source: Path, target: Path) -> str:
+    digest = hashlib.sha256()
+    with source.open("rb") as src, target.open("wb") as dst:
+        while chunk := src.read(CHUNK):
+            digest.update(chunk)
+            dst.write(chunk)
+    return digest.hexdigest()
+
+
+class _Seen:
+    """Checksums of inbox files by path, size, time and inode, so that a large inbox is not read on every run."""
+
+    def __init__(self, lake: Lake):
+        self.path = lake.root / "landing" / "_seen.json"
+        self.noted: dict[str, list[Any]] = {}
+        if self.path.exists():
+            self.noted = json.loads(self.path.read_text(encoding="utf-8"))
+        self.changed = False
+
+    def checksum(self, path: Path, stat: os.stat_result) -> str | None:
+        noted = self.noted.get(str(path))
+        return noted[-1] if noted and noted[:-1] == self._marks(stat) else None
+
+    def note(self, path: Path, stat: os.stat_result, checksum: str) -> None:
+        self.noted[str(path)] = [*self._marks(stat), checksum]
+        self.changed = True
+
+    def _marks(self, stat: os.stat_result) -> list[int]:
+        return [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
+
+    def save(self) -> None:
+        if self.changed:
+            part = self.path.with_name(f".{uuid.uuid4().hex}.part")
+            part.write_text(json.dumps(self.noted, ensure_ascii=False), encoding="utf-8")
+            part.replace(self.path)
+
+
+def drop_landing(lake: Lake, paths: Iterable[str], rows: Iterable[ManifestRow]) -> None:
+    """Remove landing copies of files that were not taken: landing holds what the manifest names."""
+    kept = {r.path for r in rows}
+    for path in set(paths) - kept:
+        (lake.root / path).unlink(missing_ok=True)
