@@ -49,12 +49,15 @@ _WORDS: dict[type[exp.Expr], str] = {
 }
 
 
-def _refusal(node: exp.Expr) -> str:
-    from features.own_functions import CALLS
+Call = Callable[[str, list[exp.Expr], Use, int], Part]
+OWN_CALLS: dict[str, Call] = {}
+"""Functions beyond SQL by name. They render what they are given, so they are put here by features/own_functions.py."""
 
+
+def _refusal(node: exp.Expr) -> str:
     name = _name_of(node)
     if isinstance(node, exp.Func):
-        return f"function {name!r} is not allowed; {nearest(name, sorted({*FUNCTIONS, *CALLS}))}"
+        return f"function {name!r} is not allowed; {nearest(name, sorted({*FUNCTIONS, *OWN_CALLS}))}"
     if isinstance(node, exp.Query | exp.Subquery):
         return "a query is not allowed in a tag expression"
     return f"{name!r} is not allowed in a tag expression"
@@ -337,13 +340,10 @@ def _part_of_day(word: str) -> Callable[[Any, Use, int], Part]:
 
 
 def _call(node: exp.Anonymous, use: Use, depth: int) -> Part:
-    # these functions render what they are given, so each of the two modules needs the other
-    from features.own_functions import CALLS
-
     name = str(node.name).lower()
-    if name not in CALLS:
+    if name not in OWN_CALLS:
         raise ExpressionError(_refusal(node))
-    return CALLS[name](name, list(node.expressions), use, depth)
+    return OWN_CALLS[name](name, list(node.expressions), use, depth)
 
 
 _BINARY = ("this", "expression")

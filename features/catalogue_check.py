@@ -19,9 +19,9 @@ from features.catalogue import (
     scope_of,
     user_attributes,
 )
+from features.expansion import expanded
 from features.expressions import Expression, parse
 from features.facts import Fact
-from features.layering import expanded
 from features.money_marks import in_minor_units, spoken
 from features.reach import never_first
 from features.sql_parts import ExpressionError, Scope, fits

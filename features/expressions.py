@@ -26,6 +26,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from features import own_functions as own_functions  # puts its functions into the allow-list
 from features.allow_list import render
 from features.sql_parts import DUCKDB, ExpressionError, Scope, Use
 from schemas.contracts import Type

@@ -9,7 +9,7 @@ from itertools import accumulate
 from sqlglot import exp
 
 from features import rfm
-from features.allow_list import common_unit, numbers_in, render, rendered, truth_of
+from features.allow_list import OWN_CALLS, Call, common_unit, numbers_in, render, rendered, truth_of
 from features.sql_parts import ExpressionError, Part, Use, fits, number_literal
 from schemas.configuration import nearest
 
@@ -144,7 +144,7 @@ def _count(name: str, given: Sequence[exp.Expr], expected: int) -> None:
         raise ExpressionError(f"{name} takes {expected} argument{'s' * (expected > 1)}, {len(given)} given")
 
 
-CALLS: dict[str, Callable[[str, list[exp.Expr], Use, int], Part]] = {
+CALLS: dict[str, Call] = {
     "breaks_below": _breaks_below,
     "statistic": _statistic,
     "percentile_rank": _percentile_rank,
@@ -155,3 +155,4 @@ CALLS: dict[str, Callable[[str, list[exp.Expr], Use, int], Part]] = {
     "rfm_eleven": _rfm_eleven,
     "rfm_eight": _rfm_eight,
 }
+OWN_CALLS.update(CALLS)

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from features.facts import Fact
 from features.frozen_numbers import Break as Break
 from features.frozen_numbers import Model as Model
-from features.layering import Layering, layer_values
+from features.layering import Layering
 from schemas.configuration import Settings, nearest
 from schemas.contracts import FEEDS
 
@@ -352,3 +352,8 @@ def _is_of(value: Value, kind: str) -> bool:
     if isinstance(value, str):
         return kind == "string"
     return kind == "float64" or (isinstance(value, int) and kind in NUMBERS)
+
+
+def layer_values(tag: Tag) -> tuple[str, ...]:
+    """The layers from lowest to highest: the tag's values but the one of users outside ``where``."""
+    return tuple(v for v in tag.finite or () if v not in (tag.otherwise, "unknown"))

@@ -10,22 +10,36 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any, Protocol
 
-if TYPE_CHECKING:
-    from lake.lake import Lake
+
+class Published(Protocol):
+    """A file that a table refers to."""
+
+    @property
+    def path(self) -> str: ...
+
+
+class Journalled(Protocol):
+    """What a journal needs of a lake."""
+
+    @property
+    def root(self) -> Path: ...
+
+    def files(self, table: str, /) -> Sequence[Published]: ...
+
 
 _held: dict[Path, IO[str]] = {}
 
 
-def journal_path(lake: Lake, run_id: str) -> Path:
+def journal_path(lake: Journalled, run_id: str) -> Path:
     return lake.root / "ops" / "journal" / f"{run_id}.jsonl"
 
 
-def scratch(lake: Lake, run_id: str) -> Path:
+def scratch(lake: Journalled, run_id: str) -> Path:
     """The run's folder for files that no table will hold; deleted when the run finishes or is recovered."""
     folder = lake.root / "ops" / "scratch" / run_id
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +47,7 @@ def scratch(lake: Lake, run_id: str) -> Path:
     return folder
 
 
-def note(lake: Lake, run_id: str, line: dict[str, Any]) -> None:
+def note(lake: Journalled, run_id: str, line: dict[str, Any]) -> None:
     """Append one line to the run's journal; the first call takes the journal for this process."""
     path = journal_path(lake, run_id)
     if path not in _held:
@@ -62,7 +76,7 @@ def _is_there(f: IO[str], path: Path) -> bool:
 
 
 @contextmanager
-def kept(lake: Lake, run_id: str) -> Iterator[None]:
+def kept(lake: Journalled, run_id: str) -> Iterator[None]:
     """The run's journal for a block: finished after it. If the block fails, what it staged and did not publish goes, too."""
     try:
         yield
@@ -73,7 +87,7 @@ def kept(lake: Lake, run_id: str) -> Iterator[None]:
     finish(lake, run_id)
 
 
-def finish(lake: Lake, run_id: str) -> None:
+def finish(lake: Journalled, run_id: str) -> None:
     """The run is done: its scratch folder, staging folders that nothing was put into, and its journal are removed."""
     path = journal_path(lake, run_id)
     shutil.rmtree(lake.root / "ops" / "scratch" / run_id, ignore_errors=True)
@@ -86,7 +100,7 @@ def finish(lake: Lake, run_id: str) -> None:
         f.close()
 
 
-def recover(lake: Lake) -> list[str]:
+def recover(lake: Journalled) -> list[str]:
     """Clean up after dead runs and return their ids; live runs are left alone."""
     recovered = []
     for path in sorted((lake.root / "ops" / "journal").glob("*.jsonl")):
@@ -113,7 +127,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in f if line.endswith("\n")]
 
 
-def _remove_leftovers(lake: Lake, lines: list[dict[str, Any]]) -> None:
+def _remove_leftovers(lake: Journalled, lines: list[dict[str, Any]]) -> None:
     for line in lines:
         if "scratch" in line:
             shutil.rmtree(lake.root / line["scratch"], ignore_errors=True)

@@ -7,8 +7,9 @@ from typing import Any
 import duckdb
 
 from features.catalogue import Catalogue
+from features.expansion import normalised
 from features.expressions import parse
-from features.layering import Layering, normalised
+from features.layering import Layering
 from features.tagging import expression_sql
 from features.tags import Tag
 from jobs.insights.step import Insight, InsightRun, Row

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from features.frozen_numbers import Break
 from features.gaps import MOST_PURCHASE_DAYS, LifecycleSettings
 from features.instants import iso_day_of
+from jobs.profile.run import ProfileRun
 from lake.lake import Lake, by_bucket
 from models import lifecycle
 from models.lifecycle import Basis, Cut, Gaps
@@ -22,7 +23,6 @@ from schemas.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobs.profile.step import ProfileRun
 
 TASK = "jobs.profile.estimate_tasks:gaps_of_bucket"
 HORIZON_DAYS = 365

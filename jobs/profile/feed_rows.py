@@ -7,15 +7,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 
+from jobs.profile.run import ProfileRun
 from lake.lake import Lake
 from schemas.contracts import contract
-
-if TYPE_CHECKING:
-    from jobs.profile.step import ProfileRun
 
 LEAST_DAYS = 7
 """Days with rows before the ones in question, below which nobody knows what is usual."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,14 +22,12 @@ from features.breaks import Counted, merged, quantiles, statistic
 from features.catalogue import Catalogue, Node
 from features.frozen_numbers import Break
 from features.tagging import expression_sql
+from jobs.profile.run import Cards, Numbers, ProfileRun
 from jobs.profile.tasks import hashed
 from lake.lake import Lake
 from models.lifecycle import Cut
 from schemas.configuration import nearest
 from schemas.errors import NotThereError
-
-if TYPE_CHECKING:
-    from jobs.profile.step import ProfileRun
 
 BREAKS, MODELS = "profile.breaks", "profile.models"
 NOT_KEPT = "-provisional"
@@ -37,8 +35,6 @@ NOT_KEPT = "-provisional"
 KNEES = ("purchase_day_knees", "recovery_knee")
 KNEE_TEST = 2
 """Raised when knees are found otherwise: numbers of the way before are not re-used."""
-Numbers = dict[str, tuple[float, ...]]
-Cards = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,11 +15,8 @@ from features.catalogue import user_tables
 from features.instants import business_day_of, iso_day_of
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.activity.products import products_as_of
-from jobs.profile.frozen import Numbers
+from jobs.profile.run import Numbers, ProfileRun
 from lake.lake import Lake, by_bucket
-
-if TYPE_CHECKING:
-    from jobs.profile.step import ProfileRun
 
 CHANGES = "profile.tag_changes"
 BUCKET_FILE = re.compile(r"bucket-(\d+)\.parquet")

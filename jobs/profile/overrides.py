@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 from features.kernel.rows import USERS_PER_BUCKET
 from features.overrides import stated
 from features.sql_parts import text_literal
+from jobs.profile.run import Overrides, ProfileRun
 from lake.lake import by_bucket, partition_path
 from schemas.arrow import arrow_schema, file_schema
 from schemas.configuration import nearest
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from features.catalogue import Catalogue
-    from jobs.profile.step import ProfileRun
 
 OVERRIDES = "profile.overrides"
 MANUAL, DECLARED = "manual", "declared"
@@ -39,15 +38,6 @@ SHOWN = 60
 MOST_TOLD, MOST_PROBLEMS_TOLD = 5, 20
 """Rows of one mistake that are told one by one, and mistakes that are; all are counted."""
 READ = ("uid", "tag", "value", "author", "from_day", "until_day", "said_at", "_ingested_at", "_file", "_row")
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """The day's overrides: a file by bucket, the tags that any user has one of, and what was refused, in words."""
-
-    files: dict[int, str] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def overrides_of(

@@ -7,26 +7,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.catalogue import Catalogue
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.profile.frozen import BREAKS, MODELS, Cards, spec_hash
+from jobs.profile.frozen import BREAKS, MODELS, spec_hash
 from jobs.profile.inputs import CHANGES, log_between, log_of
 from jobs.profile.overrides import OVERRIDES
 from jobs.profile.quality import DISTRIBUTION, FAR_DAYS, Held, Past, Spread, later_quality
+from jobs.profile.run import Cards, ProfileRun
 from jobs.profile.tasks import COMPRESSION
 from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import publish
 from project.held import QUALITY
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
-
-if TYPE_CHECKING:
-    from jobs.profile.step import ProfileRun
 
 PROFILE, SEGMENTS, FLOWS = "profile.profile", "segments.segments", "segments.segment_flows"
 TABLES = (MODELS, BREAKS, CHANGES, DISTRIBUTION, QUALITY, OVERRIDES, SEGMENTS, FLOWS, PROFILE)

@@ -12,7 +12,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,11 +29,9 @@ from features.quality import (
     same_declaration,
     usual_move,
 )
+from jobs.profile.run import ProfileRun
 from lake.lake import Lake
 from project.held import QUALITY, quality_rows, stored_rows
-
-if TYPE_CHECKING:
-    from jobs.profile.step import ProfileRun
 
 DISTRIBUTION, ACCEPTANCES = "profile.tag_distribution", "profile.tag_acceptances"
 FAR_DAYS = 28

@@ -17,23 +17,21 @@ month ends stay.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.catalogue import Catalogue, fact_type, observed_days, user_tables
+from features.catalogue import Catalogue, observed_days
 from features.gaps import LifecycleSettings
 from features.quality import QualitySettings
-from features.tagging import kept_tags, make_plan
 from jobs.profile.estimates import horizon_warnings
 from jobs.profile.feed_rows import freshness_of
-from jobs.profile.frozen import BREAKS, Cards, Frozen, Numbers, before_facts, checked_refit, depends_on, frozen
+from jobs.profile.frozen import BREAKS, Frozen, before_facts, checked_refit, depends_on, frozen
 from jobs.profile.inputs import CHANGES, facts_of, first_day_of_activity, items_of, population
-from jobs.profile.overrides import OVERRIDES, Overrides, overrides_of
+from jobs.profile.overrides import OVERRIDES, overrides_of
 from jobs.profile.publishing import (
     PROFILE,
     SEGMENTS,
@@ -62,6 +60,7 @@ from jobs.profile.quality import (
     quality_of,
     spreads_made,
 )
+from jobs.profile.run import Made, ProfileRun, Progress
 from jobs.profile.snapshots import expired
 from jobs.profile.warnings import warnings_of
 from lake.lake import Lake
@@ -75,12 +74,7 @@ if TYPE_CHECKING:
 
 OBSERVED_DAYS = "observed_days"
 """Name under which ``profile.breaks`` keeps how many days of data a run could see."""
-FIRST_DAY = "first_seen_day"
-"""Attribute that says how many days of data there are, whether a tag uses it or not."""
 DECLARED_VALID_DAYS = 365
-
-Progress = Callable[[int, int], None]
-Made = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -99,54 +93,6 @@ class ProfileReport:
     versions: dict[str, int | None]
     held: dict[str, dt.date] = field(default_factory=dict)
     staged: dict[str, Path] = field(default_factory=dict)
-
-
-@dataclass
-class ProfileRun:
-    """What the steps of one run share. ``held`` tags keep their last good values, ``overrides`` are what people said."""
-
-    lake: Lake
-    engine: Engine
-    catalogue: Catalogue
-    as_of: dt.date
-    known_at: dt.datetime | None
-    run_id: str
-    progress: Progress | None
-    scratch: Path
-    quality: QualitySettings = field(default_factory=QualitySettings)
-    lifecycle: LifecycleSettings = field(default_factory=LifecycleSettings)
-    staged: dict[str, Path] = field(default_factory=dict)
-    overrides: Overrides = field(default_factory=Overrides)
-    held: frozenset[str] = frozenset()
-
-    def map(self, task: str, items: list[dict[str, Any]]) -> Made:
-        return self.engine.map(task, items, self.progress)
-
-    def plan(self, numbers: Numbers, cards: Cards, tags: Iterable[str] | None = None) -> dict[str, Any]:
-        """How to compute tags (all if absent) in this run."""
-        held, said = self.held, self.overrides.tags
-        return make_plan(self.catalogue, self.as_of, numbers, cards, tags, held=held, overridden=said).to_json()
-
-    def shared_file(self, name: str, content: dict[str, Any]) -> str:
-        """What all tasks of a step share, in one file; its name."""
-        path = self.scratch / f"{name}-{len(self.held)}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        used = {n for below in self.catalogue.needs.values() for kind, n in below if kind == "attribute"} | {FIRST_DAY}
-        described = {
-            t: [[n, kind] for n, (kind, _) in columns.items() if n in used] for t, columns in user_tables().items()
-        }
-        own = used - {n for columns in described.values() for n, _ in columns}
-        whole = {
-            "as_of": self.as_of.isoformat(),
-            "attributes": [[n, kind] for n, (kind, _) in self.catalogue.attributes.items() if n in own],
-            "described": described,
-            "facts": [[f.id, fact_type(f), f.absent] for f in self.catalogue.kernel_facts],
-            "kept": kept_tags(self.catalogue, self.held),
-            "overridden": [[n, self.catalogue.tags[n].type] for n in self.overrides.tags],
-            **content,
-        }
-        path.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
-        return str(path)
 
 
 def run_profile(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from features.quality import NO_REFERENCE, causes
 from jobs.profile.feed_rows import FeedRows, feed_rows
 from jobs.profile.quality import Held, Past, Row, broken_rows
+from jobs.profile.run import ProfileRun
 
 if TYPE_CHECKING:
     from jobs.profile.frozen import Frozen
-    from jobs.profile.step import ProfileRun
 
 MOST_NAMED = 3
 """Tags that a line names; the report and `huaxiang status` have them all."""

@@ -14,8 +14,10 @@ import pytest
 
 from features.breaks import counted, quantiles
 from features.catalogue import Catalogue
-from features.layering import Input, _number, layer_values, normalised
+from features.expansion import _number, normalised
+from features.layering import Input
 from features.tagging import evaluate, make_plan, profile_columns
+from features.tags import layer_values
 from project.loading import load_catalogue
 from schemas.arrow import ARROW
 from schemas.errors import ConfigurationError
