@@ -26,7 +26,9 @@ from jobs.ingest.step import ingest as ingest_step
 from jobs.ingest.step import replay as replay_step
 from jobs.pipeline import RunReport, new_run_id
 from jobs.pipeline import backfill as backfill_step
-from jobs.pipeline import run as run_step
+from jobs.pipeline import run as run_steps
+from jobs.pipeline import run_step as one_step
+from jobs.steps import STEPS, Done
 from lake import refused
 from project.folder import Project
 from project.held import in_words
@@ -117,6 +119,9 @@ def run(
             "--refit", help="Make a kept break or model anew, and repeat the day; may be given several times."
         ),
     ] = None,
+    only: Annotated[
+        str | None, typer.Option("--step", metavar="NAME", help="Only this step, on what the lake holds; no release.")
+    ] = None,
     all_warnings: AllWarningsOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")] = False,
     as_json: JsonOption = False,
@@ -127,10 +132,23 @@ def run(
     if dry_run:
         _dry_run(p, as_of.date(), known, force or bool(refit), as_json)
         return
-    steps = steps_for(as_json, plan=3)
+    steps = steps_for(as_json, plan=1 if only else len(STEPS))
     with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit:
-        report = run_step(p, e, as_of.date(), known_at=known, steps=steps, force=force, refit=refit or (), audit=audit)
+        if only:
+            done = one_step(p, e, as_of.date(), only, known_at=known, steps=steps, audit=audit)
+            _show_step(only, done, as_of.date(), as_json)
+            return
+        report = run_steps(p, e, as_of.date(), known_at=known, steps=steps, force=force, refit=refit or (), audit=audit)
     _show_runs([report], as_json, all_warnings)
+
+
+def _show_step(name: str, done: Done, as_of: date, as_json: bool) -> None:
+    if as_json:
+        show_json({"step": name, "as_of": as_of, "rows": done.rows, "warnings": done.warnings, "release": None})
+        return
+    print(f"{as_of}: step {name} made {done.rows:,} rows; nothing was released (`huaxiang run` does)")
+    for w in done.warnings:
+        print(f"{as_of}: warning: {w}", file=sys.stderr)
 
 
 def _dry_run(p, as_of: date, known_at: datetime | None, repeat: bool, as_json: bool) -> None:  # type: ignore[no-untyped-def]
@@ -159,7 +177,7 @@ def backfill(
 ) -> None:
     """Run every day of a span, oldest first; days that are done are skipped."""
     p = open_project(project)
-    steps = steps_for(as_json, plan=3 * ((last - first).days + 1))
+    steps = steps_for(as_json, plan=len(STEPS) * ((last - first).days + 1))
     with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit:
         reports = backfill_step(p, e, first.date(), last.date(), steps=steps, audit=audit)
     _show_runs(reports, as_json, all_warnings)

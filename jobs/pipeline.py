@@ -1,4 +1,4 @@
-"""``huaxiang run``: identity, activity, profile, release, in this order; and ``backfill``, the same for every day of a span.
+"""``huaxiang run``: the steps of jobs/steps.py in their order, and a release; and ``backfill``, the same for every day of a span.
 
 A run has one ``as_of``. What it would do is fingerprinted (inputs, catalogue, settings): a day that was released from
 the same fingerprint is done already. A killed run leaves what it published and nothing else; run again, it goes on.
@@ -21,15 +21,9 @@ import pyarrow.parquet as pq
 import jobs
 from features.aipl import AiplSettings
 from features.instants import business_day_of
-from jobs.activity.step import run_activity
-from jobs.brushing.step import run_brushing
-from jobs.fission.step import run_fission
-from jobs.identity.step import run_identity
-from jobs.insights.step import run_insights
-from jobs.offers.step import run_offers
 from jobs.profile.frozen import checked_refit
-from jobs.profile.step import run_profile
 from jobs.progress import Steps
+from jobs.steps import STEPS, TASKS, WRITTEN_LAYERS, Done, Given, Step, step_named
 from lake import denomination, journal, releases
 from lake.audit import Auditor
 from lake.engine import Engine
@@ -43,14 +37,11 @@ from project.catalogue_store import remember
 from project.check import foreign_amounts, refuse_unresolved
 from project.folder import Project
 from schemas.arrow import arrow_schema
+from schemas.configuration import nearest
 from schemas.contracts import contract, contracts
-from schemas.errors import HuaxiangError
+from schemas.errors import HuaxiangError, NotThereError
 
 RUNS = "ops.runs"
-TASKS = ("jobs.activity.facts", "jobs.fission.touches", "jobs.fission.roles", "jobs.offers.tasks", "jobs.profile.tasks")
-"""Modules of the tasks that every run maps."""
-WRITTEN_LAYERS = ("identity", "activity", "fission", "profile", "segments", "ops")
-"""Layers that a run writes, and reads as it wrote them. All others are inputs, which others may write meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -110,41 +101,23 @@ def run(
         run_id, judged = new_run_id("run", as_of), 0 if audit is None else len(audit.warnings)
         held.enter_context(journal.kept(lake, run_id))
         first = len(steps.times)
-        with steps.step(f"{as_of} identity"):
-            identity = run_identity(project, engine, as_of, run_id, audit)
-        with steps.step(f"{as_of} brushing"):
-            brushing = run_brushing(project, engine, run_id, audit)
-        with steps.step(f"{as_of} activity"):
-            activity = run_activity(project, engine, run_id, audit)
-        with steps.step(f"{as_of} fission"):
-            fission = run_fission(project, engine, as_of, run_id=run_id, known_at=known_at, audit=audit)
-        with steps.step(f"{as_of} offers"):
-            offers = run_offers(project, engine, as_of, run_id=run_id, known_at=known_at, audit=audit)
-        with steps.step(f"{as_of} profile") as advance:
-            profile = run_profile(
-                project, engine, as_of, known_at=known_at, run_id=run_id, progress=advance, audit=audit, refit=refit
-            )
-        with steps.step(f"{as_of} insights"):
-            insights = run_insights(project, engine, as_of, run_id=run_id, known_at=known_at, audit=audit)
+        given = Given(project, engine, as_of, run_id, known_at, audit, refit)
+        done_by, inputs_of = {}, {}
+        for step in STEPS:
+            inputs_of[step.name] = versions_of(lake, step)
+            with steps.step(f"{as_of} {step.name}") as advance:
+                done_by[step.name] = step.run(given, advance)
         remember(lake, project.catalogue)
         tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in releases.RELEASED_LAYERS}
         foreign = foreign_amounts(project.catalogue, project.currency)
         doubts = () if audit is None else tuple(f"audit of {found}" for found in audit.warnings[judged:])
-        warnings = (*noted, *missing.warnings, *identity.warnings, *foreign, *profile.warnings, *doubts)
+        told = [w for made in done_by.values() for w in made.warnings]
+        warnings = (*noted, *missing.warnings, *foreign, *told, *doubts)
         remember_warnings(lake, run_id, as_of, warnings)
         made = releases.write_release(
-            lake, as_of, run_id, tables, fingerprint=wanted, counts=dict(profile.counts), refused=missing.refused
+            lake, as_of, run_id, tables, fingerprint=wanted, counts=_counts(done_by), refused=missing.refused
         )
-        rows = {
-            "identity": identity.users,
-            "brushing": brushing,
-            "activity": activity.rows,
-            "fission": fission,
-            "offers": offers,
-            "profile": profile.users,
-            "insights": sum(insights.values()),
-        }
-        _note_steps(lake, engine, run_id, as_of, steps, first, rows, inputs)
+        _note_steps(lake, engine, run_id, as_of, steps, first, done_by, inputs_of)
     taken = {t.name.removeprefix(f"{as_of} "): t.seconds for t in steps.times[first:]}
     return RunReport(as_of, made, already_done=False, steps=taken, warnings=warnings)
 
@@ -167,6 +140,49 @@ def refuse_far_day(project: Project, as_of: date) -> None:
             f"{as_of} is {(as_of - last).days} days after the last delivery ({last}); was another day meant? A run more "
             f"than {most} days ahead (keep_days in huaxiang.yaml) would take the snapshots of all days before it away"
         )
+
+
+def run_step(
+    project: Project,
+    engine: Engine,
+    as_of: date,
+    name: str,
+    *,
+    known_at: datetime | None = None,
+    steps: Steps | None = None,
+    audit: Auditor | None = None,
+) -> Done:
+    """One step by itself, on what the lake holds now; nothing is released. NotThereError for a step that is none."""
+    step, steps = step_named(name), steps or Steps(quiet=True)
+    if step is None:
+        raise NotThereError(f"there is no step {name!r}; {nearest(name, [s.name for s in STEPS])}")
+    refuse_unresolved(project)
+    arrivals.refuse_nothing(project)
+    refuse_far_day(project, as_of)
+    lake = project.lake
+    with ExitStack() as held:
+        held.enter_context(lock(lake, "run"))
+        journal.recover(lake)
+        denomination.keep(lake, project.currency)
+        widen(lake)
+        lake = lake.at(input_versions(lake))
+        run_id, first = new_run_id(f"step-{name}", as_of), len(steps.times)
+        held.enter_context(journal.kept(lake, run_id))
+        read = versions_of(lake, step)
+        with steps.step(f"{as_of} {name}") as advance:
+            done = step.run(Given(project.over(lake), engine, as_of, run_id, known_at, audit), advance)
+        _note_steps(lake, engine, run_id, as_of, steps, first, {name: done}, {name: read})
+    return done
+
+
+def versions_of(lake: Lake, step: Step) -> dict[str, int]:
+    """The versions that a step reads now, of tables that are there."""
+    return {table: v for table in step.reads if (v := lake.version(table)) is not None}
+
+
+def _counts(done: Mapping[str, Done]) -> dict[str, int]:
+    """What a release counts, by all steps."""
+    return {name: n for made in done.values() for name, n in made.counts.items()}
 
 
 def input_versions(lake: Lake) -> dict[str, int | None]:
@@ -223,11 +239,10 @@ def _note_steps(
     as_of: date,
     steps: Steps,
     first: int,
-    rows: dict[str, int],
-    inputs: Mapping[str, int | None],
+    done: Mapping[str, Done],
+    inputs: Mapping[str, Mapping[str, int]],
 ) -> None:
-    """One row a step into ``ops.runs``."""
-    read = json.dumps({name: version for name, version in inputs.items() if version is not None})
+    """One row a step into ``ops.runs``: the versions that it read, and the rows that it made."""
     now = datetime.now(UTC)
     noted = [
         {
@@ -236,8 +251,8 @@ def _note_steps(
             "as_of": as_of,
             "engine": engine.name,
             "state": "done",
-            "inputs": read,
-            "rows_out": rows.get(name),
+            "inputs": json.dumps(inputs[name]),
+            "rows_out": done[name].rows,
             "seconds": round(t.seconds, 3),
             "peak_memory_mb": round(t.peak_memory_mb, 1),
             "created_at": now,

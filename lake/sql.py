@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import duckdb
 
 from lake.lake import Lake
@@ -16,9 +18,10 @@ from profile.tag_changes
 """
 
 
-def connect(lake: Lake, at: Release | None) -> duckdb.DuckDBPyConnection:
+def connect(lake: Lake, at: Release | None, layers: Collection[str] | None = None) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB whose views read the lake at a release (``at`` None: the newest version of everything).
 
+    ``layers`` are those whose tables are shown; all if absent, though opening every table takes its time.
     ``profile.tag_history`` shows dynamic tags with the days between which each value held (``valid_to`` absent: now).
     Days and stamps are shown in the lake's business zone.
     """
@@ -29,7 +32,7 @@ def connect(lake: Lake, at: Release | None) -> duckdb.DuckDBPyConnection:
     for layer in sorted({c.layer for c in contracts().values()}):
         con.execute(f'create schema "{layer}"')
     for name, c in contracts().items():
-        if shown.version(name) is None:
+        if (layers is not None and c.layer not in layers) or shown.version(name) is None:
             continue
         con.register(f"__{c.layer}_{c.table}", shown.dataset(name))
         con.execute(f'create view "{c.layer}"."{c.table}" as select * from "__{c.layer}_{c.table}"')

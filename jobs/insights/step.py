@@ -22,6 +22,7 @@ from features.instants import iso_day_of
 from jobs.profile.snapshots import day_of
 from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import Audit
+from lake.releases import RELEASED_LAYERS
 from project.held import marks
 from schemas.arrow import arrow_schema, file_schema
 from schemas.configuration import Settings
@@ -135,7 +136,7 @@ class InsightRun:
 
     @contextmanager
     def sql(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The newest version of every table as SQL views ``layer.table`` (DuckDB streams them; results are small).
+        """The newest version of every table of released layers as SQL views ``layer.table`` (DuckDB streams them; results are small).
 
         All topics share one connection: opening it costs a tenth of a second. ``create or replace`` what is temporary.
         """
@@ -145,7 +146,7 @@ class InsightRun:
     def _connection(self) -> duckdb.DuckDBPyConnection:
         from lake.sql import connect
 
-        return connect(self.lake, None)
+        return connect(self.lake, None, RELEASED_LAYERS)
 
     def close(self) -> None:
         """Let go of the connection, if there is one."""

@@ -1,0 +1,148 @@
+"""The steps of a run, in their order: what each reads and writes, and its function. This is the one list of them.
+
+Pipeline, progress, ``ops.runs``, the layers that a run writes and ``huaxiang run --step`` follow from it. A new step is
+an entry here and a package of its name under ``jobs/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from jobs.activity.step import run_activity
+from jobs.brushing.step import run_brushing
+from jobs.fission.step import run_fission
+from jobs.identity.step import run_identity
+from jobs.insights.step import run_insights
+from jobs.offers.step import run_offers
+from jobs.profile.step import run_profile
+from jobs.progress import Advance
+from lake.audit import Auditor
+from lake.engine import Engine
+from project.folder import Project
+from schemas.contracts import contracts
+
+
+@dataclass(frozen=True)
+class Given:
+    """What every step of a run is given. ``project.lake`` reads its inputs as they were when the run began."""
+
+    project: Project
+    engine: Engine
+    as_of: date
+    run_id: str
+    known_at: datetime | None = None
+    audit: Auditor | None = None
+    refit: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a step made: rows, what the release counts, and what the person who runs it should know."""
+
+    rows: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One entry. ``reads`` are tables that the run had at its start or that earlier steps wrote; ``tasks`` are modules
+    of map tasks that worker processes import beside the first work."""
+
+    name: str
+    run: Callable[[Given, Advance], Done]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
+
+
+def _identity(g: Given, advance: Advance) -> Done:
+    made = run_identity(g.project, g.engine, g.as_of, g.run_id, g.audit)
+    return Done(made.users, warnings=tuple(made.warnings))
+
+
+def _brushing(g: Given, advance: Advance) -> Done:
+    return Done(run_brushing(g.project, g.engine, g.run_id, g.audit))
+
+
+def _activity(g: Given, advance: Advance) -> Done:
+    return Done(run_activity(g.project, g.engine, g.run_id, g.audit).rows)
+
+
+def _fission(g: Given, advance: Advance) -> Done:
+    return Done(run_fission(g.project, g.engine, g.as_of, run_id=g.run_id, known_at=g.known_at, audit=g.audit))
+
+
+def _offers(g: Given, advance: Advance) -> Done:
+    return Done(run_offers(g.project, g.engine, g.as_of, run_id=g.run_id, known_at=g.known_at, audit=g.audit))
+
+
+def _profile(g: Given, advance: Advance) -> Done:
+    made = run_profile(
+        g.project,
+        g.engine,
+        g.as_of,
+        known_at=g.known_at,
+        run_id=g.run_id,
+        progress=advance,
+        audit=g.audit,
+        refit=g.refit,
+    )
+    return Done(made.users, counts=made.counts, warnings=made.warnings)
+
+
+def _insights(g: Given, advance: Advance) -> Done:
+    rows = run_insights(g.project, g.engine, g.as_of, run_id=g.run_id, known_at=g.known_at, audit=g.audit)
+    return Done(sum(rows.values()))
+
+
+def _of(layer: str, *without: str) -> tuple[str, ...]:
+    return tuple(c.name for c in contracts().values() if c.layer == layer and c.table not in without)
+
+
+SILVER, IDENTITY, ACTIVITY = _of("silver"), _of("identity"), ("activity.activity", "activity.codes")
+FISSION, SEGMENTS = _of("fission"), ("segments.segments", "segments.segment_flows")
+PROFILE = (*_of("profile", "offers"), *SEGMENTS)
+INSIGHTS = tuple(name for name in _of("segments") if name not in SEGMENTS)
+
+STEPS: tuple[Step, ...] = (
+    Step("identity", _identity, reads=SILVER, writes=IDENTITY),
+    Step("brushing", _brushing, reads=(*SILVER, *IDENTITY), writes=("activity.order_flags",)),
+    Step("activity", _activity, reads=(*SILVER, *IDENTITY, "activity.order_flags"), writes=ACTIVITY),
+    Step(
+        "fission",
+        _fission,
+        reads=(*SILVER, *IDENTITY, *ACTIVITY, "activity.order_flags"),
+        writes=FISSION,
+        tasks=("jobs.fission.touches", "jobs.fission.roles"),
+    ),
+    Step(
+        "offers",
+        _offers,
+        reads=(*SILVER, *IDENTITY, *ACTIVITY),
+        writes=("profile.offers",),
+        tasks=("jobs.offers.tasks",),
+    ),
+    Step(
+        "profile",
+        _profile,
+        reads=(*SILVER, *IDENTITY, *ACTIVITY, *FISSION, "profile.offers"),
+        writes=PROFILE,
+        tasks=("jobs.activity.facts", "jobs.profile.tasks"),
+    ),
+    Step(
+        "insights",
+        _insights,
+        reads=(*SILVER, *IDENTITY, *ACTIVITY, "activity.order_flags", *FISSION, "profile.offers", *PROFILE),
+        writes=INSIGHTS,
+    ),
+)
+WRITTEN_LAYERS = (*dict.fromkeys(table.split(".")[0] for step in STEPS for table in step.writes), "ops")
+"""Layers that a run writes, and reads as it wrote them. All others are inputs, which others may write meanwhile."""
+TASKS = tuple(module for step in STEPS for module in step.tasks)
+
+
+def step_named(name: str) -> Step | None:
+    return next((s for s in STEPS if s.name == name), None)
