@@ -32,6 +32,7 @@ from jobs.steps import STEPS, Done
 from lake import refused
 from project.folder import Project
 from project.held import in_words
+from project.inbox import unfinished_in_words
 from queries.status import status as status_step
 
 MOST_WARNINGS = 20
@@ -238,6 +239,8 @@ def status(
         further = len(found["unmatched"]) - MOST_GAPS
         shown += f" and {further:,} more" if further > 0 else ""
         print(f"{len(found['unmatched']):,} files of the inbox that no mapping names: {shown}")
+    if found["unfinished"]:
+        print(unfinished_in_words(found["unfinished"], MOST_GAPS))
     if found["feeds"]:
         show_table("Feeds (rows read = silver + duplicates + quarantined + not selected)", found["feeds"])
     else:

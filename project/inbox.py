@@ -9,8 +9,10 @@ from pathlib import Path
 from features.sources import Mapping
 from lake.manifest import ManifestRow
 
-UNFINISHED = (".*", "*.part", "*.tmp", "*.crdownload", "*.filepart", "_*", "*~")
-"""Names of files that are still being written, or are no deliveries at all."""
+HIDDEN = ".*"
+"""Names of files that are no deliveries at all; nobody is told of them."""
+UNFINISHED = ("_*", "*~", "*.part", "*.tmp", "*.filepart", "*.crdownload")
+"""Names of files that are still being written, as far as a name tells."""
 
 
 def matches(inbox: Path, mappings: Iterable[Mapping]) -> list[tuple[Mapping, Path]]:
@@ -18,7 +20,7 @@ def matches(inbox: Path, mappings: Iterable[Mapping]) -> list[tuple[Mapping, Pat
     found = []
     for mapping in mappings:
         for path in sorted(inbox.glob(mapping.files)):
-            if path.is_file() and not is_unfinished(path):
+            if path.is_file() and _is_delivery(path):
                 found.append((mapping, path))
     return found
 
@@ -26,8 +28,21 @@ def matches(inbox: Path, mappings: Iterable[Mapping]) -> list[tuple[Mapping, Pat
 def unmatched(inbox: Path, mappings: Sequence[Mapping]) -> list[str]:
     """Files of the inbox that no mapping names: a new kind of file, or a mapping whose pattern is wrong."""
     named = {path for _, path in matches(inbox, mappings)}
-    every = (p for p in inbox.rglob("*") if p.is_file() and not is_unfinished(p))
+    every = (p for p in inbox.rglob("*") if p.is_file() and _is_delivery(p))
     return sorted(str(p.relative_to(inbox)) for p in every if p not in named)
+
+
+def unfinished(inbox: Path) -> list[str]:
+    """Files of the inbox that wait because their names say that they are still being written, whatever a mapping names."""
+    return sorted(str(p.relative_to(inbox)) for p in inbox.rglob("*") if p.is_file() and is_unfinished(p))
+
+
+def unfinished_in_words(names: Sequence[str], shown: int) -> str:
+    """How many wait and why, with the first names."""
+    listed = ", ".join(names[:shown]) + (f" and {len(names) - shown:,} more" if len(names) > shown else "")
+    what = f"{len(names):,} files wait" if len(names) > 1 else "1 file waits"
+    patterns = " ".join(UNFINISHED)
+    return f"{what} as unfinished: {listed} (names like {patterns}; rename what is whole)"
 
 
 def without_files(
@@ -43,4 +58,12 @@ def without_files(
 
 
 def is_unfinished(path: Path) -> bool:
-    return any(fnmatch.fnmatch(path.name, pattern) for pattern in UNFINISHED)
+    return not _is_hidden(path) and any(fnmatch.fnmatch(path.name, pattern) for pattern in UNFINISHED)
+
+
+def _is_hidden(path: Path) -> bool:
+    return fnmatch.fnmatch(path.name, HIDDEN)
+
+
+def _is_delivery(path: Path) -> bool:
+    return not _is_hidden(path) and not is_unfinished(path)

@@ -12,7 +12,7 @@ from lake.sql import connect
 from project import arrivals
 from project.folder import Project
 from project.held import QUALITY, marks_of, quality_rows
-from project.inbox import unmatched
+from project.inbox import unfinished, unmatched
 from schemas.errors import ConfigurationError
 
 FEEDS = """
@@ -41,7 +41,8 @@ def status(project: Project) -> dict[str, Any]:
 
     ``silent`` are feeds that were silent for too long by the day of the latest release, in words; ``warnings`` those of
     the run that released last; ``quality`` tags of the latest release by verdict, and those held; ``unmatched`` files of
-    the inbox that no mapping names (absent: mappings have mistakes).
+    the inbox that no mapping names (absent: mappings have mistakes), ``unfinished`` those whose names say
+    that they are still being written.
     """
     lake = project.lake
     every = releases.releases(lake)
@@ -62,6 +63,7 @@ def status(project: Project) -> dict[str, Any]:
     found["latest"] = None if current is None else _release(current)
     found["silent"] = [] if current is None else arrivals.silent(project, current.as_of)
     found["unmatched"] = _unmatched(project)
+    found["unfinished"] = unfinished(project.inbox)
     found["quality"] = None if current is None else _quality(project, current)
     found["gaps"] = _gaps([r.as_of for r in every])
     return found

@@ -8,9 +8,12 @@ from datetime import datetime
 
 from jobs.ingest.findings import Finding, said, together
 from lake.refused import Attempt
+from project.inbox import unfinished_in_words
 
 MOST_FINDINGS = 20
 """Kinds of findings that are printed of one feed; there are more of reasons only."""
+SHOWN = 5
+"""Names of files in a sentence; the count is always whole."""
 ROW_COUNTS = {
     "rows_read": "rows read",
     "rows_silver": "to silver",
@@ -50,6 +53,7 @@ class FileReport:
 class IngestReport:
     """Every file that was looked at. ``stopped`` names feeds of which nothing was published, with the reason.
 
+    ``unmatched`` are files that no mapping names, ``unfinished`` those whose names say that they are still being written.
     ``without_files`` names mappings that match no file of the inbox, and never did; ``waiting`` files that were refused
     before and are in the inbox no more. ``notes`` say what stays empty of the mappings through which files were taken.
     ``attempts`` (no part of what is shown) are what is remembered, and ``twins`` files with the checksum of another one.
@@ -59,6 +63,7 @@ class IngestReport:
     files: list[FileReport] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
     unmatched: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
     without_files: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     recovered: list[str] = field(default_factory=list)
@@ -102,10 +107,12 @@ class IngestReport:
         lines += [f"  NO FILE {told}" for told in self.without_files]
         lines += [f"  NOTE {note}" for note in self.notes]
         if self.unmatched:
-            shown = ", ".join(self.unmatched[:5]) + (", ..." if len(self.unmatched) > 5 else "")
+            shown = ", ".join(self.unmatched[:SHOWN]) + (", ..." if len(self.unmatched) > SHOWN else "")
             lines.append(
                 f"  {len(self.unmatched)} files that no mapping names: {shown} (try `huaxiang source draft FILE`)"
             )
+        if self.unfinished:
+            lines.append(f"  {unfinished_in_words(self.unfinished, SHOWN)}")
         return "\n".join(lines)
 
 

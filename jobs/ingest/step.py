@@ -32,7 +32,7 @@ from lake.locks import lock
 from lake.manifest import ManifestRow, manifest
 from lake.publish import Audit
 from lake.refused import Attempt, is_dismissed, remember, since, why
-from project.inbox import matches, unmatched, without_files
+from project.inbox import matches, unfinished, unmatched, without_files
 from schemas.configuration import nearest
 from schemas.errors import HuaxiangError, InputError, NotThereError
 from schemas.quarantine import literal
@@ -74,6 +74,7 @@ def ingest(
         _recover(lake, engine, mappings, run_id, report, audit_staged)
         found = matches(project.inbox, mappings)
         report.unmatched = unmatched(project.inbox, project.sources)
+        report.unfinished = unfinished(project.inbox)
         before = manifest(lake, {m.feed for m in mappings})
         report.without_files = without_files(mappings, found, before)
         deliveries = []

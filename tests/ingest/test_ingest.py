@@ -298,6 +298,23 @@ def test_files_that_are_still_being_written_and_files_of_no_mapping_are_left(sho
     assert "huaxiang source draft" in report.text()
 
 
+def test_files_that_wait_as_unfinished_are_named_by_ingest_and_status_hidden_ones_are_not(shop: Shop) -> None:
+    shop.deliver("orders/1.csv", csv(H, ["o1", "2026-03-01", "", "m1"]))
+    for name in ("orders/_march.csv", "orders/2.csv~", "surprise/3.csv.part", "orders/.hidden"):
+        shop.deliver(name, "half a fi")
+    names = ["orders/2.csv~", "orders/_march.csv", "surprise/3.csv.part"]
+    report = shop.ingest()
+    assert (report.taken, report.failed, report.unmatched, report.unfinished) == (1, 0, [], names)
+    told = f"3 files wait as unfinished: {', '.join(names)} (names like _* *~ *.part "
+    assert told in report.text()
+    if not app.registered_groups:
+        _register()
+    assert told in CliRunner().invoke(app, ["status", "-p", str(shop.folder)]).output
+    for n in range(5):
+        shop.deliver(f"orders/_{n}.csv", "")
+    assert ", orders/_3.csv and 3 more (" in shop.ingest().text()
+
+
 def test_the_same_day_twice_and_in_pieces_gives_the_same_tables(tmp_path: Path) -> None:
     rows = [["o1", "2026-03-01 10:00", "a", 1, "5"], ["o1", "2026-03-01 10:00", "a", 1, "5"]]
     rows += [[f"o{n}", "2026-03-02 10:00", "b", n, "7.5"] for n in range(2, 9)]
