@@ -24,7 +24,7 @@ from lake.releases import Release, lake_at, release
 from project.folder import Project
 from project.held import marks_of
 from queries.user_history import Override, Stay, Story, Tree, story
-from schemas.contracts import NEWEST_FIRST, contract
+from schemas.contracts import CONSENT_SAID_LAST, NEWEST_FIRST, contract
 from schemas.errors import NotThereError, UsageError
 from schemas.money import money_cell
 
@@ -35,7 +35,7 @@ UID = "uid:"
 """In front of a number: a uid is meant, and no member's own id."""
 MEMBERS = "silver.members"
 LATEST_MEMBERS = f"""
-select m.* from members m where list_contains(?, member_id)
+select m.* replace ({CONSENT_SAID_LAST} as marketing_consent) from members m where list_contains(?, member_id)
 qualify row_number() over (partition by member_id order by {NEWEST_FIRST}) = 1
 order by member_id
 """

@@ -1,7 +1,8 @@
 """The rows of an audience file: profile columns of the release, contacts and consent as they are now, and who is left out.
 
-A refusal is of a contact, not of a record: a number, address or id that anybody refused leaves for nobody, whoever else
-has it too. Equal contacts leave once, with the eldest of the persons who have it.
+What a member said last of marketing holds until they say otherwise: a version without a word of it changes nothing. A
+refusal is of a contact, not of a record: a number, address or id that stands in any version of a member who refused
+leaves for nobody, whoever else has it too. Equal contacts leave once, with the eldest of the persons who have it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from jobs.audiences.columns import PROFILE, USERS, refuse_missing
 from lake.lake import Lake
 from lake.releases import Release, lake_at
 from project.folder import UnknownConsent
-from schemas.contracts import NEWEST_FIRST
+from schemas.contracts import CONSENT_SAID_LAST, NEWEST_FIRST
 
 MEMBERS = "silver.members"
 IDENTIFIERS = "identity.identifiers"
@@ -33,7 +34,8 @@ UNREACHED: dict[Withheld, str] = {
 """Why somebody with a valid contact has no row."""
 
 LATEST = f"""latest as (
-    select * from members qualify row_number() over (partition by member_id order by {NEWEST_FIRST}) = 1
+    select * replace ({CONSENT_SAID_LAST} as marketing_consent) from members
+    qualify row_number() over (partition by member_id order by {NEWEST_FIRST}) = 1
 )"""
 CONTACTS = """
 with {latest}, persons as (
@@ -48,11 +50,9 @@ select uid, bool_or(coalesce(not marketing_consent, false)) as refused,
     bool_and(marketing_consent is not null) as known, {columns}
 from persons group by uid order by uid
 """
-# Contacts that may be one however they are written; what is alike is compared in its delivered form afterwards.
-ALIKE = {"phone": "right(regexp_replace({0}, '\\D', '', 'g'), 7)", "email": "lower(trim({0}))"}
 REFUSED = """
-with {latest} select distinct {kind} from latest
-where not marketing_consent and {its_likeness} in (select {asked_likeness} from asked)
+with {latest} select distinct {kind} from members
+where {kind} is not null and member_id in (select member_id from latest where not marketing_consent)
 """
 
 
@@ -92,7 +92,7 @@ def rows_of(lake: Lake, audience: Audience, at: Release, uids: pa.Array, unknown
         refused: dict[str, set[str]] = {}
         if audience.definition.consent == "required":
             table, found = _who_agreed(table, found, unknown, left_out, notes)
-            refused = {kind: _refused(con, kind, found[kind], wanted) for kind in wanted.contacts}
+            refused = {kind: _refused(con, kind, wanted) for kind in wanted.contacts}
     return _reached(table, found, wanted, refused, left_out, notes)
 
 
@@ -177,10 +177,8 @@ def _contacts(con: duckdb.DuckDBPyConnection, uids: pa.ChunkedArray, kinds: list
     return con.sql(CONTACTS.format(columns=newest, latest=LATEST)).to_arrow_table()
 
 
-def _refused(con: duckdb.DuckDBPyConnection, kind: str, asked: pa.ChunkedArray, wanted: Export) -> set[str]:
-    """Contacts of this kind that anybody refused, as they would be delivered, of those that are alike to an asked one."""
-    alike = ALIKE.get(kind, "{0}")
-    con.register("asked", pa.table({"text": asked}))
-    sql = REFUSED.format(latest=LATEST, kind=kind, its_likeness=alike.format(kind), asked_likeness=alike.format("text"))
-    told = (shaped(kind, text, wanted.region, wanted.phone_form) for (text,) in con.sql(sql).fetchall())
+def _refused(con: duckdb.DuckDBPyConnection, kind: str, wanted: Export) -> set[str]:
+    """Contacts of this kind that anybody refused, as they would be delivered: only so do all their spellings compare."""
+    refused = con.sql(REFUSED.format(latest=LATEST, kind=kind)).fetchall()
+    told = (shaped(kind, text, wanted.region, wanted.phone_form) for (text,) in refused)
     return {text for text in told if text is not None}

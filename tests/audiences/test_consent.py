@@ -117,6 +117,55 @@ def test_a_refusal_of_somebody_outside_the_audience_holds_as_well(shop: Shop) ->
     assert delivered(shop)[0] == {}
 
 
+AGREED = {"phone": NUMBER, "marketing_consent": True}
+REFUSED = {"phone": NUMBER, "marketing_consent": False}
+WIDE = NUMBER.translate({48 + i: 0xFF10 + i for i in range(10)})
+"""In full-width digits."""
+
+
+@pytest.mark.parametrize(
+    "later",
+    [{"phone": NUMBER}, {"marketing_consent": False}, {}, {"phone": "13800000209", "marketing_consent": False}],
+    ids=["silent", "contact dropped", "both", "another contact"],
+)
+def test_a_refusal_outlives_later_versions_that_do_not_take_it_back(shop: Shop, later: dict[str, Any]) -> None:
+    records(shop, M1=AGREED, M2=REFUSED, M2_later=later)
+    found, done = delivered(shop)
+    assert found == {} and done.contacts_withheld == {"phone": {"refused": 1}}
+    assert done.left_out == {"no member": 6, "refused marketing": 1, "contact refused by another": 1}
+
+
+def test_a_blank_after_a_refusal_is_not_unknown_consent_that_the_project_allows(shop: Shop) -> None:
+    (shop.folder / "huaxiang.yaml").write_text("name: {zh: 店, en: Shop}\nunknown_consent: allow\n", encoding="utf-8")
+    records(shop, M2=REFUSED, M2_later={"phone": NUMBER})
+    found, done = delivered(shop)
+    assert found == {} and done.left_out == {"no member": 7, "refused marketing": 1}
+
+
+def test_a_blank_after_an_agreement_leaves_the_agreement(shop: Shop) -> None:
+    records(shop, M1=AGREED, M1_later={"phone": "13800000209"})
+    assert delivered(shop)[0] == {"1": ("+8613800000209", "")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "mine", "refused"),
+    [
+        ("email", "u@example.com", "ｕ@example.com"),
+        ("email", "ｕ@example.com", "U@example.com"),
+        ("phone", NUMBER, WIDE),
+        ("phone", WIDE, f"+86{NUMBER}"),
+        ("unionid", "u-7", " u-7 "),
+    ],
+)
+def test_one_contact_is_one_however_wide_or_spaced_it_is_written(
+    shop: Shop, kind: str, mine: str, refused: str
+) -> None:
+    shop.define("everybody", EVERYBODY.replace("{phone: clear, email: sha256}", f"{{{kind}: clear}}"))
+    records(shop, M1={kind: mine, "marketing_consent": True}, M2={kind: refused, "marketing_consent": False})
+    done = export(shop.project, "everybody", requested_by="li")
+    assert (done.rows, done.contacts_withheld) == (0, {kind: {"refused": 1}})
+
+
 def test_ignoring_consent_ignores_refusals_and_still_sends_one_number_once(shop: Shop) -> None:
     shop.define("everybody", EVERYBODY + "consent: ignore\nconsent_reason: recall\n")
     records(
