@@ -305,7 +305,7 @@ def declarations(catalogue: Catalogue, fits: Mapping[Node, str]) -> dict[str, st
     for name, fact in catalogue.facts.items():
         said[("fact", name)] = fact.key
     for name, b in catalogue.breaks.items():
-        said[("break", name)] = _hashed(b.spec.model_dump(mode="json"))
+        said[("break", name)] = _hashed(b.spec.content())
     for name, model in catalogue.models.items():
         said[("model", name)] = _hashed(model.spec.model_dump(mode="json"))
     reached: dict[Node, set[Node]] = {}

@@ -210,7 +210,7 @@ def spec_hash(spec: dict[str, Any]) -> str:
 
 def break_hash(spec: Break) -> str:
     """Of what the numbers come from; whether and when they are kept changes no number."""
-    plain = spec.model_dump(mode="json", exclude={"keep", "min_users"})
+    plain = spec.content("keep", "min_users")
     return spec_hash(plain | {"knee_test": KNEE_TEST} if spec.estimate in KNEES else plain)
 
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.catalogue import Catalogue
+from features.frozen_numbers import Break
 from features.overrides import stated
 from features.quality import (
     QualitySettings,
@@ -28,6 +29,7 @@ from features.quality import (
     same_declaration,
     usual_move,
 )
+from jobs.profile.frozen import break_hash
 from tests.profile.small import catalogue_of
 
 DAY = date(2026, 3, 31)
@@ -252,3 +254,14 @@ def test_stated_values_are_read_as_their_tags_have_them(small: Catalogue) -> Non
     ):
         with pytest.raises(ValueError, match=reason):
             stated(small.tags[tag], text)
+
+
+def test_a_declaration_that_says_nothing_new_keeps_the_hashes_that_older_versions_stored(small: Catalogue) -> None:
+    """Or an upgrade would fit every kept number anew and compare no tag with the day before."""
+    assert break_hash(small.breaks["kept_median"].spec) == "35ec8ac21528"
+    assert {n: spec.split(".")[0] for n, spec in declarations(small, {}).items() if n in ("rich", "richer")} == {
+        "rich": "8a1f150715f6",
+        "richer": "4fd3e32b39a5",
+    }
+    fixed = Break(of="net_amount_365d", fixed=(5000,))
+    assert break_hash(fixed) != break_hash(fixed.model_copy(update={"currency": "CNY"}))
