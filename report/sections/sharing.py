@@ -290,25 +290,42 @@ def _touches(d: ReportData) -> Block:
         "counted once, by what became of it.",
     )
     source = ("fission.touches",)
-    counted: dict[tuple[str, str], int] = {}
+    counted: dict[tuple[str, str | None], int] = {}
     for r in d.touches:
-        counted[r["touch_outcome"], r["touch_kind"]] = r["touches"]
+        counted[r["touch_outcome"], r.get("touch_kind")] = r["touches"]
+    total = sum(counted.values())
+    if not total:
+        return Block(title, note, source, missing=Text("没有触达。", "There are no touches."))
     kinds = [k for k in TOUCH_KINDS if any(n for (_, kind), n in counted.items() if kind == k)]
     if not kinds:
-        return Block(title, note, source, missing=Text("没有触达。", "There are no touches."))
-    total = sum(counted.values())
+        note = BY_OUTCOME_ONLY
     rows: list[list[Text | str | None]] = []
-    for outcome in OUTCOMES:
-        by_kind = [counted.get((outcome, k), 0) for k in kinds]
-        if n := sum(by_kind):
-            rows.append([NAMES[outcome], count(n), share(n / total), *map(count, by_kind)])
+    for outcome in dict.fromkeys((*OUTCOMES, *(o for o, _ in counted))):
+        if n := sum(number for (o, _), number in counted.items() if o == outcome):
+            by_kind = [counted.get((outcome, k), 0) for k in kinds]
+            rows.append([NAMES.get(outcome, same(outcome)), count(n), share(n / total), *map(count, by_kind)])
     whole = [sum(n for (_, kind), n in counted.items() if kind == k) for k in kinds]
     rows.append([NAMES["total"], count(total), share(1.0), *map(count, whole)])
     heads = [Text("去向", "Outcome"), Text("触达", "Touches"), Text("占比", "Share"), *(NAMES[k] for k in kinds)]
     return Block(title, note, source, table=table(heads, rows), shown=True, wide=True)
 
 
+BY_OUTCOME_ONLY = Text(
+    "此发布由更早的版本产生，当时不分触达依据，这里只按去向合计；“注册注明”与“会员资料注明”是没有打开过分享的人的依据。重新运行该日即按依据列出。",
+    "An older version made this release and did not tell touches by what they rest on, so they are counted by outcome alone; "
+    '"registration" and "member record" are those of who opened no share. Running the day again lists them apart.',
+)
 NO_REACH = Text("还没有人被触达。", "Nobody has been reached yet.")
+
+
+def _not_there(d: ReportData, table: str, empty: Text) -> Text:
+    """Why a table of trees has no rows: an older version that had none yet made the release, else ``empty``."""
+    if table in d.there or "fission.share_trees" not in d.there:
+        return empty
+    return Text(
+        "此发布由更早的版本产生，当时还不计算这些树；重新运行该日即有。",
+        "An older version made this release and did not make these trees; running the day again makes them.",
+    )
 
 
 def _reached(d: ReportData) -> Block:
@@ -320,7 +337,7 @@ def _reached(d: ReportData) -> Block:
     )
     source = ("fission.reach_trees", "fission.share_trees")
     if not d.reached:
-        return Block(title, note, source, missing=NO_REACH)
+        return Block(title, note, source, missing=_not_there(d, "fission.reach_trees", NO_REACH))
     rows = [[NAMES[r["tree"]], count(r["trees"]), *_tree(r)] for r in d.reached]
     heads = [Text("树", "Trees of"), Text("根", "Roots"), *TREE_HEADS]
     return Block(title, note, source, table=table(heads, rows), shown=True, wide=True)
@@ -333,7 +350,7 @@ def _largest_reach(d: ReportData) -> Block:
         "One root a row, by people; who the roots are says the table fission.reach_trees.",
     )
     if not d.largest_reach:
-        return Block(title, note, ("fission.reach_trees",), missing=NO_REACH)
+        return Block(title, note, ("fission.reach_trees",), missing=_not_there(d, "fission.reach_trees", NO_REACH))
     rows = [
         (
             count(i),
@@ -358,7 +375,8 @@ def _cards(d: ReportData) -> Block:
     )
     source = ("fission.card_trees",)
     if not d.cards:
-        return Block(title, note, source, missing=Text("没有注明商品的触达。", "No touch names a product."))
+        empty = Text("没有注明商品的触达。", "No touch names a product.")
+        return Block(title, note, source, missing=_not_there(d, "fission.card_trees", empty))
     rows = [[same(r["sku"]), count(r["trees"]), *_tree(r)] for r in d.cards]
     heads = [Text("商品", "Product"), Text("根", "Roots"), *TREE_HEADS]
     return Block(title, note, source, table=table(heads, rows), shown=True, wide=True)
