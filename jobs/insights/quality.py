@@ -42,9 +42,9 @@ def insight(run: InsightRun) -> Insight:
             "number": f.rows,
             "limit_number": f.usual,
             "is_raised": True,
-            "alert_reason": "short" if f.rows < f.usual else "long",
+            "alert_reason": off,
         }
         for f in counted
-        if f.is_off(settings.feed_short)
+        if (off := f.off(settings.feed_short))
     ]
     return Insight(alerts=[moved, *off])

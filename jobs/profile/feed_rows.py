@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
-from typing import Any
+from statistics import fmean, median
+from typing import Any, Literal
 
 import duckdb
 
@@ -21,15 +21,26 @@ LEAST_DAYS = 7
 
 @dataclass(frozen=True)
 class FeedRows:
-    """Rows a day of one feed since some day, and the median of the trailing days (of the same weekdays, where that is less)."""
+    """Rows a day of one feed since some day, and the two that are usual: of the trailing days and of the same weekdays.
+
+    Fewer rows are held against the lesser, more against the greater: a quiet Sunday and a busy Saturday are as usual.
+    """
 
     feed: str
     rows: float
-    usual: float
+    least: float
+    most: float
 
-    def is_off(self, share: float) -> bool:
+    @property
+    def usual(self) -> float:
+        """The one that the rows are held against."""
+        return self.least if self.rows < self.least else self.most
+
+    def off(self, share: float) -> Literal["short", "long"] | None:
         """Less than this share of the usual rows, or more than its inverse."""
-        return not share * self.usual <= self.rows <= self.usual / share
+        if self.rows < share * self.least:
+            return "short"
+        return "long" if self.rows > self.most / share else None
 
 
 def freshness_of(run: ProfileRun) -> dict[str, int | None]:
@@ -68,11 +79,17 @@ def feed_rows(
             if len(history) < LEAST_DAYS:
                 continue
             days = [since + dt.timedelta(days=i + 1) for i in range((as_of - since).days)]
-            alike = [d for d in history if d.weekday() in {day.weekday() for day in days}]
-            usual = min(median(by_day.get(d, 0) for d in some) for some in (history, alike) if some)
-            if usual:
-                found.append(FeedRows(feed, sum(by_day.get(d, 0) for d in days) / len(days), usual))
+            whole = float(median(by_day.get(d, 0) for d in history))
+            # a week of history has every weekday; several days are held against the mean of what each of them usually has
+            alike = fmean(_median_of_weekday(by_day, history, d.weekday()) for d in days)
+            if whole or alike:
+                rows = fmean(by_day.get(d, 0) for d in days)
+                found.append(FeedRows(feed, rows, min(whole, alike), max(whole, alike)))
     return found
+
+
+def _median_of_weekday(by_day: Mapping[dt.date, int], history: Iterable[dt.date], weekday: int) -> float:
+    return float(median(by_day.get(d, 0) for d in history if d.weekday() == weekday))
 
 
 def _rows_by_day(

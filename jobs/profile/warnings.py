@@ -31,7 +31,7 @@ def feeds_of_broken(run: ProfileRun, past: Past, rows: Sequence[Row]) -> list[Fe
     feeds = sorted({f for r in act for f in run.catalogue.tags[r["tag"]].sources})
     days = run.quality.history_days
     counted = feed_rows(run.lake, feeds, past.last_day, run.as_of, history_days=days, known_at=run.known_at)
-    return [f for f in counted if f.is_off(run.quality.feed_short)]
+    return [f for f in counted if f.off(run.quality.feed_short)]
 
 
 def _moved(run: ProfileRun, past: Past, held: Held, rows: Sequence[Row]) -> list[str]:
