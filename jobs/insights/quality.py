@@ -42,9 +42,9 @@ def insight(run: InsightRun) -> Insight:
             "number": f.rows,
             "limit_number": f.usual,
             "is_raised": True,
-            "alert_reason": off,
+            "alert_reason": how,
         }
         for f in counted
-        if (off := f.off(settings.feed_short))
+        if (how := f.off(settings.feed_short))
     ]
     return Insight(alerts=[moved, *off])
