@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -27,6 +28,8 @@ from schemas.quarantine import literal
 
 BLOCK_BYTES = 16 << 20
 PARQUET, ZIP, EXCEL = b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+WHOLE_FLOATS = {32: 2.0**24, 64: 2.0**53}
+"""By bits: the size below which a float holds every whole number."""
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -227,7 +230,8 @@ def _blocks_of_parquet(source: Path | pa.BufferReader, name: str, mapping: Mappi
 def text_of(values: pa.Array, column: str, name: str) -> pa.Array:
     """Typed values as the text that a person would write: ISO times, plain decimals, whole floats without ``.0``.
 
-    A stamp with a zone is written with its offset from UTC; NaN is absent; lists and structs are refused.
+    A stamp with a zone is written with its offset from UTC; NaN is absent; a float so large that its last digits are lost
+    keeps its exponent, which tells; lists and structs are refused.
     """
     kind = values.type
     if pa.types.is_dictionary(kind):
@@ -235,9 +239,7 @@ def text_of(values: pa.Array, column: str, name: str) -> pa.Array:
     if pa.types.is_string(kind):
         return values
     if pa.types.is_floating(kind):
-        values = pc.if_else(pc.is_nan(values), None, values)
-        text = values.cast(pa.string())
-        return pc.if_else(pc.ends_with(text, ".0"), pc.utf8_slice_codeunits(text, 0, -2), text)
+        return _floats_as_text(pc.if_else(pc.is_nan(values), None, values))
     if pa.types.is_timestamp(kind):
         # Stamps with a zone are held in UTC; whole seconds are written without a fraction, as people write them.
         plain = values.cast(pa.timestamp(kind.unit)) if kind.tz is not None else values
@@ -249,3 +251,17 @@ def text_of(values: pa.Array, column: str, name: str) -> pa.Array:
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         raise InputError(f"{name}: column {column!r} is of type {kind}; deliver it as text, a number or a time")
     return values.cast(pa.string())
+
+
+def _floats_as_text(values: pa.Array) -> pa.Array:
+    # Arrow writes an exponent from 11 digits on: phones, ids and milliseconds, which one null among them makes floats.
+    if pa.types.is_float16(values.type):
+        values = values.cast(pa.float32())
+    exact = pc.less(pc.abs(values), WHOLE_FLOATS[values.type.bit_width])
+    whole = pc.and_(exact, pc.equal(pc.floor(values), values))
+    text = pc.coalesce(pc.if_else(whole, values, None).cast(pa.int64()).cast(pa.string()), values.cast(pa.string()))
+    odd = pc.and_(pc.is_finite(values), pc.or_(pc.match_substring(text, "e"), pc.invert(exact)))
+    odd = pc.fill_null(odd, False)
+    written = zip(text.filter(odd).to_pylist(), exact.filter(odd).to_pylist(), strict=True)
+    plain = [format(Decimal(t), "f" if holds else "E") for t, holds in written]
+    return pc.replace_with_mask(text, odd, pa.array(plain, pa.string()))

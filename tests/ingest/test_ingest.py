@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from cli.main import _register, app
 from cli.session import verb
-from jobs.ingest.reading import read_blocks
+from jobs.ingest.reading import read_blocks, text_of
 from lake.manifest import manifest
 from lake.publish import Days
 from schemas.errors import AuditError, HuaxiangError, LockedError, NotThereError
@@ -132,6 +132,45 @@ def test_typed_parquet_is_read_as_people_would_write_it(tmp_path: Path) -> None:
         ("1", 1772330400000000, 1772359200000000, "17850"),
         ("2", 1772330400123000, 1772359200123000, None),
     ]
+
+
+def test_phones_ids_and_milliseconds_that_a_data_frame_holds_as_floats_are_read_whole(tmp_path: Path) -> None:
+    fields = {
+        "order_id": "id",
+        "ordered_at": {"column": "at", "time": "epoch_milliseconds"},
+        "paid_at": {"column": "paid", "time": "epoch_milliseconds"},
+        "phone": "phone",
+        "member_id": "who",
+    }
+    shop = Shop(tmp_path, {"orders": {**ORDERS, "format": "parquet", "fields": fields}})
+    columns = {
+        "id": [20260301000017.0, 20260301000018.0, 20260301000019.0],
+        "at": [1772330400000.0, 1772330400123.0, 1772330400000.0],
+        "paid": [1772330400000.5, None, None],
+        "phone": [13800138000.0, 13900139000.0, None],
+        "who": [50000000001.0, None, 123456789012345678.0],
+    }
+    out = io.BytesIO()
+    pq.write_table(pa.table(columns), out)
+    shop.deliver("orders/1", out.getvalue())
+    shop.ingest()
+    seen = "order_id, epoch_us(ordered_at), epoch_us(paid_at), phone, member_id"
+    assert shop.rows("silver.orders", seen) == [
+        ("20260301000017", 1772330400000000, 1772330400000500, "13800138000", "50000000001"),
+        ("20260301000018", 1772330400123000, None, "13900139000", None),
+    ]
+    ((reason,),) = shop.rows("quarantine.orders", "reasons")
+    assert reason.startswith("member_id: '1***' is no whole id")
+
+
+def test_floats_are_written_plainly_and_with_an_exponent_only_where_digits_are_lost() -> None:
+    doubles = [13800138000.0, None, 1.7e12 + 0.5, 1e-5, 1e-7, 2.0**53 - 1, 2.0**53, 1e20, -3.25, -25e10, float("nan")]
+    assert text_of(pa.array(doubles), "c", "f").to_pylist() == [
+        "13800138000", None, "1700000000000.5", "0.00001", "0.0000001", "9007199254740991", "9.007199254740992E+15",
+        "1E+20", "-3.25", "-250000000000", None,
+    ]  # fmt: skip
+    singles = pa.array([1.5, 2.0, 16777215.0, 123456789.0], pa.float32())
+    assert text_of(singles, "c", "f").to_pylist() == ["1.5", "2", "16777215", "1.23456790E+8"]
 
 
 def test_quoted_cells_may_hold_delimiters_quotes_and_ends_of_line(shop: Shop) -> None:
