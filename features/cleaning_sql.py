@@ -102,7 +102,7 @@ class Composer:
             local, zoned = forms.local_and_zoned(text.steps, origin, rule.time, thorough=thorough, likely=likely)
             chosen.append(f"{local} as n{n}, {zoned} as z{n}")
             if rule.time_zone or self.mapping.time_zone:
-                chosen.append(f"{forms.is_date_alone(local, origin)} as d{n}")
+                chosen.append(f"{forms.is_date_alone(local, origin, rule.time)} as d{n}")
         times = f"select {', '.join(chosen) or 'i'} from ({text.steps.over('select * from block')})"
 
         text = Texts(self.mapping, shape, forms.Steps(), thorough)

@@ -8,6 +8,7 @@ and ``thorough``, for all forms; a statement of quick ones is planned and run se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -60,6 +61,7 @@ EXCEL_DAY_ZERO = {"excel_serial": "1899-12-30", "excel_serial_1904": "1904-01-01
 EXCEL_NUMBER = r"\d{1,6}([.,]\d{0,15})?"
 EPOCHS = {"epoch_seconds": 1_000_000, "epoch_milliseconds": 1_000, "epoch_microseconds": 1}
 """Microseconds of what each form counts since 1970."""
+_CLOCK_PARTS = re.compile(r"%-?[HIMSfpcXTz]")
 EARLIEST, LATEST = "1900-01-01", "2200-01-01"
 """Times outside are mistakes (a year of two digits, milliseconds read as seconds), not dates."""
 
@@ -232,9 +234,29 @@ def local_and_zoned(
     )
 
 
-def is_date_alone(local: str, text: str) -> str:
-    """BOOLEAN: the local stamp read from a text is a date, and the text says no time of day."""
-    return f"({local} = date_trunc('day', {local}) and not regexp_matches({text}, '[:时時點点]|[0-9]{{12}}'))"
+def is_date_alone(local: str, text: str, forms: Sequence[str]) -> str:
+    """BOOLEAN: the ``local`` stamp that ``forms`` read from a text is a date, and no time of day was written.
+
+    A format says itself whether it has a clock; a day that a spreadsheet counts has one, for its midnight is written
+    without a fraction; only of ``auto`` does the text tell.
+    """
+    if all(_has_clock(f) for f in forms or ("auto",)):
+        return "false"
+    said = [(_reads(text, f), "false" if _has_clock(f) else "true") for f in forms if f != "auto"]
+    cases = " ".join(f"when {reads} then {alone}" for reads, alone in said)
+    written = f"not regexp_matches({text}, '[:时時點点]|[0-9]{{12}}')"
+    return f"({local} = date_trunc('day', {local}) and {f'case {cases} else {written} end' if cases else written})"
+
+
+def _has_clock(form: str) -> bool:
+    # What names its zone gives no local stamp at all.
+    return form != "auto" and ("%" not in form or bool(_CLOCK_PARTS.search(form.replace("%%", ""))))
+
+
+def _reads(text: str, form: str) -> str:
+    if form in EXCEL_DAY_ZERO:
+        return f"regexp_full_match({text}, {literal(EXCEL_NUMBER)})"
+    return "false" if form in EPOCHS else f"try_strptime({text}, {literal(form)}) is not null"
 
 
 def calendar_date(steps: Steps, text: str, forms: Sequence[str], *, thorough: bool, likely: str | None = None) -> str:

@@ -171,6 +171,43 @@ def test_a_date_without_a_time_is_that_business_day_whatever_the_zone_of_the_sou
     assert [v.astimezone(UTC) for v in found.rows["ordered_at"].to_pylist()] == [read]
 
 
+DAY, MIDNIGHT = datetime(2026, 2, 28, 16, tzinfo=UTC), datetime(2026, 3, 1, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("form", "written", "read"),
+    [
+        ("%Y-%m-%d %H", "2026-03-01 00", MIDNIGHT),
+        ("%Y%m%dT%H%M%S", "20260301T000000", MIDNIGHT),
+        ("%Y%m%d %-I%p", "20260301 12AM", MIDNIGHT),
+        ("excel_serial", "46082", MIDNIGHT),
+        (["auto", "excel_serial"], "46082", MIDNIGHT),
+        (["auto", "excel_serial"], "2026-03-01", DAY),
+        (["auto", "%Y-%m-%d %H"], "2026-03-01 00", MIDNIGHT),
+        (["auto", "%Y-%m-%d %H"], "2026-03-01 00:00", MIDNIGHT),
+        (["%Y-%m-%d %H", "%d.%m.%Y"], "2026-03-01 00", MIDNIGHT),
+        (["%Y-%m-%d %H", "%d.%m.%Y"], "01.03.2026", DAY),
+        ("%d.%m.%Y", "01.03.2026", DAY),
+        ("%d%%H.%m.%Y", "01%H.03.2026", DAY),
+        (["epoch_seconds", "%d.%m.%Y"], "01.03.2026", DAY),
+    ],
+)
+def test_a_form_with_a_clock_gives_times_at_midnight_too(
+    con: duckdb.DuckDBPyConnection, form: str | list[str], written: str, read: datetime
+) -> None:
+    columns = {"order_id": "i", "ordered_at": {"column": "t", "time": form}}
+    found = clean(con, "orders", columns, ["i", "t"], [["1", written]], time_zone="UTC")
+    assert [v.astimezone(UTC) for v in found.rows["ordered_at"].to_pylist()] == [read]
+
+
+def test_the_hours_around_midnight_keep_their_order_in_the_zone_of_the_source(con: duckdb.DuckDBPyConnection) -> None:
+    columns = {"order_id": "i", "ordered_at": {"column": "t", "time": "%Y-%m-%d %H"}}
+    rows = [["1", "2026-03-01 23"], ["2", "2026-03-02 00"], ["3", "2026-03-02 01"]]
+    found = clean(con, "orders", columns, ["i", "t"], rows, time_zone="UTC")
+    hours = [v.astimezone(UTC) for v in found.rows["ordered_at"].to_pylist()]
+    assert hours == [datetime(2026, 3, d, h, tzinfo=UTC) for d, h in ((1, 23), (2, 0), (2, 1))]
+
+
 @given(st.lists(st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)), min_size=1, max_size=20))
 @settings(deadline=None, max_examples=50)
 def test_business_months_are_those_of_the_calendar_in_every_zone(stamps: list[datetime]) -> None:
