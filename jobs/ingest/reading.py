@@ -22,6 +22,7 @@ from features.sources import Mapping
 from jobs.ingest.byte_streams import GZIP, Delivered, open_text
 from jobs.ingest.csv_blocks import csv_blocks
 from jobs.ingest.file_columns import Block, checked_columns, needed_columns, used_for
+from jobs.ingest.findings import Finding
 from schemas.configuration import nearest
 from schemas.errors import InputError
 from schemas.quarantine import literal
@@ -107,7 +108,8 @@ def _json_blocks(file: Delivered, connection: duckdb.DuckDBPyConnection) -> Iter
         raise InputError(f"{name}: the file is empty: not one line; deliver it again")
     if not keys:
         raise InputError(f"{name}: not one of its first lines is a JSON object; is `format: jsonl` right?")
-    _refuse_renamed_keys(name, mapping, [c for c, s in zip(columns, seen, strict=True) if not s], keys)
+    if remarks := _of_unseen_keys(file, [c for c, s in zip(columns, seen, strict=True) if not s], keys, row):
+        yield Block(columns, table.slice(0, 0), [], remarks)
 
 
 def _lines(file: Delivered) -> Iterator[pa.Array]:
@@ -184,14 +186,23 @@ def _json_keys(raw: pa.Array, connection: duckdb.DuckDBPyConnection) -> set[str]
     return {key for (key,) in found}
 
 
-def _refuse_renamed_keys(name: str, mapping: Mapping, unseen: list[str], keys: set[str]) -> None:
-    """A key that no line has: wrong where a field needs it, and where a key of nearly that name is left over."""
-    needed = needed_columns(mapping)
-    free = sorted(keys - set(mapping.columns))
+def _of_unseen_keys(file: Delivered, unseen: list[str], keys: set[str], rows: int) -> tuple[Finding, ...]:
+    """Of keys that no line has: InputError where a field needs one; a remark where one of nearly that name is left over.
+
+    A key that may be absent is often so in all lines of a quiet file, beside another of nearly its name.
+    """
+    needed = needed_columns(file.mapping)
+    free = sorted(keys - set(file.mapping.columns))
+    found = []
     for column in unseen:
         close = nearest(column, free)
-        if column in needed or close.startswith("did you mean"):
-            raise InputError(f"{name}: no line has the key {column!r} ({used_for(mapping, column)}); {close}")
+        used = f"the key {column!r} ({used_for(file.mapping, column)})"
+        if column in needed:
+            raise InputError(f"{file.name}: no line has {used}; {close}")
+        if close.startswith("did you mean"):
+            way_out = f"{close} Then say so in {file.mapping.name}.yaml, and take the file `--again`"
+            found.append(Finding(f"lack {used}, which no line of their file has; {way_out}", rows, 1))
+    return tuple(found)
 
 
 # --- Parquet ---
