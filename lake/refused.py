@@ -25,7 +25,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Attempt:
-    """One file that an ingest looked at. ``why`` absent: it was taken, now or before. ``checksum`` empty: not readable."""
+    """One file that an ingest looked at. ``why`` absent: its rows count, of now or before. ``checksum`` empty: not readable."""
 
     feed: str
     source: str
@@ -115,7 +115,7 @@ def dismiss(lake: Lake, patterns: Sequence[str], run_id: str) -> list[ManifestRo
     there = refused(lake)
     chosen: list[ManifestRow] = []
     for pattern in patterns:
-        found = [r for r in there if fnmatchcase(r.file, pattern)]
+        found = [r for r in there if is_named(r.file, pattern)]
         if not found:
             names = ", ".join(r.file for r in there[:SHOWN]) + (" ..." if len(there) > SHOWN else "")
             known = f"{len(there):,} are: {names}" if there else "none is"
@@ -123,6 +123,11 @@ def dismiss(lake: Lake, patterns: Sequence[str], run_id: str) -> list[ManifestRo
         chosen += [r for r in found if r not in chosen]
     publish_manifest(lake, [], [replace(r, state=DISMISSED) for r in chosen], run_id, f"dismissed-{run_id}")
     return chosen
+
+
+def is_named(file: str, pattern: str) -> bool:
+    """Whether a pattern of names means the file; a file's own name means it, whatever signs of a pattern it holds."""
+    return file == pattern or fnmatchcase(file, pattern)
 
 
 def is_dismissed(rows: Iterable[ManifestRow], source: str, file: str, checksum: str) -> bool:

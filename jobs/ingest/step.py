@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -31,7 +30,7 @@ from lake.lake import Lake
 from lake.locks import lock
 from lake.manifest import ManifestRow, manifest
 from lake.publish import Audit
-from lake.refused import Attempt, is_dismissed, remember, since, why
+from lake.refused import Attempt, is_dismissed, is_named, remember, since, why
 from project.inbox import matches, unfinished, unmatched, without_files
 from schemas.configuration import nearest
 from schemas.errors import HuaxiangError, InputError, NotThereError
@@ -87,7 +86,7 @@ def ingest(
                     _fail(report, Attempt(mapping.feed, mapping.name, name, why=str(landed)))
             else:
                 deliveries.append(landed)
-        if again is not None and not any(fnmatchcase(d.name, again) for d in deliveries):
+        if again is not None and not any(is_named(d.name, again) for d in deliveries):
             raise NotThereError(f"--again: no file of the inbox that a mapping names matches {again!r}")
         how = _How(replace, append, again)
         units = _units(project, mappings, deliveries, received_at, how, report)
@@ -208,21 +207,29 @@ def _report(result: UnitResult, report: IngestReport) -> None:
         report.attempts.append(Attempt(feed, row.source, row.file, row.checksum))
     files = {(b.source, f["name"]): f for b in result.unit.batches for f in b.files}
     for (source, name), message in result.errors.items():
-        f = files[source, name]
-        _fail(report, Attempt(feed, source, name, f["checksum"], f["bytes"], message), _found(result, source, name))
+        a = _not_taken(result.unit, source, files[source, name], message)
+        if a.why is None:
+            message += "; it was not read anew, its rows taken before count as they did"
+        _fail(report, a, message, _found(result, source, name))
     if result.stopped is not None:
         report.stopped[feed] = result.stopped
         if result.unit.kind == "ingest":
             report.attempts += [
-                Attempt(feed, source, name, f["checksum"], f["bytes"], f"nothing of {feed} was taken: {result.stopped}")
+                _not_taken(result.unit, source, f, f"nothing of {feed} was taken: {result.stopped}")
                 for (source, name), f in files.items()
                 if (source, name) not in result.errors
             ]
 
 
-def _fail(report: IngestReport, a: Attempt, found: dict[str, Any] | None = None) -> None:
+def _not_taken(unit: Unit, source: str, file: dict[str, Any], message: str) -> Attempt:
+    """A file of a unit that failed. One that was only to be read anew is missing from no number: it has no ``why``."""
+    counts = unit.kind == "replay" or file.get("taken_before")
+    return Attempt(unit.feed, source, file["name"], file["checksum"], file["bytes"], None if counts else message)
+
+
+def _fail(report: IngestReport, a: Attempt, message: str | None = None, found: dict[str, Any] | None = None) -> None:
     """A file that is not taken, with its message and findings, in the report and among what is remembered."""
-    report.files.append(FileReport(a.feed, a.source, a.file, "failed", message=a.why, **(found or {})))
+    report.files.append(FileReport(a.feed, a.source, a.file, "failed", message=message or a.why, **(found or {})))
     report.attempts.append(a)
 
 
@@ -267,7 +274,9 @@ def _units(
                     continue
                 replaced = [[r.batch_id, r.file] for r in older]
                 file = {"name": d.name, "landing": d.landing, "checksum": d.checksum, "bytes": d.bytes}
-                files.append(file | {"replaces": replaced})
+                files.append(
+                    file | {"replaces": replaced, "taken_before": any(r.checksum == d.checksum for r in older)}
+                )
                 remove += replaced
             if files:
                 count = sum(r.state in ("taken", "replaced") for r in mine)
@@ -292,7 +301,7 @@ def _judge(
     taken = [r for r in rows if r.state == "taken"]
     same = [r for r in taken if r.checksum == d.checksum]
     twice = any(f["checksum"] == d.checksum for f in files)
-    if same and not twice and how.again is not None and fnmatchcase(d.name, how.again):
+    if same and not twice and how.again is not None and is_named(d.name, how.again):
         return same
     if same or twice:
         known = FileReport(d.feed, d.source, d.name, "known")
@@ -302,7 +311,7 @@ def _judge(
         else:
             report.twins.append((known, d.checksum))
         return None
-    if is_dismissed(rows, d.source, d.name, d.checksum) and not (how.again and fnmatchcase(d.name, how.again)):
+    if is_dismissed(rows, d.source, d.name, d.checksum) and not (how.again and is_named(d.name, how.again)):
         report.files.append(FileReport(d.feed, d.source, d.name, "dismissed"))
         return None
     older = [r for r in taken if r.file == d.name]

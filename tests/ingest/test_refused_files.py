@@ -102,6 +102,40 @@ def test_a_name_that_no_refused_file_has_is_not_dismissed(shop: Shop) -> None:
     assert waiting(shop) == ["orders/1.csv"]
 
 
+@pytest.mark.parametrize("how", ["read", "audited"])
+def test_a_taken_file_that_could_not_be_read_anew_is_told_and_is_not_missing(shop: Shop, how: str) -> None:
+    def stop(staged: Any) -> None:
+        raise AuditError("too many orders")
+
+    shop.deliver("orders/good[1].csv", GOOD)
+    shop.ingest()
+    shop.deliver("orders/copy.csv", GOOD)
+    if how == "read":
+        shop.map("orders", ORDERS | {"fields": ORDERS["fields"] | {"order_id": "id"}})  # type: ignore[operator]
+        report = shop.ingest(again="orders/good*")
+        [failed] = report.of_state("failed")
+        assert (failed.message or "").endswith("; it was not read anew, its rows taken before count as they did")
+        assert [f.file for f in report.of_state("known")] == ["orders/copy.csv"]
+    else:
+        report = shop.ingest(again="orders/good*", audit_staged=stop)
+        assert report.stopped == {"orders": "too many orders"}
+    assert report.failed == 1
+    assert waiting(shop) == []
+    assert missing(shop.project, date(2026, 3, 1)).warnings == ()
+    assert (shop.count("silver.orders"), shop.count("landing.manifest")) == (1, 1)
+    assert [p.name[17:] for p in (shop.lake.root / "landing/orders").iterdir()] == ["good[1].csv"]
+
+
+def test_a_name_with_the_signs_of_a_pattern_names_its_own_file(shop: Shop) -> None:
+    shop.deliver("orders/good[1].csv", GOOD)
+    shop.deliver("orders/bad[1].csv", BAD)
+    assert shop.ingest().taken == 1
+    assert shop.ingest(again="orders/good[1].csv").taken == 1
+    assert [r.file for r in dismiss(shop.lake, ["orders/bad[1].csv"], "d")] == ["orders/bad[1].csv"]
+    assert shop.ingest(again="orders/bad[1].csv").failed == 1
+    assert waiting(shop) == ["orders/bad[1].csv"]
+
+
 def test_a_file_equal_to_a_refused_one_is_not_called_known(shop: Shop) -> None:
     shop.deliver("orders/1.csv", BAD)
     shop.deliver("orders/2.csv", BAD)
