@@ -9,13 +9,15 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from features.sources import Mapping
+from lake.disk import told_when_full
 from lake.lake import Lake
 from lake.manifest import ManifestRow
 from schemas.errors import InputError
@@ -39,35 +41,49 @@ def land(lake: Lake, inbox: Path, found: Sequence[tuple[Mapping, Path]]) -> list
     """Checksum and landing copy of every file, made in one pass over its bytes, in the order given.
 
     A file whose size, time and inode are as they were when it was last read is not read again. InputError stands for a
-    file that cannot be read or changes meanwhile.
+    file that cannot be read or changes meanwhile. DiskFullError where landing has no room for the copies.
     """
     seen = _Seen(lake)
-    with ThreadPoolExecutor(max_workers=min(4, (os.cpu_count() or 1))) as pool:
-        landed = list(pool.map(lambda pair: _land_one(lake, inbox, pair[0], pair[1], seen), found))
-    seen.save()
+    with told_when_full(lake, lambda: "new files are not taken yet"):
+        with ThreadPoolExecutor(max_workers=min(4, (os.cpu_count() or 1))) as pool:
+            landed = list(pool.map(lambda pair: _land_one(lake, inbox, pair[0], pair[1], seen), found))
+        seen.save()
     return landed
 
 
 def _land_one(lake: Lake, inbox: Path, mapping: Mapping, path: Path, seen: _Seen) -> Delivery | InputError:
+    """InputError says what is wrong with the file. What landing itself cannot take, its disk being full, is raised."""
     name = path.relative_to(inbox).as_posix()
+    folder = lake.root / "landing" / mapping.feed
+    part = folder / f".{uuid.uuid4().hex}.part"
     try:
-        before = path.stat()
+        with _readable(name):
+            before = path.stat()
         checksum = seen.checksum(path, before)
-        folder = lake.root / "landing" / mapping.feed
         if checksum is not None and (folder / landing_name(checksum, path.name)).exists():
             return _delivery(lake, mapping, name, checksum, before.st_size, folder / landing_name(checksum, path.name))
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{uuid.uuid4().hex}.part"
-        checksum = copy_with_checksum(path, part)
-        if (after := path.stat()).st_size != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
-            part.unlink()
+        checksum = copy_with_checksum(path, part, name)
+        with _readable(name):
+            after = path.stat()
+        if after.st_size != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
             return InputError(f"{name}: is still being written; it is left for the next run")
         target = folder / landing_name(checksum, path.name)
         part.replace(target)
         seen.note(path, after, checksum)
         return _delivery(lake, mapping, name, checksum, after.st_size, target)
+    except InputError as e:
+        return e
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as e:
-        return InputError(f"{name}: cannot be read ({e.strerror})")
+        raise InputError(f"{name}: cannot be read ({e.strerror})") from e
 
 
 def _delivery(lake: Lake, mapping: Mapping, name: str, checksum: str, size: int, target: Path) -> Delivery:
@@ -84,13 +100,20 @@ def content_of(landed: Path) -> str:
     return landed.name[:16]
 
 
-def copy_with_checksum(source: Path, target: Path) -> str:
+def copy_with_checksum(source: Path, target: Path, name: str) -> str:
+    """InputError where the source, called ``name``, cannot be read; OSError where the target cannot be written."""
     digest = hashlib.sha256()
-    with source.open("rb") as src, target.open("wb") as dst:
-        while chunk := src.read(CHUNK):
+    with target.open("wb") as dst:
+        for chunk in _chunks(source, name):
             digest.update(chunk)
             dst.write(chunk)
     return digest.hexdigest()
+
+
+def _chunks(source: Path, name: str) -> Iterator[bytes]:
+    with _readable(name), source.open("rb") as src:
+        while chunk := src.read(CHUNK):
+            yield chunk
 
 
 class _Seen:
@@ -117,8 +140,18 @@ class _Seen:
     def save(self) -> None:
         if self.changed:
             part = self.path.with_name(f".{uuid.uuid4().hex}.part")
-            part.write_text(json.dumps(self.noted, ensure_ascii=False), encoding="utf-8")
-            part.replace(self.path)
+            try:
+                part.write_text(json.dumps(self.noted, ensure_ascii=False), encoding="utf-8")
+                part.replace(self.path)
+            finally:
+                part.unlink(missing_ok=True)
+
+
+def clear_parts(lake: Lake, feeds: Iterable[str]) -> None:
+    """Remove what a killed run copied in part; the caller holds the locks of the feeds."""
+    for feed in feeds:
+        for part in (lake.root / "landing" / feed).glob(".*.part"):
+            part.unlink(missing_ok=True)
 
 
 def drop_landing(lake: Lake, paths: Iterable[str], rows: Iterable[ManifestRow]) -> None:

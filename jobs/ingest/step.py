@@ -21,7 +21,7 @@ import duckdb
 from features.sources import Mapping, warnings
 from jobs.ingest.execution import execute
 from jobs.ingest.findings import KINDS, Finding
-from jobs.ingest.landing import Delivery, drop_landing, land
+from jobs.ingest.landing import Delivery, clear_parts, drop_landing, land
 from jobs.ingest.report import ROW_COUNTS, FileReport, IngestReport
 from jobs.ingest.units import Batch, Unit, UnitResult, read_intents, write_intent
 from lake import denomination, journal
@@ -181,6 +181,7 @@ def _recover(
     report.recovered = [u.feed for u in left]
     _do(lake, engine, left, run_id, report, None, audit_staged)
     journal.recover(lake)
+    clear_parts(lake, {m.feed for m in mappings})
 
 
 def _do(

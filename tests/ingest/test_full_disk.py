@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 import jobs.ingest.execution
 from lake.disk import is_full, pass_over_writers
 from lake.engine import _unwrapped, run_task
+from lake.refused import refused
 from schemas.errors import DiskFullError
 from tests.ingest.shop import LINES, ORDERS, Shop, csv
 
@@ -57,6 +59,38 @@ def test_what_is_taken_and_what_is_not_is_said_and_the_next_ingest_goes_on(
     shop.ingest()
     assert (shop.count("silver.orders"), shop.count("silver.order_lines"), shop.count("bronze.orders")) == (1, 1, 1)
     assert shop.ingest().known == 2
+
+
+def test_a_disk_that_is_full_while_files_land_refuses_no_file_and_keeps_no_half_a_copy(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    opened = Path.open
+
+    def open_(self: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        return Full(self, mode) if self.suffix == ".part" and mode == "wb" else opened(self, mode, *args, **options)
+
+    monkeypatch.setattr(Path, "open", open_)
+    with pytest.raises(DiskFullError, match="new files are not taken yet; free space and run the same command again"):
+        shop.ingest()
+    monkeypatch.undo()
+    assert refused(shop.lake) == []
+    assert parts(shop) == []
+    assert shop.ingest().taken == 2
+
+
+def test_a_copy_that_a_killed_run_left_half_made_is_removed(shop: Shop) -> None:
+    (shop.lake.root / "landing/orders").mkdir(parents=True)
+    (shop.lake.root / "landing/orders/.0123.part").write_bytes(b"half")
+    assert shop.ingest().taken == 2
+    assert parts(shop) == []
+
+
+def parts(shop: Shop) -> list[str]:
+    return [p.name for p in (shop.lake.root / "landing").rglob("*.part")]
 
 
 @pytest.mark.parametrize(

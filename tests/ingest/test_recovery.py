@@ -67,10 +67,10 @@ def die_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[str]:
 
         return step
 
-    import jobs.ingest.inbox
-
+    import jobs.ingest.landing
     import jobs.ingest.settling
     import jobs.ingest.step
+    import lake.manifest
     from lake.lake import Lake
 
     for module, name in (
@@ -79,8 +79,8 @@ def die_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[str]:
         (jobs.ingest.step, "write_intent"),
         (jobs.ingest.execution, "publish_manifest"),
         (jobs.ingest.execution, "forget_intent"),
-        (jobs.ingest.inbox, "publish"),
-        (jobs.ingest.inbox, "copy_with_checksum"),
+        (lake.manifest, "publish"),
+        (jobs.ingest.landing, "copy_with_checksum"),
         (jobs.ingest.settling, "settle"),
         (Lake, "stage"),
     ):
