@@ -23,6 +23,7 @@ _FOREIGN_PHONE = re.compile(r"\+?\d{7,15}")
 EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.\w+")
 IP = re.compile(r"\d{1,3}(\.\d{1,3}){3}|[0-9a-f:]*:[0-9a-f:]+:[0-9a-f:]*", re.IGNORECASE)
 HASH = re.compile(r"[0-9a-fA-F]{32,128}")
+_CHINESE_NAME = re.compile(r"[\u4e00-\u9fff]{2,4}")
 MASKED = re.compile(r"\*{1,}")
 
 
@@ -66,6 +67,11 @@ def is_phone(text: str) -> bool:
 
 def is_mobile(text: str) -> bool:
     return bool(PHONE.fullmatch(re.sub(r"[\s()\-]", "", as_typed(text))))
+
+
+def is_name(text: str) -> bool:
+    """Whether it looks like a person's name: two to four Chinese signs and nothing else."""
+    return bool(_CHINESE_NAME.fullmatch(as_typed(text)))
 
 
 def is_email(text: str) -> bool:

@@ -6,7 +6,18 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from cli.drafting.forms import fitting, is_email, is_id, is_masked, is_mobile, is_money, is_rate, is_time, present
+from cli.drafting.forms import (
+    fitting,
+    is_email,
+    is_id,
+    is_masked,
+    is_mobile,
+    is_money,
+    is_name,
+    is_rate,
+    is_time,
+    present,
+)
 from cli.drafting.lines import amounts_of
 from cli.drafting.sample import Sample
 from cli.drafting.words import (
@@ -14,7 +25,9 @@ from cli.drafting.words import (
     OTHER,
     REMARK,
     Likeness,
+    has_word,
     is_generic,
+    is_login,
     known_values,
     likeness,
     never,
@@ -74,6 +87,8 @@ def match(sample: Sample, c: Contract, of_order: Collection[str] = ()) -> Matche
             # `customer` heads ids as well as names; what has no figure in it is taken for a name.
             if col.field.personal == "identifier" and is_generic(column):
                 fit = sum(any(ch.isdigit() for ch in v) for v in sample.values(column))
+            elif col.field.personal == "identifier" and has_word("logins", column):
+                fit = sum(not is_name(v) for v in sample.values(column))
             if col.name == "discount_amount_minor" and is_rate(sample.values(column)):
                 found.left_out.setdefault(column, "between 0 and 1: a rate, no amount")
                 continue
@@ -108,6 +123,8 @@ def _why(col: Column, column: str, like: Likeness, values: Sequence[str], fit: i
         return f"the recipient's, who need not be the buyer; {share}"
     if like.kind == "part":
         return f"{like.word!r} in {column!r}; {share}"
+    if col.field.personal == "identifier" and is_login(column):
+        return f"a login or a person's name: an id only if no two people can have the same; {share}"
     if there and fit < CERTAIN * there:
         return f"by its name; but {share}"
     if (col.field.personal in ("identifier", "contact") or col.name == "order_id") and there >= MANY:

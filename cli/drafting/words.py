@@ -160,6 +160,11 @@ def is_generic(column: str) -> bool:
     return plain(column) in _set_of("generic")
 
 
+def is_login(column: str) -> bool:
+    """May the name head logins in one shop and people's names in another?"""
+    return plain(column) in _set_of("logins")
+
+
 def is_known(column: str) -> bool:
     """Does any field know this name as a whole?"""
     return any(plain(column) in _listed(n) for n in words()["fields"])

@@ -208,6 +208,18 @@ def test_names_of_people_are_no_ids(tmp_path: Path) -> None:
     assert "Customer" in part.unused_columns
 
 
+@pytest.mark.parametrize("values", [("张伟", "张伟", "李娜"), ("jane", "joe", "jane"), ("u1001", "u1002", "u1003")])
+@pytest.mark.parametrize("column", ["user_name", "username"])
+def test_a_name_of_users_is_never_a_certain_id(tmp_path: Path, column: str, values: tuple[str, ...]) -> None:
+    rows = "".join(f"{v},o{n},2026-03-01 10:00:00,2026-03-01 10:01:00\n" for n, v in enumerate(values))
+    [part] = drafted(tmp_path, f"{column},order_id,ordered_at,paid_at\n{rows}", feed="orders").parts
+    lines = [line for line in part.lines if line.field == "member_id" and line.rule is not None]
+    assert [(line.rule, line.active, line.standing) for line in lines] == (
+        [] if "张伟" in values else [(column, False, "guess")]
+    )
+    assert f"\n  member_id: {column}" not in part.mapping
+
+
 def test_a_masked_number_is_no_phone_and_is_said_to_be_masked(tmp_path: Path) -> None:
     text = "订单编号,下单时间,支付时间,手机\n1,2026-03-01 08:00,2026-03-01 08:01,138****0001\n"
     (part,) = drafted(tmp_path, text, "orders.csv").parts
