@@ -29,8 +29,9 @@ def persons_of(links: DataFrame, zone: str, keep: Keep) -> DataFrame:
     the shared id itself, or the strongest id of an anonymous person. Names may change from run to run, uids do not.
     ``links`` are all links, merged; they are read several times. ``known_at`` is when the person is first known by it.
 
-    Nobody is a person by an id that only stands beside others' or in their records: who has no member has an event of
-    their own, on a day that is theirs. Ids of no person on some days have no interval for these.
+    Nobody is a person by an id that only stands beside others' or in their records, such as an inviter: a person has a
+    member record, or an event of their own on a day that is theirs. Ids of no person on some days have no interval for
+    these.
     """
     ids = links.where("a = b").select(
         F.col("a").alias("id"), F.col("at").alias("first_seen_at"), "own_first", "own_last"
@@ -76,10 +77,8 @@ def persons_of(links: DataFrame, zone: str, keep: Keep) -> DataFrame:
 
 
 def _without_phantoms(placed: DataFrame) -> DataFrame:
-    """Ids of persons with a member, or with an event that is one of their ids' own."""
-    own = placed.where("own_last is not null").select("person").distinct().withColumn("_acted", F.lit(True))
-    is_person = (rank_of(F.col("person")) == MEMBER) | F.col("_acted").isNotNull()
-    return placed.join(own, "person", "left").where(is_person)
+    """Ids of persons with an event or a member record that is one of their ids' own."""
+    return placed.join(placed.where("own_last is not null").select("person").distinct(), "person")
 
 
 def crowded_persons(persons: DataFrame, links: DataFrame, most: int) -> DataFrame:

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from features.fission.touches import NOBODY
 from features.fission.uids import last_elders
 from features.kernel.arrays import from_arrow
 from features.kernel.rows import NEVER as NO_DAY
@@ -65,7 +66,8 @@ class FissionInputs:
                         QUALIFY row_number() OVER (PARTITION BY uid ORDER BY {NEWEST_FIRST}, member_id) = 1
                     )
                     SELECT CAST(r.uid // {USERS_PER_BUCKET} AS INTEGER) AS bucket, r.uid, registered_at,
-                           distributor_level, i.uid AS inviter_uid
+                           distributor_level,
+                           CASE WHEN f.inviter_member_id IS NOT NULL THEN COALESCE(i.uid, {NOBODY}) END AS inviter_uid
                     FROM registered r LEFT JOIN in_force f ON f.uid = r.uid
                     LEFT JOIN owners i ON i.member_id = f.inviter_member_id
                 ) TO {literal(str(folder))} (FORMAT parquet, PARTITION_BY (bucket), OVERWRITE_OR_IGNORE)

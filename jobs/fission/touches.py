@@ -22,6 +22,7 @@ from features.fission.settings import FissionSettings
 from features.fission.touches import (
     FIRST,
     NEVER,
+    NO_SHARER,
     NOBODY,
     OUTCOMES,
     REPEATED,
@@ -46,6 +47,7 @@ KINDS = ("share_open", "join_group", "register", "inviter")
 """What tells who brought a person; codes of touch_kind are places in this list."""
 OPENED, JOINED, REGISTERED, INVITED = range(len(KINDS))
 NO_LEVEL = -1
+NOT_INVITED = -2
 
 _KEPT = (
     "share",
@@ -186,16 +188,19 @@ class _Reading:
 
 
 def _members(files: Sequence[str], base: int, until: int) -> dict[str, np.ndarray]:
-    """Per user of the bucket: when registered (``NEVER`` if not by then), distributor level, inviter."""
+    """Per user of the bucket: when registered (``NEVER`` if not by then), distributor level, inviter.
+
+    The inviter is ``NOT_INVITED`` where the record names none, and ``NOBODY`` where it names one who is no user.
+    """
     registered = np.full(USERS_PER_BUCKET, NEVER)
     level = np.full(USERS_PER_BUCKET, NO_LEVEL, np.int32)
-    inviter = np.full(USERS_PER_BUCKET, NOBODY, np.int64)
+    inviter = np.full(USERS_PER_BUCKET, NOT_INVITED, np.int64)
     for path in files:
         table = pq.read_table(path, partitioning=None, use_threads=False)
         place = from_arrow(table["uid"], np.dtype(np.int64), None, "uid") - base
         registered[place] = from_arrow(table["registered_at"], np.dtype(np.int64), NEVER, "registered_at")
         level[place] = from_arrow(table["distributor_level"], np.dtype(np.int32), NO_LEVEL, "distributor_level")
-        inviter[place] = from_arrow(table["inviter_uid"], np.dtype(np.int64), NOBODY, "inviter_uid")
+        inviter[place] = from_arrow(table["inviter_uid"], np.dtype(np.int64), NOT_INVITED, "inviter_uid")
     registered[registered > until] = NEVER
     return {"registered": registered, "level": level, "inviter": inviter}
 
@@ -251,6 +256,8 @@ class _Touches:
         who = named[~own & (self.parent[named] == NOBODY)]
         self.parent[who], self.kind[who], self.touched[who] = member["inviter"][who], INVITED, self.joined[who]
         self._count(INVITED, len(named), int(own.sum()), len(who))
+        nobodys = (member["registered"] < NEVER) & (member["inviter"] == NOBODY)
+        self.outcomes[INVITED, NO_SHARER] = int(nobodys.sum())
 
     def _count(self, kind: int, named: int, own: int, won: int) -> None:
         self.outcomes[kind, [FIRST, SELF_INVITE, REPEATED]] = won, own, named - own - won

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LINKS, USERS, IDENTIFIERS, MERGES = "identity.links", "identity.users", "identity.identifiers", "identity.merges"
 BEFORE_LINKS = (USERS, IDENTIFIERS, MERGES)
 SOURCES = tuple(feed for feed in FEEDS if contract(f"silver.{feed}").persons)
-MADE_AS = {"links": contract(LINKS).column_names}
+MADE_AS = {"links": contract(LINKS).column_names, "own": ("events", "member records")}
 """Links that were made otherwise are made anew from all silver."""
 MOST_NAMED = 3
 """Crowded persons that a warning names."""
@@ -185,7 +185,7 @@ class _Step:
         gone = users.where("changed and retired_day is not null and merged_into_uid is null").count()
         said = (
             f"{gone} users are retired: their ids are no longer in silver, or only stand beside others' ids and in "
-            "members' records, without an event of their own"
+            "members' records, without an event or a record of their own"
         )
         of_buckets = users.where(F.col("bucket").isin(buckets) if buckets else F.lit(False)).select(*columns)
         return of_buckets, buckets, [said] if gone else []

@@ -151,6 +151,15 @@ def test_without_an_opened_share_the_registration_then_the_record_tells_the_invi
     assert set(shop.edges()) == {4}
 
 
+def test_an_inviter_who_is_no_user_ends_as_no_sharer(shop: ShareShop) -> None:
+    shop.member(1, "2026-03-01 10:00", inviter=9)
+    shop.member(2, "2026-03-02 10:00")
+    shop.run()
+    assert 9 not in shop.users
+    assert shop.touches() == {("inviter", "no_sharer"): 1}
+    assert shop.edges() == {}
+
+
 def test_retired_people_live_on_in_their_elders(shop: ShareShop) -> None:
     shop.open(2, 8, "2026-03-01 10:00")
     shop.open(1, 9, "2026-03-01 10:00")
@@ -319,7 +328,7 @@ def test_every_touch_ends_in_exactly_one_counted_reason_and_reach_trees_are_thos
     shop.run()
 
     named = Counter(kind for kind, _, sharer, _, _ in touches if kind == "share_open" or sharer >= 0)
-    named["inviter"] = sum(inviter in shop.users for _, inviter in records.values())
+    named["inviter"] = sum(inviter is not None for _, inviter in records.values())
     counted: Counter[str] = Counter()
     for (kind, _), n in shop.touches().items():
         counted[kind] += n

@@ -113,10 +113,9 @@ def persons(rows: list[Row]) -> set[frozenset[Interval]]:
 
 
 def _is_somebody(group: set[Interval], seen: _Seen) -> bool:
-    """Has a member, or an event that is one of its ids' own on a day of theirs."""
+    """Has a record of one of their members, or an event that is one of their ids' own, on a day of theirs."""
     return any(
-        kind == "member" or any(start is None or day >= start for day in seen.own_days[kind, value])
-        for kind, value, start, _ in group
+        any(start is None or day >= start for day in seen.own_days[kind, value]) for kind, value, start, _ in group
     )
 
 
@@ -125,7 +124,7 @@ def _read(rows: list[Row]) -> _Seen:
     for r in rows:
         ids = list(r.ids.items())
         seen.ids.update(ids)
-        if r.feed != "members" and ids:
+        if ids:
             seen.own_days[min(ids, key=lambda i: ORDER.index(i[0]))].add(r.day)
         if not ids and r.order_id is not None:
             seen.ids.add(("guest", r.order_id))
@@ -134,6 +133,8 @@ def _read(rows: list[Row]) -> _Seen:
             for b in ids[n + 1 :]:
                 pair = frozenset((a, b))
                 seen.together[pair] = min(r.day, seen.together.get(pair, r.day))
+        if r.sharer is not None:
+            seen.own_days["member", r.sharer].add(r.day)
         seen.ids.update(("member", m) for m in (r.sharer, r.inviter, r.merged_into) if m is not None)
         if r.merged_into is not None:
             seen.same_member.add((r.ids["member"], r.merged_into))

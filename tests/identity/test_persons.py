@@ -215,8 +215,20 @@ def test_orders_without_ids_are_each_a_guest_of_their_own(persons: Persons) -> N
     Row(march(1), {"device": "d"}, "shares", sharer="a"),
     Row(march(2), {"member": "b"}, "members", inviter="c"),
 )
-def test_sharers_and_inviters_are_known_but_linked_to_nobody(persons: Persons) -> None:
-    assert persons == {always("device d"), always("member a"), always("member b"), always("member c")}
+def test_a_sharer_is_known_but_linked_to_nobody_and_who_only_stands_as_an_inviter_is_no_person(
+    persons: Persons,
+) -> None:
+    assert persons == {always("device d"), always("member a"), always("member b")}
+
+
+@shop(Row(march(2), {"member": "b"}, "members", inviter="c"), row(5, member="c"))
+def test_an_inviter_with_an_event_of_its_own_is_a_person(persons: Persons) -> None:
+    assert persons == {always("member b"), always("member c")}
+
+
+@shop(Row(march(2), {"member": "b"}, "members", merged_into="c"))
+def test_a_member_that_a_record_is_merged_into_is_one_person_with_it(persons: Persons) -> None:
+    assert persons == {always("member b", "member c")}
 
 
 @pytest.mark.parametrize("name", sorted(SHOPS))

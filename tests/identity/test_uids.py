@@ -140,7 +140,7 @@ def test_users_of_an_older_lake_that_are_nobody_are_retired_and_said_once(
     found = run(lake, embedded, "r2", march(21))
     assert found.warnings == (
         "1 users are retired: their ids are no longer in silver, or only stand beside others' ids and in members' "
-        "records, without an event of their own",
+        "records, without an event or a record of their own",
     )
     assert run(lake, embedded, "r3", march(22)).warnings == ()
     now = published(lake)
