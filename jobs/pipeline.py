@@ -101,7 +101,7 @@ def run(
         run_id, judged = new_run_id("run", as_of), 0 if audit is None else len(audit.warnings)
         held.enter_context(journal.kept(lake, run_id))
         first = len(steps.times)
-        given = Given(project, engine, as_of, run_id, known_at, audit, refit)
+        given = Given(project, engine, as_of, run_id, known_at, audit, refit, missing.silent)
         done_by, inputs_of = {}, {}
         for step in STEPS:
             inputs_of[step.name] = versions_of(lake, step)

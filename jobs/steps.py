@@ -26,7 +26,10 @@ from schemas.contracts import contracts
 
 @dataclass(frozen=True)
 class Given:
-    """What every step of a run is given. ``project.lake`` reads its inputs as they were when the run began."""
+    """What every step of a run is given. ``project.lake`` reads its inputs as they were when the run began.
+
+    ``silent`` are feeds of whose silence the run itself tells.
+    """
 
     project: Project
     engine: Engine
@@ -35,6 +38,7 @@ class Given:
     known_at: datetime | None = None
     audit: Auditor | None = None
     refit: Sequence[str] = ()
+    silent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def _profile(g: Given, advance: Advance) -> Done:
         progress=advance,
         audit=g.audit,
         refit=g.refit,
+        silent=g.silent,
     )
     return Done(made.users, counts=made.counts, warnings=made.warnings)
 

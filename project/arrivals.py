@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
-
-import duckdb
+from datetime import date, datetime
 
 from features.rhythm import Silence, silence
 from lake import refused
 from lake.lake import Lake
+from project.feed_days import feed_days
 from project.folder import Project
-from schemas.contracts import contract, contracts
+from schemas.contracts import contracts
 from schemas.errors import HuaxiangError, InputError
-from schemas.quarantine import literal
 
 BEHAVIOUR = ("orders", "browse", "shares")
 """Feeds without any of which a run can say nothing of what people did."""
@@ -51,9 +49,10 @@ def refuse_nothing(project: Project) -> None:
 
 @dataclass(frozen=True)
 class Missing:
-    """What a run of a day goes without: refused files by feed, and all of it in words."""
+    """What a run of a day goes without: refused files by feed, feeds that are silent, and all of it in words."""
 
     refused: dict[str, int] = field(default_factory=dict)
+    silent: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
 
 
@@ -73,14 +72,19 @@ def missing(project: Project, as_of: date, known_at: datetime | None = None) -> 
             f"there is no behaviour: the lake holds {held} and nothing of {', '.join(BEHAVIOUR)}; tags that count what "
             "people do are empty or 0 for everybody"
         )
-    told += silent(project, as_of, known_at)
-    return Missing(refused.by_feed(waiting), tuple(told))
+    long = unusual(project, as_of, known_at)
+    told += [in_words(feed, s, as_of) for feed, s in long.items()]
+    return Missing(refused.by_feed(waiting), frozenset(long), tuple(told))
 
 
 def silent(project: Project, as_of: date, known_at: datetime | None = None) -> list[str]:
     """Feeds that are silent for longer than usual, in words."""
-    found = silences(project, as_of, known_at)
-    return [in_words(feed, s, as_of) for feed, s in found.items() if s.is_unusual]
+    return [in_words(feed, s, as_of) for feed, s in unusual(project, as_of, known_at).items()]
+
+
+def unusual(project: Project, as_of: date, known_at: datetime | None = None) -> dict[str, Silence]:
+    """By feed, where it is longer than usual."""
+    return {feed: s for feed, s in silences(project, as_of, known_at).items() if s.is_unusual}
 
 
 def in_words(feed: str, found: Silence, as_of: date) -> str:
@@ -97,45 +101,10 @@ def in_words(feed: str, found: Silence, as_of: date) -> str:
 def silences(project: Project, as_of: date, known_at: datetime | None = None) -> dict[str, Silence]:
     """By feed, for feeds with rows by ``as_of``."""
     found = {}
-    with duckdb.connect() as con:
+    with feed_days(project.lake, as_of, known_at) as there:
         for c in (c for c in contracts().values() if c.layer == "silver"):
-            days = _days(con, project.lake, c.name, as_of, known_at, project.settings.arrivals.days)
+            days = there.days(c.table, project.settings.arrivals.days)
             s = silence(days, as_of, project.settings.arrivals, is_reference=c.table in REFERENCE)
             if s is not None:
                 found[c.table] = s
     return found
-
-
-def _days(
-    con: duckdb.DuckDBPyConnection, lake: Lake, table: str, as_of: date, known_at: datetime | None, most: int
-) -> set[date]:
-    """Business days by ``as_of`` on which a feed has rows, of as many days back as its rhythm needs."""
-    by_month: dict[int, list[str]] = {}
-    for f in lake.files(table):
-        if f.partition["event_month"] <= as_of.year * 100 + as_of.month:
-            by_month.setdefault(f.partition["event_month"], []).append(f.path)
-    at = contract(table).event_time
-    days: set[date] = set()
-    for month in sorted(by_month, reverse=True):
-        days |= _days_of(con, by_month[month], at, lake.zone, as_of, known_at)
-        # The month is read whole, so that months between may be skipped only if they end before the span begins.
-        if days and date(month // 100, month % 100, 1) <= max(days) - timedelta(days=most):
-            break
-    return days
-
-
-def _days_of(
-    con: duckdb.DuckDBPyConnection,
-    paths: list[str],
-    at: tuple[str, ...],
-    zone: str,
-    as_of: date,
-    known_at: datetime | None,
-) -> set[date]:
-    listed = ", ".join(literal(p) for p in paths)
-    known = "" if known_at is None else f"and _ingested_at <= timestamptz {literal(known_at.isoformat())}"
-    found = con.execute(
-        f"select distinct timezone({literal(zone)}, coalesce({', '.join(at)}))::date as day "
-        f"from read_parquet([{listed}], hive_partitioning = false) where day <= {literal(as_of.isoformat())}::date {known}"
-    ).fetchall()
-    return {day for (day,) in found}

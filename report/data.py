@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from features.tags import UNKNOWN
 from lake.refused import refused
 from lake.sql import connect
-from project.arrivals import silences
+from project.arrivals import unusual
 from project.held import Marks, marks_of
 from queries.status import FEEDS, WAITING
 from report.words import Vocabulary
@@ -179,8 +179,7 @@ def load(project: Project, at: Release) -> ReportData:
         _feeds(d, con)
     d.refused = refused(project.lake)
     silver = {name: version for name, version in at.tables.items() if name.startswith("silver.")}
-    found = silences(project.over(project.lake.at(silver)), at.as_of)
-    d.silent = {feed: s for feed, s in found.items() if s.is_unusual}
+    d.silent = unusual(project.over(project.lake.at(silver)), at.as_of)
     return d
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any, Literal
-
-import duckdb
+from typing import Literal
 
 from jobs.profile.run import ProfileRun
 from lake.lake import Lake
-from schemas.contracts import contract
+from project.feed_days import feed_days
 
 LEAST_DAYS = 7
 """Days with rows before the ones in question, below which nobody knows what is usual."""
@@ -46,8 +43,8 @@ class FeedRows:
 def freshness_of(run: ProfileRun) -> dict[str, int | None]:
     """Days by tag from the newest event of its source feeds to the run's day; None without any."""
     feeds = sorted({s for t in run.catalogue.tags.values() for s in t.sources})
-    with _connection() as con:
-        newest = {feed: _newest_day(con, run, feed) for feed in feeds}
+    with feed_days(run.lake, run.as_of, run.known_at) as there:
+        newest = {feed: there.newest(feed) for feed in feeds}
     found: dict[str, int | None] = {}
     for name, tag in run.catalogue.tags.items():
         days = [d for s in tag.sources if (d := newest[s]) is not None]
@@ -69,9 +66,9 @@ def feed_rows(
     Days between the first and the last with rows count as days without any; those before the feed began do not.
     """
     found = []
-    with _connection() as con:
+    with feed_days(lake, as_of, known_at) as there:
         for feed in feeds:
-            by_day = _rows_by_day(con, lake, feed, since - dt.timedelta(days=history_days), as_of, known_at)
+            by_day = there.rows(feed, (as_of - since).days + history_days)
             first = min(by_day, default=as_of)
             history = [
                 since - dt.timedelta(days=i) for i in range(history_days) if since - dt.timedelta(days=i) >= first
@@ -90,66 +87,3 @@ def feed_rows(
 
 def _median_of_weekday(by_day: Mapping[dt.date, int], history: Iterable[dt.date], weekday: int) -> float:
     return float(median(by_day.get(d, 0) for d in history if d.weekday() == weekday))
-
-
-def _rows_by_day(
-    con: duckdb.DuckDBPyConnection, lake: Lake, feed: str, first: dt.date, last: dt.date, known_at: dt.datetime | None
-) -> dict[dt.date, int]:
-    table = f"silver.{feed}"
-    months = {d.year * 100 + d.month for d in (first - dt.timedelta(days=1), first, last, last + dt.timedelta(days=1))}
-    files = [f.path for f in lake.files(table) if min(months) <= f.partition["event_month"] <= max(months)]
-    if not files:
-        return {}
-    values: dict[str, Any] = {"first": first, "last": last}
-    learned = ""
-    if known_at is not None:
-        values["known_at"], learned = known_at, "and _ingested_at <= $known_at"
-    key = ", ".join(contract(table).key)
-    # a row that was corrected has several versions, and is one row
-    sql = (
-        f"select day, count(distinct ({key})) from (select *, ({_stamp(table)} at time zone '{lake.zone}')::date as day "
-        f"from {_parquet(files)}) where day between $first and $last {learned} group by 1"
-    )
-    return {dt.date.fromisoformat(str(day)): n for day, n in con.execute(sql, values).fetchall()}
-
-
-def _newest_day(con: duckdb.DuckDBPyConnection, run: ProfileRun, feed: str) -> dt.date | None:
-    """Business day of the newest event of a feed by the run's day; the newest month that has one is all that is read."""
-    from features.population import end_of_day
-
-    table = f"silver.{feed}"
-    months: dict[int, list[str]] = {}
-    for f in run.lake.files(table):
-        months.setdefault(f.partition["event_month"], []).append(f.path)
-    stamp = _stamp(table)
-    values: dict[str, Any] = {"until": end_of_day(run.as_of, run.lake.zone)}
-    learned = ""
-    if run.known_at is not None:
-        values["known_at"], learned = run.known_at, "and _ingested_at <= $known_at"
-    for month in sorted((m for m in months if m <= run.as_of.year * 100 + run.as_of.month), reverse=True):
-        sql = (
-            f"select (max({stamp}) at time zone '{run.lake.zone}')::date "
-            f"from {_parquet(months[month])} where {stamp} <= $until {learned}"
-        )
-        ((day,),) = con.execute(sql, values).fetchall()
-        if day is not None:
-            return dt.date.fromisoformat(str(day))
-    return None
-
-
-def _stamp(table: str) -> str:
-    """When the event of a row of silver happened; when it was received where the row does not say."""
-    return f"coalesce({', '.join((*contract(table).event_time, '_ingested_at'))})"
-
-
-def _parquet(files: Iterable[str]) -> str:
-    listed = ", ".join("'" + p.replace("'", "''") + "'" for p in files)
-    return f"read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"
-
-
-@contextmanager
-def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(config={"threads": "1"}) as con:
-        con.execute("set enable_progress_bar = false")
-        con.execute("set TimeZone = 'UTC'")
-        yield con

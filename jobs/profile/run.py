@@ -41,7 +41,10 @@ class Overrides:
 
 @dataclass
 class ProfileRun:
-    """What the steps of one run share. ``held`` tags keep their last good values, ``overrides`` are what people said."""
+    """What the steps of one run share. ``held`` tags keep their last good values, ``overrides`` are what people said.
+
+    ``silent`` are feeds of whose silence the run tells elsewhere.
+    """
 
     lake: Lake
     engine: Engine
@@ -56,6 +59,7 @@ class ProfileRun:
     staged: dict[str, Path] = field(default_factory=dict)
     overrides: Overrides = field(default_factory=Overrides)
     held: frozenset[str] = frozenset()
+    silent: frozenset[str] = frozenset()
 
     def map(self, task: str, items: list[dict[str, Any]]) -> Made:
         return self.engine.map(task, items, self.progress)

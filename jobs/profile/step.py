@@ -105,6 +105,7 @@ def run_profile(
     progress: Progress | None = None,
     audit: Audit | None = None,
     refit: Sequence[str] = (),
+    silent: frozenset[str] = frozenset(),
     publish: bool = True,
 ) -> ProfileReport:
     """Compute and publish the profile of ``as_of`` from the newest identity and activity.
@@ -125,6 +126,7 @@ def run_profile(
         progress=progress,
         audit=audit,
         refit=refit,
+        silent=silent,
         quality=project.settings.quality,
         lifecycle=project.method("lifecycle", LifecycleSettings),
         declared_valid_days=project.settings.declared_valid_days,
@@ -144,6 +146,7 @@ def update_profile(
     progress: Progress | None = None,
     audit: Audit | None = None,
     refit: Sequence[str] = (),
+    silent: frozenset[str] = frozenset(),
     quality: QualitySettings | None = None,
     lifecycle: LifecycleSettings | None = None,
     declared_valid_days: int = DECLARED_VALID_DAYS,
@@ -161,6 +164,7 @@ def update_profile(
             lake, engine, catalogue, as_of, known_at, run_id, progress, scratch, quality or QualitySettings()
         )
         run.lifecycle = lifecycle or run.lifecycle
+        run.silent = silent
         run.staged = {t: lake.stage(t, run_id) if publish else scratch / "made" / t for t in TABLES}
         buckets = population(run)
         start = before_facts(run, refit)

@@ -24,14 +24,19 @@ def warnings_of(run: ProfileRun, past: Past, held: Held, found: Frozen, rows: Se
 
 
 def feeds_of_broken(run: ProfileRun, past: Past, rows: Sequence[Row]) -> list[FeedRows]:
-    """Feeds of tags that moved too far which brought unusually few or many rows since the run before."""
+    """Feeds of tags that moved too far which brought unusually few or many rows since the run before.
+
+    That a silent feed brought few is said by its silence.
+    """
     act = broken_rows(rows, "act", run.quality.min_users)
     if not act or past.last_day is None:
         return []
     feeds = sorted({f for r in act for f in run.catalogue.tags[r["tag"]].sources})
     days = run.quality.history_days
     counted = feed_rows(run.lake, feeds, past.last_day, run.as_of, history_days=days, known_at=run.known_at)
-    return [f for f in counted if f.off(run.quality.feed_short)]
+    return [
+        f for f in counted if (off := f.off(run.quality.feed_short)) and (off == "long" or f.feed not in run.silent)
+    ]
 
 
 def _moved(run: ProfileRun, past: Past, held: Held, rows: Sequence[Row]) -> list[str]:
