@@ -28,6 +28,13 @@ class Marks:
     since: dict[str, date] = field(default_factory=dict)
     held_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def __or__(self, other: Marks) -> Marks:
+        """The marks of two days; of a tag that is held on both, the earlier since."""
+        since = {n: min(m.since[n] for m in (self, other) if n in m.since) for n in {*self.since, *other.since}}
+        made = {*self.held_by, *other.held_by}
+        held_by = {n: tuple(sorted({*self.held_by.get(n, ()), *other.held_by.get(n, ())})) for n in sorted(made)}
+        return Marks(dict(sorted(since.items())), held_by)
+
     def of(self, tags: Iterable[str]) -> dict[str, date]:
         """Held tags that any of these comes from, with the day since when."""
         found = {h for n in tags for h in self.held_by.get(n, ())}

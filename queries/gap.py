@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -138,8 +138,10 @@ def gap(
             "how much came from users of no stage is not known: the release was made by an older version; "
             f"`huaxiang run --as-of {at.as_of} --force`"
         )
-    if held := marks_of(project.lake, project.catalogue, at).of([SCHEME]):
-        warnings.append(f"the stages are made from {in_words(held)}, that is from older values")
+    for day in dict.fromkeys((at.as_of - timedelta(days), at.as_of)):
+        if held := marks_of(project.lake, project.catalogue, at, day).of([SCHEME]):
+            whose = "the stages" if day == at.as_of else f"the stages of {day}, whose users the rates are of,"
+            warnings.append(f"{whose} are made from {in_words(held)}, that is from older values")
     unexplained = unexplained_share(rates)
     return GapReport(at.as_of, at.number, target_minor, days, needs, reached, unexplained, tuple(warnings))
 

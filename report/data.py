@@ -121,6 +121,7 @@ class ReportData:
     rfm_grid: list[Row] = field(default_factory=list)
     overrides: list[Row] = field(default_factory=list)
     held: Marks = field(default_factory=Marks)
+    held_then: dict[dt.date, Marks] = field(default_factory=dict)
     feeds: list[Row] = field(default_factory=list)
     waiting: dict[str, int] = field(default_factory=dict)
     refused: list[ManifestRow] = field(default_factory=list)
@@ -238,6 +239,8 @@ def _insights(d: ReportData, read: Reader) -> None:
     for r in flows:
         if r["from_as_of"] == d.flows_from:
             d.flows.setdefault(r["scheme"], []).append(r)
+    compared = {d.flows_from, *(a.get("from_as_of") for a in d.alerts)}
+    d.held_then = {day: marks_of(d.project.lake, d.project.catalogue, d.at, day) for day in compared if day}
 
 
 def _profile(d: ReportData, read: Reader, con: duckdb.DuckDBPyConnection) -> None:

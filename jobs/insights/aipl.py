@@ -54,8 +54,8 @@ def insight(run: InsightRun) -> Insight:
             ]
         start = start_of_rates(run.snapshots, run.as_of, settings)
         rates = [] if start is None else stage_rates(run, con, start)
-        figures += _rate_figures(rates, users, (run.as_of - start).days if start else None)
-        figures += _benchmark(run, con, settings, shares, rates)
+        figures += _rate_figures(rates, users, start, run.as_of)
+        figures += _benchmark(run, con, settings, shares, rates, start)
         figures += _fast(run, con, settings, users)
     return Insight(figures=figures)
 
@@ -92,10 +92,13 @@ def _figure(figure: str, item: str, number: float | None, sample: int | None = N
     return {"figure": figure, "item": item, "number": number, "sample_users": sample, **more}
 
 
-def _rate_figures(rates: Sequence[StageRates], users: Mapping[str, int], days: int | None) -> list[dict[str, Any]]:
-    if not rates:
+def _rate_figures(
+    rates: Sequence[StageRates], users: Mapping[str, int], start: dt.date | None, as_of: dt.date
+) -> list[dict[str, Any]]:
+    """The stages of rates are those of ``start``; the value of assets are these rates with today's users."""
+    if not rates or start is None:
         return []
-    found = [_figure("horizon_days", "", days)]
+    found = [_figure("horizon_days", "", (as_of - start).days)]
     for r in rates:
         low, high = r.interval
         found += [
@@ -104,9 +107,12 @@ def _rate_figures(rates: Sequence[StageRates], users: Mapping[str, int], days: i
             _figure("order_value_minor", r.stage, r.order_value_minor, r.orders),
             _figure("stage_amount_minor", r.stage, r.net_amount_minor, r.users),
         ]
+    found = [{**r, "profile_days": (start,)} for r in found]
     assets = asset_value_minor(users, [r for r in rates if r.stage != NONE])
-    found += [_figure("asset_value_minor", stage, value, users.get(stage, 0)) for stage, value in assets.items()]
-    return [*found, _figure("asset_value_minor", "total", sum(assets.values()), sum(users.get(s, 0) for s in assets))]
+    both = (start, as_of)
+    found += [_figure("asset_value_minor", s, value, users.get(s, 0), profile_days=both) for s, value in assets.items()]
+    of_all = sum(users.get(s, 0) for s in assets)
+    return [*found, _figure("asset_value_minor", "total", sum(assets.values()), of_all, profile_days=both)]
 
 
 # --- benchmark ---
@@ -118,6 +124,7 @@ def _benchmark(
     settings: AiplSettings,
     shares: Mapping[str, float],
     rates: Sequence[StageRates],
+    start: dt.date | None,
 ) -> list[dict[str, Any]]:
     """Benchmark and gap (ours - benchmark) of stage shares, and of conversions where the benchmark has them."""
     b = settings.benchmark
@@ -127,7 +134,7 @@ def _benchmark(
         peers = read_peers(run.project.folder, b.file)
         expected = {s: share for s, (share, _) in peers.items()}
         conversions = {s: c for s, (_, c) in peers.items() if c is not None}
-        days = None
+        days, earlier = None, []
     else:
         first = run.as_of - dt.timedelta(days=b.days)
         earlier = [d for d in run.snapshots if first <= d < run.as_of]
@@ -141,19 +148,19 @@ def _benchmark(
             for s in RANK:
                 sums[s] += users.get(s, 0) / base if base else 0
         expected = {s: n / days for s, n in sums.items()}
-    found = []
+    found, both = [], (*earlier, run.as_of)
     for s, share in expected.items():
         found += [
-            _figure("benchmark_share", s, share, days),
-            _figure("benchmark_gap", s, shares.get(s, 0) - share, days),
-            _figure("benchmark_flag", s, float(shares.get(s, 0) < share * (1 - b.flag_below))),
+            _figure("benchmark_share", s, share, days, profile_days=tuple(earlier)),
+            _figure("benchmark_gap", s, shares.get(s, 0) - share, days, profile_days=both),
+            _figure("benchmark_flag", s, float(shares.get(s, 0) < share * (1 - b.flag_below)), profile_days=both),
         ]
     ours = {r.stage: r.conversion for r in rates}
     for s, expected_rate in conversions.items():
         mine = ours.get(s)
-        found.append(_figure("benchmark_conversion", s, expected_rate))
-        if mine is not None:
-            found.append(_figure("benchmark_conversion_gap", s, mine - expected_rate))
+        found.append(_figure("benchmark_conversion", s, expected_rate, profile_days=()))
+        if mine is not None and start is not None:
+            found.append(_figure("benchmark_conversion_gap", s, mine - expected_rate, profile_days=(start,)))
     return found
 
 
@@ -206,9 +213,11 @@ def _fast(
     start = start_of_rates(run.snapshots, run.as_of, settings)
     if start is not None:
         before = stage_users(con, start)
-        found.append(_figure("fast", "fertility_excess", fertility - sum(before.get(s, 0) for s in STAGES), fertility))
+        excess = fertility - sum(before.get(s, 0) for s in STAGES)
+        both = (start, run.as_of)
+        found.append(_figure("fast", "fertility_excess", excess, fertility, profile_days=both))
         moved = advancing(flows(con, SCHEME, start, run.as_of))
-        found.append(_figure("fast", "advancing", moved.rate, moved.at_start))
+        found.append(_figure("fast", "advancing", moved.rate, moved.at_start, profile_days=both))
     columns = {row[0] for row in con.execute("describe profile.profile").fetchall()}
     if settings.super_scheme in run.catalogue.schemes and "interactions_180d" in columns:
         values = {"day": run.as_of, "scheme": settings.super_scheme, "value": settings.super_value}

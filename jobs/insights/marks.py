@@ -19,9 +19,10 @@ def tags_of(run: InsightRun, row: Row) -> tuple[str, ...]:
         return (item.split("/")[0], *(() if figure.startswith("users") else MONEY))
     if topic == "value":
         return (value.USERS_OF.get(figure, value.SPEND),)
+    if topic == "fission":
+        return (fission.LEVEL,) if figure == "distributors" else ()
     return {
         "layering": (item.split("/")[0],),
         "migration": (migration.SCHEME,),
         "promotion": (promotion.CLASS, *promotion.MEANS.values()),
-        "fission": (fission.LEVEL,),
     }.get(topic, ())

@@ -37,8 +37,9 @@ def insight(run: InsightRun) -> Insight:
     history = _history(run, period, settings.periods, cut_at)
     verdict = judged(moves, TARGET, list(history.values()), settings)
     rows = rows_of(moves)
+    days = (before, run.as_of)
     figures: list[Row] = [
-        {"figure": "transition", "item": f"{a}>{b}", "number": float(n), "sample_users": rows[a]}
+        {"figure": "transition", "item": f"{a}>{b}", "number": float(n), "sample_users": rows[a], "profile_days": days}
         for (a, b), n in moves.items()
     ]
     return Insight(

@@ -11,7 +11,8 @@ import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,7 +24,7 @@ from jobs.profile.snapshots import day_of
 from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import Audit
 from lake.releases import RELEASED_LAYERS
-from project.held import marks
+from project.held import Marks, marks
 from schemas.arrow import arrow_schema, file_schema
 from schemas.configuration import Settings
 from schemas.contracts import contract
@@ -63,6 +64,7 @@ Row = Mapping[str, Any]
 class Insight:
     """What a topic gives; rows leave ``as_of`` (and of figures ``topic``) out. Absent keys are null.
 
+    ``profile_days`` of a figure, which is not stored, are the days whose profile it is made of; absent, the run's day.
     ``alert_users`` are files written below ``InsightRun.scratch`` with the table's columns but ``as_of``.
     """
 
@@ -190,11 +192,16 @@ def _found(run: InsightRun) -> Iterator[tuple[Insight, str]]:
 
 def _marked(run: InsightRun, figures: list[Row]) -> list[Row]:
     """The figures, those made from held tags with their names."""
-    found = marks(run.lake, run.catalogue, run.as_of)
-    if not found.since:
+    days = [tuple(r.get("profile_days", (run.as_of,))) for r in figures]
+    on = {day: marks(run.lake, run.catalogue, day) for day in {d for of_row in days for d in of_row}}
+    if not any(m.since for m in on.values()):
         return figures
+    whole = {of_row: reduce(or_, (on[d] for d in of_row), Marks()) for of_row in set(days)}
     tags_of = importlib.import_module("jobs.insights.marks").tags_of
-    return [{**r, "held_by": ",".join(found.of(tags_of(run, r))) or None} for r in figures]
+    return [
+        {**r, "held_by": ",".join(whole[of_row].of(tags_of(run, r))) or None}
+        for r, of_row in zip(figures, days, strict=True)
+    ]
 
 
 def _stage(name: str, rows: Sequence[Any], as_of: dt.date, folder: Path) -> int:

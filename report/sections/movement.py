@@ -28,7 +28,7 @@ def moved_between(d: ReportData, scheme: str, *, wide: bool = False) -> Block:
 
 
 def since(d: ReportData, scheme: str | None = None) -> Text:
-    return held_note(d, scheme) + Text(
+    return held_note(d, scheme, *([] if d.flows_from is None else [d.flows_from])) + Text(
         f"{d.flows_from} → {d.as_of}，逐人计数，会员与访客合计。",
         f"{d.flows_from} → {d.as_of}, counted user by user, members and visitors together.",
     )
@@ -121,7 +121,7 @@ def _matrix(d: ReportData) -> Block:
     found = d.figure("migration", "transition")
     start = next((a["from_as_of"] for a in d.alerts if a.get("from_as_of") and a["alert"] in ALERTS), None)
     if start is not None:
-        note = held_note(d, "quadrant") + Text(f"{start} → {d.as_of}，", f"{start} → {d.as_of}. ") + note
+        note = held_note(d, "quadrant", start) + Text(f"{start} → {d.as_of}，", f"{start} → {d.as_of}. ") + note
     pairs = {(k.split(">", 1)[0], k.split(">", 1)[1]): int(f.number or 0) for k, f in found.items() if ">" in k}
     if pairs:
         return transitions(d, "quadrant", title, pairs, note, ("segments.figures",))

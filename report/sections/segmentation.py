@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from functools import reduce
+from operator import or_
+
+from project.held import Marks
 from report import charts
 from report.blocks import Block, Cell, Table, Text, count, decimal, same, share
 from report.data import ReportData
@@ -46,9 +51,10 @@ def whole_table(d: ReportData, scheme: str, *, strategy: bool = True) -> Block:
     return Block(title, note, source, table=_table(d, scheme, order, strategy=told), wide=True, shown=True)
 
 
-def held_note(d: ReportData, scheme: str | None) -> Text:
-    """That a segmentation keeps older values, or is made from tags that do; nothing where it does not."""
-    held = d.held.of([] if scheme is None else [scheme])
+def held_note(d: ReportData, scheme: str | None, *days: dt.date) -> Text:
+    """That a segmentation keeps older values, or is made from tags that do, on the page's day or on one of ``days`` that it is compared with."""
+    there = (d.held_then.get(day, Marks()) for day in days)
+    held = reduce(or_, there, d.held).of([] if scheme is None else [scheme])
     if not held:
         return Text("", "")
     names = [d.words.tag(n) + same(f" {day}") for n, day in held.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,26 @@ def test_a_stage_that_was_asked_for_and_has_no_history_is_still_refused(tmp_path
     nobody = made(tmp_path / "nobody", rates=dict.fromkeys(USERS, (9, 0)))
     with pytest.raises(HuaxiangError, match="nobody bought within the period of the rates"):
         gap(nobody, Decimal(1_000), DAY)
+
+
+def test_rates_of_users_whose_stages_were_held_at_the_start_say_so(tmp_path: Path) -> None:
+    project = made(tmp_path / "project")
+    start = DAY - timedelta(30)
+    counts = dict.fromkeys(
+        ("base_users", "known_users", "changed_users", "declared_users", "compared_users", "agreeing_users"), 0
+    )
+    row = {"as_of": start, "tag": "aipl_stage", "is_member": True, "verdict": "act", "held_since": start, **counts}
+    released = {**row, "as_of": DAY, "held_since": None, "verdict": "stable"}
+    Shop.at(project.folder).put("profile.tag_quality", [row, released], replace=[{"as_of": start}, {"as_of": DAY}])
+    project = Project.load(project.folder)
+    versions = project.lake.versions()
+    tables = {t: versions[t] for t in ("segments.figures", "profile.tag_quality")}
+    write_release(project.lake, DAY, "run-2", tables)
+    told = [w for w in gap(project, Decimal(1_000), DAY).warnings if "held" in w]
+    assert told == [
+        f"the stages of {start}, whose users the rates are of, are made from aipl_stage (held since {start}), "
+        "that is from older values"
+    ]
 
 
 def test_stages_without_a_share_are_refused_with_the_setting_and_the_remedy(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from features.rhythm import Silence
 from lake.manifest import ManifestRow
+from project.held import Marks
 from report.blocks import Block, Section, Text, texts
 from report.data import ReportData, load
 from report.page import WORDS, attention, html, overview, plotly_script, report, sections
@@ -235,6 +236,18 @@ def test_what_is_made_from_a_held_tag_says_so_where_it_stands(data: ReportData) 
     marked = [b.title.en for b in blocks(sections(data)) if b.note.en.startswith("Mind: made from held tags")]
     assert any("quadrant" in title for title in marked)
     assert all("uadrant" in title for title in marked)
+
+
+def test_who_moved_since_a_day_on_which_a_tag_was_held_says_so(data: ReportData) -> None:
+    assert data.flows_from is not None
+    start = max(a["from_as_of"] for a in data.alerts if a.get("from_as_of"))
+    then = Marks({"quadrant": start}, {s: ("quadrant",) for s in SCHEMES})
+    for day, title in ((data.flows_from, "who moved"), (start, "Quadrant transitions")):
+        free = replace(data, held=Marks(), held_then={day: then})
+        marked = [b.title.en for b in blocks(sections(free)) if b.note.en.startswith("Mind: made from held tags")]
+        assert any(title in m for m in marked), (day, marked)
+        # the day's own shares are made from what is published again
+        assert not any("share of users" in m for m in marked)
 
 
 def test_a_feed_out_of_step_stands_at_the_top_with_its_rows(data: ReportData) -> None:
