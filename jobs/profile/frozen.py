@@ -31,7 +31,7 @@ from schemas.errors import NotThereError
 
 BREAKS, MODELS = "profile.breaks", "profile.models"
 NOT_KEPT = "-provisional"
-"""Ends the ``spec`` of numbers that no later run may re-use: made from too few users, or an estimate's default."""
+"""Ends the ``spec`` of numbers that no later run may re-use: made from too few users or held tags, or an estimate's default."""
 KNEES = ("purchase_day_knees", "recovery_knee")
 KNEE_TEST = 2
 """Raised when knees are found otherwise: numbers of the way before are not re-used."""
@@ -126,7 +126,8 @@ def _stored_cut(row: Mapping[str, Any]) -> Cut:
 def frozen(run: ProfileRun, items: list[dict[str, Any]], start: Frozen) -> Frozen:
     """``start`` with all other breaks and models, from the values that the run's plan gives.
 
-    Round by round: what a break is made of may itself use breaks of an earlier round.
+    Round by round: what a break is made of may itself use breaks of an earlier round. What is made from a held tag counts
+    for this run only.
     """
     catalogue = run.catalogue
     found = replace(
@@ -138,6 +139,7 @@ def frozen(run: ProfileRun, items: list[dict[str, Any]], start: Frozen) -> Froze
         fitted={},
     )
     models = {name: spec_hash(m.spec.model_dump(mode="json")) for name, m in catalogue.models.items()}
+    passing = catalogue.made_from(run.held)
     waiting: list[Node] = [("break", n) for n in catalogue.breaks if n not in start.numbers]
     waiting += [("model", n) for n in catalogue.models if n not in start.cards]
     for number in sorted({catalogue.rounds[n] for n in waiting}):
@@ -149,10 +151,12 @@ def frozen(run: ProfileRun, items: list[dict[str, Any]], start: Frozen) -> Froze
                 values = merged(_counted_file(p) for p in _files(parts, "breaks", name))
                 found.numbers[name] = numbers = _numbers_of(spec, values)
                 found.cuts[name] = tuple(Cut(n, "users", int(values[1].sum())) for n in numbers)
-                if int(values[1].sum()) < max(spec.min_users, 1):
+                if int(values[1].sum()) < max(spec.min_users, 1) or ("break", name) in passing:
                     found.specs[name] += NOT_KEPT
             elif (card := _fit(run, name, _files(parts, "models", name))) is not None:
-                found.cards[name] = found.fitted[name] = {**card, "spec": models[name]}
+                found.cards[name] = {**card, "spec": models[name]}
+                if ("model", name) not in passing:
+                    found.fitted[name] = found.cards[name]
     return found
 
 

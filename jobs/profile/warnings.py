@@ -20,7 +20,12 @@ MOST_NAMED = 3
 
 def warnings_of(run: ProfileRun, past: Past, held: Held, found: Frozen, rows: Sequence[Row]) -> list[str]:
     """Lines for the person who runs it; ``rows`` are those of ``profile.tag_quality``."""
-    return [*_held(run, past, held), *_released(run, past, held, found), *_moved(run, past, held, rows)]
+    return [
+        *_held(run, past, held),
+        *_made_while_held(run, held, found),
+        *_released(run, past, held, found),
+        *_moved(run, past, held, rows),
+    ]
 
 
 def feeds_of_broken(run: ProfileRun, past: Past, rows: Sequence[Row]) -> list[FeedRows]:
@@ -107,6 +112,22 @@ def _held(run: ProfileRun, past: Past, held: Held) -> list[str]:
     ]
 
 
+def _made_while_held(run: ProfileRun, held: Held, found: Frozen) -> list[str]:
+    """Kept numbers and models that this run made itself, from values that are held."""
+    passing = run.catalogue.made_from(held.since)
+    made = [
+        n for n, b in run.catalogue.breaks.items() if b.spec.keep and n in found.numbers and n not in found.fitted_on
+    ]
+    names = [n for n in made if ("break", n) in passing]
+    names += [n for n, card in found.cards.items() if ("model", n) in passing and card["version"] == str(run.as_of)]
+    if not names:
+        return []
+    return [
+        f"made from held values and for this day only: {', '.join(names)}; later runs go by what was kept before, or make "
+        "them anew from published values"
+    ]
+
+
 def _released(run: ProfileRun, past: Past, held: Held, found: Frozen) -> list[str]:
     known = run.catalogue.tags
     were = {**past.held_before, **past.held_since}
@@ -123,9 +144,14 @@ def _released(run: ProfileRun, past: Past, held: Held, found: Frozen) -> list[st
         for n, day in found.fitted_on.items()
         if ("break", n) in below and any(day >= since for since in back.values())
     ]
+    fitted += [
+        n
+        for n, card in found.cards.items()
+        if ("model", n) in below and n not in found.fitted and any(card["version"] >= str(d) for d in back.values())
+    ]
     if fitted:
         lines.append(
-            f"numbers that are kept were made from held values: {', '.join(fitted)}; make them anew: "
+            f"numbers and models that are kept were made from held values: {', '.join(fitted)}; make them anew: "
             f"`huaxiang run --as-of {run.as_of} {' '.join(f'--refit {n}' for n in fitted)}`"
         )
     return lines

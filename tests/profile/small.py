@@ -66,11 +66,18 @@ TAGS: dict[str, dict[str, Any]] = {
 }
 
 
-def catalogue_of(folder: Path, breaks: dict[str, Any] | None = None, **changes: dict[str, Any]) -> Catalogue:
+def catalogue_of(
+    folder: Path,
+    breaks: dict[str, Any] | None = None,
+    models: dict[str, Any] | None = None,
+    **changes: dict[str, Any],
+) -> Catalogue:
     """The small catalogue; ``changes`` are keys of a tag that differ, by its id."""
     tags = [{"id": n, **COMMON, "name": {"zh": n, "en": n}, **tag, **changes.get(n, {})} for n, tag in TAGS.items()]
     path = folder / "small.yaml"
-    content = {"breaks": {**BREAKS, **(breaks or {})}, "tags": tags}
+    content: dict[str, Any] = {"breaks": {**BREAKS, **(breaks or {})}, "tags": tags}
+    if models:
+        content["models"] = models
     # JSON is YAML
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
     return load_catalogue([path])

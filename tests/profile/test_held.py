@@ -265,3 +265,37 @@ def test_numbers_of_too_few_users_are_made_again_and_another_declaration_has_its
         "select spec from profile.breaks where name = 'kept_median' and as_of > '2026-03-05' order by as_of"
     )
     assert [s["spec"].endswith(NOT_KEPT) for s in specs] == [False, True, True]
+
+
+def test_what_is_made_while_its_tag_is_held_counts_for_that_day_only(copy: Shop, tmp_path: Path) -> None:
+    top = {"kept_median": {"of": "points", "statistic": "max", "keep": True, "min_users": 10}}
+    groups = {"inputs": ["points"], "where": "points > 0", "k": [2, 3], "sample": 100, "min_users": 20}
+    models = {"groups": {"kind": "kmeans", **groups, "bootstraps": 2, "seed": 1}}
+    later = catalogue_of(tmp_path, breaks=top, models=models, **HOLD)
+    forget(copy, "profile.profile", D5)
+    forget(copy, "profile.tag_quality", D5)
+    report = copy.profile(D4, quality=QUALITY, catalogue=later)
+    assert set(report.held) == {"points", "city"}
+    assert kept(copy)[3] == (D4, 600, D4)
+    assert copy.rows("select * from profile.models") == []
+    told = [
+        w for w in report.warnings if w.startswith("made from held values and for this day only: kept_median, groups;")
+    ]
+    assert len(told) == 1
+    # points are free on the fifth: both are made from what is published, and are kept from then on
+    free = copy.profile(D5, quality=QUALITY, catalogue=later)
+    assert free.held == {}
+    assert kept(copy)[4] == (D5, 610, D5)
+    assert [str(r["as_of"]) for r in copy.rows("select as_of from profile.models")] == [D5]
+    assert not any("made from held values" in w for w in free.warnings)
+    copy.profile("2026-03-06", quality=QUALITY, catalogue=later)
+    assert kept(copy)[5] == ("2026-03-06", 610, D5)
+    assert len(copy.rows("select * from profile.models")) == 1
+
+
+def test_a_refit_while_its_tag_is_held_leaves_what_was_kept(copy: Shop) -> None:
+    report = copy.profile(D4, quality=QUALITY, refit=["kept_median"])
+    assert any("for this day only: kept_median;" in w for w in report.warnings)
+    assert kept(copy)[3] == (D4, 305, D4)
+    copy.profile(D5, quality=QUALITY)
+    assert kept(copy)[4] == (D5, 305, D1)

@@ -241,7 +241,7 @@ def test_what_is_made_from_a_held_tag_says_so_where_it_stands(data: ReportData) 
 def test_who_moved_since_a_day_on_which_a_tag_was_held_says_so(data: ReportData) -> None:
     assert data.flows_from is not None
     start = max(a["from_as_of"] for a in data.alerts if a.get("from_as_of"))
-    then = Marks({"quadrant": start}, {s: ("quadrant",) for s in SCHEMES})
+    then = Marks({"quadrant": start}, dict.fromkeys(SCHEMES, ("quadrant",)))
     for day, title in ((data.flows_from, "who moved"), (start, "Quadrant transitions")):
         free = replace(data, held=Marks(), held_then={day: then})
         marked = [b.title.en for b in blocks(sections(free)) if b.note.en.startswith("Mind: made from held tags")]
