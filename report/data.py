@@ -72,6 +72,7 @@ EXACT = """
 select "{tag}"::varchar as bin, is_member, count(*) as users from profile.profile where as_of = $day
 group by all order by users desc, bin
 """
+FIRST_QUALITY = "select min(as_of) as first from profile.tag_quality where as_of <= $day"
 OVERRIDES = """
 select tag, origin, count(*) as users from profile.overrides where as_of = $day group by all order by all
 """
@@ -93,7 +94,10 @@ Figures = dict[str, dict[str, dict[str, Figure]]]
 
 @dataclass
 class ReportData:
-    """A day of a release. Segment counts and flows tell members (True) from visitors (False)."""
+    """A day of a release. Segment counts and flows tell members (True) from visitors (False).
+
+    ``first_quality``: the first day up to this one of which the release has the quality of tags.
+    """
 
     project: Project
     at: Release
@@ -111,6 +115,7 @@ class ReportData:
     flows_from: dt.date | None = None
     breaks: dict[str, list[Row]] = field(default_factory=dict)
     quality: dict[str, dict[bool | None, Row]] = field(default_factory=dict)
+    first_quality: dt.date | None = None
     spread: dict[str, dict[bool | None, list[Row]]] = field(default_factory=dict)
     share_days: list[Row] = field(default_factory=list)
     trees: list[Row] = field(default_factory=list)
@@ -249,6 +254,8 @@ def _profile(d: ReportData, read: Reader, con: duckdb.DuckDBPyConnection) -> Non
         d.breaks.setdefault(r["name"], []).append(r)
     for r in read("profile.tag_quality", order="tag"):
         d.quality.setdefault(r["tag"], {})[r.get("is_member")] = r
+    for r in read("profile.tag_quality", FIRST_QUALITY):
+        d.first_quality = r["first"]
     for r in read("profile.tag_distribution", order="tag, users desc, bin"):
         d.spread.setdefault(r["tag"], {}).setdefault(r["is_member"], []).append(r)
     columns = _columns(con, "profile.profile") if "profile.profile" in d.there else set()

@@ -275,7 +275,7 @@ def _repurchase(d: ReportData) -> Block:
         Text("再购占比", "Bought again"),
         marks,
         Text("复购率", "Repurchase rate"),
-        Text("还没有买家，没有复购曲线。", "Nobody has bought yet, so there is no curve."),
+        _undrawn(d) or Text("还没有买家，没有复购曲线。", "Nobody has bought yet, so there is no curve."),
         LEAST,
     )
 
@@ -307,7 +307,7 @@ def _gaps(d: ReportData) -> Block:
         Text("已再购的比例", "Have bought again"),
         marks,
         Text("购买天数", "Purchase days"),
-        _unfollowed(d),
+        _no_gaps(d),
     )
 
 
@@ -323,6 +323,37 @@ def _shares_of_cuts(d: ReportData) -> Text:
                 f" Who is not back by the time that {at} are counts as {name.en}.",
             )
     return found
+
+
+def _undrawn(d: ReportData) -> Text | None:
+    """Why a release has none of the curves; None where they were drawn, or nobody bought."""
+    if not d.project.catalogue.estimates:
+        return Text(
+            "切分点是固定的，不由曲线估计，所以没有曲线。",
+            "The cuts are fixed and come from no curve, so none is drawn.",
+        )
+    if not d.curve("repurchase") and sum(r["buyers"] for r in d.buyers.values()):
+        return Text("这次发布没有这条曲线。", "This release has no such curve.")
+    return None
+
+
+def _no_gaps(d: ReportData) -> Text:
+    """Why there is no curve of gaps: the curve of repurchase has every gap that began, and how many ended."""
+    if why := _undrawn(d):
+        return why
+    began = [p for points in d.curve("repurchase").values() for p in points]
+    if began and not any(p["y"] for p in began):
+        return Text(
+            "还没有人有第二个购买日，没有购买间隔曲线。",
+            "Nobody has bought on a second day yet, so there is no gap to draw.",
+        )
+    least = d.project.method("lifecycle", LifecycleSettings).min_at_risk
+    if sum(p.get("sample_users") or 0 for p in began) < least:
+        return _unfollowed(d)
+    return Text(
+        f"同时仍在观察的购买间隔有 {least} 个或更多的日子里没有人再次购买，画不出曲线。",
+        f"Nobody bought again while {least} or more gaps between purchases of a class were watched, so there is no curve.",
+    )
 
 
 def _unfollowed(d: ReportData) -> Text:
@@ -352,5 +383,5 @@ def _recovery(d: ReportData) -> Block:
         Text("回来的占比", "Came back"),
         marks,
         Text("召回率", "Recovery"),
-        _unfollowed(d),
+        _undrawn(d) or _unfollowed(d),
     )

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from features.quality import NO_REFERENCE
 from features.tags import PATHS
 from report import charts
 from report.blocks import Block, Section, TagGroup, TagRow, Text, count, decimal, same, share, table
@@ -153,6 +154,33 @@ def _mean(values: list[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+def _calm(d: ReportData) -> Text:
+    """What is said where no tag is to be looked at: how many are stable, moved without a reference, were not compared.
+
+    A tag counts once: as moved where its members or its visitors did.
+    """
+    if not d.first_quality or d.first_quality >= d.as_of:
+        return Text(
+            "首次运行，还没有可比的上一次；从第二次运行起给出 PSI。",
+            "First run: nothing to compare with; PSI comes with the second.",
+        )
+    told = [{r.get("verdict") for r in kinds.values()} for kinds in d.quality.values()]
+    moved = sum(NO_REFERENCE in v for v in told)
+    stable = sum("stable" in v and NO_REFERENCE not in v for v in told)
+    found = [
+        (stable, "个稳定", "are stable against the run before"),
+        (moved, "个有变化，但历史还不够，尚无参照，不作判断", "moved, and there is no reference yet to judge them by"),
+        (
+            len(told) - moved - stable,
+            "个没有可比的上一次（新的、声明有变，或无人可比）",
+            "were not compared (new, declared anew, or nobody to compare)",
+        ),
+    ]
+    zh = "；".join(f"{n} {said}" for n, said, _ in found if n)
+    en = "; ".join(f"{n} {said}" for n, _, said in found if n)
+    return Text(f"{len(told)} 个标签中：{zh}。没有标签被冻结。", f"Of {len(told)} tags {en}. None is held.")
+
+
 def _verdicts(d: ReportData) -> Block:
     title = Text("需要留意的标签", "Tags to look at")
     quality = d.project.settings.quality
@@ -175,23 +203,7 @@ def _verdicts(d: ReportData) -> Block:
             title, note, source, missing=Text("这次发布没有标签质量数据。", "This release has no tag quality.")
         )
     if not rows:
-        judged = [t for t, kinds in d.quality.items() if any(r.get("verdict") == "stable" for r in kinds.values())]
-        calm = Text(
-            f"{len(judged)} 个可比的标签都稳定，没有标签被冻结。",
-            f"The {len(judged)} tags that compare with a run before are stable, and none is held.",
-        )
-        unjudged = [t for t, k in d.quality.items() if any(r.get("verdict") == "no_reference" for r in k.values())]
-        if unjudged:
-            calm = Text(
-                f"{len(unjudged)} 个标签有变化，但历史还不够，尚无参照，不作判断；其余稳定，没有标签被冻结。",
-                f"{len(unjudged)} tags moved, and there is no reference yet to judge them by; the others are stable, and none is held.",
-            )
-        elif not judged:
-            calm = Text(
-                "首次运行，还没有可比的上一次；从第二次运行起给出 PSI。",
-                "First run: nothing to compare with; PSI comes with the second.",
-            )
-        return Block(title, note, source, missing=calm)
+        return Block(title, note, source, missing=_calm(d))
     who = {True: Text("会员", "Members"), False: Text("访客", "Visitors"), None: Text("全部", "All")}
     return Block(
         title,

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.quality import QualitySettings
 from project.loading import load_catalogue
 from report.blocks import Block, Section, Text
 from report.data import Figure, ReportData
-from report.sections import aipl, lifecycle, methods, movement, others, rfm, value
+from report.sections import aipl, lifecycle, methods, movement, others, rfm, tags, value
 from report.words import Vocabulary
 from tests import shipped
 
@@ -135,6 +136,59 @@ def test_the_shares_of_the_gap_curve_are_those_of_the_catalogue(tmp_path: Path) 
 def test_a_curve_that_cannot_be_followed_says_what_it_needs_by_the_shops_settings() -> None:
     d = told(settings={"lifecycle": {"min_at_risk": 77}})
     assert "Fewer than 77 gaps" in said(block(lifecycle.lifecycle(d), "purchase gaps").missing)
+
+
+def test_a_gap_curve_that_is_missing_says_nobody_came_back_only_where_nobody_did() -> None:
+    def missing(repurchase: list[tuple[float, float, int]]) -> str:
+        d = told(curves={"repurchase": {"": points(repurchase)}})
+        return said(block(lifecycle.lifecycle(d), "purchase gaps").missing)
+
+    nobody = missing([(1, 0.0, 1_000)])
+    assert "Nobody has bought on a second day yet" in nobody and "第二个购买日" in nobody and "Fewer" not in nobody
+    assert "Fewer than 30 gaps" in missing([(1, 0.5, 20), (2, 0.0, 9)])
+    late = missing([(1, 0.01, 1_000), (2, 0.0, 10)])
+    assert "Nobody bought again while 30 or more gaps" in late and "Fewer" not in late
+
+
+def test_nobody_bought_is_said_only_where_nobody_did_and_fixed_cuts_are_named() -> None:
+    shop = shipped.catalogue()
+    fixed: Any = SimpleNamespace(tags=shop.tags, breaks=shop.breaks, estimates={}, schemes=shop.schemes)
+    buyers = {True: {"buyers": 3, "amount": 900}}
+    for title in ("Repurchase", "purchase gaps", "Recovery"):
+        missing = said(block(lifecycle.lifecycle(told(fixed, buyers=buyers)), title).missing)
+        assert "cuts are fixed" in missing and "固定" in missing
+        assert "Nobody" not in missing and "Fewer" not in missing
+        unknown = said(block(lifecycle.lifecycle(told(buyers=buyers)), title).missing)
+        assert "This release has no such curve" in unknown and "Nobody" not in unknown
+    none = told(buyers={True: {"buyers": 0, "amount": 0}})
+    assert "Nobody has bought yet" in said(block(lifecycle.lifecycle(none), "Repurchase").missing)
+
+
+# --- verdicts of tags ---
+
+
+def verdicts(first_quality: date | None = date(2026, 3, 30), **counts: int) -> str:
+    """What is said of the tags where none is to be looked at; ``counts``: tags by verdict."""
+    each = [v for v, n in counts.items() for _ in range(n)]
+    quality = {f"t{i}": {True: {"verdict": v, "held_since": None}} for i, v in enumerate(each)}
+    d = told(quality=quality, first_quality=first_quality)
+    d.project.settings = SimpleNamespace(quality=QualitySettings())  # type: ignore[misc]
+    return said(tags._verdicts(d).missing)
+
+
+def test_tags_that_were_not_compared_are_not_called_stable() -> None:
+    text = verdicts(stable=2, no_reference=3, first=34)
+    assert "Of 39 tags 2 are stable" in text and "3 moved" in text and "34 were not compared" in text
+    assert "2 个稳定" in text and "3 个有变化" in text and "34 个没有可比" in text
+    text = verdicts(no_reference=3, first=34)
+    assert "stable" not in text and "3 moved" in text and "34 were not compared" in text
+    assert "moved" not in verdicts(stable=2) and "not compared" not in verdicts(stable=2)
+
+
+def test_a_first_run_is_one_without_an_earlier_day_and_not_one_of_new_declarations() -> None:
+    assert "First run" in verdicts(first_quality=None, first=9) and "First run" in verdicts(D, first=9)
+    anew = verdicts(first=9)
+    assert "First run" not in anew and "首次" not in anew and "9 were not compared" in anew
 
 
 # --- moves ---
