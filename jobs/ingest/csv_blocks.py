@@ -63,10 +63,14 @@ def csv_blocks(file: Delivered) -> Iterator[Block]:
         if mapping.header:
             table, again = _without_headers(table, head)
             aside = sorted([*aside, *again])
-        good += len(table)
-        first_torn = first_torn or next(iter(torn.rows), None)
-        reasons.update(reason for _, _, reason in torn.rows)
-        yield Block(head.columns, table, aside, _of_several_lines(table) if has_several_lines else ())
+        several = _of_several_lines(table) if has_several_lines else ()
+        block = Block(head.columns, table, aside, several).without_blank_rows(head.delimiter)
+        kept = {row for row, _, _ in block.torn}
+        wrong = [t for t in torn.rows if t[0] in kept]
+        good += len(block.table)
+        first_torn = first_torn or next(iter(wrong), None)
+        reasons.update(reason for _, _, reason in wrong)
+        yield block
     if good == 0 and first_torn is not None and torn.given > 1:
         row, _, reason = first_torn
         way_out = (

@@ -63,14 +63,15 @@ def read_head(file: Delivered) -> Head:
 
 
 def _first_rows(table: bytes, delimiter: str, mapping: Mapping, *, cut: bool) -> list[tuple[int, list[str]]]:
-    """(line of its end, cells) of the first rows that are not blank; of several, the last is left out where it may be cut off."""
+    """(line of its beginning, cells) of the first rows that are not blank; of several, the last is left out where it may be cut off."""
     text = io.StringIO(table.decode("utf-8", "ignore"), newline="")
     plain = mapping.quoting == "none"
     reader = csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL)
-    found = []
+    found, line = [], 1
     for row in reader:
         if row:
-            found.append((reader.line_num, row))
+            found.append((line, row))
+        line = reader.line_num + 1
         if len(found) > MOST_ROWS:
             return found
     return found[:-1] if cut and len(found) > 1 else found

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.first_rows import is_value
 from features.sources import Mapping
+from features.text_forms import WHITE
 from jobs.ingest.findings import Finding
 from schemas.configuration import nearest
 from schemas.errors import InputError
@@ -22,17 +25,44 @@ MOST_NAMED = 5
 class Block:
     """``columns`` are the file's names of ``c0``..; ``torn`` are (row, raw text, reason) of rows without columns.
 
-    ``remarks`` are of rows that are read as they stand and may not be what they were meant to be.
+    ``remarks`` are of rows that are read as they stand and may not be what they were meant to be. ``blank`` counts rows
+    without any content, which are left out.
     """
 
     columns: tuple[str, ...]
     table: pa.Table
     torn: list[tuple[int, str, str]]
     remarks: tuple[Finding, ...] = ()
+    blank: int = 0
 
     @property
     def rows(self) -> int:
-        return len(self.table) + len(self.torn)
+        return len(self.table) + len(self.torn) + self.blank
+
+    def without_blank_rows(self, delimiter: str = "") -> Block:
+        """The rows that hold anything, with a remark on the others: spreadsheets save every row that was ever used.
+
+        ``delimiter`` parts the cells of what was torn.
+        """
+        bare = np.ones(len(self.table), dtype=bool)
+        for k in range(len(self.columns)):
+            if not bare.any():
+                break
+            trimmed = pc.utf8_trim(pc.fill_null(self.table[f"c{k}"], ""), characters=WHITE)
+            bare &= pc.equal(trimmed, "").to_numpy(zero_copy_only=False)
+        torn = [t for t in self.torn if t[1].strip(f'{WHITE}"{delimiter}')]
+        left_out = {row for row, _, _ in self.torn} - {row for row, _, _ in torn}
+        numbers = [*self.table["row"].to_numpy()[bare].tolist(), *left_out]
+        if not numbers:
+            return self
+        remark = Finding("are blank in every cell and count as not selected", len(numbers), min(numbers))
+        return replace(
+            self,
+            table=self.table.filter(pa.array(~bare)),
+            torn=torn,
+            remarks=(*self.remarks, remark),
+            blank=len(numbers),
+        )
 
 
 def checked_columns(names: Sequence[str], name: str, mapping: Mapping) -> tuple[str, ...]:

@@ -163,6 +163,7 @@ class Task:
         table = pa.concat_tables([b.table for _, b in pending.blocks])
         for index, block in pending.blocks:
             self.files[index].rows_read += block.rows
+            self.files[index].rows_not_selected += block.blank
             for remark in block.remarks:
                 self.files[index].remarks.add(remark)
             self._set_aside(index, block.torn)

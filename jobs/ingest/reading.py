@@ -231,7 +231,8 @@ def _blocks_of_parquet(source: Path | pa.BufferReader, name: str, mapping: Mappi
             arrays = [text_of(batch.column(k), columns[k], name) for k in range(len(columns))]
             rows = pa.array(np.arange(row, row + len(batch), dtype=np.int64))
             row += len(batch)
-            yield Block(columns, pa.table([*arrays, rows], names=[*(f"c{k}" for k in range(len(columns))), "row"]), [])
+            table = pa.table([*arrays, rows], names=[*(f"c{k}" for k in range(len(columns))), "row"])
+            yield Block(columns, table, []).without_blank_rows()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
         raise InputError(
             f"{name}: the Parquet file is damaged ({str(e).splitlines()[0][:200]}); deliver it again"

@@ -98,6 +98,18 @@ def test_a_header_below_title_lines_is_found_and_said(tmp_path: Path) -> None:
     assert "stand on line 3 and not on the first; say `skip_rows: 2`" in the_failure(shop)
 
 
+def test_a_header_of_several_lines_is_said_to_stand_where_it_begins(tmp_path: Path) -> None:
+    fields = {"order_id": "Name", "ordered_at": "Created\nat", "member_id": "M", "paid_at": UNPAID}
+    shop = a_shop(tmp_path, fields=fields)
+    text = 'Report\nName,"Created\nat",M\no1,2026-03-01,m1\n'
+    shop.deliver("orders/1", text)
+    assert "stand on line 2 and not on the first; say `skip_rows: 1`" in the_failure(shop)
+    shop = a_shop(tmp_path / "as said", fields=fields, skip_rows=1)
+    shop.deliver("orders/1", text)
+    shop.ingest()
+    assert orders(shop) == [("o1", "m1", 1)]
+
+
 def test_a_file_with_nothing_below_its_title_lines_is_refused(tmp_path: Path) -> None:
     shop = a_shop(tmp_path, skip_rows=9)
     shop.deliver("orders/1", csv(H, *ROWS))

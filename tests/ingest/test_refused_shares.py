@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.ingest.findings import Finding
@@ -70,6 +73,34 @@ def test_rows_that_could_not_be_split_count_as_bad(tmp_path: Path) -> None:
     shop.deliver("orders/1.csv", csv(H, an_order(1), *(["torn", n] for n in range(9))))
     [refused] = shop.ingest().files
     assert refused.message is not None and "9 2 columns where the header has 4" in refused.message
+
+
+@pytest.mark.parametrize("blank", [",,,", ' ,"",\u3000,', ",,"])
+def test_blank_rows_that_a_spreadsheet_saves_are_not_selected_and_refuse_nothing(tmp_path: Path, blank: str) -> None:
+    shop = shop_of(tmp_path)
+    shop.deliver("orders/1.csv", csv(H, *(an_order(n) for n in range(3))) + f"{blank}\n" * 6 + csv(an_order(3)))
+    report = shop.ingest()
+    assert [report.rows(f"rows_{n}") for n in ("read", "silver", "quarantined", "not_selected")] == [10, 4, 0, 6]
+    assert shop.rows("silver.orders", "_row") == [(1,), (2,), (3,), (10,)]
+    assert report.files[0].remarks == [Finding("are blank in every cell and count as not selected", 6, 4)]
+    assert all(r.lost == 0 for r in manifest(shop.lake))
+
+
+def test_blank_rows_of_a_parquet_file_are_not_selected_either(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path, format="parquet")
+    rows = [an_order(1), *[[None] * 4] * 6]
+    out = io.BytesIO()
+    pq.write_table(pa.table({h: [r[k] for r in rows] for k, h in enumerate(H)}), out)
+    shop.deliver("orders/1", out.getvalue())
+    report = shop.ingest()
+    assert [report.rows(f"rows_{n}") for n in ("silver", "quarantined", "not_selected")] == [1, 0, 6]
+
+
+def test_blank_rows_hide_no_file_of_which_every_row_is_torn(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path)
+    shop.deliver("orders/1.csv", csv(H, *([*an_order(n), "more"] for n in range(2))) + ",,,\n,,,,\n")
+    [refused] = shop.ingest().files
+    assert refused.message is not None and "no row has the 4 columns of the header (5 columns" in refused.message
 
 
 def test_a_large_file_that_went_block_by_block_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
