@@ -57,7 +57,7 @@ def execute(
         _parse(lake, engine, staged, progress)
         for s in staged:
             _keep_unreplaced(s)
-        _settle(lake, engine, staged, progress)
+        _settle(lake, engine, staged, run_id, progress)
         for s in staged:
             try:
                 results.append(_publish(lake, s, run_id, audit_staged))
@@ -221,8 +221,9 @@ def _keep_unreplaced(s: Staged) -> None:
         s.candidates = [c for c in s.candidates if not c["again"]]
 
 
-def _settle(lake: Lake, engine: Engine, staged: Sequence[Staged], progress: Progress | None) -> None:
+def _settle(lake: Lake, engine: Engine, staged: Sequence[Staged], run_id: str, progress: Progress | None) -> None:
     items: list[tuple[Staged, dict[str, Any]]] = []
+    scratch = lake.scratch(run_id)
     for s in staged:
         silver = f"silver.{s.unit.feed}"
         months = {c["month"] for c in s.candidates if not c["again"]}
@@ -234,16 +235,42 @@ def _settle(lake: Lake, engine: Engine, staged: Sequence[Staged], progress: Prog
                     Path(c["path"]).unlink()
         s.months = sorted(months)
         for month in s.months:
-            items.append((s, _settle_item(lake, s, silver, month)))
+            items.append((s, _settle_item(lake, s, silver, month, scratch)))
     results = engine.map("jobs.ingest.settling:settle", [i for _, i in items], progress) if items else []
+    waiting = [n for n, r in enumerate(results) if "sought" in r]
+    _seek(lake, engine, [items[n] for n in waiting])
+    again = engine.map("jobs.ingest.settling:settle", [items[n][1] for n in waiting], None) if waiting else []
+    for n, result in zip(waiting, again, strict=True):
+        results[n] = result
     for (s, _), result in zip(items, results, strict=True):
         for counter, rows in ((s.taken, result["taken"]), (s.duplicates, result["duplicates"])):
             for batch, file, n in rows:
                 counter[batch, file] += n
 
 
-def _settle_item(lake: Lake, s: Staged, silver: str, month: int) -> dict[str, Any]:
-    existing = lake.files(silver, version=s.versions[silver], where={"event_month": month})
+def _seek(lake: Lake, engine: Engine, items: Sequence[tuple[Staged, dict[str, Any]]]) -> None:
+    """Give the items whose months wait for versions of other months a file of them, one for all months of a feed."""
+    by_feed: dict[str, list[tuple[Staged, dict[str, Any]]]] = {}
+    for s, item in items:
+        by_feed.setdefault(s.unit.feed, []).append((s, item))
+    wanted = []
+    for feed, mine in by_feed.items():
+        s, first = mine[0]
+        silver = f"silver.{feed}"
+        existing = [f.path for f in lake.files(silver, version=s.versions[silver])]
+        keys = [i["keys"] for _, i in mine]
+        out = str(Path(first["keys"]).with_name(f"{feed}-{uuid.uuid4().hex[:8]}-versions.parquet"))
+        for _, item in mine:
+            item["versions"] = out
+        wanted.append({**first, "keys": keys, "existing": existing, "staged": str(s.folders[silver]), "out": out})
+    if wanted:
+        engine.map("jobs.ingest.elsewhere:seek", wanted, None)
+
+
+def _settle_item(lake: Lake, s: Staged, silver: str, month: int, scratch: Path) -> dict[str, Any]:
+    silver_files = lake.files(silver, version=s.versions[silver])
+    existing = [f for f in silver_files if f.partition["event_month"] == month]
+    others = {f.partition["event_month"] for f in silver_files} | {c["month"] for c in s.candidates}
     return {
         "feed": s.unit.feed,
         "folder": str(s.folders[silver] / partition_path({"event_month": month})),
@@ -253,6 +280,8 @@ def _settle_item(lake: Lake, s: Staged, silver: str, month: int) -> dict[str, An
         "remove": s.unit.remove,
         "rewrite": bool(s.unit.remove),
         "resume_ordinals": s.unit.kind == "replay",
+        "keys": str(scratch / f"{s.unit.feed}-{month}-{uuid.uuid4().hex[:8]}.parquet") if others - {month} else None,
+        "versions": None,
     }
 
 

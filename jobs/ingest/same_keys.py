@@ -57,7 +57,8 @@ def _rows_of_several(
 ) -> None:
     """Table ``versions``: rows of keys that differ, with ``blanked`` where a row says nothing that was not said before.
 
-    A row that repeats an earlier one is what that one is: duplicates are judged by ``jobs.ingest.settling``.
+    Where the source dates versions, a row that repeats an earlier one is what that one is (a duplicate, which
+    ``jobs.ingest.settling`` judges). Where it does not, the row that comes last counts: it may blank what came between.
     """
     keys = ", ".join(quoted(k) for k in c.key)
     names = ", ".join(f"v.{quoted(n)}" for n in fields)
@@ -80,7 +81,8 @@ def _rows_of_several(
             window before as (partition by _file, {keys} order by _row rows between unbounded preceding and 1 preceding)
         ), judged as (select *, coalesce({blanked}, false) as blanks from told)
         select * exclude (blanks), {time} as version_time,
-               first_value(blanks) over (partition by _file, {keys}, row_hash order by _row) as blanked
+               case when {time} is null then blanks
+                    else first_value(blanks) over (partition by _file, {keys}, row_hash order by _row) end as blanked
         from judged
         """
     )

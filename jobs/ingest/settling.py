@@ -5,6 +5,9 @@ exceptions. Where the key is made from the content, equal rows of one file are n
 different rows. Where the source does not say when it made a version, a row that is again as it once was is a version of
 its own: only what equals the version before it is a duplicate.
 Most months hold no duplicate at all: then the candidates are taken as they are and nothing is written a second time.
+
+The version before may stand in another month. Other months are sought only for keys of content that is there twice and
+that the source does not date, and once for all months of a feed: such a month waits for ``jobs.ingest.elsewhere``.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
 from schemas.quarantine import literal, quoted
 
+NEWEST = "first(row_hash order by _ingested_at desc, _file desc, _row desc)"
+
 SMALL_ROWS = 200_000
 """Files below this are written together: readers pay for every file."""
 
@@ -42,12 +47,16 @@ class _Verdict:
 def settle(item: dict[str, Any]) -> dict[str, Any]:
     """``feed``, ``folder`` (of the month), ``candidates`` (paths in order), ``existing`` (silver files of the month),
     ``own`` (batches whose rows do not count as existing: a killed run may have published them), ``remove``
-    ([batch, file] pairs whose rows go), ``rewrite`` (write existing rows anew), ``resume_ordinals``.
+    ([batch, file] pairs whose rows go), ``rewrite`` (write existing rows anew), ``resume_ordinals``; ``keys`` (where the
+    keys go that are to be sought in other months; absent if there is no other) and ``versions`` (what was found of them).
 
-    Gives ``taken`` and ``duplicates`` as [batch, file, rows], and ``removed`` rows.
+    Gives ``taken`` and ``duplicates`` as [batch, file, rows], and ``removed`` rows; or ``sought`` where nothing was done
+    because ``versions`` are needed first.
     """
     candidates = [c for c in item["candidates"] if Path(c).exists()]
     verdicts = _judge(item, candidates)
+    if verdicts is None:
+        return {"sought": item["keys"]}
     taken: Counter[tuple[str, str]] = Counter()
     duplicates: Counter[tuple[str, str]] = Counter()
     out = _Writer(item)
@@ -69,8 +78,8 @@ def settle(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _existing(item: dict[str, Any]) -> str | None:
-    """SQL of the silver rows of the month that stay."""
+def existing_rows(item: dict[str, Any]) -> str | None:
+    """SQL of the silver rows in ``existing`` that stay."""
     if not item["existing"]:
         return None
     files = ", ".join(literal(p) for p in item["existing"])
@@ -80,21 +89,25 @@ def _existing(item: dict[str, Any]) -> str | None:
     return f"(select * from read_parquet([{files}], hive_partitioning = false) where {where})"
 
 
-def _judge(item: dict[str, Any], candidates: list[str]) -> dict[str, _Verdict]:
-    """Verdicts of the candidate files that hold anything but new, single rows."""
+def _judge(item: dict[str, Any], candidates: list[str]) -> dict[str, _Verdict] | None:
+    """Verdicts of the candidate files that hold anything but new, single rows; None if other months decide."""
     if not candidates:
         return {}
     con = connection()
     c = contract(f"silver.{item['feed']}")
     files = ", ".join(literal(path) for path in candidates)
     new = f"read_parquet([{files}], hive_partitioning = false, filename = true, file_row_number = true)"
-    existing = _existing(item)
+    existing = existing_rows(item)
     if not _suspects(con, new, existing, quoted(c.generated) if c.generated else "row_hash"):
         return {}
     keys = ", ".join(quoted(k) for k in c.key)
     made = f"{quoted(c.generated)} = row_hash || {literal(FIRST)}" if c.generated else "false"
     undated = f"source_time is null and not ({made})"
-    _newest_undated(con, new, existing, keys, undated)
+    suspected = f"select distinct {keys} from {new} where {undated} and row_hash in (select row_hash from suspects)"
+    if item["versions"] is None and item["keys"] is not None and con.execute(f"{suspected} limit 1").fetchall():
+        con.execute(f"copy ({suspected}) to {literal(item['keys'])} (format parquet)")
+        return None
+    _earlier(con, existing, item, keys, suspected)
     resumed = (
         "(select count(*) from known k where k.row_hash = s.row_hash and k._file = s._file)"
         if item["resume_ordinals"]
@@ -115,12 +128,15 @@ def _judge(item: dict[str, Any], candidates: list[str]) -> dict[str, _Verdict]:
             from s
         ), named as (
             select *, case when made then row_hash || '-' || ordinal else row_hash end as name from numbered
+        ), line as (
+            select filename, n, {keys}, row_hash, _ingested_at, _file, _row from named where undated
+            union all by name select * from beside
         ), followed as (
             select filename, n, row_hash = lag(row_hash, 1, newest_hash) over (
                 partition by {keys} order by _ingested_at, _file, _row) as unchanged
-            from named left join newest using ({keys}) where undated and nth = 1
+            from line left join newest using ({keys})
         )
-        select filename, n, ordinal, case when undated then nth > 1 or coalesce(unchanged, false)
+        select filename, n, ordinal, case when undated then coalesce(unchanged, false)
                else row_number() over (partition by name order by place, n) > 1
                     or name in (select {known} from known) end as again
         from named left join followed using (filename, n)
@@ -147,16 +163,26 @@ def _suspects(con: duckdb.DuckDBPyConnection, new: str, existing: str | None, ke
     return con.execute("select count(*) from suspects").fetchall() != [(0,)]
 
 
-def _newest_undated(con: duckdb.DuckDBPyConnection, new: str, existing: str | None, keys: str, undated: str) -> None:
-    """Table ``newest``: of every key that a suspect without ``source_time`` has, the content that silver has last."""
-    con.execute("drop table if exists newest")
-    suspected = f"select distinct {keys} from {new} where {undated} and row_hash in (select row_hash from suspects)"
-    last = "first(row_hash order by _ingested_at desc, _file desc, _row desc)"
-    held = f"(select * from {existing} where source_time is null)" if existing else f"(select * from {new} where false)"
+def _earlier(
+    con: duckdb.DuckDBPyConnection, existing: str | None, item: dict[str, Any], keys: str, suspected: str
+) -> None:
+    """Of ``suspected`` keys the tables ``newest``, the content that silver has last, and ``beside``, the versions that
+    this run puts into other months."""
+    month = Path(item["folder"]).name
+    if item["versions"] is not None:
+        found = f"read_parquet({literal(item['versions'])}, hive_partitioning = false)"
+        held = f"(select * from {found} where slice is null)"
+        beside = f"select * exclude (slice) from {found} semi join ({suspected}) using ({keys}) where slice <> {literal(month)}"
+    else:
+        columns = f"{keys}, row_hash, _ingested_at, _file, _row"
+        nothing = f"(select {columns} from read_parquet({literal(item['candidates'][0])}) where false)"
+        held = f"(select * from {existing} where source_time is null)" if existing else nothing
+        beside = nothing
     con.execute(
-        f"create temp table newest as select {keys}, {last} as newest_hash "
+        f"create or replace temp table newest as select {keys}, {NEWEST} as newest_hash "
         f"from ({suspected}) left join {held} using ({keys}) group by {keys}"
     )
+    con.execute(f"create or replace temp table beside as {beside}")
 
 
 def _verdicts(judged: pa.Table) -> dict[str, _Verdict]:
@@ -202,7 +228,7 @@ def _write_candidate(path: str, verdict: _Verdict | None, out: _Writer, generate
 
 def _write_kept(item: dict[str, Any], out: _Writer) -> int:
     """Write anew what stays of the month; gives how many rows went."""
-    existing = _existing({**item, "own": []})
+    existing = existing_rows({**item, "own": []})
     if existing is None:
         return 0
     con = connection()

@@ -138,6 +138,15 @@ def test_lines_of_one_number_replace_each_other_and_that_is_said(tmp_path: Path)
     assert [(f.what.split(" in ")[0], f.rows) for f in file.remarks] == [("order_id and line_id", 1)]
 
 
+def test_a_row_that_says_again_what_it_said_before_it_was_filled_only_blanks(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"orders": ORDERS})
+    before = ["#1", "a@b.cn", "", "2026-03-01"]
+    shop.deliver("a.csv", csv(HEADER[:4], before, ["#1", "a@b.cn", "2026-03-02", "2026-03-01"], before))
+    shop.ingest()
+    assert shop.rows("silver.orders", "_row, paid_at is null") == [(1, True), (2, False)]
+    assert [row for row, *_ in shop.rows("quarantine.orders", "_row")] == [3]
+
+
 def test_the_order_of_blocks_and_small_files_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Shop(tmp_path, {"orders": ORDERS})
     monkeypatch.setattr("jobs.ingest.parsing.FLUSH_ROWS", 1)

@@ -102,7 +102,51 @@ def test_versions_of_one_run_follow_each_other_by_file(engine: Engine, tmp_path:
     assert known(engine, shop) == {"a": "x"}
 
 
-def test_a_row_that_one_file_repeats_is_one_row_whatever_stands_between(engine: Engine, tmp_path: Path) -> None:
+def test_a_file_that_goes_back_to_what_it_said_says_that_last(engine: Engine, tmp_path: Path) -> None:
     shop = Shop(tmp_path, {"products": PRODUCTS})
-    assert deliver(shop, 1, ["a", "x", ""], ["a", "y", ""], ["a", "x", ""], ["a", "y", ""]) == (2, 2)
-    assert known(engine, shop) == {"a": "y"}
+    assert deliver(shop, 1, *[["a", brand, ""] for brand in ("x", "x", "y", "x", "y", "y", "x")]) == (5, 2)
+    assert known(engine, shop) == {"a": "x"}
+
+
+def test_a_refusal_of_consent_that_ends_a_file_is_the_newest_version(tmp_path: Path) -> None:
+    fields = {"member_id": "id", "marketing_consent": "consent"}
+    shop = Shop(tmp_path, {"members": {"feed": "members", "files": "*.csv", "format": "csv", "fields": fields}})
+    shop.deliver("m.csv", csv(["id", "consent"], ["m1", "no"], ["m1", "yes"], ["m1", "no"]))
+    [file] = shop.ingest().files
+    assert (file.rows_silver, file.rows_duplicate) == (3, 0)
+    assert file.remarks[0].what == "member_id in rows that differ (marketing_consent), of which the last counts"
+    assert shop.rows("silver.members", "_row, marketing_consent")[-1] == (3, False)
+
+
+ORDERS = {
+    "feed": "orders",
+    "files": "orders/*",
+    "format": "csv",
+    "fields": {"order_id": "id", "ordered_at": "at", "paid_at": {"constant": "2026-03-09"}},
+}
+
+
+def ordered(shop: Shop, *months: str) -> list[tuple[Any, ...]]:
+    """Months of the versions of o1 in the order in which they came; ``months`` are further deliveries, a day apart."""
+    for n, month in enumerate(months, shop.count("landing.manifest") + 1):
+        shop.deliver(f"orders/{n}.csv", csv(["id", "at"], ["o1", f"2026-{month}-05"], [f"p{n}", f"2026-{month}-06"]))
+        shop.ingest(RECEIVED + n * DAY)
+    return [month for *_, month in shop.rows("silver.orders", "_ingested_at, _file, event_month", "order_id = 'o1'")]
+
+
+def test_a_version_that_goes_back_to_an_earlier_month_is_the_newest(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"orders": ORDERS})
+    assert ordered(shop, "02", "03", "02") == [202602, 202603, 202602]
+    assert ordered(shop, "02") == [202602, 202603, 202602]
+    assert ordered(shop, "03", "03", "02") == [202602, 202603, 202602, 202603, 202602]
+    assert list((shop.lake.root / "ops").rglob("*.parquet")) == []
+
+
+def test_versions_of_one_run_follow_each_other_whichever_month_they_stand_in(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, {"orders": ORDERS})
+    for n, month in enumerate(("02", "03", "02", "02", "03"), 1):
+        shop.deliver(f"orders/{n}.csv", csv(["id", "at"], ["o1", f"2026-{month}-05"], [f"p{n}", f"2026-{month}-06"]))
+    report = shop.ingest()
+    assert (report.rows("rows_silver"), report.rows("rows_duplicate")) == (9, 1)
+    assert ordered(shop) == [202602, 202603, 202602, 202603]
+    assert ordered(shop, "04", "03") == [202602, 202603, 202602, 202603, 202604, 202603]
