@@ -7,6 +7,7 @@ time since when the file waits. It goes when a file of its name or content is ta
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -80,13 +81,14 @@ def remember(
 ) -> list[ManifestRow]:
     """Bring the rows of refused files to what an ingest of ``feeds`` saw; nothing is written where nothing changed.
 
-    Returned are files that were refused before and that the ingest did not see.
+    Of several attempts on a file the last counts. Returned are files that were refused before and that the ingest did not see.
     """
     waiting = [r for r in manifest(lake, feeds) if r.state in (REFUSED, DISMISSED)]
     taken = [a for a in attempts if a.why is None]
     names = {(a.feed, a.file) for a in taken}
     contents = {(a.feed, a.checksum) for a in taken if a.checksum}
-    failed = {(a.source, a.file): a for a in attempts if a.why is not None}
+    latest = {(a.source, a.file): a for a in attempts}
+    failed = {key: a for key, a in latest.items() if a.why is not None}
     gone, new, unseen = [], [], []
     for row in waiting:
         key = (row.source, row.file)
@@ -103,7 +105,7 @@ def remember(
             unseen.append(row)
     new += [_row(a, received_at) for a in failed.values()]
     if gone or new:
-        publish_manifest(lake, new, [], run_id, f"refused-{run_id}", gone)
+        publish_manifest(lake, new, [], run_id, f"refused-{run_id}-{uuid.uuid4().hex[:8]}", gone)
     return unseen
 
 

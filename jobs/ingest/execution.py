@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lake.engine import Engine
 from lake.lake import Lake, partition_path
 from lake.manifest import ManifestRow, manifest, publish_manifest
 from lake.publish import Audit, publish
+from lake.refused import remember
 from project.folder import salt_of
 from schemas.contracts import contract
 from schemas.errors import HuaxiangError
@@ -64,8 +66,7 @@ def execute(
             except HuaxiangError as e:
                 if is_full(e):
                     raise
-                _abandon(lake, s)
-                results.append(UnitResult(s.unit, errors=s.errors, stopped=str(e), found=s.found))
+                results.append(_abandon(lake, s, str(e), run_id))
     return results
 
 
@@ -314,6 +315,7 @@ def _publish(lake: Lake, s: Staged, run_id: str, audit_staged: Audit | None) -> 
         audit_staged({t: f for t, f in s.folders.items() if t.startswith("silver.") and any(f.rglob("*.parquet"))})
     unit.prepared = {"rows": [asdict(r) for r in rows], "changed": [asdict(r) for r in changed]}
     unit.prepared["found"] = [[*key, found] for key, found in s.found.items()]
+    unit.prepared["errors"] = [[*key, message] for key, message in s.errors.items()]
     write_intent(lake, unit)
     for table in unit.tables:
         if _is_published(lake, unit, table):
@@ -329,33 +331,42 @@ def _publish(lake: Lake, s: Staged, run_id: str, audit_staged: Audit | None) -> 
             key=unit.key(table),
             metadata={"feed": unit.feed, "batches": [b.batch_id for b in unit.batches]},
         )
-    result = _finish(lake, unit, run_id)
-    result.errors = s.errors
-    if s.errors:
-        failed = [f["landing"] for b in unit.batches for f in b.files if (b.source, f["name"]) in s.errors]
-        drop_landing(lake, failed, manifest(lake, [unit.feed]))
-    return result
+    return _finish(lake, unit, run_id)
 
 
 def _finish(lake: Lake, unit: Unit, run_id: str) -> UnitResult:
-    """The manifest, then the intent is done."""
+    """The manifest, refused files too, then the intent is done."""
     assert unit.prepared is not None
     rows, changed = ([ManifestRow(**r) for r in unit.prepared[name]] for name in ("rows", "changed"))
     if rows or changed:
         publish_manifest(lake, rows, changed, run_id, unit.key("landing.manifest"))
+    found, errors = (
+        {(source, file): what for source, file, what in unit.prepared.get(name, [])} for name in ("found", "errors")
+    )
+    result = UnitResult(unit, rows=rows, errors=errors, found=found)
+    _remember(lake, result, run_id)
+    return result
+
+
+def _remember(lake: Lake, result: UnitResult, run_id: str) -> None:
+    """Refused files are remembered and leave landing before the intent goes: a killed run forgets none."""
+    unit = result.unit
+    if unit.kind == "ingest":
+        remember(lake, result.attempts, [unit.feed], datetime.fromisoformat(unit.received_at), run_id)
+        failed = {(a.source, a.file) for a in result.attempts if a.why is not None}
+        landed = [f["landing"] for b in unit.batches for f in b.files if (b.source, f["name"]) in failed]
+        drop_landing(lake, landed, manifest(lake, [unit.feed]))
     forget_intent(lake, unit)
-    found = {(source, file): f for source, file, f in unit.prepared.get("found", [])}
-    return UnitResult(unit, rows=rows, found=found)
 
 
-def _abandon(lake: Lake, s: Staged) -> None:
+def _abandon(lake: Lake, s: Staged, why: str, run_id: str) -> UnitResult:
     """Nothing of the unit stays: neither staged files nor the intent."""
     for table, folder in s.folders.items():
         if not _is_published(lake, s.unit, table):
             shutil.rmtree(folder, ignore_errors=True)
-    landed = [f["landing"] for b in s.unit.batches for f in b.files]
-    drop_landing(lake, landed, manifest(lake, [s.unit.feed]))
-    forget_intent(lake, s.unit)
+    result = UnitResult(s.unit, errors=s.errors, stopped=why, found=s.found)
+    _remember(lake, result, run_id)
+    return result
 
 
 def _replaced(lake: Lake, s: Staged, table: str) -> list[dict[str, object]] | None:

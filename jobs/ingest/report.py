@@ -73,6 +73,11 @@ class IngestReport:
         self.attempts: list[Attempt] = []
         self.twins: list[tuple[FileReport, str]] = []
 
+    def leave_out_earlier_failures(self) -> None:
+        """A file that was refused by a recovered run and was looked at again is told once, as what became of it now."""
+        last = {(f.source, f.file): n for n, f in enumerate(self.files)}
+        self.files = [f for n, f in enumerate(self.files) if f.state != "failed" or last[f.source, f.file] == n]
+
     def of_state(self, state: str) -> list[FileReport]:
         return [f for f in self.files if f.state == state]
 

@@ -90,9 +90,13 @@ def ingest(
             raise NotThereError(f"--again: no file of the inbox that a mapping names matches {again!r}")
         how = _How(replace, append, again)
         units = _units(project, mappings, deliveries, received_at, how, report)
+        named = {m.feed for m in mappings}
+        # What is refused without a try is remembered before the others are: the run may be killed among them.
+        remember(lake, report.attempts, named, received_at, run_id)
         _do(lake, engine, units, run_id, report, progress, audit_staged)
         _fail_twins(report)
-        tried = remember(lake, report.attempts, {m.feed for m in mappings}, received_at, run_id)
+        report.leave_out_earlier_failures()
+        tried = remember(lake, report.attempts, named, received_at, run_id)
         report.waiting = [
             f"{r.file}: was refused on {since(r):%Y-%m-%d} and is still missing ({why(r)})" for r in tried
         ]
@@ -205,32 +209,19 @@ def _report(result: UnitResult, report: IngestReport) -> None:
         counts = {n: getattr(row, n) for n in ROW_COUNTS}
         found = _found(result, row.source, row.file)
         report.files.append(FileReport(feed, row.source, row.file, "taken", **counts, **found))
-        report.attempts.append(Attempt(feed, row.source, row.file, row.checksum))
-    files = {(b.source, f["name"]): f for b in result.unit.batches for f in b.files}
     for (source, name), message in result.errors.items():
-        a = _not_taken(result.unit, source, files[source, name], message)
-        if a.why is None:
+        if (source, name) in result.still_taken:
             message += "; it was not read anew, its rows taken before count as they did"
-        _fail(report, a, message, _found(result, source, name))
+        found = _found(result, source, name)
+        report.files.append(FileReport(feed, source, name, "failed", message=message, **found))
     if result.stopped is not None:
         report.stopped[feed] = result.stopped
-        if result.unit.kind == "ingest":
-            report.attempts += [
-                _not_taken(result.unit, source, f, f"nothing of {feed} was taken: {result.stopped}")
-                for (source, name), f in files.items()
-                if (source, name) not in result.errors
-            ]
+    report.attempts += result.attempts
 
 
-def _not_taken(unit: Unit, source: str, file: dict[str, Any], message: str) -> Attempt:
-    """A file of a unit that failed. One that was only to be read anew is missing from no number: it has no ``why``."""
-    counts = unit.kind == "replay" or file.get("taken_before")
-    return Attempt(unit.feed, source, file["name"], file["checksum"], file["bytes"], None if counts else message)
-
-
-def _fail(report: IngestReport, a: Attempt, message: str | None = None, found: dict[str, Any] | None = None) -> None:
-    """A file that is not taken, with its message and findings, in the report and among what is remembered."""
-    report.files.append(FileReport(a.feed, a.source, a.file, "failed", message=message or a.why, **(found or {})))
+def _fail(report: IngestReport, a: Attempt) -> None:
+    """A file that is not even tried, with its message, in the report and among what is remembered."""
+    report.files.append(FileReport(a.feed, a.source, a.file, "failed", message=a.why))
     report.attempts.append(a)
 
 

@@ -2,7 +2,8 @@
 
 The intent is written before anything is staged and names everything that the result depends on: files, mappings,
 time of receipt. Every publication has a key made from it, so doing a unit again after a kill publishes what is missing
-and nothing twice. Once the last data table is published only the manifest is left, and its rows are in the intent.
+and nothing twice. Once the last data table is published only the manifest is left: its rows, and why files were refused,
+are in the intent.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 from lake.lake import Lake
 from lake.manifest import ManifestRow
+from lake.refused import Attempt
 
 Progress = Callable[[int, int], None]
 
@@ -78,6 +80,25 @@ class UnitResult:
     errors: dict[tuple[str, str], str] = field(default_factory=dict)
     stopped: str | None = None
     found: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """What is to be remembered of the unit's files: taken, refused, or all refused because the unit was stopped."""
+        feed = self.unit.feed
+        files = {(b.source, f["name"]): f for b in self.unit.batches for f in b.files}
+        why: dict[tuple[str, str], str | None] = dict(self.errors)
+        if self.stopped is not None and self.unit.kind == "ingest":
+            why |= {key: f"nothing of {feed} was taken: {self.stopped}" for key in files if key not in why}
+        why |= dict.fromkeys(self.still_taken & why.keys())
+        return [Attempt(feed, r.source, r.file, r.checksum) for r in self.rows] + [
+            Attempt(feed, *key, files[key]["checksum"], files[key]["bytes"], message) for key, message in why.items()
+        ]
+
+    @property
+    def still_taken(self) -> set[tuple[str, str]]:
+        """Files that were only to be read anew: failed, they are missing from no number."""
+        replays = self.unit.kind == "replay"
+        return {(b.source, f["name"]) for b in self.unit.batches for f in b.files if replays or f.get("taken_before")}
 
 
 # --- intents ---

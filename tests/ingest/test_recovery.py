@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 import jobs.ingest.execution
+import jobs.ingest.step
 from lake import journal
+from lake.refused import refused
 from tests.ingest.shop import BROWSE, LINES, ORDERS, RECEIVED, Shop, csv
 from tests.ingest.test_ingest import H, L, an_order
 
@@ -23,6 +25,10 @@ TABLES = [f"{layer}.{feed}" for layer in ("silver", "bronze", "quarantine") for 
 
 class Killed(BaseException):
     """Stands for the death of the process: nothing of ours catches it."""
+
+
+def died(*_: Any, **__: Any) -> None:
+    raise Killed
 
 
 def make(folder: Path) -> Shop:
@@ -117,6 +123,68 @@ def test_a_run_that_dies_before_any_step_is_gone_on_with_to_the_same_tables(
         assert state(shop) == wanted, f"died before step {moment}, {reached[-1]}"
         assert orphans(shop) == set(), f"died before step {moment}, {reached[-1]}"
         assert [p.name for p in (shop.lake.root / "ops").rglob("*.json*")] == ["lake.json"]
+
+
+@pytest.mark.parametrize(
+    ("module", "left"),
+    [
+        (jobs.ingest.execution, "publish_manifest"),
+        (jobs.ingest.execution, "remember"),
+        (jobs.ingest.execution, "forget_intent"),
+        (jobs.ingest.step, "_fail_twins"),
+    ],
+)
+def test_a_file_that_a_killed_run_refused_is_not_forgotten_though_it_left_the_inbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, left: str
+) -> None:
+    shop = Shop(tmp_path, {"orders": ORDERS})
+    shop.deliver("orders/1.csv", csv(H, an_order(1)))
+    path = shop.deliver("orders/2.csv", "x,y\n1,2\n")
+    with monkeypatch.context() as m:
+        m.setattr(module, left, died)
+        with pytest.raises(Killed):
+            shop.ingest()
+    bury()
+    path.unlink()
+    report = shop.ingest(RECEIVED + timedelta(days=1))
+    assert report.failed == 1
+    assert "none of the columns" in report.text()
+    assert [r.file for r in refused(shop.lake)] == ["orders/2.csv"]
+    assert shop.count("silver.orders") == 1
+    assert [p.name[17:] for p in (shop.lake.root / "landing" / "orders").iterdir()] == ["1.csv"]
+
+
+def test_a_file_that_is_not_even_tried_is_remembered_before_the_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(tmp_path, {"orders": ORDERS})
+    shop.deliver("orders/1.csv", csv(H, an_order(1)))
+    shop.ingest()
+    path = shop.deliver("orders/1.csv", csv(H, an_order(2)))
+    shop.deliver("orders/2.csv", csv(H, an_order(3)))
+    with monkeypatch.context() as m:
+        m.setattr(jobs.ingest.execution, "_publish", died)
+        with pytest.raises(Killed):
+            shop.ingest()
+    bury()
+    path.unlink()
+    assert shop.ingest(RECEIVED + timedelta(days=1)).failed == 1
+    assert [r.file for r in refused(shop.lake)] == ["orders/1.csv"]
+
+
+def test_a_file_that_a_killed_run_refused_and_that_is_mended_meanwhile_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(tmp_path, {"orders": ORDERS})
+    shop.deliver("orders/1.csv", "x,y\n1,2\n")
+    with monkeypatch.context() as m:
+        m.setattr(jobs.ingest.execution, "forget_intent", died)
+        with pytest.raises(Killed):
+            shop.ingest()
+    bury()
+    shop.deliver("orders/1.csv", csv(H, an_order(1)))
+    report = shop.ingest(RECEIVED + timedelta(days=1))
+    assert (report.taken, report.failed, refused(shop.lake)) == (1, 0, [])
 
 
 @pytest.mark.slow
