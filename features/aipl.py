@@ -44,12 +44,14 @@ class Benchmark(Settings):
 
 
 class AiplSettings(Settings):
-    """``methods/aipl.yaml``. ``gmv_share`` is the share of a target that each stage is to bring; absent: as in history."""
+    """``methods/aipl.yaml``. ``gmv_share`` is the share of a target that each stage is to bring (``none``:
+    users of no stage); absent: as in history.
+    """
 
     horizon_days: int = Field(default=30, ge=1, le=365)
     horizon_tolerance_days: int = Field(default=3, ge=0)
     min_sample: int = Field(default=30, ge=1)
-    gmv_share: dict[Literal["awareness", "interest", "purchase", "loyalty"], float] | None = None
+    gmv_share: dict[Literal["awareness", "interest", "purchase", "loyalty", "none"], float] | None = None
     super_scheme: str = "super_user"
     super_value: str = "super"
     benchmark: Benchmark = Benchmark()

@@ -127,7 +127,13 @@ def gap(
     if stages is None:
         stages, warnings = _with_rates(rates, settings)
     wanted = [r for r in rates if r.stage in stages]
-    found = gmv_gap(target_minor, users, wanted, _shares(settings, stages))
+    shares = _shares(settings, stages)
+    found = gmv_gap(target_minor, users, wanted, shares)
+    warnings += [
+        f"stage {r.stage} has no share of the target in gmv_share (methods/aipl.yaml); it is asked for nothing"
+        for r in wanted
+        if shares is not None and not shares.get(r.stage)
+    ]
     labels = project.catalogue.tag(SCHEME).labels
     needs = tuple(_need(project, g, users, labels, save) for g in found)
     reached = sum(round(g.users * (g.rates.value_per_user_minor or 0)) for g in found if g.rates.stage != NONE)
@@ -147,11 +153,11 @@ def gap(
 
 
 def _with_rates(rates: Sequence[StageRates], settings: AiplSettings) -> tuple[list[str], list[str]]:
-    """Stages that can bring something, ``none`` where it did and no shares are declared; and what is said of the others."""
+    """Stages that can bring something, ``none`` where it did or has a declared share; and what is said of the others."""
     given: dict[str, float] = {str(s): share for s, share in (settings.gmv_share or {}).items()}
     without = {r.stage: why for r in rates if (why := without_rates(r)) is not None}
     wanted = [s for s in STAGES if s not in without or given.get(s)]
-    if not given and any(r.stage == NONE and r.stage not in without for r in rates):
+    if any(r.stage == NONE and (given.get(NONE) if given else NONE not in without) for r in rates):
         wanted.append(NONE)
     if not wanted:
         said = "; ".join(f"{s} {why}" for s, why in without.items())

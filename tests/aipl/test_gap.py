@@ -174,6 +174,25 @@ def test_stages_without_a_share_are_refused_with_the_setting_and_the_remedy(tmp_
         gap(project, Decimal(30_000), DAY, stages=["awareness", "purchase"])
 
 
+def test_users_of_no_stage_can_have_a_share_of_the_target(tmp_path: Path) -> None:
+    shared = with_shares(made(tmp_path / "project", rates=GROUP_BUYERS), "{purchase: 0.25, loyalty: 0.25, none: 0.5}")
+    report = gap(shared, Decimal(1_000), DAY)
+    assert {s.stage: s.target_share for s in report.stages} == {"purchase": 0.25, "loyalty": 0.25, "none": 0.5}
+    assert {s.stage: s.needed_users for s in report.stages}["none"] == 54, "50,000 of 940 each"
+    alone = gap(shared, Decimal(1_000), DAY, stages=["none"])
+    assert [(s.stage, s.target_share) for s in alone.stages] == [("none", 1.0)]
+
+
+def test_a_chosen_stage_without_a_share_beside_one_with_is_told_of(tmp_path: Path) -> None:
+    project = with_shares(made(tmp_path / "project", rates=GROUP_BUYERS), "{purchase: 0, loyalty: 1.0}")
+    report = gap(project, Decimal(1_000), DAY, stages=["none", "purchase", "loyalty"])
+    assert [(s.stage, s.target_share) for s in report.stages] == [("purchase", 0.0), ("loyalty", 1.0), ("none", 0.0)]
+    assert report.warnings == (
+        "stage purchase has no share of the target in gmv_share (methods/aipl.yaml); it is asked for nothing",
+        "stage none has no share of the target in gmv_share (methods/aipl.yaml); it is asked for nothing",
+    )
+
+
 def test_a_changed_file_of_peers_is_another_run(tmp_path: Path) -> None:
     project = made(tmp_path / "project")
     without = fingerprint(project, DAY, None)
