@@ -26,7 +26,7 @@ test: $(VENV)/.dev $(VENV)/.airflow $(VENV)/.notebooks ## every test: Spark, Air
 	@.ci/browser.sh
 	@$(TEST_JAVA) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(VENV)/.dev ## format, lint, types and the quick tests; under two minutes
+check: $(VENV)/.dev ## format, lint, types and the quick tests; about three minutes on two cores
 	@$(BIN)/ruff format --check --quiet --output-format concise . || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --config-file setup.cfg
