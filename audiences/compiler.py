@@ -29,25 +29,12 @@ from audiences.language import (
 from audiences.plan import AllOf, AnyOf, Leaf, Member, Node, Not, Operand, Plan, Test, alert_column
 from audiences.wording import compared, measured, negated
 from schemas.alerts import ALERTS
-from schemas.behaviours import BROWSE
+from schemas.behaviours import CARRIES_MONEY
 from schemas.configuration import nearest
 from schemas.contracts import Type, fields
 from schemas.errors import ConfigurationError
+from schemas.measures import COMPARED, MEASURES, mistake, value_type
 
-COUNTS = ("rows", "orders", "days", "visits")
-MONEY = ("quantity", "amount", "list_amount", "discount", "net_amount")
-KEYS = ("sku", "brand", "category", "category_parent", "seller", "channel", "peer")
-MEASURES: dict[str, dict[str, Type]] = {
-    **{m: {"count": "int64"} for m in COUNTS},
-    **{m: {"sum": "int64", "min": "int64", "max": "int64", "mean": "float64"} for m in MONEY},
-    "net_amount": {"sum": "int64"},
-    **{m: {"distinct": "int64"} for m in KEYS},
-    "day": {"last": "date", "first": "date"},
-    "gap_days": {"mean": "float64", "max": "int64", "last": "int64"},
-}
-"""What an event condition can measure, by aggregate; the first is the default. Types are the kernel's."""
-
-CARRIES_MONEY = ("order", "pay", "refund", "refund_of_order")
 NUMBERS = ("int32", "int64", "float64")
 
 
@@ -209,7 +196,7 @@ class _Compiler:
         fact = _fact(condition, found.description.en)
         tests = _tests(condition, found)
         if not tests:
-            if condition.measure not in COUNTS:
+            if COMPARED[condition.measure] != ("count",):
                 raise _MistakeError(
                     f"measure {condition.measure} is compared with nothing; add at_least or another", "event"
                 )
@@ -272,30 +259,23 @@ def _placeholder(place: tuple[Any, ...]) -> Leaf:
 
 def _measured(condition: EventCondition) -> Attribute:
     """What the condition measures as if it were a tag: type, least value, and words."""
-    if condition.measure not in MEASURES:
-        raise _MistakeError(
-            f"no measure {condition.measure!r}; {nearest(condition.measure, list(MEASURES))}", "measure"
-        )
-    aggregates = MEASURES[condition.measure]
-    agg = condition.agg or next(iter(aggregates))
-    if agg not in aggregates:
-        raise _MistakeError(f"measure {condition.measure} has no agg {agg!r}; known are {', '.join(aggregates)}", "agg")
-    if condition.measure == "visits" and (foreign := [e for e in condition.event if e not in BROWSE]):
-        raise _MistakeError(f"visits are made of on-site behaviours; {foreign[0]!r} is none", "event")
-    if condition.measure in MONEY and (foreign := [e for e in condition.event if e not in CARRIES_MONEY]):
+    if wrong := mistake(condition.measure, condition.agg, condition.event, COMPARED):
+        part, said = wrong
+        raise _MistakeError(said, "event" if part == "behaviours" else part)
+    measure, agg = MEASURES[condition.measure], condition.agg or COMPARED[condition.measure][0]
+    if measure.unit in ("units", "minor") and (foreign := [e for e in condition.event if e not in CARRIES_MONEY]):
         raise _MistakeError(
             f"{foreign[0]!r} carries no {condition.measure}; these do: {', '.join(CARRIES_MONEY)}", "measure"
         )
-    if condition.measure == "net_amount" and condition.event != ("pay",):
-        raise _MistakeError("net_amount is money paid less refunds; it needs event: pay", "measure")
+    kind = value_type(condition.measure, agg)
     words = measured(condition, agg)
     return Attribute(
         words.en,
-        aggregates[agg],
+        kind,
         words,
         Words(zh=agg, en=agg),
-        minimum=None if aggregates[agg] == "date" or condition.measure in ("discount", "net_amount") else 0,
-        unit="minor" if condition.measure in MONEY[1:] else None,
+        minimum=None if kind == "date" or measure.negative else 0,
+        unit="minor" if measure.unit == "minor" else None,
     )
 
 
@@ -304,8 +284,8 @@ def _fact(condition: EventCondition, agg: str) -> dict[str, Any]:
     made: dict[str, Any] = {"from": list(condition.event), "measure": condition.measure, "agg": agg}
     if condition.within_days is not None:
         made["window"] = condition.within_days
-    if condition.where.given:
-        made["where"] = condition.where.given
+    if given := condition.where.given:
+        made["where"] = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
     if condition.view != "behaviour":
         made["view"] = condition.view
     return made

@@ -27,14 +27,16 @@ from pydantic import (
     StrictInt,
     StrictStr,
     Tag,
+    field_serializer,
     field_validator,
     model_validator,
 )
 
-from schemas.behaviours import BEHAVIOURS, BROWSE, DETAILS
+from schemas.behaviours import BEHAVIOURS, BROWSE
 from schemas.configuration import Settings, line_of, nearest, read_yaml, validated
 from schemas.contracts import contract
 from schemas.errors import ConfigurationError, NotThereError
+from schemas.measures import View, Where, Window, refuse_unknown
 
 Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | date | StrictStr
 Ordered: TypeAlias = StrictInt | StrictFloat | date | StrictStr
@@ -100,34 +102,6 @@ class TagCondition(Comparison):
         return self
 
 
-class Where(Settings):
-    """Which rows of an event count; each key narrows further, a list means any of these."""
-
-    brand: Annotated[tuple[str, ...], Listed, Filled] = ()
-    category: Annotated[tuple[str, ...], Listed, Filled] = ()
-    category_parent: Annotated[tuple[str, ...], Listed, Filled] = ()
-    sku: Annotated[tuple[str, ...], Listed, Filled] = ()
-    seller: Annotated[tuple[str, ...], Listed, Filled] = ()
-    channel: Annotated[tuple[str, ...], Listed, Filled] = ()
-    detail: Annotated[tuple[str, ...], Listed, Filled] = ()
-    on_promotion: StrictBool | None = None
-    peer: StrictBool | None = None
-
-    @field_validator("detail")
-    @classmethod
-    def _known_detail(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
-            if one not in DETAILS:
-                raise ValueError(f"no detail {one!r}; {nearest(one, list(DETAILS))}")
-        return value
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """The keys that narrow anything, as plain data."""
-        plain = self.model_dump(exclude_none=True)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items() if v != ()}
-
-
 class EventCondition(Comparison):
     """What a user did within the last days: ``measure`` over the rows of ``event``, compared, or merely done at all.
 
@@ -139,18 +113,21 @@ class EventCondition(Comparison):
     did: StrictBool = True
     measure: str = "rows"
     agg: str | None = None
-    within_days: int | None = Field(default=None, ge=1, le=36_500)
+    within_days: Window = None
     where: Where = Where()
-    view: Literal["behaviour", "cash"] = "behaviour"
+    view: View = "behaviour"
 
     @field_validator("event")
     @classmethod
     def _known_event(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
-            if one not in BEHAVIOURS and one != "browse":
-                raise ValueError(f"no behaviour {one!r}; {nearest(one, [*BEHAVIOURS, 'browse'])}")
+        refuse_unknown("behaviour", value, (*BEHAVIOURS, "browse"))
         spread = [b for one in value for b in (BROWSE if one == "browse" else (one,))]
         return tuple(dict.fromkeys(spread))
+
+    @field_serializer("where")
+    def _where(self, where: Where) -> dict[str, Any]:
+        # Lists that are left out are written as empty ones: the hashes of definitions that stand in the lake have them so.
+        return {k: () for k in where.lists if k not in where.given} | where.given
 
 
 class AudienceCondition(Settings):

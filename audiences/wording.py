@@ -7,72 +7,16 @@ from typing import Any
 
 from audiences.language import EventCondition, Words
 from audiences.plan import Test
-from schemas.behaviours import BROWSE
+from schemas.behaviours import BEHAVIOURS_ZH, BROWSE
+from schemas.measures import MEASURES, WHERE_ZH
 from schemas.money import money_cell
 
-BEHAVIOURS_ZH = {
-    "exposure": "曝光",
-    "click": "点击",
-    "view": "浏览",
-    "search": "搜索",
-    "favourite": "收藏",
-    "cart": "加购",
-    "sample": "领样",
-    "video": "看视频",
-    "live": "看直播",
-    "share": "分享",
-    "share_open": "打开分享",
-    "join_group": "入群或参团",
-    "register": "注册",
-    "order": "下单",
-    "pay": "支付",
-    "refund": "退款",
-    "review": "评价",
-    "coupon_get": "领券",
-    "coupon_use": "用券",
-    "share_opened": "分享被打开",
-    "brought_join": "带来入群",
-    "brought_register": "带来注册",
-    "brought_order": "带来成交",
-    "refund_of_order": "订单退款",
-}
-MEASURES_WORDS = {
-    "rows": ("次数", "times"),
-    "orders": ("订单数", "orders"),
-    "days": ("天数", "days with"),
-    "visits": ("到访次数", "visits"),
-    "quantity": ("件数", "units"),
-    "amount": ("金额", "money"),
-    "list_amount": ("标价金额", "money at list price"),
-    "discount": ("优惠金额", "discount"),
-    "net_amount": ("净额", "net money"),
-    "sku": ("商品数", "products"),
-    "brand": ("品牌数", "brands"),
-    "category": ("类目数", "categories"),
-    "category_parent": ("上级类目数", "parent categories"),
-    "seller": ("店铺数", "sellers"),
-    "channel": ("渠道数", "channels"),
-    "peer": ("对方人数", "other people"),
-    "day": ("日期", "day"),
-    "gap_days": ("间隔天数", "days between"),
-}
 AGGREGATES_WORDS = {
     "min": ("最小", "least "),
     "max": ("最大", "greatest "),
     "mean": ("平均", "mean "),
     "first": ("首次", "first "),
     "last": ("最近", "last "),
-}
-WHERE_ZH = {
-    "brand": "品牌",
-    "category": "类目",
-    "category_parent": "上级类目",
-    "sku": "商品",
-    "seller": "店铺",
-    "channel": "渠道",
-    "detail": "细节",
-    "on_promotion": "促销",
-    "peer": "有对方",
 }
 COMPARISON_WORDS = {
     "is": ("为", "is"),
@@ -90,7 +34,7 @@ def measured(condition: EventCondition, agg: str) -> Words:
     zh_events = "站内行为" if on_site else "、".join(BEHAVIOURS_ZH[b] for b in condition.event)
     en_events = "any on-site behaviour" if on_site else " or ".join(condition.event)
     zh_agg, en_agg = AGGREGATES_WORDS.get(agg, ("", ""))
-    zh, en = MEASURES_WORDS[condition.measure]
+    zh, en = MEASURES[condition.measure].zh, MEASURES[condition.measure].en
     days = condition.within_days
     zh_when = "历来" if days is None else f"近 {days} 天"
     en_when = "ever" if days is None else f"in {days} days"

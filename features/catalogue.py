@@ -20,11 +20,12 @@ import pyarrow as pa
 from features.expressions import Expression
 from features.facts import Fact
 from features.sql_parts import Known, Scope, quoted
-from features.tags import FACT_UNITS, NUMBERS, Break, Model, Tag, TagFile
+from features.tags import NUMBERS, Break, Model, Tag, TagFile
 from schemas.arrow import ARROW
 from schemas.configuration import nearest
 from schemas.contracts import contract, contracts
 from schemas.errors import ConfigurationError, NotThereError
+from schemas.measures import MEASURES
 
 Node = tuple[str, str]
 """A node of the dependency graph: its kind (tag, fact, attribute, break, model) and its name."""
@@ -283,14 +284,6 @@ class Catalogue:
         return scope_of(self.tags, self.facts, self.breaks, self.attributes, None)
 
 
-_WORDS = {arrow: name for name, arrow in ARROW.items()}
-
-
-def fact_type(fact: Fact) -> str:
-    """The fact's type in words of the dictionary."""
-    return _WORDS[fact.arrow_type]
-
-
 def scope_of(
     tags: Mapping[str, Tag],
     facts: Mapping[str, Fact],
@@ -302,11 +295,11 @@ def scope_of(
     for name, (kind, unit) in attributes.items():
         columns[name] = Known(kind, quoted(f"attribute.{name}"), unit)
     for name, fact in facts.items():
-        counted = fact_type(fact) in NUMBERS
-        unit = FACT_UNITS.get(fact.measure) if counted else None
+        counted = fact.value_type in NUMBERS
+        unit = MEASURES[fact.measure].unit if counted else None
         # sums may be below zero (discounts, cash that went back), counts never are
         least = 0 if fact.agg in ("count", "distinct") else None
-        columns[name] = Known(fact_type(fact), quoted(f"fact.{name}"), unit, min=least)
+        columns[name] = Known(fact.value_type, quoted(f"fact.{name}"), unit, min=least)
     for name, t in tags.items():
         if name != within or name not in columns:
             low, high = t.bounds

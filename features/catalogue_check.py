@@ -15,7 +15,6 @@ from features.catalogue import (
     Node,
     Place,
     TagSource,
-    fact_type,
     scope_of,
     user_attributes,
 )
@@ -169,7 +168,7 @@ class _Builder:
 
     def _check_tag(self, name: str, tag: Tag) -> tuple[tuple[Expression, ...], set[Node]]:
         if tag.fact is not None:
-            self._fits(self._at(name, "fact"), name, fact_type(tag.fact), tag)
+            self._fits(self._at(name, "fact"), name, tag.fact.value_type, tag)
             return (), {("fact", name)}
         if tag.attribute is not None:
             return (), self._check_attribute(name, tag, tag.attribute)

@@ -3,8 +3,8 @@
 ``{from: [pay], measure: orders, agg: count, window: 90}`` is the number of orders paid in the 90 business days that end
 on ``as_of``. The kernel (features/kernel) computes facts; nothing else in Huaxiang counts behaviour by hand.
 
-What a row must fulfil to count is said once, in ``features/kernel/selection.py``; what each measure means stands in
-``MEASURES`` below and in definitions.md sections 0, 1 and 14.
+What can be measured, and on which conditions, stands in ``schemas/measures.py``; what a row must fulfil to count is said
+once, in ``features/kernel/selection.py``.
 """
 
 from __future__ import annotations
@@ -13,66 +13,38 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import cached_property
 from typing import Any, Literal
 
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
-from schemas.behaviours import BEHAVIOURS, BROWSE, DETAILS
-from schemas.configuration import Settings, nearest
+from schemas.arrow import ARROW
+from schemas.behaviours import BEHAVIOURS
+from schemas.configuration import Settings
+from schemas.contracts import Type
+from schemas.measures import (
+    AGGS,
+    CONDITION_COLUMNS,
+    MAX_WINDOW_DAYS,
+    MEASURES,
+    PRODUCT_KEYS,
+    TEXT_KEYS,
+    View,
+    Where,
+    Window,
+    mistake,
+    refuse_unknown,
+    value_type,
+)
 
-MAX_WINDOW_DAYS = 36_500
 DEFAULT_HALF_LIFE_DAYS = 30.0
 DEFAULT_WEIGHTS: dict[str, float] = {"view": 1, "search": 1, "favourite": 3, "cart": 4, "share": 4, "pay": 5}
 """Behaviour weights of ``preferred`` (definitions.md section 1); a behaviour that is not listed weighs 1."""
 MAX_WEIGHT = 1_000.0
 
-View = Literal["behaviour", "cash"]
 Flagged = Literal["exclude", "include", "only"]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What is measured: its aggregates and the columns of ``activity`` it reads (``product`` ones by way of the sku)."""
-
-    aggs: tuple[str, ...]
-    columns: tuple[str, ...]
-    meaning: str
-    product: bool = False
-
-
-_OVER_VALUES = ("sum", "min", "max", "mean")
-_OVER_KEYS = ("distinct", "first", "last", "mode", "preferred")
-
-MEASURES: dict[str, Measure] = {
-    "rows": Measure(("count",), (), "rows, one per behaviour"),
-    "orders": Measure(("count",), ("order_key",), "distinct orders; rows without an order do not count"),
-    "days": Measure(("count",), (), "distinct business days"),
-    "visits": Measure(("count",), (), "browse rows with gaps of at most 30 minutes on one day are one visit"),
-    "quantity": Measure(_OVER_VALUES, ("quantity",), "units per row"),
-    "amount": Measure(_OVER_VALUES, ("amount_minor",), "money per row, before refunds"),
-    "list_amount": Measure(_OVER_VALUES, ("list_amount_minor",), "money at list price per row"),
-    "discount": Measure(_OVER_VALUES, ("list_amount_minor", "amount_minor"), "list price less money paid per row"),
-    "net_amount": Measure(
-        ("sum",), ("amount_minor",), "money paid less money back: on the order's day, in the cash view on the refund's"
-    ),
-    "sku": Measure(_OVER_KEYS, ("sku_code",), "product"),
-    "brand": Measure(_OVER_KEYS, ("sku_code",), "brand of the product as of the day counted", product=True),
-    "category": Measure(_OVER_KEYS, ("sku_code",), "leaf category of the product", product=True),
-    "category_parent": Measure(_OVER_KEYS, ("sku_code",), "category above the leaf", product=True),
-    "seller": Measure(_OVER_KEYS, ("seller_code",), "seller or distributor"),
-    "channel": Measure(_OVER_KEYS, ("channel_code",), "channel, app or shop"),
-    "peer": Measure(_OVER_KEYS, ("peer_uid",), "the other person of a share event, as uid; oneself is none"),
-    "day": Measure(("first", "last", "returned", "reached"), (), "business day"),
-    "gap_days": Measure(("mean", "max", "last"), (), "days between consecutive distinct business days"),
-    "hour": Measure(("mode",), (), "local hour of the day, 0 to 23"),
-}
-
-KEY_COLUMNS: dict[str, str] = {m: s.columns[0] for m, s in MEASURES.items() if s.aggs == _OVER_KEYS}
-PRODUCT_KEYS: tuple[str, ...] = tuple(m for m, s in MEASURES.items() if s.product)
-TEXT_KEYS: tuple[str, ...] = tuple(k for k in KEY_COLUMNS if k != "peer")
-"""Measures whose result the kernel gives as a code and the profile as text."""
 
 # option -> the (measure, agg) pairs that read it; None stands for every measure
 _OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
@@ -88,41 +60,6 @@ _OPTIONS: dict[str, tuple[str | None, tuple[str, ...]]] = {
 }
 _FROM_BREAKS: dict[str, str] = {"min_gap_of": "min_gaps", "counts_of": "counts"}
 """Options that name a break -> the option that holds its frozen numbers once a run knows them."""
-
-
-class Where(Settings):
-    """Further conditions on rows; all must hold. Lists mean "one of"; names are texts as the shop writes them."""
-
-    brand: tuple[str, ...] | None = None
-    category: tuple[str, ...] | None = None
-    category_parent: tuple[str, ...] | None = None
-    sku: tuple[str, ...] | None = None
-    seller: tuple[str, ...] | None = None
-    channel: tuple[str, ...] | None = None
-    on_promotion: bool | None = None
-    detail: tuple[str, ...] | None = None
-    peer: bool | None = None
-
-    @field_validator("brand", "category", "category_parent", "sku", "seller", "channel", "detail", mode="before")
-    @classmethod
-    def _a_list(cls, value: Any) -> Any:
-        values = (value,) if isinstance(value, str) else value
-        if values is not None and not (values and all(values)):
-            raise ValueError("an empty list or name matches nobody; leave the condition out or name a value")
-        return values if values is None else tuple(dict.fromkeys(values))
-
-    @field_validator("detail")
-    @classmethod
-    def _known_detail(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for name in value or ():
-            if name not in DETAILS:
-                raise ValueError(f"unknown detail {name!r}; {nearest(name, list(DETAILS))}")
-        return value
-
-    def conditions(self) -> dict[str, Any]:
-        """What is set, in a fixed order; lists sorted, so that equal conditions compare equal."""
-        found = {n: getattr(self, n) for n in type(self).model_fields if getattr(self, n) is not None}
-        return {n: tuple(sorted(v)) if isinstance(v, tuple) else v for n, v in found.items()}
 
 
 class Fact(Settings):
@@ -145,7 +82,7 @@ class Fact(Settings):
     behaviours: tuple[str, ...] = Field(alias="from", min_length=1)
     measure: str
     agg: str
-    window: int | None = Field(default=None, ge=1, le=MAX_WINDOW_DAYS)
+    window: Window = None
     where: Where = Where()
     view: View = "behaviour"
     flagged: Flagged = "exclude"
@@ -163,23 +100,19 @@ class Fact(Settings):
     @classmethod
     def _known_behaviours(cls, value: Any) -> Any:
         names = (value,) if isinstance(value, str) else tuple(value or ())
-        for name in names:
-            if name not in BEHAVIOURS:
-                raise ValueError(f"unknown behaviour {name!r}; {nearest(str(name), list(BEHAVIOURS))}")
+        refuse_unknown("behaviour", names, BEHAVIOURS)
         return tuple(sorted(set(names), key=BEHAVIOURS.__getitem__))
 
     @field_validator("measure")
     @classmethod
     def _known_measure(cls, value: str) -> str:
-        if value not in MEASURES:
-            raise ValueError(f"unknown measure {value!r}; {nearest(value, list(MEASURES))}")
+        refuse_unknown("measure", (value,), AGGS)
         return value
 
     @model_validator(mode="after")
     def _possible(self) -> Fact:
-        legal = MEASURES[self.measure].aggs
-        if self.agg not in legal:
-            raise ValueError(f"measure {self.measure!r} has no agg {self.agg!r}; it has {', '.join(legal)}")
+        if wrong := mistake(self.measure, self.agg, self.behaviours, AGGS):
+            raise ValueError(wrong[1])
         for option, (measure, aggs) in _OPTIONS.items():
             fits = self.agg in aggs and measure in (None, self.measure)
             if getattr(self, option) is not None and not fits:
@@ -197,12 +130,6 @@ class Fact(Settings):
             )
         if self.counts is not None and list(self.counts) != sorted(set(self.counts)):
             raise ValueError(f"counts {self.counts}: they ascend strictly")
-        if self.measure == "net_amount" and self.behaviours != ("pay",):
-            raise ValueError("measure 'net_amount' is defined from: [pay]; money back is subtracted by itself")
-        if self.measure == "visits" and (other := set(self.behaviours) - set(BROWSE)):
-            raise ValueError(
-                f"visits are made of browse behaviours; {', '.join(sorted(other))} is none of {', '.join(BROWSE)}"
-            )
         for name, weight in (self.weights or {}).items():
             if name not in self.behaviours:
                 raise ValueError(f"weights name {name!r}, which is not in from: {', '.join(self.behaviours)}")
@@ -281,22 +208,21 @@ class Fact(Settings):
     @property
     def kernel_type(self) -> pa.DataType:
         """Type of the kernel's column: values of text keys are codes, 0 never stands in it (absent is null)."""
-        if self.measure in TEXT_KEYS and self.agg != "distinct":
-            return pa.int32()
-        if self.measure == "day":
-            return pa.date32()
-        if self.agg == "mean":
-            return pa.float64()
-        return pa.int32() if self.measure == "hour" else pa.int64()
+        return pa.int32() if self.is_text else self.arrow_type
 
     @property
     def arrow_type(self) -> pa.DataType:
         """Type of the fact for those who use it: the kernel's, with codes as texts."""
-        return pa.string() if self.is_text else self.kernel_type
+        return ARROW[self.value_type]
+
+    @property
+    def value_type(self) -> Type:
+        """The same in words of the dictionary."""
+        return value_type(self.measure, self.agg)
 
     @property
     def is_text(self) -> bool:
-        return self.measure in TEXT_KEYS and self.agg != "distinct"
+        return self.value_type == "string"
 
     @property
     def absent(self) -> int | None:
@@ -313,10 +239,17 @@ class Needs:
     products: bool
 
 
+def first_day(facts: Iterable[Fact], as_of: date) -> date | None:
+    """The earliest day that a window of the facts reaches; None if one reaches back for ever, or there are no facts."""
+    windows = [f.window for f in facts]
+    if not windows or None in windows:
+        return None
+    return as_of - timedelta(days=max(w for w in windows if w is not None) - 1)
+
+
 ORDERING = ("uid", "occurred_at", "day")
 VALIDITY = ("valid_from_day", "void_day", "flagged_day")
 LEARNED = ("void_known_day", "known_day")
-_CONDITION_COLUMNS = {"on_promotion": "on_promotion", "detail": "detail_code", "peer": "peer_uid"}
 
 
 def needs(facts: Iterable[Fact], known_at: bool = False) -> Needs:
@@ -327,7 +260,7 @@ def needs(facts: Iterable[Fact], known_at: bool = False) -> Needs:
     for fact in facts:
         columns += MEASURES[fact.measure].columns
         for name in fact.where.conditions():
-            columns.append(_CONDITION_COLUMNS.get(name) or KEY_COLUMNS[name])
+            columns.append(CONDITION_COLUMNS[name])
             if name in TEXT_KEYS:
                 kinds.add(name)
         if fact.is_text:

@@ -15,6 +15,7 @@ from features.frozen_numbers import Model as Model
 from features.layering import Layering
 from schemas.configuration import Settings, nearest
 from schemas.contracts import FEEDS
+from schemas.measures import MEASURES
 
 UNKNOWN = "unknown"
 TagType = Literal["string", "int32", "int64", "float64", "bool", "date"]
@@ -27,27 +28,6 @@ PATHS: dict[str, tuple[str, ...]] = {
     "临时标签": ("触达", "粘性", "转化"),
 }
 """The two upper levels of every tag's path; the third is the leaf's own name."""
-
-FACT_UNITS: dict[str, str] = {
-    "orders": "orders",
-    "days": "days",
-    "visits": "visits",
-    "quantity": "units",
-    "amount": "minor",
-    "list_amount": "minor",
-    "discount": "minor",
-    "net_amount": "minor",
-    "sku": "products",
-    "brand": "brands",
-    "category": "categories",
-    "category_parent": "categories",
-    "seller": "sellers",
-    "channel": "channels",
-    "peer": "people",
-    "gap_days": "days",
-    "hour": "hour",
-}
-"""Unit of a fact's number by measure. Rows are counted in whatever the tag calls them."""
 
 WAYS = ("fact", "attribute", "expression", "rules", "layering", "model")
 """How a tag can be made."""
@@ -271,7 +251,7 @@ class Tag(Settings):
             raise ValueError("a tag's fact has the tag's id; leave fact.id out")
         if self.window != fact.window:
             raise ValueError(f"window {self.window} is declared, but the fact's window is {fact.window}")
-        unit = FACT_UNITS.get(fact.measure)
+        unit = MEASURES[fact.measure].unit
         counted = self.type in NUMBERS
         if counted and unit is not None and self.unit != unit:
             raise ValueError(f"unit mismatch: the tag says {self.unit!r}, measure {fact.measure!r} gives {unit!r}")

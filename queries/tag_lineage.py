@@ -9,6 +9,7 @@ from features.catalogue import Catalogue, Node, user_tables
 from project.check import Use, audience_uses
 from project.folder import Project
 from schemas.behaviours import BROWSE
+from schemas.measures import PRODUCT_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -162,5 +163,5 @@ def _feeds(catalogue: Catalogue, node: Node) -> Iterable[str]:
 def _feeds_of(fact: Fact) -> Iterator[str]:
     for behaviour in fact.reads:
         yield from FEEDS.get(behaviour, ())
-    if {fact.measure, *fact.where.conditions()} & {"brand", "category", "category_parent"}:
+    if {fact.measure, *fact.where.conditions()} & set(PRODUCT_KEYS):
         yield "products"

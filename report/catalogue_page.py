@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from audiences.wording import BEHAVIOURS_ZH
 from features.catalogue import Catalogue, user_tables
 from features.facts import Fact
 from features.tags import PATHS, Range, Tag, ValuesOf
 from project.loading import load_catalogue
-from schemas.behaviours import BEHAVIOURS, BROWSE
+from schemas.behaviours import BEHAVIOURS, BEHAVIOURS_ZH, BROWSE
 from schemas.contracts import Column, Contract, contracts
 from schemas.money import money_words
 

@@ -35,6 +35,33 @@ BEHAVIOURS: dict[str, int] = {
     "refund_of_order": 24,
 }
 
+BEHAVIOURS_ZH = {
+    "exposure": "曝光",
+    "click": "点击",
+    "view": "浏览",
+    "search": "搜索",
+    "favourite": "收藏",
+    "cart": "加购",
+    "sample": "领样",
+    "video": "看视频",
+    "live": "看直播",
+    "share": "分享",
+    "share_open": "打开分享",
+    "join_group": "入群或参团",
+    "register": "注册",
+    "order": "下单",
+    "pay": "支付",
+    "refund": "退款",
+    "review": "评价",
+    "coupon_get": "领券",
+    "coupon_use": "用券",
+    "share_opened": "分享被打开",
+    "brought_join": "带来入群",
+    "brought_register": "带来注册",
+    "brought_order": "带来成交",
+    "refund_of_order": "订单退款",
+}
+
 BROWSE: tuple[str, ...] = (
     "exposure",
     "click",
@@ -50,6 +77,9 @@ BROWSE: tuple[str, ...] = (
     "review",
 )
 """On-site behaviours: what makes a visit."""
+
+CARRIES_MONEY = ("order", "pay", "refund", "refund_of_order")
+"""Behaviours whose units and money a condition can ask for."""
 
 DETAILS: dict[str, int] = {"brand_search": 1, "positive": 2, "append": 3, "neutral": 4, "negative": 5}
 """Values of ``detail_code``: brand searches and kinds of review; 0 is none."""

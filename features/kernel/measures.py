@@ -10,14 +10,14 @@ from functools import cached_property
 
 import numpy as np
 
-from features.facts import KEY_COLUMNS, Fact
+from features.facts import Fact
 from features.kernel.pairs import Pairs
 from features.kernel.selection import FROM_ONE, Selection, key_column, running
 from schemas.behaviours import BEHAVIOURS
+from schemas.measures import KEY_COLUMNS, MEASURES
 
 VISIT_GAP_US = 30 * 60 * 1_000_000
 Result = tuple[np.ndarray, np.ndarray | None]
-_MONEY = {"amount": "amount_minor", "net_amount": "amount_minor", "list_amount": "list_amount_minor"}
 
 
 class Measures:
@@ -158,7 +158,8 @@ class Measures:
     # values: sums are differences of prefix sums, extremes a pass over the window's rows
 
     def _values(self, fact: Fact) -> Result:
-        s, column = self.selection, _MONEY.get(fact.measure, fact.measure)
+        s, reads = self.selection, MEASURES[fact.measure].columns
+        column = reads[0] if len(reads) == 1 else fact.measure
         first = s.first(fact.window)
         if fact.agg in ("min", "max"):
             return _reduced(np.minimum if fact.agg == "min" else np.maximum, s.column(column), first, s.hi)

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.facts import PRODUCT_KEYS
 from features.kernel.arrays import from_arrow
+from schemas.measures import PRODUCT_KEYS
 
 Codes = Mapping[str, Mapping[str, int]]
 """Kind of code -> text -> number, for the names that conditions use."""

@@ -14,12 +14,12 @@ from functools import cached_property
 
 import numpy as np
 
-from features.facts import KEY_COLUMNS, PRODUCT_KEYS, Where
 from features.instants import day_number
 from features.kernel.local_time import local_hour
 from features.kernel.products import Codes, Products
 from features.kernel.rows import NEVER, Rows, gathered
 from schemas.behaviours import BEHAVIOURS, DETAILS
+from schemas.measures import CONDITION_COLUMNS, KEY_COLUMNS, PRODUCT_KEYS, Where
 
 FROM_ONE = ("hour", "peer")
 """Derived keys that are counted from 1, so that 0 is "none" in every key."""
@@ -250,7 +250,7 @@ class Selection:
         if isinstance(wanted, bool):
             return self.column(name) == wanted
         if name == "detail":
-            return _one_of(self.column("detail_code"), {DETAILS[w] for w in wanted})
+            return _one_of(self.column(CONDITION_COLUMNS[name]), {DETAILS[w] for w in wanted})
         known: Mapping[str, int] = self.scope.codes.get(name, {})
         numbers = {known[w] for w in wanted if w in known}
         return _one_of(self.column(key_column(name)), numbers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.facts import PRODUCT_KEYS, Fact, needs
+from features.facts import Fact, first_day, needs
 from features.kernel import Products, compute, merge_files
 from features.kernel.arrays import from_arrow, to_arrow
 from features.kernel.rows import USERS_PER_BUCKET
+from schemas.measures import PRODUCT_KEYS
 
 MEBIBYTE = 1 << 20
 SMALL_FILE_ROWS = 1_000_000
@@ -127,8 +128,7 @@ class _ActivityFile:
         first_group = meta.row_group(0) if meta.num_row_groups else None
         names = [first_group.column(i).path_in_schema for i in range(meta.num_columns)] if first_group else []
         self._position = {name: i for i, name in enumerate(names)}
-        windows = [f.window for f in facts]
-        first = None if None in windows or not windows else as_of - timedelta(days=max(w for w in windows if w) - 1)
+        first = first_day(facts, as_of)
         self.groups = []
         for group in range(meta.num_row_groups):
             low, high = self._range(group, "day")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from audiences.plan import Leaf, Plan, alert_column, walk
-from features.facts import PRODUCT_KEYS, Fact, needs
+from features.facts import Fact, first_day, needs
 from features.kernel import Products, Rows, compute, merge_files
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.activity.products import CODES, products_as_of
@@ -30,6 +30,7 @@ from schemas.arrow import ARROW
 from schemas.behaviours import BEHAVIOURS
 from schemas.configuration import nearest
 from schemas.errors import NotThereError
+from schemas.measures import CODED_KEYS, PRODUCT_KEYS
 
 PROFILE = "profile.profile"
 ACTIVITY = "activity.activity"
@@ -164,9 +165,9 @@ def _meanings(
     wanted = needs(facts)
     codes: dict[str, dict[str, int]] = {}
     warnings = []
-    if set(named) & {"sku", "seller", "channel"}:
+    if set(named) & set(CODED_KEYS):
         table = lake.dataset(CODES)
-        for kind in ("sku", "seller", "channel"):
+        for kind in CODED_KEYS:
             if kind in named:
                 codes[kind] = _numbers(table, kind, named[kind])
                 warnings += [f"{kind} {n!r} never occurs" for n in sorted(named[kind]) if n not in codes[kind]]
@@ -234,9 +235,8 @@ def _relevant(facts: Sequence[Fact], as_of: date, uid: int | None) -> pads.Expre
     """Rows that can count at all: of the facts' behaviours and windows; files outside are not read."""
     numbers = sorted({BEHAVIOURS[b] for fact in facts for b in fact.reads})
     wanted = pads.field("behaviour_code").isin(numbers) & (pads.field("day") <= pa.scalar(as_of, ARROW["date"]))
-    windows = [f.window for f in facts]
-    if None not in windows:
-        first = as_of - timedelta(days=max(w for w in windows if w is not None) - 1)
+    first = first_day(facts, as_of)
+    if first is not None:
         wanted &= pads.field("day") >= pa.scalar(first, ARROW["date"])
     return wanted if uid is None else wanted & (pads.field("uid") == uid)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.catalogue import Catalogue, fact_type, user_tables
+from features.catalogue import Catalogue, user_tables
 from features.gaps import LifecycleSettings
 from features.quality import QualitySettings
 from features.tagging import kept_tags, make_plan
@@ -82,7 +82,7 @@ class ProfileRun:
             "as_of": self.as_of.isoformat(),
             "attributes": [[n, kind] for n, (kind, _) in self.catalogue.attributes.items() if n in own],
             "described": described,
-            "facts": [[f.id, fact_type(f), f.absent] for f in self.catalogue.kernel_facts],
+            "facts": [[f.id, f.value_type, f.absent] for f in self.catalogue.kernel_facts],
             "kept": kept_tags(self.catalogue, self.held),
             "overridden": [[n, self.catalogue.tags[n].type] for n in self.overrides.tags],
             **content,

@@ -37,13 +37,13 @@ def test_an_example_speaks_both_languages(name: str) -> None:
         assert re.search("[a-z]{3}", words.en)
 
 
-def test_the_compilers_measures_are_those_of_the_kernel() -> None:
-    from audiences.compiler import MEASURES
-    from features.catalogue import fact_type
+def test_what_conditions_compare_are_numbers_and_days_of_the_kernel_that_need_no_further_word() -> None:
     from features.facts import Fact
+    from schemas.measures import COMPARED, MEASURES
 
-    for measure, aggregates in MEASURES.items():
+    assert set(MEASURES) - set(COMPARED) == {"hour"}
+    for measure, aggregates in COMPARED.items():
         behaviour = "view" if measure == "visits" else "pay"
-        for agg, kind in aggregates.items():
+        for agg in aggregates:
             fact = Fact.model_validate({"from": [behaviour], "measure": measure, "agg": agg})
-            assert fact_type(fact) == kind, (measure, agg)
+            assert fact.value_type == ("date" if measure == "day" else "float64" if agg == "mean" else "int64")

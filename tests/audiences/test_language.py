@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from audiences import wording
-from audiences.compiler import MEASURES, compile_audience
-from audiences.language import Where, Words, definition_hash, named, read, read_folder
+from audiences.compiler import compile_audience
+from audiences.language import Words, definition_hash, named, read, read_folder
 from audiences.plan import Plan, walk
 from audiences.wording import compared
-from schemas.behaviours import BEHAVIOURS, BROWSE
+from schemas.behaviours import BEHAVIOURS, BEHAVIOURS_ZH, BROWSE
 from schemas.errors import ConfigurationError, NotThereError
+from schemas.measures import MEASURES, WHERE_ZH, Where
 from tests.audiences.shop import CATALOGUE, HEAD, write
 
 
@@ -116,13 +116,13 @@ export: {columns: [user_id, citty]}
         ("{tag: is_follower, above: 0}", "is true or false; it can be compared with is"),
         ("{tag: last_purchase_day, above: soon}", "is a date such as 2026-03-01, given 'soon'"),
         ("{tag: gender}", "is compared with nothing"),
-        ("{event: buy}", "no behaviour 'buy'"),
+        ("{event: buy}", "unknown behaviour 'buy'"),
         ("{event: view, measure: visitz}", "did you mean 'visits'?"),
-        ("{event: view, measure: rows, agg: mean}", "measure rows has no agg 'mean'; known are count"),
-        ("{event: pay, measure: visits}", "visits are made of on-site behaviours; 'pay' is none"),
+        ("{event: view, measure: rows, agg: mean}", "measure 'rows' has no agg 'mean'; it has count"),
+        ("{event: pay, measure: visits}", "visits are made of browse behaviours; pay is none of"),
         ("{event: view, measure: amount, at_least: 1}", "'view' carries no amount"),
         ("{event: pay, measure: amount}", "measure amount is compared with nothing"),
-        ("{event: [pay, refund], measure: net_amount, at_least: 1}", "it needs event: pay"),
+        ("{event: [pay, refund], measure: net_amount, at_least: 1}", "is defined of pay alone"),
         ("{event: pay, within_days: 0}", "greater than or equal to 1"),
         ("{event: view, where: {brnd: x}}", "did you mean 'brand'?"),
         ("{event: review, where: {detail: positiv}}", "did you mean 'positive'?"),
@@ -132,6 +132,7 @@ export: {columns: [user_id, citty]}
         ("{users: []}", "the list is empty"),
         ("{tag: gender, is: []}", "the list is empty"),
         ("{event: pay, where: {brand: []}}", "the list is empty"),
+        ("{event: pay, where: {brand: ''}}", "an empty name matches nobody"),
         ("{audience: other}", "no audience 'other'"),
         ("{colour: red}", "not a condition; it needs one of tag, event"),
         ("[{tag: gender, is: male}]", "not a condition"),
@@ -206,6 +207,11 @@ def test_the_hash_ignores_how_it_is_written_and_sees_what_it_refers_to(tmp_path:
     assert of(long, "include: {event: view}\n") != short
 
 
+def test_the_hash_of_a_definition_is_the_one_that_lakes_hold(tmp_path: Path) -> None:
+    trial = read(write(tmp_path, "trial", "include: {event: pay, within_days: 7, where: {brand: 资生堂}}\n"))
+    assert definition_hash(trial, {}) == "1247268fa5df43268ae98997d21f488e5f4d29e8e2a806072171d96c7acf5b4e"
+
+
 def test_a_file_name_must_be_an_id(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="small letters"):
         read(write(tmp_path, "North-China", "include: {tag: gender, is: male}\n"))
@@ -227,9 +233,9 @@ def test_an_unknown_audience_suggests_the_nearest(tmp_path: Path) -> None:
 
 
 def test_every_behaviour_measure_and_condition_has_words() -> None:
-    assert set(wording.BEHAVIOURS_ZH) == set(BEHAVIOURS)
-    assert set(wording.MEASURES_WORDS) == set(MEASURES)
-    assert set(wording.WHERE_ZH) == set(Where.model_fields)
+    assert set(BEHAVIOURS_ZH) == set(BEHAVIOURS)
+    assert [m for m, s in MEASURES.items() if not (s.zh and s.en)] == []
+    assert set(WHERE_ZH) == set(Where.model_fields)
 
 
 def test_conditions_are_said_in_both_languages(tmp_path: Path) -> None:

@@ -15,16 +15,17 @@ from sqlglot import exp
 from features.allow_list import FUNCTIONS, MAX_DEPTH, NODES
 from features.catalogue import RESERVED
 from features.expressions import MAX_CHARACTERS
-from features.facts import DEFAULT_HALF_LIFE_DAYS, DEFAULT_WEIGHTS, KEY_COLUMNS, MAX_WINDOW_DAYS, MEASURES, Fact, Where
+from features.facts import DEFAULT_HALF_LIFE_DAYS, DEFAULT_WEIGHTS, Fact
 from features.frozen_numbers import Break, Model
 from features.layering import Input, Layering
 from features.own_functions import CALLS
 from features.sources import HASHED, TIME_WORDS, Condition, FieldRule, Mapping
-from features.tags import _COMMON, FACT_UNITS, PATHS, WAYS, Limits, Rule, Tag, TagFile
+from features.tags import _COMMON, PATHS, WAYS, Limits, Rule, Tag, TagFile
 from features.text_forms import ABSENT_VALUES, NO, YES
 from project.loading import load_catalogue, load_mappings
 from schemas.behaviours import BEHAVIOURS, DETAILS
 from schemas.contracts import FEEDS, contract
+from schemas.measures import KEY_COLUMNS, MAX_WINDOW_DAYS, MEASURES, Where
 
 DOCS = Path(__file__).parents[2] / "docs"
 KEYS = "keys"
@@ -171,7 +172,7 @@ def test_the_table_of_measures_says_aggregates_and_units() -> None:
                     next(iter(keys)) if aggs == KEYS else tuple(spans(aggs)),
                     spans(unit)[0] if spans(unit) else None,
                 )
-    assert said == {m: (s.aggs, FACT_UNITS.get(m)) for m, s in MEASURES.items()}
+    assert said == {m: (s.aggs, s.unit) for m, s in MEASURES.items()}
     assert set(next(iter(keys))) <= words(section("tags", "Measures"))
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from features.facts import MEASURES, Fact
+from features.facts import Fact
 from schemas.behaviours import BEHAVIOURS, BROWSE, DETAILS
+from schemas.measures import MEASURES
 from tests.kernel.shop import USERS, connect, differences, moments, row, table, values
 
 FIRST = date(2026, 2, 20)

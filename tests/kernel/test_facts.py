@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from features.facts import KEY_COLUMNS, MEASURES, TEXT_KEYS, Fact, Where, needs
+from features.facts import Fact, needs
 from schemas.behaviours import BEHAVIOURS
 from schemas.contracts import contract
+from schemas.measures import KEY_COLUMNS, MEASURES, TEXT_KEYS, Where
 
 
 def fact(**declared: Any) -> Fact:
@@ -28,7 +29,7 @@ def fact(**declared: Any) -> Fact:
         ({"from": []}, "at least 1 item"),
         ({"window": 0}, "greater than or equal to 1"),
         ({"measure": "visits"}, "visits are made of browse behaviours; pay is none of"),
-        ({"measure": "net_amount", "agg": "sum", "from": ["view"]}, "'net_amount' is defined from: [pay]"),
+        ({"measure": "net_amount", "agg": "sum", "from": ["view"]}, "'net_amount' is defined of pay alone"),
         ({"measure": "day", "agg": "returned"}, "agg 'returned' needs min_gap"),
         ({"min_gap": 7}, "'min_gap' belongs to measure 'day', agg returned"),
         ({"half_life_days": 7}, "'half_life_days' belongs to agg preferred; agg 'count' does not read it"),

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.breaks import Counted, counted, mean, quantiles
-from features.catalogue import Catalogue, fact_type
+from features.catalogue import Catalogue
 from features.frozen_numbers import Break
 from features.rfm import EIGHT, segment_of
 from features.tagging import (
@@ -53,7 +53,7 @@ def base(users: list[dict[str, Any]], catalogue: Catalogue = CATALOGUE) -> pa.Ta
     for name, (kind, _) in catalogue.attributes.items():
         columns[f"attribute.{name}"] = pa.array([u.get(name) for u in users], ARROW[kind])  # type: ignore[index]
     for fact in catalogue.kernel_facts:
-        kind = ARROW[fact_type(fact)]  # type: ignore[index]
+        kind = ARROW[fact.value_type]  # type: ignore[index]
         columns[f"fact.{fact.id}"] = pa.array([u.get(fact.id, fact.absent) for u in users], kind)
     for name, tag in catalogue.tags.items():
         if tag.empty == "keep_last":
@@ -194,7 +194,7 @@ def random_users(seed: int, n: int) -> list[dict[str, Any]]:
     for _ in range(n):
         user: dict[str, Any] = {}
         for fact in CATALOGUE.kernel_facts:
-            kind = fact_type(fact)
+            kind = fact.value_type
             if rng.random() < 0.3:
                 continue
             if kind == "date":
