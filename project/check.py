@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 EXPRESSIONS = ("when", "expression", "of", "where", "inputs")
 """Keys of tag files whose texts name tags."""
-OBSERVED_DAYS = "select number from profile.breaks where name = 'observed_days' order by as_of desc limit 1"
 
 
 @dataclass(frozen=True)
@@ -267,11 +266,9 @@ def _audience_mistakes(project: Project, catalogue: Catalogue | None) -> Iterato
 
 def _observed_days(project: Project) -> int | None:
     """Days of data that the latest release could see; None without one."""
-    from lake.sql import connect
+    from project.frozen import BREAKS, days_seen
 
     current = releases.latest(project.lake)
-    if current is None or "profile.breaks" not in current.tables:
+    if current is None or BREAKS not in current.tables:
         return None
-    with connect(project.lake, current) as con:
-        found = con.execute(OBSERVED_DAYS).fetchall()
-    return int(found[0][0]) if found else None
+    return days_seen(project.lake, current.tables[BREAKS])

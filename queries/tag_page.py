@@ -10,12 +10,15 @@ from lake import releases
 from lake.sql import connect
 from project.check import audience_uses
 from project.folder import Project
+from project.frozen import BREAKS, break_rows
 from project.held import in_words, marks_of, remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import duckdb
+
+    from lake.releases import Release
 
 MOST_VALUES = 40
 """Values of a tag that its page shows of members, and of visitors; ``distinct_values`` says how many there are."""
@@ -26,10 +29,16 @@ from profile.tag_distribution where tag = ? and as_of = ?
 qualify row_number() over (partition by is_member order by users desc, bin) <= {most}
 order by is_member desc, users desc, bin
 """
-BREAKS = """
-select name, position, number, fitted_on, {more} from profile.breaks where as_of = ? and list_contains(?, name) order by all
-"""
-BASIS = ("basis", "sample_users", "share_beyond_horizon", "horizon_to_try_days")
+CUT = (
+    "name",
+    "position",
+    "number",
+    "fitted_on",
+    "basis",
+    "sample_users",
+    "share_beyond_horizon",
+    "horizon_to_try_days",
+)
 VALUES = """
 select *, count(*) over (partition by is_member) as distinct_values
 from (select is_member, cast("{tag}" as varchar) as value, count(*) as users from profile.profile where as_of = ? group by all)
@@ -112,7 +121,7 @@ def _standing(project: Project, name: str, kind: str) -> Standing | None:
             distribution = _rows(con, BINS.format(most=MOST_VALUES), [name, current.as_of])
         if not distribution and not spread:
             distribution = _rows(con, VALUES.format(tag=name, most=MOST_VALUES), [current.as_of])
-        cuts = _cuts(con, project, name, current.as_of) if "profile.breaks" in current.tables else []
+        cuts = _cuts(project, name, current)
     held = marks_of(project.lake, project.catalogue, current).of([name])
     figures = (tuple(quality), tuple(distribution), tuple(spread), tuple(cuts))
     return Standing(current.as_of, current.number, *figures, held, tuple(_held_notes(project, name, held)))
@@ -127,17 +136,15 @@ def _held_notes(project: Project, name: str, held: dict[str, date]) -> Iterator[
         yield f"made from {in_words(below)}, that is from older values"
 
 
-def _cuts(con: duckdb.DuckDBPyConnection, project: Project, name: str, day: date) -> list[dict[str, Any]]:
+def _cuts(project: Project, name: str, at: Release) -> list[dict[str, Any]]:
     """Frozen numbers that the tag, or a fact that it is made of, names; those of other tags stand with them."""
     needs = project.catalogue.needs
     mine = set(needs.get(("tag", name), ()))
     mine |= {node for kind, n in mine if kind == "fact" for node in needs.get((kind, n), ())}
     names = sorted(n for kind, n in mine if kind == "break")
-    if not names:
+    if not names or BREAKS not in at.tables:
         return []
-    there = {row[0] for row in con.execute("describe profile.breaks").fetchall()}
-    more = ", ".join(c if c in there else f"null as {c}" for c in BASIS)
-    return _rows(con, BREAKS.format(more=more), [day, names])
+    return [{c: r[c] for c in CUT} for r in break_rows(project.lake, [at.as_of], names, at.tables[BREAKS])]
 
 
 def _rows(con: duckdb.DuckDBPyConnection, sql: str, values: list[Any]) -> list[dict[str, Any]]:

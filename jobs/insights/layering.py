@@ -13,8 +13,7 @@ from features.layering import Layering
 from features.tagging import expression_sql
 from features.tags import Tag
 from jobs.insights.step import Insight, InsightRun, Row
-
-BREAKS = "select name, list(number order by position) from profile.breaks where as_of = ? group by all"
+from project.frozen import break_rows, numbers_of
 
 
 def insight(run: InsightRun) -> Insight:
@@ -23,7 +22,7 @@ def insight(run: InsightRun) -> Insight:
     if not layered or run.as_of not in run.snapshots:
         return Insight()
     with run.sql() as con:
-        numbers = {name: tuple(found) for name, found in con.execute(BREAKS, [run.as_of]).fetchall()}
+        numbers = numbers_of(break_rows(run.lake, [run.as_of]))
         con.execute(
             f"create or replace temp view day as select * from profile.profile where as_of = date '{run.as_of}'"
         )

@@ -16,9 +16,10 @@ import pyarrow.dataset as pads
 from features.frozen_numbers import Break
 from features.gaps import LifecycleSettings
 from jobs.insights.step import Insight, InsightRun, Row
-from jobs.profile.estimates import HORIZON_DAYS, MIN_CASES, counted, recovery_cut
+from jobs.profile.estimates import HORIZON_DAYS, MIN_CASES, counted, recovery_cut, silence_classes
 from models import lifecycle
 from models.lifecycle import Curve, Cut
+from project.frozen import break_rows, numbers_of
 
 CURVES = ("repurchase", "purchase_gap", "recovery")
 AGE = "curve_age_days"
@@ -30,35 +31,28 @@ def insight(run: InsightRun) -> Insight:
     specs = run.catalogue.estimates
     if not specs or run.as_of not in run.snapshots:
         return Insight()
-    breaks, fitted_today = _frozen(run, specs)
-    numbers = {name: [r["number"] for r in rows] for name, rows in breaks.items()}
+    rows = break_rows(run.lake, [run.as_of], specs)
+    numbers = numbers_of(rows)
     settings = run.method("lifecycle", LifecycleSettings)
     before, last = _last_figures(run)
     age = None if before is None else int(last[AGE]["number"]) + (run.as_of - before).days
     knee: Row | None
-    if before is None or age is None or fitted_today or age >= settings.refresh_days:
+    if before is None or age is None or any(r["fitted_on"] == run.as_of for r in rows) or age >= settings.refresh_days:
         curves, knee = _drawn(run, specs, numbers, settings)
         age = 0
     else:
         curves, knee = _stored_curves(run, before), last.get(RECOVERY)
-    figures: list[Row] = [{"figure": AGE, "number": float(age)}, *_cuts(specs, breaks, _classes(specs, numbers))]
+    figures: list[Row] = [{"figure": AGE, "number": float(age)}, *_cuts(specs, rows, silence_classes(specs, numbers))]
     if knee is not None:
         figures.append(knee)
     return Insight(figures=figures, curves=curves)
 
 
-def _classes(specs: Mapping[str, Break], numbers: Mapping[str, Sequence[float]]) -> Sequence[float]:
-    for name, spec in specs.items():
-        if spec.estimate == "purchase_day_knees":
-            return numbers.get(name) or spec.default or (1.0, 2.0, 7.0)
-    return (1.0, 2.0, 7.0)
-
-
-def _cuts(specs: Mapping[str, Break], breaks: Mapping[str, Sequence[Row]], classes: Sequence[float]) -> list[Row]:
+def _cuts(specs: Mapping[str, Break], breaks: Sequence[Row], classes: Sequence[float]) -> list[Row]:
     """``purchase_days/N``, and by class N the days of each silence break: ``churned/N`` of ``churned_after``."""
     found: list[Row] = []
     for name, spec in specs.items():
-        rows = breaks.get(name)
+        rows = [r for r in breaks if r["name"] == name]
         if not rows:
             continue
         if spec.estimate == "purchase_day_knees":
@@ -79,7 +73,7 @@ def _drawn(
     """Rows of the three curves, and the figure of the knee of recovery: where it is, or why there is none."""
     gaps = counted(run.lake, run.as_of, run.map, run.scratch / "gaps", run.known_at)
     horizon = max((s.horizon_days or HORIZON_DAYS for s in specs.values()), default=HORIZON_DAYS)
-    cuts = _classes(specs, numbers)
+    cuts = silence_classes(specs, numbers)
     rows = _rows("repurchase", "", lifecycle.repurchase(gaps))
     for name, bounds in zip(lifecycle.class_names(cuts), lifecycle.class_bounds(cuts), strict=True):
         rows += _rows(
@@ -101,16 +95,6 @@ def _rows(name: str, series: str, curve: Curve) -> list[Row]:
 
 
 # --- what is stored ---
-
-
-def _frozen(run: InsightRun, specs: Mapping[str, Break]) -> tuple[dict[str, list[Row]], bool]:
-    """Rows of the estimated breaks in the day's profile, in order, and whether any of them was fitted for that day."""
-    rows = _read(run, "profile.breaks", run.as_of)
-    mine = sorted((r for r in rows if r["name"] in specs), key=lambda r: r["position"])
-    found: dict[str, list[Row]] = {}
-    for row in mine:
-        found.setdefault(row["name"], []).append(row)
-    return found, any(r["fitted_on"] == run.as_of for r in mine)
 
 
 def _last_figures(run: InsightRun) -> tuple[dt.date | None, dict[str, Row]]:

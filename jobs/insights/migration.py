@@ -14,12 +14,12 @@ import pyarrow.dataset as pads
 
 from features.migration import MigrationSettings, Verdict, judged, rows_of, summed
 from jobs.insights.step import Insight, InsightRun, Row
+from project.frozen import Numbers, break_rows, numbers_of
 from schemas.alerts import MOVING_TO_RARE_LOW
 
 SCHEME = "quadrant"
 TARGET = "rare_low"
 TASK = "jobs.insights.migration_tasks:moves_of_bucket"
-Numbers = list[tuple[str, int, float]]
 
 
 def insight(run: InsightRun) -> Insight:
@@ -89,11 +89,9 @@ def _moved(
 def _numbers(run: InsightRun, days: list[dt.date]) -> dict[dt.date, Numbers]:
     """The frozen numbers that the scheme was cut at, by day."""
     names = [n for kind, n in run.catalogue.closure([("tag", SCHEME)]) if kind == "break"]
-    wanted = pads.field("as_of").isin(days) & pads.field("name").isin(names)
-    found: dict[dt.date, Numbers] = {}
-    for row in run.lake.dataset("profile.breaks").to_table(filter=wanted).to_pylist():
-        found.setdefault(row["as_of"], []).append((row["name"], row["position"], row["number"]))
-    return {day: sorted(numbers) for day, numbers in found.items()}
+    rows = break_rows(run.lake, days, names)
+    by_day = {day: [r for r in rows if r["as_of"] == day] for day in days}
+    return {day: numbers_of(found) for day, found in by_day.items() if found}
 
 
 def _history(run: InsightRun, period: dt.timedelta, periods: int, cut_at: dict[dt.date, Numbers]) -> dict[int, float]:

@@ -62,7 +62,8 @@ def estimated(
             min_stability=settings.min_stability,
         )
     numbers = {n: tuple(c.number for c in cuts) for n, cuts in found.items()}
-    cuts = _classes(run, specs, numbers, known or {})
+    declared = {n: b.spec for n, b in run.catalogue.breaks.items()} | dict(specs)
+    cuts = silence_classes(declared, {**(known or {}), **numbers})
     for name, spec in specs.items():
         if spec.estimate == "silence_cut":
             found[name] = _of_silence(gaps, cuts, spec, settings)
@@ -141,17 +142,11 @@ def horizon_warnings(cuts: Mapping[str, Sequence[Cut]], specs: Mapping[str, Brea
     return found
 
 
-def _classes(
-    run: ProfileRun,
-    specs: Mapping[str, Break],
-    found: Mapping[str, tuple[float, ...]],
-    known: Mapping[str, Sequence[float]],
-) -> Sequence[float]:
-    """The classes of purchase days that silence is judged by: estimated now, kept, or by default."""
-    declared = {n: b.spec for n, b in run.catalogue.breaks.items()} | dict(specs)
-    for name, spec in declared.items():
+def silence_classes(specs: Mapping[str, Break], numbers: Mapping[str, Sequence[float]]) -> Sequence[float]:
+    """The classes of purchase days that silence is judged by: those of ``numbers``, or by default."""
+    for name, spec in specs.items():
         if spec.estimate == "purchase_day_knees":
-            return found.get(name) or known.get(name) or _default(spec)
+            return numbers.get(name) or _default(spec)
     return (1.0, 2.0, 7.0)
 
 

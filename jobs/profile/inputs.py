@@ -15,8 +15,9 @@ from features.catalogue import user_tables
 from features.instants import business_day_of, iso_day_of
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.activity.products import products_as_of
-from jobs.profile.run import Numbers, ProfileRun
+from jobs.profile.run import ProfileRun
 from lake.lake import Lake, by_bucket
+from project.frozen import Numbers
 
 CHANGES = "profile.tag_changes"
 BUCKET_FILE = re.compile(r"bucket-(\d+)\.parquet")

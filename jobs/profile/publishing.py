@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +13,14 @@ import pyarrow.parquet as pq
 
 from features.catalogue import Catalogue
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.profile.frozen import BREAKS, MODELS, spec_hash
 from jobs.profile.inputs import CHANGES, log_between, log_of
 from jobs.profile.overrides import OVERRIDES
 from jobs.profile.quality import DISTRIBUTION, FAR_DAYS, Held, Past, Spread, later_quality
-from jobs.profile.run import Cards, ProfileRun
+from jobs.profile.run import ProfileRun
 from jobs.profile.tasks import COMPRESSION
 from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import publish
+from project.frozen import BREAKS, MODELS
 from project.held import QUALITY
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
@@ -180,21 +179,13 @@ def stage_rows(run: ProfileRun, table: str, day: dt.date, rows: Sequence[Row]) -
     pq.write_table(pa.Table.from_pylist([dict(r) for r in rows], schema), path, compression=COMPRESSION)
 
 
-def stage_models(run: ProfileRun, fitted: Cards) -> None:
+def stage_models(run: ProfileRun, rows: Sequence[Row]) -> None:
     """Cards that were fitted now."""
-    rows = [
-        {
-            "name": name,
-            "model_version": f"{run.as_of}-{spec_hash(card)}",
-            "as_of": run.as_of,
-            "content": json.dumps(card, ensure_ascii=False, sort_keys=True),
-            "created_at": dt.datetime.now(dt.UTC),
-        }
-        for name, card in sorted(fitted.items())
-    ]
     if rows:
         folder = run.staged[MODELS]
-        pq.write_table(pa.Table.from_pylist(rows, arrow_schema(contract(MODELS))), folder / "part-0.parquet")
+        pq.write_table(
+            pa.Table.from_pylist([dict(r) for r in rows], arrow_schema(contract(MODELS))), folder / "part-0.parquet"
+        )
 
 
 def days_staged(run: ProfileRun, later: Later) -> dict[str, list[dt.date]]:

@@ -14,6 +14,7 @@ from features.gaps import LifecycleSettings
 from features.quality import QualitySettings
 from features.tagging import kept_tags, make_plan
 from lake.lake import Lake
+from project.frozen import Cards, Numbers
 
 if TYPE_CHECKING:
     from lake.engine import Engine
@@ -24,10 +25,6 @@ FIRST_DAY = "first_seen_day"
 Progress = Callable[[int, int], None]
 Made = list[dict[str, Any]]
 """What tasks gave, an item each."""
-Numbers = dict[str, tuple[float, ...]]
-"""Frozen numbers by break."""
-Cards = dict[str, dict[str, Any]]
-"""Fitted models by name."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from features.gaps import LifecycleSettings
 from features.quality import QualitySettings
 from jobs.profile.estimates import horizon_warnings
 from jobs.profile.feed_rows import freshness_of
-from jobs.profile.frozen import BREAKS, Frozen, before_facts, checked_refit, depends_on, frozen
+from jobs.profile.frozen import before_facts, checked_refit, depends_on, frozen
 from jobs.profile.inputs import CHANGES, facts_of, first_day_of_activity, items_of, population
 from jobs.profile.overrides import OVERRIDES, overrides_of
 from jobs.profile.publishing import (
@@ -66,14 +66,13 @@ from jobs.profile.warnings import warnings_of
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import Audit
+from project.frozen import BREAKS, Frozen
 from project.held import QUALITY
 
 if TYPE_CHECKING:
     from lake.engine import Engine
     from project.folder import Project
 
-OBSERVED_DAYS = "observed_days"
-"""Name under which ``profile.breaks`` keeps how many days of data a run could see."""
 DECLARED_VALID_DAYS = 365
 
 
@@ -237,9 +236,8 @@ def _stage_small(
     run: ProfileRun, found: Frozen, made: Made, past: Past, held: Held, spreads: Mapping[str, Spread], days: int
 ) -> Made:
     """Breaks, models, flows, distribution and quality: sums over buckets, one small file a day. Gives the quality rows."""
-    observed = {"name": OBSERVED_DAYS, "position": 1, "number": float(days), "spec": "", "fitted_on": run.as_of}
-    stage_rows(run, BREAKS, run.as_of, [*found.rows(run.as_of), observed])
-    stage_models(run, found.fitted)
+    stage_rows(run, BREAKS, run.as_of, found.rows(run.as_of, days))
+    stage_models(run, found.card_rows(run.as_of))
     stage_flows(run, made)
     stage_rows(run, DISTRIBUTION, run.as_of, distribution_rows(spreads))
     counted = summed([r["quality"] for r in made], ("tag", "is_member"))

@@ -12,7 +12,7 @@ from jobs.profile.quality import Held, Past, Row, broken_rows
 from jobs.profile.run import ProfileRun
 
 if TYPE_CHECKING:
-    from jobs.profile.frozen import Frozen
+    from project.frozen import Frozen
 
 MOST_NAMED = 3
 """Tags that a line names; the report and `huaxiang status` have them all."""

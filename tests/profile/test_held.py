@@ -13,9 +13,9 @@ import pytest
 from features.quality import QualitySettings
 from jobs.identity.step import update_identity
 from jobs.profile.accept import accept as step
-from jobs.profile.frozen import NOT_KEPT
 from lake.engine import Engine
 from lake.publish import publish
+from project.frozen import NOT_KEPT
 from schemas.errors import NotThereError
 from tests.profile.conftest import Shop
 from tests.profile.small import catalogue_of

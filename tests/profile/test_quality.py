@@ -29,7 +29,7 @@ from features.quality import (
     same_declaration,
     usual_move,
 )
-from jobs.profile.frozen import break_hash
+from project.frozen import break_hash
 from tests.profile.small import catalogue_of
 
 DAY = date(2026, 3, 31)
