@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +17,9 @@ from lake.engine import Engine, open_engine
 from lake.lake import Lake
 from lake.spark_jars import jars, java
 from schemas.errors import HuaxiangError
+
+if TYPE_CHECKING:
+    from tests.stores import Bucket, S3Server
 
 ZONE = "Asia/Shanghai"
 IN_CI = os.environ.get("CI", "").lower() == "true"
@@ -97,3 +101,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(found, len(LONGEST_FIRST))
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server on the loopback, one for all tests that need it."""
+    from tests.stores import S3Server
+
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """An empty bucket of the test's own, without troubles; the environment has what leads to it."""
+    made = s3_server.bucket()
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    yield made
+    made.remove()
