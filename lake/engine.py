@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -180,16 +180,12 @@ class SparkEngine(Engine):
     def map(self, task: str, items: Sequence[dict[str, Any]], progress: Progress | None = None) -> list[dict[str, Any]]:
         if not items:
             return []
-        rows = [(i, json.dumps(item)) for i, item in enumerate(items)]
-        frame = self.spark.createDataFrame(rows, "position int, item string").repartition(len(items), "position")
-        schema = "position int, result string"
-        done: list[dict[str, Any]] = [{} for _ in items]
-        results = frame.mapInArrow(_arrow_runner(task), schema).toLocalIterator()
-        for count, row in enumerate(results, 1):
-            done[row["position"]] = _unwrapped(row["result"])
-            if progress is not None:
-                progress(count, len(items))
-        return done
+        from lake.spark_map import results
+
+        texts = [json.dumps(item) for item in items]
+        with closing(results(self.spark, _arrow_runner(task), texts, progress)) as found:
+            done = {position: _unwrapped(result) for position, result in found}
+        return [done[position] for position in range(len(items))]
 
     def close(self) -> None:
         self._stop()

@@ -1,12 +1,13 @@
-"""A Spark session with the settings that the lake relies on: local, inside spark-submit, or at a Connect address.
+"""A Spark session with the settings that the lake relies on: local, on a cluster, inside spark-submit, or at an address.
 
-A local session is reached through Spark Connect as well, so that jobs speak one dialect on both engines; only under
-spark-submit are they classic frames. Needs the extra ``spark`` and, save at an address, Java and Delta's jars.
+Every one is reached through Spark Connect, so that jobs speak one dialect on both engines. Needs the extra ``spark`` and,
+save at a Connect address, Java and Delta's jars.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 import uuid
@@ -19,13 +20,16 @@ from lake.spark_jars import cache_folder, jars, java_version
 from schemas.errors import ConfigurationError, NotThereError
 
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
 CONNECT_ADDRESS = "sc://"
+CLUSTER_ADDRESS = "spark://"
 EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 CATALOG = "spark.sql.catalog.spark_catalog"
 CATALOG_CLASS = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 MIB = 1024 * 1024
+IDLE = "7d"
 _MODE = "SPARK_CONNECT_MODE_ENABLED"
 # Level warn and a filter, not level error: Spark's shell announces on the console that it changes another level.
 _LOGGING = """rootLogger.level = warn
@@ -40,7 +44,30 @@ appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
 # Errors of a query reach the client, who says them in one line.
 logger.connect.name = org.apache.spark.sql.connect
 logger.connect.level = off
+# Who waits for a cluster without room is told so, and of executors that were lost.
+appender.waiting.type = Console
+appender.waiting.name = waiting
+appender.waiting.target = SYSTEM_ERR
+appender.waiting.layout.type = PatternLayout
+appender.waiting.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
+logger.scheduler.name = org.apache.spark.scheduler.TaskSchedulerImpl
+logger.scheduler.level = warn
+logger.scheduler.additivity = false
+logger.scheduler.appenderRef.waiting.ref = waiting
 """
+NEEDED = {
+    # Business days are cut by from_utc_timestamp; a session zone of its own would cut them twice.
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.timestampType": "TIMESTAMP_LTZ",
+    # INT96, the default, reads back without a zone.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # A sum that does not fit is an error, never another number.
+    "spark.sql.ansi.enabled": "true",
+    # A file that cannot be read is an error, never rows fewer.
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoreMissingFiles": "false",
+}
+"""What numbers and rows rest on, given to every session. All else is left as whoever keeps the cluster set it."""
 
 
 class Session(NamedTuple):
@@ -50,10 +77,10 @@ class Session(NamedTuple):
     stop: Callable[[], None]
 
 
-def settings(work: Path, cores: int, memory_bytes: int) -> dict[str, str]:
-    """Settings of a session that we start ourselves.
+def settings(work: Path, memory_bytes: int, host: str) -> dict[str, str]:
+    """Settings of a driver that we start ourselves, whatever its master.
 
-    ``work`` takes spills and shuffles; ``cores`` bounds tasks and shuffle partitions; ``memory_bytes`` is the heap.
+    ``work`` takes spills and shuffles, ``memory_bytes`` is the heap, ``host`` the address that executors find it at.
     """
     found = jars()
     path = os.pathsep.join(str(j) for j in found)
@@ -65,7 +92,7 @@ def settings(work: Path, cores: int, memory_bytes: int) -> dict[str, str]:
         # Without a word where the archive does not fit this Java: then classes are loaded as ever.
         options += ["-Xshare:auto", f"-XX:SharedArchiveFile={archive}", "-Xlog:disable", "-Xlog:all=error:stderr"]
     return {
-        **runtime_settings(cores),
+        **NEEDED,
         "spark.sql.extensions": EXTENSION,
         CATALOG: CATALOG_CLASS,
         "spark.jars": ",".join(str(j) for j in found),
@@ -73,31 +100,31 @@ def settings(work: Path, cores: int, memory_bytes: int) -> dict[str, str]:
         "spark.driver.extraClassPath": path,
         "spark.driver.memory": f"{max(memory_bytes // MIB, 512)}m",
         "spark.driver.extraJavaOptions": " ".join(options),
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.local.dir": str(work),
+        "spark.driver.bindAddress": host,
+        "spark.driver.host": host,
         "spark.sql.warehouse.dir": str(work / "warehouse"),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.python.worker.reuse": "true",
-        "spark.connect.grpc.binding.address": "127.0.0.1",
-        "spark.connect.grpc.binding.port": "0",
     }
 
 
-def runtime_settings(cores: int) -> dict[str, str]:
-    """Settings that may be given to a session that runs already, on whatever cluster."""
+def local_settings(work: Path, cores: int) -> dict[str, str]:
+    """Beside them for a Spark of one machine: Spark's own are made for clusters."""
     return {
-        # Business days are cut by from_utc_timestamp; a session zone of its own would cut them twice.
-        "spark.sql.session.timeZone": "UTC",
+        "spark.local.dir": str(work),
         "spark.sql.shuffle.partitions": str(max(cores, 2)),
-        # INT96, the default, reads back without a zone.
-        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # 50 by default: most of the time of a small job.
         "spark.databricks.delta.snapshotPartitions": "2",
-        "spark.sql.execution.arrow.pyspark.enabled": "true",
-        "spark.sql.ansi.enabled": "true",
     }
+
+
+def cluster_settings() -> dict[str, str]:
+    """Beside them for an application on a cluster: executors find our packages where the driver has them.
+
+    A path that is not there does no harm where the packages are installed on every machine. How many executors, with
+    how much memory, and all other settings of the cluster stand in its ``spark-defaults.conf`` (SPARK_CONF_DIR).
+    """
+    return {"spark.executorEnv.PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 def shared_classes() -> Path:
@@ -140,21 +167,27 @@ def _small_round(work: Path, java_options: str) -> None:
 
 
 def spark_session(where: str, work: Path, cores: int, memory_bytes: int) -> Session:
-    """A session by ``where``: ``local``, ``submit`` (the session that spark-submit made) or ``sc://host:port``.
+    """A session by ``where``: ``local``, ``spark://host:port``, ``submit`` (what spark-submit began) or ``sc://host:port``.
 
-    NotThereError where the extra, Java or a jar is missing, each with what to do.
+    ``cores`` counts for local only: a cluster gives what it has. NotThereError where the extra, Java, a jar or the
+    cluster is missing, each with what to do.
     """
     if where.startswith(CONNECT_ADDRESS):
-        return _connected(where, cores)
+        return _connected(where)
     try:
         import pyspark.core.context  # noqa: F401  only the full pyspark has it
     except ImportError:
         raise NotThereError("engine spark needs the extra: pip install 'huaxiang[spark]'") from None
     if where == "submit":
-        return _submitted(cores)
-    if where != "local":
-        raise NotThereError(f"spark is local, submit or an address {CONNECT_ADDRESS}HOST:PORT, not {where!r}")
-    return _local(work, cores, memory_bytes)
+        return _submitted()
+    if where == "local":
+        return _local(work, cores, memory_bytes)
+    if where.startswith(CLUSTER_ADDRESS):
+        return _on_cluster(where, work, memory_bytes)
+    raise NotThereError(
+        f"spark is local, submit, a cluster's address {CLUSTER_ADDRESS}HOST:PORT or a Connect address "
+        f"{CONNECT_ADDRESS}HOST:PORT, not {where!r}"
+    )
 
 
 def remote(address: str) -> SparkSession:
@@ -187,63 +220,132 @@ def _named_main() -> Iterator[None]:
             del main.__file__
 
 
-def _connected(address: str, cores: int) -> Session:
-    spark = remote(address)
-    for key, value in runtime_settings(cores).items():
+def _connected(address: str) -> Session:
+    from pyspark.sql.connect.client.core import DefaultChannelBuilder
+
+    try:
+        # The client would try again and again for minutes, without a word.
+        _answering(DefaultChannelBuilder(address).endpoint)
+    except OSError as e:
+        raise NotThereError(f"no Spark Connect server answers at {address}: {e}") from None
+    return _needing(remote(address))
+
+
+def _needing(spark: SparkSession) -> Session:
+    for key, value in NEEDED.items():
         spark.conf.set(key, value)
     return Session(spark, spark.stop)
 
 
-def _submitted(cores: int) -> Session:
-    from pyspark.sql import SparkSession
+def _submitted() -> Session:
+    from pyspark import SparkContext
 
-    spark = SparkSession.builder.getOrCreate()
-    if EXTENSION not in spark.conf.get("spark.sql.extensions", ""):
+    begun = SparkContext._active_spark_context is not None
+    os.environ.pop(_MODE, None)
+    context = SparkContext.getOrCreate()
+    if EXTENSION not in context.getConf().get("spark.sql.extensions", ""):
         raise ConfigurationError(
             "this Spark session does not know Delta: give spark-submit "
             f"--conf spark.sql.extensions={EXTENSION} --conf {CATALOG}={CATALOG_CLASS} "
             f"--jars {','.join(str(j) for j in jars())}"
         )
-    for key, value in runtime_settings(cores).items():
-        spark.conf.set(key, value)
-    return Session(spark, spark.stop)
+    spark, end = _served(context)
+
+    def stop() -> None:
+        end()
+        if not begun:
+            context.stop()
+
+    return Session(spark, stop)
 
 
 def _local(work: Path, cores: int, memory_bytes: int, java_options: str = "") -> Session:
-    from pyspark import SparkConf, SparkContext
-    from pyspark.sql import SparkSession as ClassicSession
+    host = "127.0.0.1"
+    given = {**_driver(work, memory_bytes, host), **local_settings(work, cores)}
+    if java_options:
+        given["spark.driver.extraJavaOptions"] += f" {java_options}"
+    return _started(f"local[{cores}]", host, given)
 
+
+def _on_cluster(master: str, work: Path, memory_bytes: int) -> Session:
+    host = _address_towards(master)
+    return _started(master, host, {**_driver(work, memory_bytes, host), **cluster_settings()})
+
+
+def _driver(work: Path, memory_bytes: int, host: str) -> dict[str, str]:
     java_version()
     work.mkdir(parents=True, exist_ok=True)
-    token = uuid.uuid4().hex
-    conf = SparkConf().setAppName("huaxiang").setMaster(f"local[{cores}]")
-    conf.setAll(list(settings(work, cores, memory_bytes).items()))
-    if java_options:
-        conf.set("spark.driver.extraJavaOptions", f"{conf.get('spark.driver.extraJavaOptions')} {java_options}")
-    conf.set("spark.plugins", "org.apache.spark.sql.connect.SparkConnectPlugin")
-    conf.set("spark.connect.authenticate.token", token)
+    return settings(work, memory_bytes, host)
+
+
+def _address_towards(master: str) -> str:
+    """This machine's address as the cluster sees it; NotThereError where none of its masters answers."""
+    refused = []
+    for place in master.removeprefix(CLUSTER_ADDRESS).split(","):
+        try:
+            return _answering(place)
+        except (OSError, ValueError) as e:
+            refused.append(f"{place}: {e}")
+    raise NotThereError(
+        f"no Spark master answers at {master} ({'; '.join(refused)}); `make cluster` starts a small one"
+    )
+
+
+def _answering(place: str) -> str:
+    """Our own address on the way to ``host:port``; OSError where nobody listens there."""
+    host, _, port = place.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        found: str = connection.getsockname()[0]
+        return found
+
+
+def _started(master: str, host: str, given: dict[str, str]) -> Session:
+    """A session of a JVM of our own."""
+    from pyspark import SparkConf, SparkContext
+
     os.environ.pop(_MODE, None)
     # The JVM hands these on: its address, and the Python that its workers run.
-    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    os.environ["SPARK_LOCAL_IP"] = host
     os.environ["PYSPARK_PYTHON"] = sys.executable
+    conf = SparkConf().setAppName("huaxiang").setMaster(master).setAll(list(given.items()))
     context = SparkContext(conf=conf)
-    server = ClassicSession(context)
-    service = getattr(context._jvm, "org.apache.spark.sql.connect.service.SparkConnectService$")
-    port = getattr(service, "MODULE$").localPort()
-    # By this name and no other the client sends a token without TLS.
-    spark = remote(f"sc://localhost:{port}/;token={token}")
-    for key, value in runtime_settings(cores).items():
-        spark.conf.set(key, value)
+    spark, end = _served(context)
 
     def stop() -> None:
-        spark.stop()
+        end()
         gateway = context._gateway
-        server.stop()
+        context.stop()
         gateway.shutdown()
         # The JVM ends when its input does; a next session gets a new one, with its own settings.
         gateway.proc.stdin.close()
         gateway.proc.wait()
         SparkContext._gateway = SparkContext._jvm = None
+
+    return Session(spark, stop)
+
+
+def _served(context: SparkContext) -> Session:
+    """A session through Spark Connect on a context of this process: on the loopback, for who knows the token only."""
+    from pyspark.sql import SparkSession as ClassicSession
+
+    ClassicSession(context)
+    token = uuid.uuid4().hex
+    jvm = context._jvm
+    own = jvm.org.apache.spark.SparkEnv.get().conf()
+    own.set("spark.connect.grpc.binding.address", "127.0.0.1")
+    own.set("spark.connect.grpc.binding.port", "0")
+    own.set("spark.connect.authenticate.token", token)
+    # Hours may pass between two queries; then the server would forget the session, after one by default.
+    own.set("spark.connect.session.manager.defaultSessionTimeout", IDLE)
+    service = getattr(getattr(jvm, "org.apache.spark.sql.connect.service.SparkConnectService$"), "MODULE$")
+    service.start(context._jsc.sc())
+    # By this name and no other the client sends a token without TLS.
+    spark = _needing(remote(f"sc://localhost:{service.localPort()}/;token={token}")).spark
+
+    def stop() -> None:
+        spark.stop()
+        none = getattr(getattr(jvm, "scala.Option$"), "MODULE$").empty()
+        service.stop(none, none)
 
     return Session(spark, stop)
 

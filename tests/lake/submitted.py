@@ -1,4 +1,4 @@
-"""A job as spark-submit runs it, on classic frames: reads, writes, maps and audits. Prints one line of JSON."""
+"""A job as spark-submit runs it: reads, writes, maps and audits. Prints one line of JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 from lake.audit import Auditor
 from lake.engine import open_engine
 from lake.lake import Lake
+from lake.spark_session import NEEDED
 from tests.audit.test_audit import line, staged
 
-
-def triple(item: dict[str, int]) -> dict[str, int]:
-    return {"n": 3 * item["n"]}
+THEIRS = ("spark.sql.shuffle.partitions", "spark.sql.adaptive.enabled", "spark.databricks.delta.snapshotPartitions")
 
 
 def main(folder: str) -> None:
@@ -25,9 +24,9 @@ def main(folder: str) -> None:
         found = {
             "frames": type(engine.spark).__module__,
             "rows": engine.spark.read.format("delta").load(f"{folder}/delta").count(),
-            "mapped": engine.map("tests.lake.submitted:triple", [{"n": 1}, {"n": 2}]),
+            "mapped": engine.map("tests.lake.slow_items:nap", [{"n": n, "seconds": 2} for n in range(6)]),
             "judged": report.expectations["silver.order_lines"],
-            "zone": engine.spark.conf.get("spark.sql.session.timeZone"),
+            "settings": {key: engine.spark.conf.get(key) for key in (*THEIRS, *NEEDED)},
         }
     print(json.dumps(found))
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from lake.engine import Engine, SparkEngine, open_engine
+from lake.engine import Engine, open_engine
 from lake.sail_session import environment
 from lake.spark_jars import jars
-from lake.spark_session import CATALOG, CATALOG_CLASS, EXTENSION, spark_session
+from lake.spark_session import CATALOG, CATALOG_CLASS, EXTENSION, NEEDED, remote, spark_session
 from schemas.errors import NotThereError
+from tests.lake.submitted import THEIRS
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,18 +35,6 @@ def test_the_embedded_engine_spills_and_is_bounded(tmp_path: Path) -> None:
     assert str(tmp_path) in found["SAIL_RUNTIME__TEMPORARY_FILES__PATHS"]
 
 
-def test_progress_of_spark_counts_every_task_once() -> None:
-    engine = SparkEngine.__new__(SparkEngine)
-    rows = [{"position": p, "result": "{}"} for p in (2, 0, 1)]
-    frame = SimpleNamespace()
-    frame.repartition = lambda *_: frame
-    frame.mapInArrow = lambda *_: SimpleNamespace(toLocalIterator=lambda: iter(rows))
-    engine.spark = SimpleNamespace(createDataFrame=lambda *_: frame)  # type: ignore[assignment]
-    told: list[tuple[int, int]] = []
-    engine.map("no:task", [{}, {}, {}], lambda *progress: told.append(progress))
-    assert told == [(1, 3), (2, 3), (3, 3)]
-
-
 def test_two_embedded_engines_one_after_the_other_both_answer(embedded: Engine) -> None:
     for _ in range(2):
         with open_engine("embedded", memory_gb=1) as engine:
@@ -55,8 +44,18 @@ def test_two_embedded_engines_one_after_the_other_both_answer(embedded: Engine) 
 
 def test_a_session_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("pyspark.core.context")
-    with pytest.raises(NotThereError, match="local, submit or an address"):
+    with pytest.raises(NotThereError, match=r"spark is local, submit, a cluster's address .* or a Connect address"):
         spark_session("yarn", tmp_path, cores=1, memory_bytes=1)
+
+
+@pytest.mark.parametrize("scheme", ["spark", "sc"])
+def test_an_address_where_nobody_answers_is_told_at_once(scheme: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyspark.core.context")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"{scheme}://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(NotThereError, match=f"answers at {address}.*refused"):
+            spark_session(address, tmp_path, cores=1, memory_bytes=1)
 
 
 @pytest.mark.spark
@@ -76,6 +75,21 @@ def test_spark_writes_timestamps_that_read_back_with_their_zone(spark: Engine, t
     assert str(pq.read_schema(path).field("at").type) == "timestamp[us, tz=UTC]"
 
 
+@pytest.mark.spark
+def test_a_session_of_somebody_else_keeps_its_settings_but_those_that_numbers_rest_on(spark: Engine) -> None:
+    builder = spark.spark.client._builder
+    address = f"sc://{builder.endpoint}/;token={builder.token}"
+    other = remote(address)
+    before = {key: other.conf.get(key) for key in THEIRS}
+    other.stop()
+    with open_engine("spark", where=address, cores=17) as engine:
+        assert {key: engine.spark.conf.get(key) for key in THEIRS} == before
+        assert {key: engine.spark.conf.get(key) for key in NEEDED} == NEEDED
+        ran = engine.map("tests.lake.slow_items:nap", [{"n": n, "seconds": 0} for n in range(3)])
+        assert [r["n"] for r in ran] == [0, 1, 2]
+    assert spark.spark.range(3).count() == 3
+
+
 def submit(folder: Path, *settings: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("spark-submit")
     command = [str(program), "--master", "local[2]", "--driver-memory", "1g", *settings]
@@ -92,16 +106,32 @@ def submit(folder: Path, *settings: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.spark
 @pytest.mark.slow
-def test_under_spark_submit_frames_are_classic_and_everything_else_is_the_same(
+def test_inside_spark_submit_jobs_run_as_everywhere_and_the_settings_that_were_given_stand(
     spark_parts: None, tmp_path: Path
 ) -> None:
-    extension, catalog = f"spark.sql.extensions={EXTENSION}", f"{CATALOG}={CATALOG_CLASS}"
-    done = submit(tmp_path, "--jars", ",".join(map(str, jars())), "--conf", extension, "--conf", catalog)
+    given = {
+        "spark.sql.extensions": EXTENSION,
+        CATALOG: CATALOG_CLASS,
+        "spark.sql.shuffle.partitions": "7",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.databricks.delta.snapshotPartitions": "3",
+        "spark.sql.session.timeZone": "Asia/Shanghai",
+        "spark.sql.ansi.enabled": "false",
+        "spark.sql.parquet.outputTimestampType": "INT96",
+    }
+    done = submit(
+        tmp_path, "--jars", ",".join(map(str, jars())), *(f"--conf={key}={value}" for key, value in given.items())
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["frames"] == "pyspark.sql.session"
-    assert (found["rows"], found["mapped"], found["zone"]) == (10, [{"n": 3}, {"n": 6}], "UTC")
+    assert found["frames"] == "pyspark.sql.connect.session"
+    assert found["rows"] == 10
+    assert [r["n"] for r in found["mapped"]] == [0, 1, 2, 3, 4, 5]
+    # Six naps of two seconds on two slots; one after the other they would take twelve.
+    assert max(r["ended"] for r in found["mapped"]) - min(r["began"] for r in found["mapped"]) < 9
     assert found["judged"] > 10
+    assert {key: found["settings"][key] for key in THEIRS} == {key: given[key] for key in THEIRS}
+    assert {key: found["settings"][key] for key in NEEDED} == NEEDED
 
 
 @pytest.mark.spark
