@@ -166,11 +166,12 @@ class Inside:
     def remove(self, name: str) -> None:
         with self._one:
             self._buckets.pop(name).well()
-            held = _backend().buckets.pop(name).keys
+            held = _backend().buckets[name].keys
             for key in list(held):
                 held.pop(key)
+            _backend().delete_bucket(name)
 
-    def keys(self, name: str) -> list[str]:
+    def stored(self, name: str) -> list[str]:
         with self._one:
             return sorted(_backend().buckets[name].keys)
 
@@ -246,6 +247,8 @@ class Inside:
 
     def _store(self, name: str, bucket: _Bucket, environ: dict[str, Any], body: bytes, verb: Verb, key: str) -> Answer:
         with self._one:
+            if name not in self._buckets:
+                return self._ask(environ, body)
             held = _backend().buckets[name].keys
             if verb == "LIST":
                 hidden = {k: dict.pop(held, k) for k in bucket.lagging() if k in held}

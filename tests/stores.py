@@ -172,9 +172,9 @@ class Bucket:
         """Requests by verb, failed ones too."""
         return dict(sorted(Counter(r.verb for r in self.requests).items()))
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         """The keys that are there, sorted, whatever lists say."""
-        found: list[str] = self._inside.keys(self.name)
+        found: list[str] = self._inside.stored(self.name)
         return found
 
     def remove(self) -> None:

@@ -32,3 +32,8 @@ DELTA = {
 def store_at(uri: str, **retry: Any) -> Any:
     """The store below an address."""
     return from_url(uri, retry_config=RETRY | retry, client_options=CLIENT)
+
+
+def mark(found: Any) -> Any:
+    """What a store says of an object's state, as a condition for replacing it. Google's store goes by the version."""
+    return {k: found[k] for k in ("e_tag", "version") if found[k] is not None}
