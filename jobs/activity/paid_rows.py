@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.dataset as pads
 
 from features.facts import needs
-from features.kernel import merge_files
 from features.kernel.rows import USERS_PER_BUCKET
 from features.kernel.selection import Selection, paid
-from schemas.arrow import ARROW
+from jobs.activity.bucket_files import BucketFiles, Wanted
 from schemas.behaviours import BEHAVIOURS
 
 
@@ -25,15 +23,16 @@ def paid_rows(item: Mapping[str, Any], columns: Sequence[str] = (), days: int | 
     """
     as_of = date.fromisoformat(item["as_of"])
     known_at_day = date.fromisoformat(item["known_at_day"]) if item["known_at_day"] else None
-    day = pads.field("day")
-    wanted = (pads.field("behaviour_code") == BEHAVIOURS["pay"]) & (day <= pa.scalar(as_of, ARROW["date"]))
-    if days is not None:
-        wanted &= day > pa.scalar(as_of - timedelta(days=days), ARROW["date"])
-    if retired := _retired(item["users"]):
-        wanted &= ~pads.field("uid").isin(retired)
-    names = [*dict.fromkeys((*needs((), known_at=known_at_day is not None).columns, *columns))]
-    files = [pads.dataset(path).to_table(columns=names, filter=wanted, use_threads=False) for path in item["files"]]
-    return paid(merge_files(files, names, base=item["bucket"] * USERS_PER_BUCKET), as_of, known_at_day)
+    wanted = Wanted(
+        as_of,
+        first=None if days is None else as_of - timedelta(days=days - 1),
+        known_at_day=known_at_day,
+        behaviours=(BEHAVIOURS["pay"],),
+        without=_retired(item["users"]),
+    )
+    names = [*needs((), known_at=known_at_day is not None).columns, *columns]
+    rows = BucketFiles(item["files"], wanted).rows(names, base=item["bucket"] * USERS_PER_BUCKET)
+    return paid(rows, as_of, known_at_day)
 
 
 def _retired(files: Sequence[str]) -> list[int]:

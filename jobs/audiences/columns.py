@@ -19,14 +19,14 @@ import pyarrow.parquet as pq
 
 from audiences.plan import Leaf, Plan, alert_column, walk
 from features.facts import Fact, first_day, needs
-from features.kernel import Products, Rows, compute, merge_files
+from features.kernel import Products, compute
 from features.kernel.rows import USERS_PER_BUCKET
+from jobs.activity.bucket_files import BucketFiles, Wanted
 from jobs.activity.products import CODES, products_as_of
 from lake.engine import Engine, Progress
 from lake.lake import Lake, by_bucket
 from lake.releases import Release, lake_at
 from project.folder import Project
-from schemas.arrow import ARROW
 from schemas.behaviours import BEHAVIOURS
 from schemas.configuration import nearest
 from schemas.errors import NotThereError
@@ -225,20 +225,14 @@ def _facts(item: Inputs, facts: Sequence[Fact], as_of: date, uid: int | None) ->
     if item["products"] is not None:
         products, texts = Products.from_texts(pq.read_table(item["products"]))
         codes |= {key: {text: i for i, text in enumerate(texts[key]) if text} for key in texts}
-    filters = _relevant(facts, as_of, uid)
-    files = [pads.dataset(p).to_table(columns=list(wanted.columns), filter=filters) for p in item["activity"]]
-    rows: Rows = merge_files(files, wanted.columns, base=item["bucket"] * USERS_PER_BUCKET)
+    asked = Wanted(
+        as_of,
+        first=first_day(facts, as_of),
+        behaviours=tuple(sorted({BEHAVIOURS[b] for fact in facts for b in fact.reads})),
+        uid=uid,
+    )
+    rows = BucketFiles(item["activity"], asked).rows(wanted.columns, base=item["bucket"] * USERS_PER_BUCKET)
     return compute(rows, facts, as_of, products=products, codes=codes, zone=item["zone"])
-
-
-def _relevant(facts: Sequence[Fact], as_of: date, uid: int | None) -> pads.Expression:
-    """Rows that can count at all: of the facts' behaviours and windows; files outside are not read."""
-    numbers = sorted({BEHAVIOURS[b] for fact in facts for b in fact.reads})
-    wanted = pads.field("behaviour_code").isin(numbers) & (pads.field("day") <= pa.scalar(as_of, ARROW["date"]))
-    first = first_day(facts, as_of)
-    if first is not None:
-        wanted &= pads.field("day") >= pa.scalar(first, ARROW["date"])
-    return wanted if uid is None else wanted & (pads.field("uid") == uid)
 
 
 def columns_of(table: pa.Table) -> dict[str, pa.ChunkedArray]:

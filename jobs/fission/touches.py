@@ -35,13 +35,13 @@ from features.fission.touches import (
 from features.fission.uids import elders
 from features.instants import day_number
 from features.kernel.arrays import from_arrow
-from features.kernel.rows import DTYPES, USERS_PER_BUCKET, kernel_values
+from features.kernel.rows import DTYPES, USERS_PER_BUCKET
 from features.kernel.rows import NEVER as NO_DAY
 from features.kernel.selection import last_days, not_void
+from jobs.activity.bucket_files import BucketFiles, Wanted
 from jobs.fission.array_files import load, save
 from schemas.behaviours import BEHAVIOURS as B
 
-BATCH_ROWS = 1 << 19
 ROLLING_DAYS = 30
 KINDS = ("share_open", "join_group", "register", "inviter")
 """What tells who brought a person; codes of touch_kind are places in this list."""
@@ -84,8 +84,15 @@ def touches_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     known_at = None if item["known_at_day"] is None else day_number(dt.date.fromisoformat(item["known_at_day"]))
     days = settings.cohort_days + ROLLING_DAYS - 1
     reading = _Reading(item["bucket"] * USERS_PER_BUCKET, as_of, known_at, days)
-    for path in item["files"]:
-        reading.add(path, retired)
+    low, high = np.searchsorted(retired, [reading.base, reading.base + USERS_PER_BUCKET])
+    wanted = Wanted(
+        dt.date.fromisoformat(item["as_of"]),
+        known_at_day=None if known_at is None else dt.date.fromisoformat(item["known_at_day"]),
+        without=retired[low:high],
+    )
+    names = (*_COLUMNS, *VALIDITY, *(LEARNED if known_at is not None else ()))
+    for batch in BucketFiles(item["files"], wanted).batches(names):
+        reading.add(batch)
     rows = reading.rows()
     rows["peer_uid"] = elders(rows["peer_uid"], np.asarray(retired), np.asarray(elder))
     member = _members(item["members"], reading.base, item["until"])
@@ -151,19 +158,22 @@ class _Reading:
         self._own = np.zeros(256, np.bool_)
         self._own[_OWN] = True
 
-    def add(self, path: str, retired: np.ndarray) -> None:
-        names = [*_COLUMNS, *VALIDITY, *(LEARNED if self.known_at is not None else ())]
-        for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-            rows = {n: kernel_values(batch.column(n), n) for n in names}
-            counts = rows["flagged_day"] > self.as_of
-            for name, day in last_days(self.as_of, self.known_at).items():
+    def add(self, rows: Rows) -> None:
+        """Keep of a batch what counts; a column that is not there excludes no row."""
+        counts = np.ones(len(rows["uid"]), np.bool_)
+        if "flagged_day" in rows:
+            counts &= rows["flagged_day"] > self.as_of
+        for name, day in last_days(self.as_of, self.known_at).items():
+            if name in rows:
                 counts &= rows[name] <= day
-            if len(retired):
-                counts &= ~np.isin(rows["uid"], retired)
-            self._note(rows, np.flatnonzero(counts & self._own[rows["behaviour_code"]]))
-            rows["valid"] = not_void(rows["void_day"], rows.get("void_known_day"), self.as_of, self.known_at)
-            wanted = np.flatnonzero(counts & self._kept[rows["behaviour_code"]])
-            self._parts.append({n: rows[n][wanted] for n in (*_COLUMNS, "valid")})
+        self._note(rows, np.flatnonzero(counts & self._own[rows["behaviour_code"]]))
+        wanted = np.flatnonzero(counts & self._kept[rows["behaviour_code"]])
+        kept = {n: rows[n][wanted] for n in _COLUMNS}
+        if "void_day" in rows:
+            valid = not_void(rows["void_day"], rows.get("void_known_day"), self.as_of, self.known_at)[wanted]
+        else:
+            valid = np.ones(len(wanted), np.bool_)
+        self._parts.append({**kept, "valid": valid})
 
     def _note(self, rows: Rows, own: np.ndarray) -> None:
         """Users seen, and products seen for the first time, in rows of what users did themselves."""

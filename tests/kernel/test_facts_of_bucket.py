@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import jobs.activity.facts
-from features.facts import Fact
+import jobs.activity.bucket_files
+from features.facts import Fact, first_day
 from features.kernel.plan import _Column
+from jobs.activity.bucket_files import BucketFiles, Wanted
 from jobs.activity.facts import facts_of_bucket, read_facts
 from tests.kernel.shop import CODES, PRODUCTS, ZONE, row, table, values
 from tests.kernel.test_against_the_oracle import drawn_row, every_fact
@@ -64,7 +65,7 @@ def written(given: dict[str, Any], facts: list[Fact]) -> dict[str, dict[int, Any
 def test_the_task_writes_what_the_kernel_gives_with_texts_for_codes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_of: date, known: date | None, small: bool
 ) -> None:
-    monkeypatch.setattr(jobs.activity.facts, "SMALL_FILE_ROWS", 10**6 if small else 0)
+    monkeypatch.setattr(jobs.activity.bucket_files, "SMALL_FILE_ROWS", 10**6 if small else 0)
     r = random.Random(4)
     files = [table([drawn_row(r) for _ in range(n)]) for n in (70, 0, 45)]
     for facts in (r.sample(every_fact(), 60), [f for f in r.sample(every_fact(), 150) if f.window == 7]):
@@ -75,10 +76,9 @@ def test_the_task_writes_what_the_kernel_gives_with_texts_for_codes(
 def test_days_without_effect_are_left_on_disk(tmp_path: Path) -> None:
     rows = [row(1, "view", f"2026-03-{d:02d}", void_day="2026-04-01") for d in range(1, 29)]
     path = item(tmp_path, [table(rows)], [], date(2026, 3, 31))["files"][0]
-    file = jobs.activity.facts._ActivityFile(path, [], date(2026, 3, 31))
 
     def without_effect(as_of: date, known: date | None = None) -> set[str]:
-        return jobs.activity.facts._without_effect([file], as_of, known)
+        return BucketFiles([path], Wanted(as_of, known_at_day=known)).without_effect()
 
     assert without_effect(date(2026, 3, 31)) == {"void_day", "flagged_day", "valid_from_day"}
     assert without_effect(date(2026, 4, 1)) == {"flagged_day", "valid_from_day"}
@@ -97,7 +97,8 @@ def test_row_groups_outside_every_window_are_not_read(tmp_path: Path) -> None:
 
     def groups(as_of: str, *windows: int | None) -> list[int]:
         facts = [Fact(**views, window=w) for w in windows]
-        return jobs.activity.facts._ActivityFile(path, facts, date.fromisoformat(as_of)).groups
+        day = date.fromisoformat(as_of)
+        return BucketFiles([path], Wanted(day, first=first_day(facts, day))).files[0].groups
 
     assert groups("2026-03-31", None, 7) == [0, 1, 2]
     assert groups("2026-02-28", None) == [0, 1]
