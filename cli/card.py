@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cli.session import show_table
-from report.card import RFM, tree_rows
+from report.card import RFM, rfm, tree_rows
 from report.words import Vocabulary
+from schemas.tag_roles import no_tag_has
 
 if TYPE_CHECKING:
     from project.folder import Project
@@ -18,10 +19,12 @@ def show_card(project: Project, card: Card) -> None:
     words = Vocabulary(project.catalogue)
     kind = "member" if card.is_member else "visitor"
     print(f"{card.user_id} (uid {card.uid}), {kind}, at {card.as_of} (release {card.release})")
-    tags = {t.id: t for g in card.groups for t in g.tags}
-    scores = [f"{t.en} {t.value_en or '-'}" for n in RFM if (t := tags.get(n)) is not None]
+    scores = [f"{t.en} {t.value_en or '-'}" for t in rfm(project, card)]
     if scores:
         print("RFM: " + "; ".join(scores))
+    for role in project.catalogue.without(RFM):
+        said = no_tag_has(role)
+        print(f"{said.zh} / {said.en}")
     for group in card.groups:
         rows: list[dict[str, Any]] = [
             {"tag": t.id, "zh": t.zh, "值": t.value_zh, "en": t.en, "value": t.value_en} for t in group.tags

@@ -20,7 +20,7 @@ from cli.session import (
     tell_which_release,
     verb,
 )
-from features.aipl import NONE, SCHEME, STAGES
+from features.aipl import NONE, STAGES
 from queries.flow import flow as flow_step
 from queries.gap import gap as gap_step
 from schemas.errors import UsageError
@@ -97,7 +97,9 @@ def gap(
 def flow(
     first: Annotated[datetime, day_option("--from", "The earlier day.")],
     last: Annotated[datetime, day_option("--to", "The later day.")],
-    scheme: Annotated[str, typer.Option(help="Segmentation, the id of its tag.")] = SCHEME,
+    scheme: Annotated[
+        str | None, typer.Option(help="Segmentation, the id of its tag; default: the AIPL stage.")
+    ] = None,
     project: ProjectOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
@@ -107,7 +109,7 @@ def flow(
         counts = [{"from": was, "to": now, "users": n} for (was, now), n in report.counts.items()]
         show_json(
             {
-                "scheme": scheme,
+                "scheme": report.scheme,
                 "from": report.first,
                 "to": report.last,
                 "counts": counts,
@@ -120,7 +122,7 @@ def flow(
     rows = [
         {"from": was, **{now: report.counts.get((was, now), 0) for now in (*names, "LOST")}} for was in (*names, "NEW")
     ]
-    show_table(f"{scheme}: {report.first} -> {report.last}", rows)
+    show_table(f"{report.scheme}: {report.first} -> {report.last}", rows)
     show_table(
         "Balance: at_start = stayed + moved_out + lost, at_end = stayed + moved_in + new",
         [vars(s) for s in report.segments],

@@ -27,6 +27,7 @@ from queries.tag_page import MOST_VALUES, Standing, TagPage, tag_page
 from report.words import BASES, interval
 from schemas.errors import UsageError
 from schemas.money import money_cell
+from schemas.tag_roles import ROLES, TagRole
 
 if TYPE_CHECKING:
     from features.tags import Tag
@@ -132,6 +133,8 @@ def _print_entry(page: TagPage) -> None:
     window = f", looks back {page.window} days" if page.window else ""
     print(f"{kind}; {e['kind'].replace('_', '-')}, by {e['method']}{window}; without a result: {e['empty']}")
     print(f"from {', '.join(e['sources'])}; owner {e['owner']}, {e['refresh']}, version {e['version']}")
+    if "role" in e:
+        print(f"role {e['role']}: {ROLES[TagRole(e['role'])].means.en}")
     print(f"declared at {page.place}")
     if page.used_by_tags:
         print(f"used by tags: {', '.join(page.used_by_tags)}")

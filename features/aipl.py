@@ -8,16 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from schemas.configuration import Settings
 from schemas.errors import HuaxiangError
+from schemas.tag_roles import TagRole
 
-SCHEME = "aipl_stage"
 STAGES: tuple[str, ...] = ("awareness", "interest", "purchase", "loyalty")
 """Ascending; a user has the highest stage reached, or ``none``."""
+SUPER = "super"
+"""The value of super users, in the tag of their role."""
 NONE = "none"
 """Users of no stage; in rates also those who came into the base since."""
 RANK: dict[str, int] = {NONE: 0, **{s: i for i, s in enumerate(STAGES, start=1)}}
@@ -52,9 +54,17 @@ class AiplSettings(Settings):
     horizon_tolerance_days: int = Field(default=3, ge=0)
     min_sample: int = Field(default=30, ge=1)
     gmv_share: dict[Literal["awareness", "interest", "purchase", "loyalty", "none"], float] | None = None
-    super_scheme: str = "super_user"
-    super_value: str = "super"
     benchmark: Benchmark = Benchmark()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _super_users_have_a_role(cls, content: Any) -> Any:
+        if isinstance(content, dict) and (old := [k for k in ("super_scheme", "super_value") if k in content]):
+            raise ValueError(
+                f"{' and '.join(old)}: who is a super user is said by a tag now; leave it out here, give that tag "
+                f"`role: {TagRole.SUPER_USER}`, and call its value {SUPER!r}"
+            )
+        return content
 
     @model_validator(mode="after")
     def _whole(self) -> AiplSettings:

@@ -26,6 +26,7 @@ from schemas.configuration import nearest
 from schemas.contracts import contract, contracts
 from schemas.errors import ConfigurationError, NotThereError
 from schemas.measures import MEASURES
+from schemas.tag_roles import TagRole, no_tag_has
 
 Node = tuple[str, str]
 """A node of the dependency graph: its kind (tag, fact, attribute, break, model) and its name."""
@@ -150,6 +151,30 @@ class Catalogue:
     def dynamic(self) -> tuple[str, ...]:
         """Tags whose process is kept."""
         return tuple(n for n, t in self.tags.items() if t.kind == "dynamic")
+
+    @cached_property
+    def roles(self) -> dict[TagRole, str]:
+        """The tags that have a role, by it."""
+        return {t.role: n for n, t in self.tags.items() if t.role is not None}
+
+    def of_role(self, role: TagRole) -> str | None:
+        """The tag that has a role; None where no tag has it."""
+        return self.roles.get(role)
+
+    def tag_of(self, role: TagRole) -> Tag:
+        """The tag that has a role; NotThereError says how to give it to one."""
+        found = self.of_role(role)
+        if found is None:
+            raise NotThereError(no_tag_has(role).en)
+        return self.tags[found]
+
+    def without(self, roles: Iterable[TagRole]) -> list[TagRole]:
+        """Those of the roles that no tag has."""
+        return [role for role in roles if role not in self.roles]
+
+    def showing(self, attribute: str) -> str | None:
+        """The first tag that is an attribute as it stands; None where no tag is."""
+        return next((n for n, t in self.tags.items() if t.attribute == attribute), None)
 
     @cached_property
     def schemes(self) -> tuple[str, ...]:

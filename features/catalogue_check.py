@@ -29,6 +29,7 @@ from schemas.configuration import nearest
 from schemas.contracts import contract
 from schemas.errors import ConfigurationError, NotThereError
 from schemas.money import DEFAULT_CURRENCY
+from schemas.tag_roles import TagRole
 
 _FROM_BREAKS = ("min_gap_of", "counts_of")
 """Options of a fact that name a break."""
@@ -109,10 +110,18 @@ class _Builder:
                     self.breaks.setdefault(name, spec)
                 self._add_tag(source, i, written_out.score)
                 self._add_tag(source, i, written_out.layers)
+        self._check_roles()
         for name, tag in self.tags.items():
             if tag.fact is not None:
                 self.facts[name] = tag.fact
                 self.places[("fact", name)] = self.places[("tag", name)]
+
+    def _check_roles(self) -> None:
+        first: dict[TagRole, str] = {}
+        for name, tag in self.tags.items():
+            if tag.role is not None and (taken := first.setdefault(tag.role, name)) != name:
+                there = f"has tag {taken!r} at {self._at(taken, 'role')}; one tag has a role"
+                self._mistake(self._at(name, "role"), f"tag {name!r}", f"role {tag.role} {there}")
 
     def _priced(self, name: str, spec: Break) -> Break:
         try:

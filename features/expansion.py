@@ -71,7 +71,7 @@ def _score(tag: Tag, name: str, layering: Layering) -> Tag:
             "empty": "unknown",
             "scale": 6,
             "expression": f"case when {layering.where} then {total} end",
-            **dict.fromkeys(("layering", "rules", "otherwise", "declared", "limits", "log_bands")),
+            **dict.fromkeys(("layering", "rules", "otherwise", "declared", "limits", "log_bands", "role")),
             **{n: {} for n in ("labels", "strategies", "needs", "resources")},
             "scheme": False,
         }

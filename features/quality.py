@@ -42,7 +42,7 @@ _EDGE_TEXTS = tuple(f"{Decimal(m).scaleb(e):f}" for e in _DECADES for m in (1, 2
 _EDGES = np.array([float(t) for t in _EDGE_TEXTS])
 _WORDS_OF_A_TAG = {
     *("name", "description", "path", "labels", "strategies", "needs", "resources"),
-    *("owner", "refresh", "limits", "on_break", "sources", "kind", "log_bands", "scheme"),
+    *("owner", "refresh", "limits", "on_break", "sources", "kind", "log_bands", "scheme", "role"),
 }
 """What a declaration says about a tag that changes no value."""
 

@@ -5,6 +5,7 @@ What needs the other entries (columns of expressions, cycles, duplicate ids) is 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -16,6 +17,7 @@ from features.layering import Layering
 from schemas.configuration import Settings, nearest
 from schemas.contracts import FEEDS
 from schemas.measures import MEASURES
+from schemas.tag_roles import ROLES, TagRole
 
 UNKNOWN = "unknown"
 TagType = Literal["string", "int32", "int64", "float64", "bool", "date"]
@@ -94,10 +96,11 @@ class Tag(Settings):
     ``labels``: what values are called; ``strategies``: what the owner does with users of each value, ``needs`` and
     ``resources``: what those users need and what is spent on them. ``on_break``: what becomes of a run's values that break
     a limit; they are told of, or the last good ones are held in their place. ``declared``: the attribute of questionnaires whose
-    fresh answers win over the computed value.
+    fresh answers win over the computed value. ``role``: what code finds the tag by (schemas/tag_roles.py).
     """
 
     id: Identifier
+    role: TagRole | None = None
     name: Names
     description: Names
     path: tuple[str, str, Text]
@@ -130,6 +133,14 @@ class Tag(Settings):
     otherwise: Value | None = Field(default=None, alias="else")
     model: str | None = None
 
+    @field_validator("role", mode="before")
+    @classmethod
+    def _known_role(cls, value: Any) -> Any:
+        known = [str(role) for role in TagRole]
+        if value is not None and value not in known:
+            raise ValueError(f"unknown role; {nearest(str(value), known)}")
+        return value
+
     @field_validator("path")
     @classmethod
     def _known_path(cls, value: tuple[str, str, str]) -> tuple[str, str, str]:
@@ -159,6 +170,7 @@ class Tag(Settings):
         self._check_values()
         self._check_empty()
         self._check_said_of_values()
+        self._check_role()
         if self.fact is not None:
             self._check_fact(self.fact)
         if self.log_bands is not None:
@@ -233,6 +245,21 @@ class Tag(Settings):
                 "a segmentation (scheme: true) needs a strategy for every value (strategies: {VALUE: {zh, en}}); "
                 f"there is none for {', '.join(missing)}"
             )
+
+    def _check_role(self) -> None:
+        if self.role is None:
+            return
+        entry = ROLES[self.role]
+        if entry.segmentation:
+            fits = self.scheme and set(entry.values) <= set(self.finite or ())
+        else:
+            low, high = entry.bounds or (-math.inf, math.inf)
+            least, most = (
+                n if n is not None else far for n, far in zip(self.bounds, (-math.inf, math.inf), strict=True)
+            )
+            fits = self.type in entry.types and self.unit == (entry.unit or self.unit) and low <= least and most <= high
+        if not fits:
+            raise ValueError(f"role {self.role} ({entry.name.en}) must be {entry.needs.en}")
 
     def _check_empty(self) -> None:
         if self.empty == "keep_last":

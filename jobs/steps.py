@@ -22,6 +22,7 @@ from lake.audit import Auditor
 from lake.engine import Engine
 from project.folder import Project
 from schemas.contracts import contracts
+from schemas.tag_roles import in_short, used_by
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _profile(g: Given, advance: Advance) -> Done:
 
 def _insights(g: Given, advance: Advance) -> Done:
     rows = run_insights(g.project, g.engine, g.as_of, run_id=g.run_id, known_at=g.known_at, audit=g.audit)
-    return Done(sum(rows.values()))
+    return Done(sum(rows.values()), warnings=tuple(in_short(g.project.catalogue.without(used_by("insights")))))
 
 
 def _of(layer: str, *without: str) -> tuple[str, ...]:

@@ -12,10 +12,13 @@ from features.layering import score_id
 from features.money_marks import compared_amounts, foreign
 from lake import releases
 from project.catalogue_store import remembered
+from project.example import unfilled_roles
 from project.folder import Project
 from schemas.configuration import line_of, nearest, read_yaml
 from schemas.errors import ConfigurationError
 from schemas.money import DEFAULT_CURRENCY, money_cell
+from schemas.tag_roles import TagRole
+from schemas.tag_roles import in_short as roles_in_short
 
 if TYPE_CHECKING:
     from audiences.language import Audience
@@ -74,7 +77,8 @@ def check_tags(project: Project) -> TagReport:
     in_short: list[str] = []
     if catalogue is not None:
         amounts = [*foreign_amounts(catalogue, project.currency), *bare_amounts(catalogue, project.currency)]
-        warnings = in_short = amounts
+        warnings = [*amounts, *unfilled_roles(catalogue)]
+        in_short = [*amounts, *roles_in_short(catalogue.without(TagRole))]
         if (days := _observed_days(project)) is not None:
             warnings = [*warnings, *catalogue.window_warnings(days)]
             in_short = [*in_short, *catalogue.window_summary(days)]

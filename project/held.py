@@ -52,9 +52,10 @@ def marks_of(lake: Lake, catalogue: Catalogue, at: Release, day: date | None = N
     return marks(lake, catalogue, day or at.as_of, at.tables[QUALITY]) if QUALITY in at.tables else Marks()
 
 
-def tags_of(audience: Audience, plan: Plan) -> set[str]:
+def tags_of(catalogue: Catalogue, audience: Audience, plan: Plan) -> set[str]:
     """Profile columns that an audience judges by, lists its people by or writes into its file."""
-    return {*plan.columns, *audience.definition.export.columns, *(SEGMENTED_BY[a] for a in plan.alerts)}
+    moved = (catalogue.of_role(SEGMENTED_BY[a]) for a in plan.alerts)
+    return {*plan.columns, *audience.definition.export.columns, *(tag for tag in moved if tag is not None)}
 
 
 def in_words(held: Mapping[str, date]) -> str:

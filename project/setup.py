@@ -9,11 +9,10 @@ from typing import Any
 
 from features.sources import warnings as warnings_of
 from project.check import check_tags
+from project.example import EXAMPLE
 from project.folder import SETTINGS_FILE, Project
 from schemas.errors import ConfigurationError
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "conf"
-"""The example shop's project folder, copied by ``init``."""
 DATASETS = EXAMPLE / "datasets"
 PARTS = ("sources", "tags", "audiences", "methods")
 

@@ -11,6 +11,7 @@ from lake.sql import connect
 from project.folder import Project
 from project.held import in_words, marks_of
 from schemas.errors import HuaxiangError, NotThereError
+from schemas.tag_roles import TagRole
 
 DAYS = "select distinct as_of from segments.segments where scheme = ? order by as_of"
 
@@ -41,9 +42,11 @@ class FlowReport:
     warnings: tuple[str, ...] = ()
 
 
-def flow(project: Project, scheme: str, first: date, last: date) -> FlowReport:
-    """NotThereError names the segmentations and days there are."""
+def flow(project: Project, scheme: str | None, first: date, last: date) -> FlowReport:
+    """The flow of a segmentation, of the AIPL stage if absent. NotThereError names the segmentations and days there are."""
     catalogue = project.catalogue
+    if scheme is None:
+        scheme = catalogue.tag_of(TagRole.AIPL).id
     if scheme not in catalogue.schemes:
         raise NotThereError(f"no segmentation {scheme!r}; there are {', '.join(catalogue.schemes)}")
     if last < first:

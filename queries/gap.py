@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -15,7 +15,6 @@ from features.aipl import (
     BELOW,
     NONE,
     RANK,
-    SCHEME,
     STAGES,
     AiplSettings,
     StageGap,
@@ -30,6 +29,10 @@ from project.folder import Project
 from project.held import in_words, marks_of
 from schemas.errors import HuaxiangError, NotThereError
 from schemas.money import minor_units
+from schemas.tag_roles import TagRole
+
+if TYPE_CHECKING:
+    from features.tags import Tag
 
 LARGEST = Decimal(10) ** 15
 """Beyond, minor units and the users they need are no exact numbers any more."""
@@ -98,7 +101,7 @@ def gap(
 
     ``stages`` are to bring the whole target between them. Absent: all that the period has rates of, and ``none`` for
     what users of no stage brought; the others are named in a warning. HuaxiangError names a stage that was asked for
-    and has no history or no conversion; NotThereError a day without release or figures.
+    and has no history or no conversion; NotThereError a day without release or figures, and a shop whose tags hold no AIPL stage.
     """
     target_minor = minor_units(target, project.currency) if target.is_finite() and target <= LARGEST else 0
     if target_minor <= 0:
@@ -108,6 +111,7 @@ def gap(
         if unknown or not stages:
             raise HuaxiangError(f"no stage {unknown[0] if unknown else ''!r}; stages are {', '.join((*STAGES, NONE))}")
         stages = list(dict.fromkeys(stages))
+    scheme = project.catalogue.tag_of(TagRole.AIPL)
     settings = project.method("aipl", AiplSettings)
     at = release(project.lake, as_of.isoformat() if as_of else None)
     if "segments.figures" not in at.tables:
@@ -134,8 +138,7 @@ def gap(
         for r in wanted
         if shares is not None and not shares.get(r.stage)
     ]
-    labels = project.catalogue.tag(SCHEME).labels
-    needs = tuple(_need(project, g, users, labels, save) for g in found)
+    needs = tuple(_need(project, g, users, scheme, save) for g in found)
     reached = sum(round(g.users * (g.rates.value_per_user_minor or 0)) for g in found if g.rates.stage != NONE)
     small = [r for r in wanted if r.users < settings.min_sample]
     warnings += [f"stage {r.stage}: its rates rest on {r.users} users only" for r in small]
@@ -145,7 +148,7 @@ def gap(
             f"`huaxiang run --as-of {at.as_of} --force`"
         )
     for day in dict.fromkeys((at.as_of - timedelta(days), at.as_of)):
-        if held := marks_of(project.lake, project.catalogue, at, day).of([SCHEME]):
+        if held := marks_of(project.lake, project.catalogue, at, day).of([scheme.id]):
             whose = "the stages" if day == at.as_of else f"the stages of {day}, whose users the rates are of,"
             warnings.append(f"{whose} are made from {in_words(held)}, that is from older values")
     unexplained = unexplained_share(rates)
@@ -199,7 +202,7 @@ def _figures(con: duckdb.DuckDBPyConnection, as_of: date) -> tuple[dict[str, int
     return users, rates, int(found.get(("horizon_days", ""), (0, None))[0])
 
 
-def _need(project: Project, g: StageGap, users: dict[str, int], labels: dict[str, Any], save: bool) -> StageNeed:
+def _need(project: Project, g: StageGap, users: dict[str, int], scheme: Tag, save: bool) -> StageNeed:
     r = g.rates
     low, high = r.interval
     assert r.conversion is not None and r.orders_per_buyer is not None and r.order_value_minor is not None
@@ -208,11 +211,12 @@ def _need(project: Project, g: StageGap, users: dict[str, int], labels: dict[str
     if g.gap and r.stage in BELOW:
         below = BELOW[r.stage]
         name = f"gap_{r.stage}"
-        filler = Filler(name, below, users.get(below, 0), _saved(project, name, g, labels) if save else None)
+        filler = Filler(name, below, users.get(below, 0), _saved(project, name, g, scheme) if save else None)
+    zh, en = _called(scheme, r.stage)
     return StageNeed(
         stage=r.stage,
-        zh=labels[r.stage].zh,
-        en=labels[r.stage].en,
+        zh=zh,
+        en=en,
         users=g.users,
         sample_users=r.users,
         conversion=r.conversion,
@@ -228,12 +232,17 @@ def _need(project: Project, g: StageGap, users: dict[str, int], labels: dict[str
     )
 
 
-def _saved(project: Project, name: str, g: StageGap, labels: dict[str, Any]) -> Path:
+def _called(scheme: Tag, stage: str) -> tuple[str, str]:
+    """What the shop calls a stage; its value where it has no label."""
+    label = scheme.labels.get(stage)
+    return (stage, stage) if label is None else (label.zh, label.en)
+
+
+def _saved(project: Project, name: str, g: StageGap, scheme: Tag) -> Path:
     """The audience as a file of the project; one that is there is the shop's own and stays."""
     below = BELOW[g.rates.stage]
     path = project.folder / "audiences" / f"{name}.yaml"
-    zh, en = labels[g.rates.stage].zh, labels[g.rates.stage].en
-    below_zh, below_en = labels[below].zh, labels[below].en
+    (zh, en), (below_zh, below_en) = _called(scheme, g.rates.stage), _called(scheme, below)
     text = f"""# Proposed by `huaxiang gap`: users one stage below {g.rates.stage}. Change it as you like; it is not written again.
 name: {{zh: "补足{zh}", en: "Towards {en}"}}
 description:
@@ -242,9 +251,9 @@ description:
 owner: crm
 include:
   all:
-    - {{tag: {SCHEME}, is: {below}}}
+    - {{tag: {scheme.id}, is: {below}}}
 export:
-  columns: [user_id, {SCHEME}]
+  columns: [user_id, {scheme.id}]
 """
     path.parent.mkdir(exist_ok=True)
     put_if_absent(path, text)

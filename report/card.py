@@ -14,14 +14,21 @@ from typing import TYPE_CHECKING
 
 from report.blocks import Text, decimal, same
 from report.page import Language, asset, environment, write_whole
-from report.words import ID_KINDS, NAMES, Vocabulary, group_name
+from report.words import ID_KINDS, NAMES, Vocabulary, group_name, unfilled
+from schemas.tag_roles import TagRole
 
 if TYPE_CHECKING:
     from project.folder import Project
     from queries.user import Card, TagValue
     from queries.user_history import Kin, Stay, Tree
 
-RFM = ("rfm_recency", "rfm_frequency", "rfm_monetary", "rfm_segment", "rfm_value_segment")
+RFM = (
+    TagRole.RECENCY_SCORE,
+    TagRole.FREQUENCY_SCORE,
+    TagRole.MONETARY_SCORE,
+    TagRole.RFM,
+    TagRole.RFM_VALUE,
+)
 WORDS = SimpleNamespace(
     title=Text("用户画像卡", "User card"),
     as_of=Text("截止业务日", "business day"),
@@ -105,7 +112,6 @@ def card_html(project: Project, card: Card, lang: Language = "zh") -> str:
     """The card's page as text."""
     words = Vocabulary(project.catalogue)
     shop = project.settings.name
-    tags = {t.id: t for g in card.groups for t in g.tags}
     return environment().get_template("card.html.j2").render(
         lang=lang,
         shop=Text(shop.zh, shop.en),
@@ -113,7 +119,8 @@ def card_html(project: Project, card: Card, lang: Language = "zh") -> str:
         words=WORDS,
         style=asset("report.css"),
         script=asset("card.js"),
-        rfm=[(Text(t.zh, t.en), _value(project, t)) for n in RFM if (t := tags.get(n)) is not None],
+        rfm=[(Text(t.zh, t.en), _value(project, t)) for t in rfm(project, card)],
+        without=[unfilled(role) for role in project.catalogue.without(RFM)],
         lanes=lanes(card.history, card.as_of, words),
         stays=[
             (words.tag(s.tag), words.value(s.tag, s.value), str(s.from_day), str(s.until_day) if s.until_day else None)
@@ -132,6 +139,13 @@ def card_html(project: Project, card: Card, lang: Language = "zh") -> str:
             for o in card.overrides
         ],
     )  # fmt: skip
+
+
+def rfm(project: Project, card: Card) -> list[TagValue]:
+    """Scores and segments of RFM, those that the shop's tags hold."""
+    tags = {t.id: t for g in card.groups for t in g.tags}
+    roles = project.catalogue.roles
+    return [tags[roles[r]] for r in RFM if roles.get(r) in tags]
 
 
 def _value(project: Project, tag: TagValue) -> Text | None:
@@ -220,7 +234,7 @@ def tree_rows(tree: Tree | None, words: Vocabulary) -> list[tuple[Text, Text]]:
         if isinstance(value, bool):
             rows.append((label, NAMES["true"] if value else NAMES["false"]))
         elif isinstance(value, str):
-            rows.append((label, words.known(value, name)))
+            rows.append((label, words.of_column(value, name)))
         else:
             rows.append((label, same(f"{value:,.2f}" if isinstance(value, float) else f"{value:,}")))
     return rows

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from features.sql_parts import quoted
 from features.tags import UNKNOWN
 from lake.refused import refused
 from lake.sql import connect
@@ -19,6 +20,7 @@ from project.held import Marks, marks_of
 from queries.status import FEEDS, WAITING
 from report.words import Vocabulary
 from schemas.money import money_text
+from schemas.tag_roles import TagRole
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,11 +35,11 @@ Row = dict[str, Any]
 FEW = 31
 """Whole numbers with at most so many distinct values are shown one by one: months, hours, days of a month, scores."""
 RFM_GRID = """
-select rfm_recency as r, rfm_frequency as f, count(*) as users, avg(net_amount_365d) as mean_monetary_minor
-from profile.profile where as_of = $day and rfm_recency is not null and rfm_frequency is not null group by all
+select {r} as r, {f} as f, count(*) as users, avg({monetary}) as mean_monetary_minor
+from profile.profile where as_of = $day and {r} is not null and {f} is not null group by all
 """
 BUYERS = """
-select is_member, count(*) filter (purchase_days_365d > 0) as buyers, coalesce(sum(net_amount_365d), 0) as amount
+select is_member, count(*) filter ({frequency} > 0) as buyers, coalesce(sum({monetary}), 0) as amount
 from profile.profile where as_of = $day group by all
 """
 TREES = """
@@ -146,6 +148,10 @@ class ReportData:
         rows = self.breaks.get("observed_days")
         return int(rows[0]["number"]) if rows else None
 
+    def of(self, role: TagRole) -> str | None:
+        """The tag that has a role; None where no tag has it."""
+        return self.project.catalogue.of_role(role)
+
     def figure(self, topic: str, figure: str) -> dict[str, Figure]:
         """Items of a figure in stored order; empty where the topic gave none."""
         return self.figures.get(topic, {}).get(figure, {})
@@ -221,10 +227,17 @@ def _people(d: ReportData, read: Reader, con: duckdb.DuckDBPyConnection) -> None
     sql = "select is_member, count(*) as users from profile.profile where as_of = $day group by all"
     d.base = {r["is_member"]: r["users"] for r in read("profile.profile", sql)}
     columns = _columns(con, "profile.profile")
-    if {"purchase_days_365d", "net_amount_365d"} <= columns:
-        d.buyers = {r["is_member"]: r for r in read("profile.profile", BUYERS)}
-    if {"rfm_recency", "rfm_frequency", "net_amount_365d"} <= columns:
-        d.rfm_grid = read("profile.profile", RFM_GRID)
+
+    def there(*roles: TagRole) -> list[str]:
+        """The columns of the tags of roles; none where one of them is not there."""
+        found = [quoted(tag) for role in roles if (tag := d.of(role)) is not None and tag in columns]
+        return found if len(found) == len(roles) else []
+
+    if spent := there(TagRole.FREQUENCY, TagRole.MONETARY):
+        sql = BUYERS.format(frequency=spent[0], monetary=spent[1])
+        d.buyers = {r["is_member"]: r for r in read("profile.profile", sql)}
+    if scores := there(TagRole.RECENCY_SCORE, TagRole.FREQUENCY_SCORE, TagRole.MONETARY):
+        d.rfm_grid = read("profile.profile", RFM_GRID.format(r=scores[0], f=scores[1], monetary=scores[2]))
     sql = "select scheme, segment, is_member, count(*) as users from segments.segments where as_of = $day group by all"
     for r in read("segments.segments", sql):
         d.segments.setdefault(r["scheme"], {}).setdefault(r["segment"], {})[r["is_member"]] = r["users"]

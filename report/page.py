@@ -24,6 +24,7 @@ from report.sections.quality import feeds_off, missing
 from report.words import NAMES
 from schemas.alerts import ALERTS
 from schemas.errors import HuaxiangError, NotThereError
+from schemas.tag_roles import ROLES, used_by
 
 if TYPE_CHECKING:
     import jinja2
@@ -296,16 +297,36 @@ def overview(d: ReportData) -> tuple[Tile, ...]:
     return tuple(found)
 
 
+def _unfilled(d: ReportData) -> list[Text]:
+    """Roles that the page looks tags up by and that no tag has; its parts say what goes without."""
+    without = d.project.catalogue.without(used_by("report"))
+    if not without:
+        return []
+    names = [ROLES[role].name for role in without]
+    return [
+        Text(
+            f"没有标签担任这些角色：{'、'.join(f'{n.zh}（{r}）' for r, n in zip(without, names, strict=True))}；"
+            "huaxiang tag check 说明缺少什么、如何补上",
+            f"No tag has these roles: {', '.join(f'{n.en} ({r})' for r, n in zip(without, names, strict=True))}; "
+            "`huaxiang tag check` says what goes without and how to give them",
+        )
+    ]
+
+
 def attention(d: ReportData) -> list[Text]:
     """What is missing, raised alerts, held tags, tags whose distribution broke its limit."""
-    found = missing(d) + [
-        Text(
-            f"{NAMES.get(a['alert'], same(a['alert'])).zh}：{share(a['number'], 2)}，超过上限 {share(a['limit_number'], 2)}",
-            f"{NAMES.get(a['alert'], same(a['alert'])).en}: {share(a['number'], 2)}, above the limit {share(a['limit_number'], 2)}",
-        )
-        for a in d.alerts
-        if a["is_raised"] and a["alert"] in ALERTS
-    ]
+    found = (
+        missing(d)
+        + _unfilled(d)
+        + [
+            Text(
+                f"{NAMES.get(a['alert'], same(a['alert'])).zh}：{share(a['number'], 2)}，超过上限 {share(a['limit_number'], 2)}",
+                f"{NAMES.get(a['alert'], same(a['alert'])).en}: {share(a['number'], 2)}, above the limit {share(a['limit_number'], 2)}",
+            )
+            for a in d.alerts
+            if a["is_raised"] and a["alert"] in ALERTS
+        ]
+    )
     found += feeds_off(d)
     held = list(d.held.since)
     marked = [t for t in d.held.held_by if t not in d.held.since]

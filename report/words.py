@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from report.blocks import Text, same
 from schemas.money import major
+from schemas.tag_roles import TagRole, no_tag_has
 
 if TYPE_CHECKING:
     from features.catalogue import Catalogue
@@ -185,6 +186,11 @@ class Vocabulary:
         found = self.tags.get(name)
         return same(name) if found is None else Text(found.name.zh, found.name.en)
 
+    def described(self, name: str) -> Text:
+        """What the shop's own catalogue says of a tag; nothing of one that it has not."""
+        found = self.tags.get(name)
+        return Text("", "") if found is None else Text(found.description.zh, found.description.en)
+
     def value(self, tag: str, value: str | None) -> Text:
         """A value as people read it: its label, else a word known here, else as it is stored."""
         if value is None:
@@ -194,12 +200,12 @@ class Vocabulary:
             return Text(found.labels[value].zh, found.labels[value].en)
         return NAMES.get(value, same(value))
 
-    def known(self, value: str, *tags: str) -> Text:
-        """A value that one of these tags, or any segmentation, has a label for."""
-        for tag in (*tags, *(n for n, t in self.tags.items() if t.scheme)):
-            found = self.tags.get(tag)
-            if found is not None and value in found.labels:
-                return Text(found.labels[value].zh, found.labels[value].en)
+    def of_column(self, value: str, *columns: str) -> Text:
+        """A value of a table's column, by the label of a tag that shows one of these, or else of any segmentation."""
+        showing = (t for c in columns for t in self.tags.values() if t.attribute == c)
+        for tag in (*showing, *(t for t in self.tags.values() if t.scheme)):
+            if value in tag.labels:
+                return Text(tag.labels[value].zh, tag.labels[value].en)
         return NAMES.get(value, same(value))
 
     def order(self, tag: str, *, there: Mapping[str, object] | None = None) -> list[str]:
@@ -213,6 +219,12 @@ class Vocabulary:
         found = getattr(self.tags.get(tag), what, None) or {}
         text = found.get(value)
         return None if text is None else Text(text.zh, text.en)
+
+
+def unfilled(role: TagRole) -> Text:
+    """That no tag has a role, what goes without, and how to give it to one."""
+    said = no_tag_has(role)
+    return Text(said.zh, said.en)
 
 
 def interval(tag: Tag, written: str, currency: str) -> Text | None:

@@ -117,7 +117,7 @@ def refuse_held(project: Project, names: Iterable[str], which: int | str | None)
     """HeldError that names every audience made from a tag that is held at the release."""
     at = release(project.lake, which)
     known = marks_of(project.lake, project.catalogue, at)
-    held = {n: known.of(tags_of(*plan_of(project, n))) for n in names} if known.since else {}
+    held = {n: known.of(tags_of(project.catalogue, *plan_of(project, n))) for n in names} if known.since else {}
     if not any(held.values()):
         return
     said = [f"audience {n!r} is made from {in_words(tags)}" for n, tags in held.items() if tags]
@@ -191,7 +191,7 @@ def _manifest(
     requested_by: str,
 ) -> dict[str, Any]:
     wanted = audience.definition.export
-    held = marks_of(project.lake, project.catalogue, at).of(tags_of(audience, plan))
+    held = marks_of(project.lake, project.catalogue, at).of(tags_of(project.catalogue, audience, plan))
     forced = [f"delivered by force: made from {in_words(held)}, that is from older values"] if held else []
     return {
         "delivery_id": uuid.uuid4().hex,

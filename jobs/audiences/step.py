@@ -178,7 +178,7 @@ def preview(
 
 def held_notes(project: Project, audience: Audience, plan: Plan, at: Release) -> tuple[str, ...]:
     """That the audience is made from held tags, if it is."""
-    held = marks_of(project.lake, project.catalogue, at).of(tags_of(audience, plan))
+    held = marks_of(project.lake, project.catalogue, at).of(tags_of(project.catalogue, audience, plan))
     if not held:
         return ()
     return (

@@ -10,10 +10,12 @@ from typing import Any
 
 import duckdb
 
-from features.aipl import NONE, RANK, SCHEME, STAGES, AiplSettings, StageRates, advancing, asset_value_minor
+from features.aipl import NONE, RANK, STAGES, SUPER, AiplSettings, StageRates, advancing, asset_value_minor
 from features.migration import flows
+from features.sql_parts import quoted
 from jobs.insights.step import Insight, InsightRun, Row
 from schemas.errors import InputError
+from schemas.tag_roles import TagRole
 
 SEGMENTS = "segments.segments"
 COUNTS = "select segment, count(*) from segments.segments where scheme = ? and as_of = ? group by all"
@@ -32,19 +34,20 @@ group by all
 """Who was merged since is one person, of the highest stage that one of them had: their purchases are the elder's. Who
 came into the base since stood in no stage, like those of ``none``."""
 SUPERS = """
-select count(*) filter (s.is_member), count(*) filter (s.is_member and p.interactions_180d > 0)
+select count(*) filter (s.is_member), count(*) filter (s.is_member and p.{interactions} > 0)
 from segments.segments s join profile.profile p using (as_of, uid)
 where s.as_of = $day and s.scheme = $scheme and s.segment = $value
 """
 
 
 def insight(run: InsightRun) -> Insight:
-    if SCHEME not in run.catalogue.schemes or run.as_of not in run.snapshots:
+    scheme = run.catalogue.of_role(TagRole.AIPL)
+    if scheme is None or run.as_of not in run.snapshots:
         return Insight()
     settings = run.method("aipl", AiplSettings)
     figures: list[Row] = []
     with run.sql() as con:
-        users = stage_users(con, run.as_of)
+        users = stage_users(con, scheme, run.as_of)
         base = sum(users.values())
         shares = {s: users.get(s, 0) / base for s in RANK} if base else {}
         for stage in RANK:
@@ -53,16 +56,19 @@ def insight(run: InsightRun) -> Insight:
                 _figure("share", stage, shares.get(stage), base),
             ]
         start = start_of_rates(run.snapshots, run.as_of, settings)
-        rates = [] if start is None else stage_rates(run, con, start)
+        before = {} if start is None else stage_users(con, scheme, start)
+        if not before:
+            start = None
+        rates = [] if start is None else stage_rates(run, con, scheme, start)
         figures += _rate_figures(rates, users, start, run.as_of)
-        figures += _benchmark(run, con, settings, shares, rates, start)
-        figures += _fast(run, con, settings, users)
+        figures += _benchmark(run, con, scheme, settings, shares, rates, start)
+        figures += _fast(run, con, scheme, users, start, before)
     return Insight(figures=figures)
 
 
-def stage_users(con: duckdb.DuckDBPyConnection, day: dt.date) -> dict[str, int]:
-    """Users by stage on a day, members and visitors together."""
-    return dict(con.execute(COUNTS, [SCHEME, day]).fetchall())
+def stage_users(con: duckdb.DuckDBPyConnection, scheme: str, day: dt.date) -> dict[str, int]:
+    """Users by stage on a day, members and visitors together; empty for a day on which there was no such tag."""
+    return dict(con.execute(COUNTS, [scheme, day]).fetchall())
 
 
 def start_of_rates(snapshots: Sequence[dt.date], as_of: dt.date, settings: AiplSettings) -> dt.date | None:
@@ -72,7 +78,7 @@ def start_of_rates(snapshots: Sequence[dt.date], as_of: dt.date, settings: AiplS
     return min(near, key=lambda d: (abs((d - wanted).days), d), default=None)
 
 
-def stage_rates(run: InsightRun, con: duckdb.DuckDBPyConnection, start: dt.date) -> list[StageRates]:
+def stage_rates(run: InsightRun, con: duckdb.DuckDBPyConnection, scheme: str, start: dt.date) -> list[StageRates]:
     """What the users of each stage at ``start``, and of none, bought from the day after until ``as_of``."""
     window = (run.as_of - start).days
     facts = [
@@ -83,7 +89,7 @@ def stage_rates(run: InsightRun, con: duckdb.DuckDBPyConnection, start: dt.date)
     if not paths:
         return []
     con.execute(f"create or replace temp view facts as select * from read_parquet({paths!r})")
-    at = {"scheme": SCHEME, "day": start, "last": run.as_of, "stages": list(RANK)}
+    at = {"scheme": scheme, "day": start, "last": run.as_of, "stages": list(RANK)}
     found = {row[0]: StageRates(*row) for row in con.execute(RATES, at).fetchall()}
     return [found.get(s, StageRates(s, 0, 0, 0, 0)) for s in (*STAGES, NONE)]
 
@@ -121,6 +127,7 @@ def _rate_figures(
 def _benchmark(
     run: InsightRun,
     con: duckdb.DuckDBPyConnection,
+    scheme: str,
     settings: AiplSettings,
     shares: Mapping[str, float],
     rates: Sequence[StageRates],
@@ -137,16 +144,16 @@ def _benchmark(
         days, earlier = None, []
     else:
         first = run.as_of - dt.timedelta(days=b.days)
-        earlier = [d for d in run.snapshots if first <= d < run.as_of]
+        counted = {d: stage_users(con, scheme, d) for d in run.snapshots if first <= d < run.as_of}
+        earlier = [d for d, users in counted.items() if users]
         days = len(earlier)
         if not earlier:
             return []
         sums = dict.fromkeys(RANK, 0.0)
         for day in earlier:
-            users = stage_users(con, day)
-            base = sum(users.values())
+            base = sum(counted[day].values())
             for s in RANK:
-                sums[s] += users.get(s, 0) / base if base else 0
+                sums[s] += counted[day].get(s, 0) / base
         expected = {s: n / days for s, n in sums.items()}
     found, both = [], (*earlier, run.as_of)
     for s, share in expected.items():
@@ -205,23 +212,27 @@ def _rate(name: str, number: int, column: str, text: str | None) -> float | None
 
 
 def _fast(
-    run: InsightRun, con: duckdb.DuckDBPyConnection, settings: AiplSettings, users: Mapping[str, int]
+    run: InsightRun,
+    con: duckdb.DuckDBPyConnection,
+    scheme: str,
+    users: Mapping[str, int],
+    start: dt.date | None,
+    before: Mapping[str, int],
 ) -> list[dict[str, Any]]:
-    """Fertility, advancing, superiority, thriving. Excess and advancing need the snapshot a horizon before."""
+    """Fertility, advancing, superiority, thriving. Excess and advancing need ``start``, a snapshot a horizon before."""
     fertility = sum(users.get(s, 0) for s in STAGES)
     found = [_figure("fast", "fertility", fertility, sum(users.values()))]
-    start = start_of_rates(run.snapshots, run.as_of, settings)
     if start is not None:
-        before = stage_users(con, start)
         excess = fertility - sum(before.get(s, 0) for s in STAGES)
         both = (start, run.as_of)
         found.append(_figure("fast", "fertility_excess", excess, fertility, profile_days=both))
-        moved = advancing(flows(con, SCHEME, start, run.as_of))
+        moved = advancing(flows(con, scheme, start, run.as_of))
         found.append(_figure("fast", "advancing", moved.rate, moved.at_start, profile_days=both))
     columns = {row[0] for row in con.execute("describe profile.profile").fetchall()}
-    if settings.super_scheme in run.catalogue.schemes and "interactions_180d" in columns:
-        values = {"day": run.as_of, "scheme": settings.super_scheme, "value": settings.super_value}
-        ((supers, active),) = con.execute(SUPERS, values).fetchall()
+    super_user, interactions = (run.catalogue.of_role(r) for r in (TagRole.SUPER_USER, TagRole.INTERACTIONS))
+    if super_user is not None and interactions is not None and interactions in columns:
+        values = {"day": run.as_of, "scheme": super_user, "value": SUPER}
+        ((supers, active),) = con.execute(SUPERS.format(interactions=quoted(interactions)), values).fetchall()
         found.append(_figure("fast", "superiority", supers, sum(users.values())))
         found.append(_figure("fast", "thriving", active / supers if supers else None, supers))
     return found

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from features.fission.growth import k_factor
 from features.fission.settings import K_DAYS
+from features.sql_parts import quoted
 from jobs.insights.step import Insight, InsightRun
 
 if TYPE_CHECKING:
     import duckdb
 
 LEVEL = "distributor_level"
+"""Column of a member record; what counts is the tag that shows it."""
 NEAR_LEVELS = 3
 
 
@@ -61,9 +63,12 @@ def _counts(run: InsightRun, con: duckdb.DuckDBPyConnection, found: Insight) -> 
             found.figures.append({"figure": figure, "item": str(item), "number": number})
 
     level, levels = "0", ""
-    if LEVEL in run.lake.schema("profile.profile").names:
-        level = f"coalesce({LEVEL}, 0)"
-        levels = f"left join (select uid, {LEVEL} from profile.profile where as_of = date '{run.as_of}') using (uid)"
+    tag = run.catalogue.showing(LEVEL)
+    if tag is not None and tag in run.lake.schema("profile.profile").names:
+        level = f"coalesce({quoted(tag)}, 0)"
+        levels = (
+            f"left join (select uid, {quoted(tag)} from profile.profile where as_of = date '{run.as_of}') using (uid)"
+        )
     figures("touches", "select touch_outcome, sum(touches) from day_touches group by all order by all")
     brought = "from day_roles where fission_kind <> 'none' group by all order by all"
     figures("users_by_kind", f"select fission_kind, count(*) {brought}")

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from features.aipl import SCHEME, AiplSettings
-from jobs.insights import fission, migration, promotion, segments, value
-from jobs.insights.step import InsightRun, Row
+from features.catalogue import Catalogue
+from jobs.insights import fission, promotion, segments, value
+from jobs.insights.step import Row
+from schemas.tag_roles import TagRole
 
-MONEY = (segments.RECENCY, segments.FREQUENCY, segments.MONETARY)
+FAST = (TagRole.SUPER_USER, TagRole.INTERACTIONS)
 
 
-def tags_of(run: InsightRun, row: Row) -> tuple[str, ...]:
+def tags_of(catalogue: Catalogue, row: Row) -> tuple[str, ...]:
     """Tags of a row of ``segments.figures``; none where it comes from activity alone."""
     topic, figure, item = row["topic"], row["figure"], row["item"]
+
+    def of(*roles: TagRole) -> tuple[str, ...]:
+        return tuple(tag for role in roles if (tag := catalogue.of_role(role)) is not None)
+
     if topic == "aipl":
-        fast = (run.method("aipl", AiplSettings).super_scheme, "interactions_180d") if figure == "fast" else ()
-        return (SCHEME, *fast)
+        return of(TagRole.AIPL, *(FAST if figure == "fast" else ()))
     if topic == "segments":
-        return (item.split("/")[0], *(() if figure.startswith("users") else MONEY))
+        return (item.split("/")[0], *(() if figure.startswith("users") else of(*segments.MONEY)))
     if topic == "value":
-        return (value.USERS_OF.get(figure, value.SPEND),)
+        return of(value.USERS_OF.get(figure, TagRole.MONETARY))
     if topic == "fission":
-        return (fission.LEVEL,) if figure == "distributors" else ()
+        level = catalogue.showing(fission.LEVEL)
+        return (level,) if figure == "distributors" and level is not None else ()
     return {
         "layering": (item.split("/")[0],),
-        "migration": (migration.SCHEME,),
-        "promotion": (promotion.CLASS, *promotion.MEANS.values()),
+        "migration": of(TagRole.QUADRANT),
+        "promotion": (*of(TagRole.PROMOTION), *promotion.means_of(catalogue).values()),
     }.get(topic, ())

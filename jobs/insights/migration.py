@@ -13,27 +13,29 @@ from pathlib import Path
 import pyarrow.dataset as pads
 
 from features.migration import MigrationSettings, Verdict, judged, rows_of, summed
+from features.sql_parts import quoted
 from jobs.insights.step import Insight, InsightRun, Row
 from project.frozen import Numbers, break_rows, numbers_of
 from schemas.alerts import MOVING_TO_RARE_LOW
+from schemas.tag_roles import TagRole
 
-SCHEME = "quadrant"
 TARGET = "rare_low"
 TASK = "jobs.insights.migration_tasks:moves_of_bucket"
 
 
 def insight(run: InsightRun) -> Insight:
-    if SCHEME not in run.catalogue.tags or run.as_of not in run.snapshots:
+    scheme = run.catalogue.of_role(TagRole.QUADRANT)
+    if scheme is None or run.as_of not in run.snapshots:
         return Insight()
     settings = run.method("migration", MigrationSettings)
     period = dt.timedelta(days=settings.period_days)
     before = run.as_of - period
-    cut_at = _numbers(run, [run.as_of - period * i for i in range(settings.periods + 1)])
-    if before not in run.snapshots:
+    cut_at = _numbers(run, scheme, [run.as_of - period * i for i in range(settings.periods + 1)])
+    if before not in run.snapshots or not _was_there(run, scheme, before):
         return Insight(alerts=[_alert(None, None, "no_earlier_day")])
     if cut_at.get(before) != cut_at.get(run.as_of):
         return Insight(alerts=[_alert(before, None, "refitted")])
-    moves, users = _moved(run, before, settings)
+    moves, users = _moved(run, scheme, before, settings)
     history = _history(run, period, settings.periods, cut_at)
     verdict = judged(moves, TARGET, list(history.values()), settings)
     rows = rows_of(moves)
@@ -64,7 +66,7 @@ def _alert(before: dt.date | None, verdict: Verdict | None, reason: str) -> Row:
 
 
 def _moved(
-    run: InsightRun, before: dt.date, settings: MigrationSettings
+    run: InsightRun, scheme: str, before: dt.date, settings: MigrationSettings
 ) -> tuple[dict[tuple[str, str], int], list[Path]]:
     """Moves of all users, and the files that list those who went to ``TARGET``."""
     now, then = (run.by_bucket("profile.profile", as_of=day) for day in (run.as_of, before))
@@ -73,7 +75,7 @@ def _moved(
             "bucket": b,
             "current": now.get(b, []),
             "previous": then.get(b, []),
-            "scheme": SCHEME,
+            "scheme": scheme,
             "alert": MOVING_TO_RARE_LOW,
             "origins": list(settings.origins),
             "target": TARGET,
@@ -86,9 +88,16 @@ def _moved(
     return moves, [Path(r["users"]) for r in made if r["users"]]
 
 
-def _numbers(run: InsightRun, days: list[dt.date]) -> dict[dt.date, Numbers]:
+def _was_there(run: InsightRun, scheme: str, day: dt.date) -> bool:
+    """Whether the day's profile has the tag: one that came since, or was renamed, has no earlier day to compare with."""
+    known = f"select 1 from profile.profile where as_of = ? and {quoted(scheme)} is not null limit 1"
+    with run.sql() as con:
+        return con.execute(known, [day]).fetchone() is not None
+
+
+def _numbers(run: InsightRun, scheme: str, days: list[dt.date]) -> dict[dt.date, Numbers]:
     """The frozen numbers that the scheme was cut at, by day."""
-    names = [n for kind, n in run.catalogue.closure([("tag", SCHEME)]) if kind == "break"]
+    names = [n for kind, n in run.catalogue.closure([("tag", scheme)]) if kind == "break"]
     rows = break_rows(run.lake, days, names)
     by_day = {day: [r for r in rows if r["as_of"] == day] for day in days}
     return {day: numbers_of(found) for day, found in by_day.items() if found}

@@ -4,15 +4,19 @@ Per item ``SCHEME/VALUE``, over the whole base population of the day (members an
 ``users``, ``users_share``, ``net_amount_minor`` (net spend of 365 days, sum), ``amount_share``; over the users with a
 purchase day in 365 days: ``mean_recency_days``, ``mean_frequency_days``, ``mean_monetary_minor``. ``sample_users`` is
 the number of users that a figure rests on; means without a buyer, and shares of no money, are null. Money figures are
-left out where the shop's catalogue has not the three tags they are made of.
+left out where not each of the three roles that they are made of has a tag.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from features.sql_parts import quoted
 from jobs.insights.step import Insight, InsightRun, Row
+from schemas.tag_roles import TagRole
 
-RECENCY, FREQUENCY, MONETARY = "days_since_last_purchase", "purchase_days_365d", "net_amount_365d"
+MONEY = (TagRole.RECENCY, TagRole.FREQUENCY, TagRole.MONETARY)
+"""Roles of the tags that money and means are made of."""
 MEANS = {"mean_recency_days": "recency", "mean_frequency_days": "frequency", "mean_monetary_minor": "monetary"}
 
 
@@ -22,9 +26,10 @@ def insight(run: InsightRun) -> Insight:
     schemes = [s for s in run.catalogue.schemes if s in stored]
     if not schemes or run.as_of not in run.snapshots:
         return Insight()
-    spends = {RECENCY, FREQUENCY, MONETARY} <= stored & set(run.catalogue.tags)
+    spent = [tag for role in MONEY if (tag := run.catalogue.of_role(role)) is not None and tag in stored]
+    spends = len(spent) == len(MONEY)
     with run.sql() as con:
-        cursor = con.execute(_sql(schemes, spends), [run.as_of])
+        cursor = con.execute(_sql(schemes, spent if spends else ()), [run.as_of])
         names = [c[0] for c in cursor.description]
         rows = [dict(zip(names, r, strict=True)) for r in cursor.fetchall()]
     base = {s: sum(r["users"] for r in rows if r["scheme"] == s) for s in schemes}
@@ -48,19 +53,22 @@ def insight(run: InsightRun) -> Insight:
     return Insight(figures=found)
 
 
-def _sql(schemes: list[str], spends: bool) -> str:
-    """One scan of the day for all segmentations."""
+def _sql(schemes: list[str], spent: Sequence[str]) -> str:
+    """One scan of the day for all segmentations; ``spent`` are the tags of ``MONEY``, or none."""
     named = " ".join(f"when grouping({quoted(s)}) = 0 then '{s}'" for s in schemes)
     value = " ".join(f"when grouping({quoted(s)}) = 0 then {quoted(s)}" for s in schemes)
-    money = f""",
-        coalesce(sum({MONETARY}), 0)::double as amount,
-        count(*) filter ({FREQUENCY} > 0) as buyers,
-        avg({RECENCY}) filter ({FREQUENCY} > 0) as recency,
-        avg({FREQUENCY}) filter ({FREQUENCY} > 0) as frequency,
-        avg({MONETARY}) filter ({FREQUENCY} > 0) as monetary"""
+    money = ""
+    if spent:
+        recency, frequency, monetary = map(quoted, spent)
+        money = f""",
+        coalesce(sum({monetary}), 0)::double as amount,
+        count(*) filter ({frequency} > 0) as buyers,
+        avg({recency}) filter ({frequency} > 0) as recency,
+        avg({frequency}) filter ({frequency} > 0) as frequency,
+        avg({monetary}) filter ({frequency} > 0) as monetary"""
     sets = ", ".join(f"({quoted(s)})" for s in schemes)
     return f"""
     select case {named} end as scheme, coalesce(case {value} end, 'unknown') as segment, count(*) as users
-        {money if spends else ""}
+        {money}
     from profile.profile where as_of = ? group by grouping sets ({sets}) order by scheme, segment
     """

@@ -12,13 +12,14 @@ import duckdb
 import numpy as np
 
 from features.concentration import Spread, ValueSettings, gini, lorenz, spread, top_share
+from features.sql_parts import quoted
 from jobs.insights.step import Insight, InsightRun, Row
 from jobs.offers.step import associations
+from schemas.tag_roles import TagRole
 
-SPEND = "net_amount_365d"
-BASES = {"buyers": f"{SPEND} > 0", "members": "is_member", "everybody": "true"}
-USERS_OF = {"super_users": "super_user", "pyramid_users": "user_pyramid"}
-"""Figures that count users by the values of a tag."""
+BASES = {"buyers": "{spend} > 0", "members": "is_member", "everybody": "true"}
+USERS_OF = {"super_users": TagRole.SUPER_USER, "pyramid_users": TagRole.PYRAMID}
+"""Figures that count users by the values of the tag of a role."""
 
 
 def insight(run: InsightRun) -> Insight:
@@ -26,11 +27,11 @@ def insight(run: InsightRun) -> Insight:
     if run.as_of in run.snapshots:
         settings = run.method("value", ValueSettings)
         with run.sql() as con:
-            if SPEND in run.catalogue.tags:
+            if (spend := run.catalogue.of_role(TagRole.MONETARY)) is not None:
                 for base, who in BASES.items():
-                    _concentration(found, base, _spend(con, run, who), settings)
-            for figure, tag in USERS_OF.items():
-                if tag in run.catalogue.tags:
+                    _concentration(found, base, _spend(con, run, quoted(spend), who), settings)
+            for figure, role in USERS_OF.items():
+                if (tag := run.catalogue.of_role(role)) is not None:
                     found.figures += _users(con, run, figure, tag)
     found.associations = associations(
         run.project, run.engine, run.as_of, run_id=run.run_id, known_at=run.known_at
@@ -38,12 +39,12 @@ def insight(run: InsightRun) -> Insight:
     return found
 
 
-def _spend(con: duckdb.DuckDBPyConnection, run: InsightRun, who: str) -> Spread:
+def _spend(con: duckdb.DuckDBPyConnection, run: InsightRun, spend: str, who: str) -> Spread:
     """Distinct amounts with how many users of the base have each; nobody is listed."""
     table = con.sql(
         f"""
-        select coalesce({SPEND}, 0)::bigint as amount, count(*) as users from profile.profile
-        where as_of = $day and {who} group by all order by all
+        select coalesce({spend}, 0)::bigint as amount, count(*) as users from profile.profile
+        where as_of = $day and {who.format(spend=spend)} group by all order by all
         """,
         params={"day": run.as_of},
     ).to_arrow_table()

@@ -10,12 +10,12 @@ from report import charts
 from report.blocks import Block, Cell, Section, Text, Tile, count, decimal, points, same, share, table
 from report.data import Figure, ReportData
 from report.sections.movement import HISTORY, since
-from report.sections.segmentation import how_to_get
+from report.sections.segmentation import how_to_get, lacking, of_role
 from report.words import NAMES
+from schemas.tag_roles import TagRole
 
 FIGURES = ("segments.figures",)
 STAGES = ("awareness", "interest", "purchase", "loyalty")
-THRIVING_DAYS = 180
 FAST = ("fertility", "fertility_excess", "advancing", "superiority", "thriving")
 SHARES = ("advancing", "thriving")
 
@@ -24,30 +24,24 @@ def aipl(d: ReportData) -> Section:
     return Section(
         "aipl",
         Text("AIPL 与 FAST", "AIPL and FAST"),
-        Text("每个用户每天一个阶段。", "Each user has one stage a day. ") + _declared(d),
-        (_stages(d), _flow(d), _rates(d), _fast(d), _benchmark(d)),
+        Text("每个用户每天一个阶段。", "Each user has one stage a day. ") + d.words.described(d.of(TagRole.AIPL) or ""),
+        of_role(d, TagRole.AIPL, _stages, _flow, _rates, _fast, _benchmark),
     )
-
-
-def _declared(d: ReportData) -> Text:
-    """What the shop's own catalogue says of the stages, with its windows."""
-    found = d.words.tags.get("aipl_stage")
-    return Text("", "") if found is None else Text(found.description.zh, found.description.en)
 
 
 def _settings(d: ReportData) -> AiplSettings:
     return d.project.method("aipl", AiplSettings)
 
 
-def _stages(d: ReportData) -> Block:
+def _stages(d: ReportData, scheme: str) -> Block:
     title = Text("各阶段人数", "Users by stage")
-    there = d.segments.get("aipl_stage", {})
+    there = d.segments.get(scheme, {})
     note = Text("截止日的阶段，会员与访客分开。", "Stage on the day, members and visitors apart.")
     if not there:
         return Block(title, note, missing=Text("这次发布没有 AIPL。", "This release has no AIPL."))
     order = [v for v in (*STAGES, "none") if v in there] + sorted(v for v in there if v not in (*STAGES, "none"))
-    note += Text("", " ") + how_to_get("aipl_stage", order[0])
-    labels = [d.words.value("aipl_stage", v) for v in order]
+    note += Text("", " ") + how_to_get(scheme, order[0])
+    labels = [d.words.value(scheme, v) for v in order]
     members, visitors = ([there[v].get(k, 0) for v in order] for k in (True, False))
     chart = charts.bars(
         labels,
@@ -65,7 +59,7 @@ def _stages(d: ReportData) -> Block:
     return Block(title, note, ("segments.segments",), chart, table(heads, rows))
 
 
-def _rates(d: ReportData) -> Block:
+def _rates(d: ReportData, scheme: str) -> Block:
     title = Text("各阶段转化与资产", "Conversion and asset value by stage")
     settings = _settings(d)
     days = count(d.number("aipl", "horizon_days") or settings.horizon_days)
@@ -94,7 +88,7 @@ def _rates(d: ReportData) -> Block:
     order = _in_order({**conversion, **asset})
     rows: list[tuple[Cell, ...]] = [
         (
-            d.words.value("aipl_stage", v),
+            d.words.value(scheme, v),
             _with_interval(conversion.get(v)),
             count(conversion[v].sample if v in conversion else None),
             decimal(_number(per, v), 2),
@@ -114,7 +108,7 @@ def _rates(d: ReportData) -> Block:
     stages = [v for v in order if v in conversion]
     shares = [conversion[v].number for v in stages]
     chart = charts.bars(
-        [d.words.value("aipl_stage", v) for v in stages],
+        [d.words.value(scheme, v) for v in stages],
         [charts.Bars(Text("转化率", "Conversion"), shares, [share(x, 2) for x in shares])],
         title,
         percent=True,
@@ -145,9 +139,9 @@ def _in_order(items: Mapping[str, object]) -> list[str]:
     return first + sorted(v for v in items if v not in first and v != "total") + (["total"] if "total" in items else [])
 
 
-def _flow(d: ReportData) -> Block:
+def _flow(d: ReportData, scheme: str) -> Block:
     title = Text("阶段流转", "Flow between stages")
-    pairs = d.flow("aipl_stage")
+    pairs = d.flow(scheme)
     if not pairs:
         return Block(
             title, Text("与上一次运行相比。", "Against the run before."), ("segments.segment_flows",), missing=HISTORY
@@ -157,10 +151,10 @@ def _flow(d: ReportData) -> Block:
     ends = [v for v in (*order, "LOST") if any(b == v for _, b in pairs)]
     links = [(starts.index(a), ends.index(b), float(n)) for (a, b), n in pairs.items() if a in starts and b in ends]
     chart = charts.flow(
-        [d.words.value("aipl_stage", v) for v in starts], [d.words.value("aipl_stage", v) for v in ends], links, title
+        [d.words.value(scheme, v) for v in starts], [d.words.value(scheme, v) for v in ends], links, title
     )
     rows = [
-        (d.words.value("aipl_stage", a), d.words.value("aipl_stage", b), count(n))
+        (d.words.value(scheme, a), d.words.value(scheme, b), count(n))
         for (a, b), n in sorted(pairs.items(), key=lambda kv: -kv[1])
     ]
     note = since(d) + Text(" 蓝色为变动，灰色为未动。", " Blue moved, grey stayed.")
@@ -168,21 +162,25 @@ def _flow(d: ReportData) -> Block:
     return Block(title, note, ("segments.segment_flows",), chart, table(heads, rows, first_text=2))
 
 
-def _fast(d: ReportData) -> Block:
+def _fast(d: ReportData, _: str) -> Block:
     title = Text("FAST", "FAST")
+    back = d.project.catalogue.windows.get(d.of(TagRole.INTERACTIONS) or "")
+    within = Text("", "") if back is None else Text(f" {back} 天内", f" within {back} days")
     note = Text(
-        "F 认知至忠诚的人数；A 向上递进的占比；S 达到超级用户门槛的会员；T 超级用户中 180 天内有互动者。",
+        f"F 认知至忠诚的人数；A 向上递进的占比；S 达到超级用户门槛的会员；T 超级用户中{within.zh}有互动者。",
         "F users from awareness to loyalty; A share that moved up; S members who reach the super-user rule; T super users who "
-        "interacted within 180 days.",
+        f"interacted{within.en}.",
     )
+    if why := lacking(d, TagRole.SUPER_USER, TagRole.INTERACTIONS):
+        note += Text("", " ") + why
     items = {**{k: f for k in FAST for f in d.figure("aipl", k).values()}, **d.figure("aipl", "fast")}
     days = d.number("aipl", "horizon_days")
     if days is not None and ("advancing" in items or "fertility_excess" in items):
         note += Text(f"“上期”与递进看 {count(days)} 天前。", f" Last period and moves: {count(days)} days before.")
-    if "thriving" in items and d.observed_days is not None and d.observed_days <= THRIVING_DAYS:
+    if "thriving" in items and back is not None and d.observed_days is not None and d.observed_days <= back:
         note += Text(
-            f"T 看 {THRIVING_DAYS} 天，数据只有 {count(d.observed_days)} 天。",
-            f" T looks back {THRIVING_DAYS} days, data covers {count(d.observed_days)}.",
+            f"T 看 {back} 天，数据只有 {count(d.observed_days)} 天。",
+            f" T looks back {back} days, data covers {count(d.observed_days)}.",
         )
     if not items:
         return Block(
@@ -227,7 +225,7 @@ def _runs(d: ReportData) -> Text:
     return Text("。", ".") if runs is None else Text(f"（{count(runs)} 次）。", f" ({count(runs)} of them).")
 
 
-def _benchmark(d: ReportData) -> Block:
+def _benchmark(d: ReportData, scheme: str) -> Block:
     title = Text("与基准比较", "Against the benchmark")
     note = Text(
         "阶段占比与基准之差，单位为百分点。",
@@ -242,7 +240,7 @@ def _benchmark(d: ReportData) -> Block:
         return Block(title, note, FIGURES, missing=missing)
     own = d.figure("aipl", "share")
     order = _in_order(peers)
-    labels = [d.words.value("aipl_stage", v) for v in order]
+    labels = [d.words.value(scheme, v) for v in order]
     mine, theirs = [_number(own, v) for v in order], [peers[v].number for v in order]
     chart = charts.bars(
         labels,

@@ -10,8 +10,9 @@ from features.gaps import LifecycleSettings
 from report import charts
 from report.blocks import Block, Cell, Chart, Section, Text, count, decimal, share, table
 from report.data import ReportData, Row
-from report.sections.segmentation import shares, whole_table
+from report.sections.segmentation import of_role, shares, whole_table
 from report.words import BASES, LEVELS, NO_CUT
+from schemas.tag_roles import TagRole
 
 FIGURES, CURVES = ("segments.figures",), ("segments.curves",)
 BREAKS = ("profile.breaks", "segments.figures")
@@ -20,14 +21,15 @@ CLASSES = "purchase_days"
 
 
 def lifecycle(d: ReportData) -> Section:
+    mine = d.of(TagRole.LIFECYCLE)
     return Section(
         "lifecycle",
         Text("生命周期", "Lifecycle"),
         _where_cuts_come_from(d),
         (
-            shares(d, "lifecycle"),
+            *of_role(d, TagRole.LIFECYCLE, shares),
             _cuts(d),
-            whole_table(d, "lifecycle"),
+            *([] if mine is None else [whole_table(d, mine)]),
             _repurchase(d),
             _gaps(d),
             _recovery(d),

@@ -8,8 +8,9 @@ from features.cross_purchase import CrossPurchaseSettings
 from report import charts
 from report.blocks import Block, Cell, Section, Text, count, decimal, same, share, table
 from report.data import ReportData
-from report.sections.segmentation import how_to_get
+from report.sections.segmentation import how_to_get, lacking
 from report.words import NAMES, SIGNALS
+from schemas.tag_roles import TagRole
 
 FIGURES = ("segments.figures",)
 SHOWN_PAIRS, LISTED_RULES = 15, 60
@@ -30,14 +31,15 @@ TERM_NAMES = (*(name for _, name in RATIOS), Text("得分", "Score"))
 
 def promotion(d: ReportData) -> Section:
     users = d.figure("promotion", "users")
-    if not users:
-        missing = Text("订单太少，或没有促销信息。", "Too few orders, or no promotions in the data.")
-        return _promotion_section(d, (Block(CLASSES, HOW_CLASSED, FIGURES, missing=missing),))
-    order = _by_catalogue(d, list(users))
-    classes = [(v, d.words.known(v, *_tags_with(d, v, order))) for v in order]
-    return _promotion_section(
-        d, (_promotion_classes(d, classes), *_promotion_ratios(d, classes), *_promotion_strategies(d, classes))
-    )
+    scheme = d.of(TagRole.PROMOTION)
+    if scheme is None or not users:
+        few = Text("订单太少，或没有促销信息。", "Too few orders, or no promotions in the data.")
+        missing = lacking(d, TagRole.PROMOTION) or few
+        return _promotion_section(d, scheme, (Block(CLASSES, HOW_CLASSED, FIGURES, missing=missing),))
+    order = [v for v in d.words.order(scheme, there=users) if v in users]
+    classes = [(v, d.words.value(scheme, v)) for v in order]
+    told = _promotion_strategies(d, scheme, classes)
+    return _promotion_section(d, scheme, (_promotion_classes(d, classes), *_promotion_ratios(d, classes), *told))
 
 
 def _promotion_classes(d: ReportData, classes: Sequence[tuple[str, Text]]) -> Block:
@@ -82,22 +84,15 @@ def _promotion_terms(d: ReportData, value: str) -> list[str]:
     return [decimal(d.number("promotion", f, value), 2) for f in (*(f for f, _ in RATIOS), "score")]
 
 
-def _promotion_strategies(d: ReportData, classes: Sequence[tuple[str, Text]]) -> list[Block]:
+def _promotion_strategies(d: ReportData, scheme: str, classes: Sequence[tuple[str, Text]]) -> list[Block]:
     """What the catalogue says is done with each class, where it says something."""
-    values = [v for v, _ in classes]
-    said = [
-        (name, strategy)
-        for v, name in classes
-        for tag in _tags_with(d, v, values)[:1]
-        if (strategy := d.words.said(tag, v))
-    ]
+    said = [(name, strategy) for v, name in classes if (strategy := d.words.said(scheme, v))]
     if not said:
         return []
     return [
         Block(
             Text("每级的策略", "Strategy per class"),
-            Text("来自标签目录。", "From the tag catalogue. ")
-            + how_to_get(_tags_with(d, values[0], values)[0], values[0]),
+            Text("来自标签目录。", "From the tag catalogue. ") + how_to_get(scheme, classes[0][0]),
             ("tags",),
             table=table((CLASS, Text("策略", "Strategy")), said, first_text=2),
             shown=True,
@@ -105,29 +100,14 @@ def _promotion_strategies(d: ReportData, classes: Sequence[tuple[str, Text]]) ->
     ]
 
 
-def _declared(d: ReportData) -> Text:
-    """What the shop's own catalogue says of the classes, with the orders that they need."""
-    found = d.words.tags.get("promotion_class")
-    return Text("", "") if found is None else Text(found.description.zh, found.description.en)
-
-
-def _promotion_section(d: ReportData, blocks: tuple[Block, ...]) -> Section:
+def _promotion_section(d: ReportData, scheme: str | None, blocks: tuple[Block, ...]) -> Section:
     return Section(
         "promotion",
         Text("促销敏感度", "Promotion sensitivity"),
-        Text("谁因促销而买，谁不需要促销。", "Who buys for promotions and who needs none. ") + _declared(d),
+        Text("谁因促销而买，谁不需要促销。", "Who buys for promotions and who needs none. ")
+        + d.words.described(scheme or ""),
         blocks,
     )
-
-
-def _tags_with(d: ReportData, value: str, all_of: list[str]) -> list[str]:
-    """Tags that have all these values."""
-    return [n for n, t in d.words.tags.items() if t.finite and value in t.finite and set(all_of) <= set(t.finite)]
-
-
-def _by_catalogue(d: ReportData, values: list[str]) -> list[str]:
-    tags = _tags_with(d, values[0], values)
-    return [v for v in d.words.order(tags[0]) if v in values] if tags else sorted(values)
 
 
 def layering(d: ReportData) -> Section:

@@ -8,9 +8,10 @@ from features.migration import MigrationSettings
 from report import charts
 from report.blocks import Block, Section, Text, Tile, count, decimal, same, share, table
 from report.data import ReportData, Row
-from report.sections.segmentation import held_note, shares, whole_table
+from report.sections.segmentation import held_note, of_role, shares, whole_table
 from report.words import ALERT_REASONS, NAMES
 from schemas.alerts import ALERTS
+from schemas.tag_roles import TagRole
 
 HISTORY = Text(
     "此前没有运行过这个方案，无从比较。", "No earlier run has this segmentation, so there is nothing to compare with."
@@ -79,19 +80,14 @@ def quadrants(d: ReportData) -> Section:
     return Section(
         "quadrants",
         Text("频次 × 价值象限与迁移预警", "Quadrants and migration alert"),
-        _declared(d)
+        d.words.described(d.of(TagRole.QUADRANT) or "")
         + Text(
             f"周期 {_settings(d).period_days} 天，不重叠；预警看流向低频低价的占比。",
             f" Periods of {_settings(d).period_days} days that do not overlap; the alert watches the share that moves toward rare, "
             "low value.",
         ),
-        (shares(d, "quadrant"), _matrix(d), whole_table(d, "quadrant"), _drift(d), _alerts(d)),
+        of_role(d, TagRole.QUADRANT, shares, _matrix, whole_table, _drift, _alerts),
     )
-
-
-def _declared(d: ReportData) -> Text:
-    found = d.words.tags.get("quadrant")
-    return Text("", "") if found is None else Text(found.description.zh, found.description.en)
 
 
 def _settings(d: ReportData) -> MigrationSettings:
@@ -112,7 +108,7 @@ def _no_earlier_day(d: ReportData) -> Text:
     )
 
 
-def _matrix(d: ReportData) -> Block:
+def _matrix(d: ReportData, scheme: str) -> Block:
     title = Text("象限转移矩阵（最近一期）", "Quadrant transitions, latest period")
     note = Text(
         "期初与期末用同一组冻结的切分点；含新进入与离开。",
@@ -121,17 +117,17 @@ def _matrix(d: ReportData) -> Block:
     found = d.figure("migration", "transition")
     start = next((a["from_as_of"] for a in d.alerts if a.get("from_as_of") and a["alert"] in ALERTS), None)
     if start is not None:
-        note = held_note(d, "quadrant", start) + Text(f"{start} → {d.as_of}，", f"{start} → {d.as_of}. ") + note
+        note = held_note(d, scheme, start) + Text(f"{start} → {d.as_of}，", f"{start} → {d.as_of}. ") + note
     pairs = {(k.split(">", 1)[0], k.split(">", 1)[1]): int(f.number or 0) for k, f in found.items() if ">" in k}
     if pairs:
-        return transitions(d, "quadrant", title, pairs, note, ("segments.figures",))
+        return transitions(d, scheme, title, pairs, note, ("segments.figures",))
     return Block(title, note, ("segments.figures",), missing=_no_earlier_day(d))
 
 
-def _drift(d: ReportData) -> Block:
+def _drift(d: ReportData, scheme: str) -> Block:
     title = Text("向低频低价迁移的占比", "Share moving toward rare, low value")
     settings = _settings(d)
-    origins = [d.words.value("quadrant", o) for o in settings.origins]
+    origins = [d.words.value(scheme, o) for o in settings.origins]
     note = Text(
         f"每期：从{'、'.join(o.zh for o in origins)}落到低频低价的用户 / 期初在这些象限的用户。",
         f"Per period: users who go from {', '.join(o.en for o in origins)} to rare, low value / users there at its start.",
@@ -186,7 +182,7 @@ def _drift(d: ReportData) -> Block:
     )
 
 
-def _alerts(d: ReportData) -> Block:
+def _alerts(d: ReportData, scheme: str) -> Block:
     title = Text("预警", "Alerts")
     alerts = [a for a in d.alerts if a["alert"] in ALERTS]
     name = next((a["alert"] for a in alerts), "moving_to_rare_low")
@@ -214,8 +210,8 @@ def _alerts(d: ReportData) -> Block:
     moved = [
         (
             NAMES.get(r["alert"], same(r["alert"])),
-            d.words.value("quadrant", r["from_segment"]),
-            d.words.value("quadrant", r["to_segment"]),
+            d.words.value(scheme, r["from_segment"]),
+            d.words.value(scheme, r["to_segment"]),
             count(r["users"]),
         )
         for r in d.moved

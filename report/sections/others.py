@@ -5,25 +5,16 @@ from __future__ import annotations
 from report.blocks import Section, Text
 from report.data import ReportData
 from report.sections.segmentation import shares, whole_table
+from schemas.tag_roles import ROLES, used_by
 
-SHOWN = frozenset(
-    (
-        "rfm_segment",
-        "rfm_value_segment",
-        "user_pyramid",
-        "super_user",
-        "aipl_stage",
-        "lifecycle",
-        "quadrant",
-        "promotion_class",
-    )
-)
-"""Segmentations that have a table in a part of their own."""
+SHOWN = tuple(role for role in used_by("report") if ROLES[role].segmentation)
+"""Roles of the segmentations that have a part of their own."""
 
 
 def other_segmentations(d: ReportData) -> Section:
     """Empty where every segmentation has its place elsewhere."""
-    mine = [n for n in d.project.catalogue.schemes if n not in SHOWN and n in d.segments]
+    shown = {d.of(role) for role in SHOWN}
+    mine = [n for n in d.project.catalogue.schemes if n not in shown and n in d.segments]
     return Section(
         "segmentations",
         Text("其他分群方案", "Other segmentations"),

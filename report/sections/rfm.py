@@ -6,22 +6,29 @@ from report import charts
 from report.blocks import Block, Cell, Section, Text, count, decimal, same, table
 from report.data import ReportData, Row
 from report.sections.movement import moved_between
-from report.sections.segmentation import shares, whole_table
+from report.sections.segmentation import lacking, of_role, shares, whole_table
+from schemas.tag_roles import TagRole
 
-SCHEMES = ("rfm_segment", "rfm_value_segment")
-BREAKS = {
-    "rfm_recency": Text("R 近度（天）", "R recency (days)"),
-    "rfm_frequency": Text("F 频度（购买天数）", "F frequency (purchase days)"),
-    "rfm_monetary": Text("M 金额（净消费）", "M money (net spend)"),
-    "rfm_recency_mean": Text("R 均值", "R mean"),
-    "rfm_frequency_mean": Text("F 均值", "F mean"),
-    "rfm_monetary_mean": Text("M 均值", "M mean"),
+SCHEMES = (TagRole.RFM, TagRole.RFM_VALUE)
+MEASURES = {
+    TagRole.RECENCY: (TagRole.RECENCY_SCORE, Text("R 近度（天）", "R recency (days)"), Text("R 均值", "R mean")),
+    TagRole.FREQUENCY: (
+        TagRole.FREQUENCY_SCORE,
+        Text("F 频度（购买天数）", "F frequency (purchase days)"),
+        Text("F 均值", "F mean"),
+    ),
+    TagRole.MONETARY: (
+        TagRole.MONETARY_SCORE,
+        Text("M 金额（净消费）", "M money (net spend)"),
+        Text("M 均值", "M mean"),
+    ),
 }
+"""By what is measured: the role of its score, and what the breaks of the score and the mean are called."""
 
 
 def rfm_report(d: ReportData) -> Section:
-    blocks = [shares(d, scheme) for scheme in SCHEMES]
-    for scheme in SCHEMES:
+    blocks = [b for role in SCHEMES for b in of_role(d, role, shares)]
+    for scheme in (s for role in SCHEMES if (s := d.of(role)) is not None):
         blocks += [whole_table(d, scheme), moved_between(d, scheme, wide=True)]
     return Section(
         "rfm",
@@ -43,9 +50,9 @@ def _grid(d: ReportData) -> Block:
     )
     source = ("profile.profile",)
     if not d.rfm_grid:
-        return Block(
-            title, note, source, missing=Text("一年内没有买家，没有分数。", "No buyers in the year, so no scores.")
-        )
+        nobody = Text("一年内没有买家，没有分数。", "No buyers in the year, so no scores.")
+        why = lacking(d, TagRole.RECENCY_SCORE, TagRole.FREQUENCY_SCORE, TagRole.MONETARY)
+        return Block(title, note, source, missing=why or nobody)
     cells = {(r["r"], r["f"]): r for r in d.rfm_grid}
     high_first, low_first = (5, 4, 3, 2, 1), (1, 2, 3, 4, 5)
     users = [[cells.get((r, f), {}).get("users", 0) for f in low_first] for r in high_first]
@@ -81,11 +88,12 @@ def _breaks(d: ReportData) -> Block:
         "the other way: the fewer days the better, and who passes no break has 5.",
     )
     rows: list[tuple[Cell, ...]] = []
-    for name, label in BREAKS.items():
+    for name, label in _labels(d).items():
         found = d.breaks.get(name, [])
         if not found:
             continue
-        money = name.startswith("rfm_monetary")
+        of = d.project.catalogue.breaks[name].of
+        money = of is not None and of.unit == "minor"
         numbers = [d.money(r["number"], exact=True) if money else decimal(r["number"], 2) for r in found]
         rows.append((label, "  ·  ".join(numbers), *_made(d, name, found[0])))
     if not rows:
@@ -102,6 +110,22 @@ def _breaks(d: ReportData) -> Block:
         Text("估计日", "Fitted on"),
     ]
     return Block(title, note, ("profile.breaks",), table=table(heads, rows, first_text=4), shown=True)
+
+
+def _labels(d: ReportData) -> dict[str, Text]:
+    """The breaks of the three scores, then those of the segments by means, with what each is a break of."""
+    catalogue = d.project.catalogue
+
+    def breaks_of(tag: str | None) -> list[str]:
+        return sorted(n for kind, n in catalogue.needs.get(("tag", tag or ""), ()) if kind == "break")
+
+    found = {n: label for score, label, _ in MEASURES.values() for n in breaks_of(d.of(score))}
+    of_means = breaks_of(d.of(TagRole.RFM_VALUE))
+    for role, (_, _, label) in MEASURES.items():
+        tag = d.of(role)
+        of_tag = ((n, catalogue.breaks[n].of) for n in of_means)
+        found |= {n: label for n, of in of_tag if of is not None and tag in of.columns and n not in found}
+    return found
 
 
 def _made(d: ReportData, name: str, row: Row) -> tuple[Cell, Cell]:

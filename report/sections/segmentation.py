@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from functools import reduce
 from operator import or_
 
@@ -10,6 +11,8 @@ from project.held import Marks
 from report import charts
 from report.blocks import Block, Cell, Table, Text, count, decimal, same, share
 from report.data import ReportData
+from report.words import unfilled
+from schemas.tag_roles import ROLES, TagRole
 
 WINDOW = Text(
     "窗口 365 天，会员与访客合计；均值只算买家。", "365 days, members and visitors together; means are over buyers."
@@ -17,6 +20,33 @@ WINDOW = Text(
 SOURCE = ("segments.figures", "segments.segments")
 SHARES = 6
 """Columns up to the share of spend: what stands beside a chart; the means stand in the whole table."""
+MONEY = (TagRole.RECENCY, TagRole.FREQUENCY, TagRole.MONETARY)
+"""Roles of the tags that spend and means of a segmentation are made of."""
+
+
+def of_role(d: ReportData, role: TagRole, *make: Callable[[ReportData, str], Block]) -> tuple[Block, ...]:
+    """Blocks of the tag that has a role, or one that says that no tag has it."""
+    tag = d.of(role)
+    if tag is not None:
+        return tuple(one(d, tag) for one in make)
+    name = ROLES[role].name
+    return (Block(Text(name.zh, name.en.capitalize()), Text("", ""), missing=unfilled(role), wide=True),)
+
+
+def lacking(d: ReportData, *roles: TagRole) -> Text | None:
+    """The same of the first of these roles that no tag has; None where each has one."""
+    return next((unfilled(role) for role in d.project.catalogue.without(roles)), None)
+
+
+def _spend_note(d: ReportData) -> Text:
+    """Over whom and when, or why there is neither spend nor means."""
+    without = d.project.catalogue.without(MONEY)
+    if not without:
+        return WINDOW
+    return Text(
+        f"没有标签担任角色 {'、'.join(without)}，所以没有消费与均值；huaxiang tag check 说明如何补上。",
+        f"No tag has the role {', '.join(without)}, so there is neither spend nor means; `huaxiang tag check` says how to give it.",
+    )
 
 
 def shares(d: ReportData, scheme: str) -> Block:
@@ -32,7 +62,7 @@ def shares(d: ReportData, scheme: str) -> Block:
         parts.append(charts.Bars(Text("消费占比", "Share of spend"), of_money, [share(x) for x in of_money]))
     labels = [d.words.value(scheme, v) for v in order]
     chart = charts.bars(labels, parts, title, percent=True)
-    return Block(title, held_note(d, scheme) + WINDOW, SOURCE, chart, _table(d, scheme, order, means=False))
+    return Block(title, held_note(d, scheme) + _spend_note(d), SOURCE, chart, _table(d, scheme, order, means=False))
 
 
 def whole_table(d: ReportData, scheme: str, *, strategy: bool = True) -> Block:
@@ -47,7 +77,7 @@ def whole_table(d: ReportData, scheme: str, *, strategy: bool = True) -> Block:
     if not order:
         return Block(title, WINDOW, SOURCE, missing=_missing(), wide=True)
     source = (*SOURCE, f"tags: {scheme}")
-    note = held_note(d, scheme) + WINDOW + Text("", " ") + how_to_get(scheme, order[0])
+    note = held_note(d, scheme) + _spend_note(d) + Text("", " ") + how_to_get(scheme, order[0])
     return Block(title, note, source, table=_table(d, scheme, order, strategy=told), wide=True, shown=True)
 
 

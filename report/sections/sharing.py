@@ -205,7 +205,7 @@ def _items(d: ReportData, figure: str, title: Text, note: Text) -> Block:
     found = list(by_share(d.figure("fission", figure)))
     if not found:
         return Block(title, note, FIGURES, missing=NOBODY)
-    labels = [d.words.known(k, "fission_kind", "community_role", "share_role") for k, _ in found]
+    labels = [d.words.of_column(k, "fission_kind", "primary_role") for k, _ in found]
     numbers = [f.number for _, f in found]
     rows = [(t, count(n)) for t, n in zip(labels, numbers, strict=True)]
     # who is nothing of it would swamp the others; they stand in the table

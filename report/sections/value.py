@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from features.aipl import SUPER
 from report import charts
 from report.blocks import Block, Section, Step, Text, Tile, count, decimal, share, table
 from report.data import ReportData
-from report.sections.segmentation import how_to_get, shares, whole_table
+from report.sections.segmentation import how_to_get, lacking, of_role, shares, whole_table
 from report.words import NAMES
+from schemas.tag_roles import TagRole
 
 FIGURES = ("segments.figures",)
 SEPARATOR = " · "
@@ -21,43 +23,41 @@ def distribution(d: ReportData) -> Section:
             "Where users stand on the steps of value, what each level needs, what goes into it, and how concentrated spend is.",
         ),
         (
-            _pyramid(d),
-            shares(d, "user_pyramid"),
-            whole_table(d, "user_pyramid", strategy=False),
-            _super(d),
+            *of_role(d, TagRole.PYRAMID, _pyramid, shares, _levels),
+            *of_role(d, TagRole.SUPER_USER, _super),
             _lorenz(d),
             _concentration(d),
         ),
     )
 
 
-def _pyramid(d: ReportData) -> Block:
-    title = d.words.tag("user_pyramid")
+def _levels(d: ReportData, scheme: str) -> Block:
+    return whole_table(d, scheme, strategy=False)
+
+
+def _pyramid(d: ReportData, scheme: str) -> Block:
+    title = d.words.tag(scheme)
     note = Text(
         "会员与访客合计；台阶宽度不代表人数。",
         "Members and visitors together; the width of a step does not stand for its users.",
     )
-    there = d.segments.get("user_pyramid", {})
-    values = [
-        v
-        for v in d.words.order("user_pyramid", there=there)
-        if v in there or d.project.catalogue.tags.get("user_pyramid")
-    ]
+    there = d.segments.get(scheme, {})
+    values = d.words.order(scheme, there=there)
     if not there:
         missing = Text("这次发布没有用户金字塔。", "This release has no user pyramid.")
         return Block(title, note, FIGURES, missing=missing, wide=True)
     steps = []
     for v in values:
         users = sum(there.get(v, {}).values())
-        money = d.number("segments", "amount_share", f"user_pyramid/{v}")
+        money = d.number("segments", "amount_share", f"{scheme}/{v}")
         figure = Text(
             f"{count(users)} 人 · {share(users / d.users if d.users else None)}",
             f"{count(users)} users · {share(users / d.users if d.users else None)}",
         )
         if money is not None:
             figure += Text(f" · 消费 {share(money)}", f" · spend {share(money)}")
-        said = [d.words.said("user_pyramid", v, what) for what in ("needs", "resources", "strategies")]
-        steps.append(Step(d.words.value("user_pyramid", v), figure, said[0], said[1], said[2]))
+        said = [d.words.said(scheme, v, what) for what in ("needs", "resources", "strategies")]
+        steps.append(Step(d.words.value(scheme, v), figure, said[0], said[1], said[2]))
     return Block(title, note, ("segments.segments", "segments.figures"), steps=tuple(steps), wide=True)
 
 
@@ -102,7 +102,9 @@ def _lorenz(d: ReportData) -> Block:
 
 
 def _no_spend(d: ReportData) -> Text:
-    """Why nothing is spread: nobody spent, or the release does not say what was spent."""
+    """Why nothing is spread: no tag says what is spent, nobody spent, or the release does not say."""
+    if why := lacking(d, TagRole.MONETARY):
+        return why
     if d.buyers and sum(r["amount"] for r in d.buyers.values()) <= 0:
         return Text("一年内没有消费。", "No spend in the year.")
     return Text("这次发布没有消费分布。", "This release does not say how spend is spread.")
@@ -157,20 +159,17 @@ def _ordered(top: dict, rows: list) -> list:  # type: ignore[type-arg]
     return [names[(r[0].en, r[1].en)] for r in rows]
 
 
-def _super(d: ReportData) -> Block:
+def _super(d: ReportData, scheme: str) -> Block:
     title = Text("超级用户", "Super users")
-    declared = d.words.tags.get("super_user")
-    note = Text("", "") if declared is None else Text(declared.description.zh, declared.description.en)
-    note += Text("", " ") + how_to_get("super_user", "super")
-    there = d.segments.get("super_user", {})
+    note = d.words.described(scheme) + Text("", " ") + how_to_get(scheme, SUPER)
+    there = d.segments.get(scheme, {})
     if not there:
         return Block(
             title, note, FIGURES, missing=Text("这次发布没有超级用户分群。", "This release does not mark super users.")
         )
-    value = d.words.order("super_user", there=there)[0]
-    members, visitors = there.get(value, {}).get(True, 0), there.get(value, {}).get(False, 0)
-    money = d.number("segments", "amount_share", f"super_user/{value}")
-    mean = d.number("segments", "mean_monetary_minor", f"super_user/{value}")
+    members, visitors = (there.get(SUPER, {}).get(k, 0) for k in (True, False))
+    money = d.number("segments", "amount_share", f"{scheme}/{SUPER}")
+    mean = d.number("segments", "mean_monetary_minor", f"{scheme}/{SUPER}")
     tiles = [
         Tile(Text("会员", "Members"), Text(*(count(members),) * 2), _of(members, d.base.get(True, 0))),
         Tile(Text("访客", "Visitors"), Text(*(count(visitors),) * 2), _of(visitors, d.base.get(False, 0))),

@@ -10,7 +10,6 @@ import pytest
 
 from features.aipl import (
     RANK,
-    SCHEME,
     AiplSettings,
     StageRates,
     advancing,
@@ -54,7 +53,7 @@ def test_who_was_merged_since_is_one_person_who_bought_as_the_elder() -> None:
         con.execute(
             "create table facts as select * from (values (1, 2, 500), (2, 0, 0), (5, 1, 90)) f(uid, orders, net_amount)"
         )
-        values = {"scheme": SCHEME, "day": "2026-03-01", "last": "2026-03-31", "stages": list(RANK)}
+        values = {"scheme": "aipl_stage", "day": "2026-03-01", "last": "2026-03-31", "stages": list(RANK)}
         found = con.execute(RATES_BY_STAGE, values).fetchall()
         # 4 stood in no stage, 5 and 6 came since
         assert sorted(found) == [("interest", 2, 1, 2, 500), ("none", 3, 1, 1, 90)]

@@ -26,6 +26,7 @@ from project.loading import load_catalogue, load_mappings
 from schemas.behaviours import BEHAVIOURS, DETAILS
 from schemas.contracts import FEEDS, contract
 from schemas.measures import KEY_COLUMNS, MAX_WINDOW_DAYS, MEASURES, Where
+from schemas.tag_roles import TagRole
 
 DOCS = Path(__file__).parents[2] / "docs"
 KEYS = "keys"
@@ -194,6 +195,11 @@ def test_every_function_and_operator_of_expressions_is_named() -> None:
 
 
 # --- sources ---
+
+
+def test_every_role_is_listed() -> None:
+    rows = [row[1] for _, rows in tables(section("tags", "Roles")) for row in rows]
+    listed_once([w for cell in rows for w in spans(cell)], {str(role) for role in TagRole})
 
 
 @pytest.mark.parametrize(

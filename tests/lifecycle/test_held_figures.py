@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import importlib
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from features.aipl import AiplSettings, StageRates
+from features.aipl import StageRates
 from jobs.insights import aipl, marks, step
 from project.held import Marks
 from tests import shipped
 
-
-class Run:
-    """What naming the tags of a figure needs of a run."""
-
-    def method(self, name: str, kind: type[Any]) -> Any:
-        return kind()
-
-
+MONEY = {"days_since_last_purchase", "purchase_days_365d", "net_amount_365d"}
 FIGURES = [
     ("aipl", "users", "interest", {"aipl_stage"}),
     ("aipl", "fast", "thriving", {"aipl_stage", "super_user", "interactions_180d"}),
     ("segments", "users_share", "lifecycle/new", {"lifecycle"}),
-    ("segments", "amount_share", "lifecycle/new", {"lifecycle", *marks.MONEY}),
+    ("segments", "amount_share", "lifecycle/new", {"lifecycle", *MONEY}),
     ("value", "super_users", "super", {"super_user"}),
     ("value", "gini", "buyers", {"net_amount_365d"}),
     ("fission", "distributors", "1", {"distributor_level"}),
@@ -41,20 +35,16 @@ FIGURES = [
 
 @pytest.mark.parametrize(("topic", "figure", "item", "tags"), FIGURES)
 def test_a_figure_names_the_tags_that_it_is_made_of(topic: str, figure: str, item: str, tags: set[str]) -> None:
-    run: Any = Run()
-    found = marks.tags_of(run, {"topic": topic, "figure": figure, "item": item})
+    found = marks.tags_of(shipped.catalogue(), {"topic": topic, "figure": figure, "item": item})
     assert set(found) == tags
     assert tags <= set(shipped.catalogue().tags)
-    assert AiplSettings().super_scheme == "super_user"
 
 
 def test_a_figure_made_from_a_held_tag_is_marked_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue = shipped.catalogue()
     held = Marks({"last_purchase_day": date(2026, 3, 1)}, catalogue.held_by(["last_purchase_day"]))
     monkeypatch.setattr(step, "marks", lambda *_: held)
-    run: Any = Run()
-    run.lake = run.as_of = None
-    run.catalogue = catalogue
+    run: Any = SimpleNamespace(lake=None, as_of=None, catalogue=catalogue)
     rows = [{"topic": t, "figure": f, "item": i} for t, f, i, _ in FIGURES]
     marked = {(r["topic"], r["figure"]) for r in step._marked(run, rows) if r["held_by"] is not None}
     assert ("segments", "amount_share") in marked and ("segments", "users_share") in marked
@@ -72,8 +62,7 @@ def test_a_figure_that_compares_days_is_marked_by_what_was_held_on_each_of_them(
         today: Marks({"super_user": today}, catalogue.held_by(["super_user"])),
     }
     monkeypatch.setattr(step, "marks", lambda lake, catalogue, day: on[day])
-    run: Any = Run()
-    run.lake, run.as_of, run.catalogue = None, today, catalogue
+    run: Any = SimpleNamespace(lake=None, as_of=today, catalogue=catalogue)
     rates = [StageRates("interest", 10, 5, 6, 700), StageRates("none", 3, 1, 1, 50)]
     rows = [
         *(r | {"topic": "aipl"} for r in aipl._rate_figures(rates, {"interest": 4}, start, today)),

@@ -42,6 +42,24 @@ NUMBERS = {
     "rfm_frequency": "score",
     "rfm_monetary": "score",
 }
+ROLES = {
+    "net_amount_365d": "monetary",
+    "purchase_days_365d": "frequency",
+    "days_since_last_purchase": "recency",
+    "rfm_recency": "recency_score",
+    "rfm_frequency": "frequency_score",
+    "rfm_monetary": "monetary_score",
+    "rfm_segment": "rfm",
+    "rfm_value_segment": "rfm_value",
+    "user_pyramid": "pyramid",
+    "super_user": "super_user",
+    "aipl_stage": "aipl",
+    "lifecycle": "lifecycle",
+    "quadrant": "quadrant",
+    "promotion_class": "promotion_sensitivity",
+}
+BREAKS = {"rfm_recency": "days_since_last_purchase", "rfm_monetary": "net_amount_365d"}
+"""Breaks of two scores, and what they are breaks of."""
 
 
 def names(zh: str, en: str) -> dict[str, str]:
@@ -76,9 +94,10 @@ def catalogue() -> dict[str, Any]:
     )
     for name, unit in NUMBERS.items():
         path = ["消费特征", "消费能力和频次", "数"]
-        number = {"type": "int64", "unit": unit, "values": {"min": 0}}
+        number = {"type": "int64", "unit": unit, "values": {"min": 1, "max": 5} if unit == "score" else {"min": 0}}
         tags.append({"id": name, "name": names(f"数 {name}", f"Number {name}"), "path": path, **number})
-        tags[-1] |= {"method": "rule", "expression": "case when is_member then 1 end"}
+        made = f"1 + breaks_below({BREAKS[name]}, '{name}')" if name in BREAKS else "1"
+        tags[-1] |= {"method": "rule", "expression": f"case when is_member then {made} end"}
     for name, (values, path) in SCHEMES.items():
         of = {v: names(f"{ZH[v]}类", v.replace("_", " ").capitalize()) for v in values}
         said = {v: names(f"对{ZH[v]}的策略", f"Strategy for {v}") for v in values}
@@ -91,8 +110,11 @@ def catalogue() -> dict[str, Any]:
         tags.append(tag)
     for t in tags:
         t["description"] = names("说明", "Description")
+        if t["id"] in ROLES:
+            t["role"] = ROLES[t["id"]]
     common = {"owner": "crm", "refresh": "daily", "version": 1, "kind": "dynamic", "method": "fact"}
-    return {"defaults": {**common, "sources": ["members"], "empty": "unknown"}, "tags": tags}
+    breaks = {n: {"of": of, "quantiles": [0.2, 0.4, 0.6, 0.8]} for n, of in BREAKS.items()}
+    return {"defaults": {**common, "sources": ["members"], "empty": "unknown"}, "breaks": breaks, "tags": tags}
 
 
 def person(uid: int, draw: random.Random) -> dict[str, Any]:

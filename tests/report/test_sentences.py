@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -152,7 +153,7 @@ def test_a_gap_curve_that_is_missing_says_nobody_came_back_only_where_nobody_did
 
 def test_nobody_bought_is_said_only_where_nobody_did_and_fixed_cuts_are_named() -> None:
     shop = shipped.catalogue()
-    fixed: Any = SimpleNamespace(tags=shop.tags, breaks=shop.breaks, estimates={}, schemes=shop.schemes)
+    fixed = replace(shop, breaks={n: b for n, b in shop.breaks.items() if n not in shop.estimates})
     buyers = {True: {"buyers": 3, "amount": 900}}
     for title in ("Repurchase", "purchase gaps", "Recovery"):
         missing = said(block(lifecycle.lifecycle(told(fixed, buyers=buyers)), title).missing)
@@ -276,8 +277,8 @@ def test_declared_cuts_of_rfm_are_not_called_the_buyers() -> None:
     assert found.table is not None and said(found.table.rows[0][2]).endswith("812 buyers of the window")  # type: ignore[arg-type]
     fixed = shipped.catalogue()
     spec = fixed.breaks["rfm_recency"].spec.model_copy(update={"quantiles": None, "fixed": (7.0,)})
-    breaks = {**fixed.breaks, "rfm_recency": SimpleNamespace(spec=spec)}
-    declared: Any = SimpleNamespace(tags=fixed.tags, breaks=breaks, estimates=fixed.estimates, schemes=fixed.schemes)
+    breaks = {**fixed.breaks, "rfm_recency": replace(fixed.breaks["rfm_recency"], spec=spec)}
+    declared = replace(fixed, breaks=breaks)
     found = block(rfm.rfm_report(told(declared, breaks={"rfm_recency": rows})), "breaks")
     assert found.table is not None and said(found.table.rows[0][2]) == "固定切分 declared"  # type: ignore[arg-type]
 

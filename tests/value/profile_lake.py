@@ -25,6 +25,7 @@ defaults: {owner: o, refresh: daily, version: 1, kind: dynamic, method: fact, ty
 facts: {buyers_brought_ever: {from: [brought_order], measure: peer, agg: distinct}}
 tags:
   - id: net_amount_365d
+    role: monetary
     name: {zh: 消费, en: Spend}
     description: {zh: 消费, en: Spend}
     path: [消费特征, 消费总规模, 消费]
@@ -34,6 +35,9 @@ tags:
     empty: 0
     fact: {from: [pay], measure: net_amount, agg: sum, window: 365}
   - id: super_user
+    role: super_user
+    scheme: true
+    strategies: {super: {zh: 维护, en: Keep}, ordinary: {zh: 无, en: None}}
     name: {zh: 超级用户, en: Super user}
     description: {zh: 超级用户, en: Super user}
     path: [会员特征, 会员类型, 超级用户]
@@ -44,6 +48,13 @@ tags:
     rules: [{when: net_amount_365d >= 500000, value: super}]
     else: ordinary
   - id: user_pyramid
+    role: pyramid
+    scheme: true
+    strategies:
+      spokesperson: {zh: 佣金, en: Commission}
+      repeat: {zh: 社群, en: Groups}
+      first_purchase: {zh: 回访, en: Follow up}
+      follower: {zh: 内容, en: Content}
     name: {zh: 金字塔, en: Pyramid}
     description: {zh: 金字塔, en: Pyramid}
     path: [会员特征, 会员类型, 金字塔]

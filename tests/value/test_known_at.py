@@ -46,10 +46,10 @@ def test_the_rates_of_stages_rest_on_orders_known_by_then(now: InsightRun, then:
             con.execute("create schema segments; create schema identity")
             con.execute("create table identity.users as select 1 as uid, null::bigint as merged_into_uid")
             con.execute(
-                f"create table segments.segments as select uid, 'awareness' as segment, '{aipl.SCHEME}' as scheme, "
+                f"create table segments.segments as select uid, 'awareness' as segment, 'stage' as scheme, "
                 f"date '{START}' as as_of from (values (1), (2)) t(uid)"
             )
-            rates = {r.stage: (r.users, r.buyers, r.orders) for r in aipl.stage_rates(run, con, START)}
+            rates = {r.stage: (r.users, r.buyers, r.orders) for r in aipl.stage_rates(run, con, "stage", START)}
         assert rates["awareness"] == expected
 
 
