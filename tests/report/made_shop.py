@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,8 @@ import yaml
 from lake.releases import RELEASED_LAYERS, Release, write_release
 from project.folder import Project
 from tests.audiences.lake_shop import UTC, Shop
+from tests.renamed import PREFIX, ids
+from tests.renamed import renamed as rename
 
 D = date(2026, 3, 10)
 BEFORE = D - timedelta(days=1)
@@ -272,15 +275,22 @@ def spread_rows(people: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class MadeShop(Shop):
-    """The shop of the report's tests; ``full`` False leaves everything out that a first bare run would not have."""
+    """The shop of the report's tests; ``full`` False leaves everything out that a first bare run would not have.
 
-    def __init__(self, folder: Path, *, full: bool = True, users: int = 300):
+    ``renamed``: every tag has another id; ``roles`` False: no tag has a role.
+    """
+
+    def __init__(self, folder: Path, *, full: bool = True, users: int = 300, renamed: bool = False, roles: bool = True):
         self.folder = folder
+        self.others = ids([catalogue()]) if renamed else set()
         for name in ("tags", "audiences"):
             (folder / name).mkdir(parents=True)
         settings = {"name": names(f"青禾小铺{HOSTILE}", f"Qinghe {HOSTILE}")}
         (folder / "huaxiang.yaml").write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
-        (folder / "tags" / "all.yaml").write_text(yaml.safe_dump(catalogue(), allow_unicode=True), encoding="utf-8")
+        declared = rename(catalogue(), self.others)
+        for tag in declared["tags"] if not roles else ():
+            tag.pop("role", None)
+        (folder / "tags" / "all.yaml").write_text(yaml.safe_dump(declared, allow_unicode=True), encoding="utf-8")
         draw = random.Random(5)
         self.people = [person(uid, draw) for uid in range(1, users + 1)]
         rows = [{"as_of": D, **p} for p in self.people]
@@ -295,6 +305,21 @@ class MadeShop(Shop):
             self._fill()
         tables = {n: v for n, v in self.lake.versions().items() if n.split(".")[0] in RELEASED_LAYERS}
         self.made: Release = write_release(self.lake, D, f"run-{D}", tables)
+
+    def put(self, table: str, rows: Sequence[Mapping[str, Any]], replace: Any = "all") -> None:
+        super().put(table, [self._called(row) for row in rows], replace)
+
+    def _called(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The row with tags called as this shop does."""
+        texts = {
+            k: "/".join(self._name(part) for part in v.split("/"))
+            for k, v in row.items()
+            if k in ("scheme", "tag", "item") and v is not None
+        }
+        return {self._name(k): v for k, v in {**row, **texts}.items()}
+
+    def _name(self, word: str) -> str:
+        return PREFIX + word if word in self.others else word
 
     def _fill(self) -> None:
         self.put("segments.figures", figures())
