@@ -17,6 +17,7 @@ from jobs.insights.fission import insight
 from jobs.insights.step import InsightRun
 from lake.engine import Engine
 from lake.lake import Lake
+from tests import shipped
 from tests.fission import networks
 from tests.fission.lake_shop import AS_OF, Here, ShareShop
 from tests.silver import at as stamp
@@ -86,7 +87,7 @@ def test_a_users_place_reach_and_down_line_stand_in_roles(families: ShareShop) -
 
 
 def test_the_insight_says_levels_kinds_speed_and_what_was_dropped(families: ShareShop) -> None:
-    project = SimpleNamespace(lake=families.lake)
+    project = SimpleNamespace(lake=families.lake, catalogue=shipped.catalogue())
     found = insight(InsightRun(project, Here(), AS_OF, "insight"))  # type: ignore[arg-type]
     figures = {(f["figure"], f.get("item", "")): f["number"] for f in found.figures}
     assert [figures["users_at_level", str(level)] for level in (0, 1, 2)] == [1, 2, 1]
