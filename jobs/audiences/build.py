@@ -35,6 +35,8 @@ from schemas.errors import NotThereError
 MEMBERSHIP = "audiences.membership"
 LOG = "audiences.membership_log"
 SIZES = "audiences.sizes"
+LOG_ROWS = 1 << 16
+"""Rows of the log that are in memory at a time."""
 ABSENT, SAME_DATA = -1, -2
 """In place of a node's number: not among the users judged; a member already by what the data of then says now."""
 
@@ -154,15 +156,12 @@ class Build:
         return sorted({f.partition["as_of"] for f in self.lake.files(LOG, where=where)})
 
     def members_before(self) -> np.ndarray:
-        """uids of the build before this day, ascending: whose last logged change before it is an enter."""
-        days = [d for d in self.days_logged() if d < self.at.as_of]
-        inside: np.ndarray = np.empty(0, np.int64)
-        for day in days:
+        """A flag per uid: its last logged change before this day is an enter. One byte a uid, however long the log is."""
+        inside = np.zeros(0, np.bool_)
+        for day in (d for d in self.days_logged() if d < self.at.as_of):
             files = self.lake.files(LOG, where={"audience": self.plan.audience, "as_of": day})
-            rows = pa.concat_tables([_read(f.path, ["uid", "change"]) for f in files])
-            entered = rows.filter(pc.equal(rows["change"], "enter"))["uid"].to_numpy()
-            left = rows.filter(pc.equal(rows["change"], "exit"))["uid"].to_numpy()
-            inside = np.union1d(np.setdiff1d(inside, left), entered)
+            for path in [f.path for f in files]:
+                inside = changed_by(path, inside)
         return inside
 
     def write_sizes(self, folder: Path, users: int) -> None:
@@ -177,14 +176,29 @@ class Build:
         _write(table, folder, {"audience": self.plan.audience}, "sizes")
 
 
-def by_bucket(uid: np.ndarray, folder: Path) -> dict[int, str]:
-    """Write ascending uids below ``folder``, a file a bucket; the files by bucket, none for a bucket without any."""
+def changed_by(path: str, inside: np.ndarray) -> np.ndarray:
+    """The flags after the changes of a file of the log, read in pieces; grown in place of uids that were not there."""
+    for rows in pq.ParquetFile(path).iter_batches(LOG_ROWS, columns=["uid", "change"]):
+        uid = rows.column("uid").to_numpy()
+        greatest = int(uid.max(initial=-1))
+        if greatest >= len(inside):
+            # a whole bucket at a time: members come in order of uid
+            grown = (greatest // USERS_PER_BUCKET + 1) * USERS_PER_BUCKET
+            inside = np.concatenate([inside, np.zeros(grown - len(inside), np.bool_)])
+        inside[uid] = pc.equal(rows.column("change"), "enter").to_numpy(zero_copy_only=False)
+    return inside
+
+
+def by_bucket(inside: np.ndarray, folder: Path) -> dict[int, str]:
+    """Write the flagged uids below ``folder``, a file a bucket; the files by bucket, none for a bucket without any."""
     folder.mkdir(parents=True, exist_ok=True)
-    buckets, first = np.unique(uid // USERS_PER_BUCKET, return_index=True)
     files = {}
-    for bucket, part in zip(buckets.tolist(), np.split(uid, first[1:]), strict=True) if len(uid) else ():
-        files[bucket] = str(folder / f"{bucket}.parquet")
-        pq.write_table(pa.table({"uid": pa.array(part, pa.int64())}), files[bucket])
+    for first in range(0, len(inside), USERS_PER_BUCKET):
+        uid = np.flatnonzero(inside[first : first + USERS_PER_BUCKET]) + first
+        if len(uid):
+            bucket = first // USERS_PER_BUCKET
+            files[bucket] = str(folder / f"{bucket}.parquet")
+            pq.write_table(pa.table({"uid": pa.array(uid, pa.int64())}), files[bucket])
     return files
 
 

@@ -8,6 +8,7 @@ leaves for nobody, whoever else has it too. Equal contacts leave once, with the 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import duckdb
@@ -26,6 +27,7 @@ from schemas.contracts import CONSENT_SAID_LAST, NEWEST_FIRST
 MEMBERS = "silver.members"
 IDENTIFIERS = "identity.identifiers"
 
+REFUSED_ROWS = 10_000
 INVALID = "no valid contact"
 UNREACHED: dict[Withheld, str] = {
     "refused": "contact refused by another",
@@ -92,7 +94,7 @@ def rows_of(lake: Lake, audience: Audience, at: Release, uids: pa.Array, unknown
         refused: dict[str, set[str]] = {}
         if audience.definition.consent == "required":
             table, found = _who_agreed(table, found, unknown, left_out, notes)
-            refused = {kind: _refused(con, kind, wanted) for kind in wanted.contacts}
+            refused = {kind: _refused(con, kind, wanted, found[kind]) for kind in wanted.contacts}
     return _reached(table, found, wanted, refused, left_out, notes)
 
 
@@ -177,8 +179,18 @@ def _contacts(con: duckdb.DuckDBPyConnection, uids: pa.ChunkedArray, kinds: list
     return con.sql(CONTACTS.format(columns=newest, latest=LATEST)).to_arrow_table()
 
 
-def _refused(con: duckdb.DuckDBPyConnection, kind: str, wanted: Export) -> set[str]:
-    """Contacts of this kind that anybody refused, as they would be delivered: only so do all their spellings compare."""
-    refused = con.sql(REFUSED.format(latest=LATEST, kind=kind)).fetchall()
-    told = (shaped(kind, text, wanted.region, wanted.phone_form) for (text,) in refused)
-    return {text for text in told if text is not None}
+def _refused(con: duckdb.DuckDBPyConnection, kind: str, wanted: Export, asked: pa.ChunkedArray) -> set[str]:
+    """Contacts among ``asked`` that anybody refused, as they would be delivered: only so do all their spellings compare.
+
+    Who refused is read in pieces and only what could have left is kept, so memory is the audience's, not everybody's.
+    """
+
+    def told(texts: Iterable[str | None]) -> set[str]:
+        shapes = (shaped(kind, text, wanted.region, wanted.phone_form) for text in texts)
+        return {text for text in shapes if text is not None}
+
+    leaving, found = told(asked.to_pylist()), set[str]()
+    refused = con.execute(REFUSED.format(latest=LATEST, kind=kind))
+    while leaving and (rows := refused.fetchmany(REFUSED_ROWS)):
+        found |= told(text for (text,) in rows) & leaving
+    return found

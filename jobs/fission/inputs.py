@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ from features.kernel.rows import NEVER as NO_DAY
 from features.kernel.rows import USERS_PER_BUCKET
 from features.population import end_of_day
 from jobs.activity.products import products_as_of
-from jobs.fission.array_files import joined, load, save
+from jobs.fission.array_files import load, save
 from lake.lake import Lake
 from schemas.contracts import NEWEST_FIRST
 from schemas.quarantine import literal
 
 NO_CATEGORY = 0
+SORTED_ORDERS = 4_000_000
+"""Orders brought that are sorted at a time: some 60 bytes each."""
 
 
 class FissionInputs:
@@ -103,17 +107,10 @@ class FissionInputs:
     def sold(self, touches: Sequence[str]) -> None:
         """Every order brought through a share, in order of its key, with its sharer, into ``sold``.
 
-        Where several sharers are credited with one order, the smallest uid has it.
+        Where several sharers are credited with one order, the smallest uid has it. Keys are sorted range by range, so
+        that memory is ``SORTED_ORDERS`` orders' however many were brought.
         """
-        sharers = [
-            load(folder, "sold_place")[0] + np.int64(int(folder.rsplit("-", 1)[1])) * USERS_PER_BUCKET
-            for folder in touches
-        ]
-        key, sharer = joined(touches, "sold_key"), np.concatenate(sharers)
-        order = np.lexsort((sharer, key))
-        key, first = np.unique(key[order], return_index=True)
-        named = key != 0
-        save(self.scratch / "sold", key=key[named], sharer=sharer[order][first][named])
+        write_sold(touches, self.scratch / "sold")
 
     def _connection(self, *tables: str) -> duckdb.DuckDBPyConnection:
         con = duckdb.connect()
@@ -122,3 +119,49 @@ class FissionInputs:
         for table in tables:
             con.register(table.replace(".", "_"), self.lake.dataset(table))
         return con
+
+
+def write_sold(touches: Sequence[str], out: Path) -> None:
+    """Arrays ``key`` (ascending, distinct, none 0) and ``sharer`` of what ``touches`` (folders of buckets) brought."""
+    out.mkdir(parents=True, exist_ok=True)
+    types = {"key": np.dtype(np.int64), "sharer": np.dtype(np.int64)}
+    orders = 0
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((out / f"{name}.raw").open("wb")) for name in types}
+        for low, high in _ranges(touches):
+            key, sharer = _brought(touches, low, high)
+            orders += len(key)
+            for name, values in (("key", key), ("sharer", sharer)):
+                files[name].write(values.astype(types[name]).tobytes())
+    for name, kind in types.items():
+        with (out / f"{name}.npy").open("wb") as whole, (out / f"{name}.raw").open("rb") as raw:
+            header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (orders,)}
+            np.lib.format.write_array_header_1_0(whole, header)
+            shutil.copyfileobj(raw, whole)
+        (out / f"{name}.raw").unlink()
+
+
+def _ranges(touches: Sequence[str]) -> list[tuple[int, int]]:
+    """Ranges of keys, first to last, that hold some ``SORTED_ORDERS`` orders each, told from a sample."""
+    keys = [load(folder, "sold_key")[0] for folder in touches]
+    every = max(1, sum(map(len, keys)) // SORTED_ORDERS)
+    limits = np.iinfo(np.int64)
+    if every == 1:
+        return [(int(limits.min), int(limits.max))]
+    sample = np.sort(np.concatenate([k[:: min(every, 1_000)] for k in keys]))
+    cuts = np.unique(sample[np.arange(1, every) * len(sample) // every]).tolist()
+    return list(zip([int(limits.min), *cuts], [*(c - 1 for c in cuts), int(limits.max)], strict=True))
+
+
+def _brought(touches: Sequence[str], low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct orders with keys ``low`` to ``high``, ascending, and the smallest uid that brought each."""
+    keys, sharers = [], []
+    for folder in touches:
+        key, place = load(folder, "sold_key", "sold_place")
+        inside = np.flatnonzero((key >= low) & (key <= high) & (key != 0))
+        keys.append(key[inside])
+        sharers.append(place[inside] + np.int64(int(folder.rsplit("-", 1)[1])) * USERS_PER_BUCKET)
+    key, sharer = np.concatenate(keys), np.concatenate(sharers)
+    order = np.lexsort((sharer, key))
+    key, first = np.unique(key[order], return_index=True)
+    return key, sharer[order][first]
