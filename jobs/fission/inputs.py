@@ -25,6 +25,8 @@ from schemas.contracts import NEWEST_FIRST
 from schemas.quarantine import literal
 
 NO_CATEGORY = 0
+MEMORY = "2GB"
+"""What DuckDB may hold of members and ids; what is more goes to the scratch folder."""
 SORTED_ORDERS = 4_000_000
 """Orders brought that are sorted at a time: some 60 bytes each."""
 
@@ -116,6 +118,9 @@ class FissionInputs:
         con = duckdb.connect()
         con.execute("SET TimeZone = 'UTC'")
         con.execute("SET enable_progress_bar = false")
+        con.execute(f"SET temp_directory = {literal(str(self.scratch / 'spilled'))}")
+        con.execute(f"SET memory_limit = '{MEMORY}'")
+        con.execute("SET preserve_insertion_order = false")
         for table in tables:
             con.register(table.replace(".", "_"), self.lake.dataset(table))
         return con
