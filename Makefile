@@ -12,11 +12,11 @@ TEST_JAVA := JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1"
 unexport PYTHONDONTWRITEBYTECODE
 QUICK := not spark and not airflow and not slow
 
-.PHONY: help demo test check bench notebooks setup setup-dev setup-spark setup-airflow format clean
+.PHONY: help demo test check bench cluster notebooks setup setup-dev setup-spark setup-airflow format clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
-	@echo "PYTHON=/path/to/python3.12 chooses another Python; ARGS='...' is handed on by demo, test and bench"
+	@echo "PYTHON=/path/to/python3.12 chooses another Python; ARGS='...' is handed on by demo, test, bench and cluster"
 
 demo: $(VENV)/.base ## a shop from raw logs to audience files, in its own folder (no Java)
 	@$(BIN)/huaxiang demo $(ARGS)
@@ -35,6 +35,10 @@ check: $(VENV)/.dev ## format, lint, types and the quick tests; about three minu
 bench: $(VENV)/.dev ## ours against DuckDB and Polars on 1 M users, in one run
 	@$(MAKE) --no-print-directory setup-spark || true
 	@$(BIN)/python -m benchmarks.profile $(ARGS)
+
+cluster: ## a Spark cluster of a master and two workers on this machine, until Ctrl-C
+	@$(MAKE) --no-print-directory setup-spark
+	@$(BIN)/python -m lake.spark_cluster $(ARGS)
 
 notebooks: $(VENV)/.notebooks ## the notebooks in JupyterLab, on the folder that HUAXIANG_PROJECT names (default: demo)
 	@$(BIN)/jupytext --quiet --update --to ipynb notebooks/*.py

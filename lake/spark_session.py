@@ -31,6 +31,9 @@ CATALOG_CLASS = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 MIB = 1024 * 1024
 IDLE = "7d"
 _MODE = "SPARK_CONNECT_MODE_ENABLED"
+_SNAPSHOTS = "spark.databricks.delta.snapshotPartitions"
+FEW_SNAPSHOTS = "2"
+"""50 by default: most of the time of a small job."""
 # Level warn and a filter, not level error: Spark's shell announces on the console that it changes another level.
 _LOGGING = """rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console
@@ -113,8 +116,7 @@ def local_settings(work: Path, cores: int) -> dict[str, str]:
     return {
         "spark.local.dir": str(work),
         "spark.sql.shuffle.partitions": str(max(cores, 2)),
-        # 50 by default: most of the time of a small job.
-        "spark.databricks.delta.snapshotPartitions": "2",
+        _SNAPSHOTS: FEW_SNAPSHOTS,
     }
 
 
@@ -269,7 +271,10 @@ def _local(work: Path, cores: int, memory_bytes: int, java_options: str = "") ->
 
 def _on_cluster(master: str, work: Path, memory_bytes: int) -> Session:
     host = _address_towards(master)
-    return _started(master, host, {**_driver(work, memory_bytes, host), **cluster_settings()})
+    session = _started(master, host, {**_driver(work, memory_bytes, host), **cluster_settings()})
+    if session.spark.conf.get(_SNAPSHOTS, None) is None:
+        session.spark.conf.set(_SNAPSHOTS, FEW_SNAPSHOTS)
+    return session
 
 
 def _driver(work: Path, memory_bytes: int, host: str) -> dict[str, str]:

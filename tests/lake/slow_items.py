@@ -33,3 +33,17 @@ def leave_a_mark(item: dict[str, Any]) -> dict[str, Any]:
         raise ConfigurationError(f"item {item['n']} cannot be done")
     time.sleep(item["seconds"])
     return {"n": item["n"], "mark": mark.name}
+
+
+def slow_at_first(item: dict[str, Any]) -> dict[str, Any]:
+    """Marks its attempt in ``folder``; the first attempt at an item with ``stalls`` naps that long, a second one not."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    assert context is not None
+    folder = Path(item["folder"])
+    first = not list(folder.glob(f"{item['n']}-*"))
+    mark = folder / f"{item['n']}-{context.taskAttemptId()}"
+    mark.touch()
+    time.sleep(item["stalls"] if first else 0.2)
+    return {"n": item["n"], "mark": mark.name}

@@ -14,6 +14,7 @@ import pytest
 
 from lake.engine import Engine, open_engine
 from lake.sail_session import environment
+from lake.spark_cluster import spark_cluster
 from lake.spark_jars import jars
 from lake.spark_session import CATALOG, CATALOG_CLASS, EXTENSION, NEEDED, remote, spark_session
 from schemas.errors import NotThereError
@@ -56,6 +57,18 @@ def test_an_address_where_nobody_answers_is_told_at_once(scheme: str, tmp_path: 
         address = f"{scheme}://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(NotThereError, match=f"answers at {address}.*refused"):
             spark_session(address, tmp_path, cores=1, memory_bytes=1)
+
+
+def test_a_cluster_does_not_begin_on_a_port_that_is_taken(spark_parts: None, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(NotThereError, match=f"port {port} of 127.0.0.1 is taken"),
+            spark_cluster(tmp_path, port=port),
+        ):
+            pass
 
 
 @pytest.mark.spark

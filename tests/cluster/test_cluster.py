@@ -1,0 +1,110 @@
+"""A standalone master with two workers: what runs there, also when a worker is lost or tasks run twice."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lake.engine import Engine, open_engine
+from lake.spark_cluster import SparkCluster, spark_cluster
+
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
+
+OF_THE_CLUSTER = """spark.speculation true
+spark.speculation.interval 200ms
+spark.speculation.minTaskRuntime 2s
+spark.speculation.quantile 0.5
+spark.sql.shuffle.partitions 3
+spark.sql.codegen.wholeStage false
+spark.executor.memory 1g
+"""
+NAP, SLOW_AT_FIRST, MARK = (f"tests.lake.slow_items:{task}" for task in ("nap", "slow_at_first", "leave_a_mark"))
+
+
+@pytest.fixture(scope="module")
+def cluster(spark_parts: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
+    with spark_cluster(tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def on_cluster(cluster: SparkCluster) -> Iterator[Engine]:
+    """An engine there; the cluster's own settings come from its ``spark-defaults.conf``, speculation among them."""
+    folder = cluster.folder / "conf"
+    folder.mkdir()
+    (folder / "spark-defaults.conf").write_text(OF_THE_CLUSTER, encoding="ascii")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SPARK_CONF_DIR", str(folder))
+        with open_engine("spark", where=cluster.address, memory_gb=1) as engine:
+            # Their Python processes begin with the first tasks.
+            engine.map(NAP, [{"n": n, "seconds": 1} for n in range(2)])
+            yield engine
+
+
+def test_a_cluster_keeps_its_own_settings(on_cluster: Engine) -> None:
+    assert on_cluster.spark.conf.get("spark.sql.shuffle.partitions") == "3"
+    assert on_cluster.spark.conf.get("spark.sql.codegen.wholeStage") == "false"
+
+
+def test_items_run_on_both_workers_at_once(on_cluster: Engine) -> None:
+    """Six naps of two seconds, one core a worker; one after the other they would take twelve."""
+    ran = on_cluster.map(NAP, [{"n": n, "seconds": 2} for n in range(6)])
+    assert [r["n"] for r in ran] == [0, 1, 2, 3, 4, 5]
+    assert max(r["ended"] for r in ran) - min(r["began"] for r in ran) < 9
+
+
+def test_an_item_that_a_second_attempt_overtakes_counts_once(on_cluster: Engine, tmp_path: Path) -> None:
+    items = [{"n": n, "folder": str(tmp_path), "stalls": 90 if n == 1 else 0.2} for n in range(4)]
+    began = time.time()
+    ran = on_cluster.map(SLOW_AT_FIRST, items)
+    assert time.time() - began < 60
+    assert [r["n"] for r in ran] == [0, 1, 2, 3]
+    attempts = sorted(path.name for path in tmp_path.glob("1-*"))
+    assert len(attempts) == 2
+    assert ran[1]["mark"] in attempts
+
+
+def test_what_a_lost_worker_had_is_run_again_and_no_result_is_double(
+    on_cluster: Engine, cluster: SparkCluster, tmp_path: Path
+) -> None:
+    """The last test here: one worker is left."""
+    items = [{"n": n, "folder": str(tmp_path), "seconds": 3} for n in range(6)]
+
+    def kill_once_two_run() -> None:
+        while len(list(tmp_path.iterdir())) < 3:
+            time.sleep(0.1)
+        cluster.kill_worker(1)
+
+    killer = threading.Thread(target=kill_once_two_run)
+    killer.start()
+    told: list[int] = []
+    ran = on_cluster.map(MARK, items, lambda done, _: told.append(done))
+    killer.join()
+    assert [r["n"] for r in ran] == [0, 1, 2, 3, 4, 5]
+    assert told == sorted(set(told)) and told[-1] == 6
+    attempts = Counter(path.name.split("-")[0] for path in tmp_path.iterdir())
+    assert set(attempts) == {str(n) for n in range(6)} and max(attempts.values()) > 1
+    assert cluster.workers[1].poll() is not None
+
+
+def test_the_command_says_where_it_runs_and_ctrl_c_ends_all_of_it(spark_parts: None) -> None:
+    command = [sys.executable, "-m", "lake.spark_cluster", "--port", "0", "--workers", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as kept:
+        assert kept.stdout is not None
+        said = kept.stdout.readline()
+        parts = [p for p in psutil.Process(kept.pid).children(recursive=True) if p.name() == "java"]
+        kept.send_signal(signal.SIGINT)
+        said += kept.stdout.read()
+    assert kept.returncode == 0
+    assert "    engine: spark\n    spark: spark://127.0.0.1:" in said
+    assert len(parts) == 2
+    assert not psutil.wait_procs(parts, timeout=10)[1]
