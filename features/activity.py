@@ -17,9 +17,13 @@ from pyspark.sql import functions as F
 from features.kernel.rows import USERS_PER_BUCKET
 from features.links import business_day
 from schemas.behaviours import BEHAVIOURS, DETAILS
+from schemas.contracts import Contract
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+CODED: Mapping[str, str] = {"sku": "sku_id", "seller": "seller_id", "channel": "channel"}
+"""Kinds of codes and the column that holds their values, in every feed that has it."""
 
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("bucket", "int"),
@@ -125,7 +129,7 @@ def placed(facts: DataFrame, zone: str) -> DataFrame:
     """One ``order`` row per order, paid or not, at the time it was placed."""
     return _rows(
         facts,
-        behaviour="order",
+        code=F.lit(BEHAVIOURS["order"]),
         at="ordered_at",
         zone=zone,
         order_key=_key("order_id"),
@@ -154,7 +158,7 @@ def paid(facts: DataFrame, lines: DataFrame, zone: str) -> DataFrame:
     joined = facts.filter("paid_at is not null").join(columns, "order_id")
     return _rows(
         joined,
-        behaviour="pay",
+        code=F.lit(BEHAVIOURS["pay"]),
         at="paid_at",
         zone=zone,
         sku=F.col("sku_id"),
@@ -178,7 +182,7 @@ def refunded(refunds: DataFrame, flags: DataFrame, zone: str) -> DataFrame:
         refunds.join(flags, "order_id", "left")
         .withColumn("seller_id", F.lit(None).cast("string"))
         .withColumn("channel", F.lit(None).cast("string")),
-        behaviour="refund",
+        code=F.lit(BEHAVIOURS["refund"]),
         at="refunded_at",
         zone=zone,
         sku=F.col("sku_id"),
@@ -205,7 +209,7 @@ def refunds_of_orders(facts: DataFrame, refunds: DataFrame, zone: str) -> DataFr
     joined = facts.filter("paid_at is not null").join(columns, "order_id")
     return _rows(
         joined,
-        behaviour="refund_of_order",
+        code=F.lit(BEHAVIOURS["refund_of_order"]),
         at="paid_at",
         zone=zone,
         sku=F.col("sku_id"),
@@ -220,41 +224,49 @@ def refunds_of_orders(facts: DataFrame, refunds: DataFrame, zone: str) -> DataFr
     )
 
 
-def browsed(browse: DataFrame, zone: str) -> DataFrame:
-    """On-site behaviours as they are; ``detail_code`` tells brand searches and kinds of review."""
-    review = F.when(F.col("review_kind").isNull(), F.lit(0))
-    for kind in ("positive", "append", "neutral", "negative"):
-        review = review.when(F.col("review_kind") == kind, F.lit(DETAILS[kind]))
-    detail = F.when(
-        (F.col("behaviour") == "search") & F.coalesce(F.col("is_brand_search"), F.lit(False)),
-        F.lit(DETAILS["brand_search"]),
-    ).when(F.col("behaviour") == "review", review.otherwise(F.lit(0)))
+def declared(rows: DataFrame, c: Contract, flags: DataFrame, zone: str) -> DataFrame:
+    """Rows of a feed whose contract alone says what they become, with ``uid`` (and ``peer_uid`` where it has peers)."""
+    b = c.becomes
+    assert b is not None and not b.by_rule
+
+    def of(column: str | None) -> Column | None:
+        return None if column is None else F.coalesce(F.col(column), F.lit(0))
+
+    if b.order is not None:
+        rows = rows.join(flags.withColumnRenamed("order_id", b.order), b.order, "left")
+    for column in CODED.values():
+        if column not in c.column_names:
+            rows = rows.withColumn(column, F.lit(None).cast("string"))
     return _rows(
-        browse,
-        behaviour=None,
-        at="occurred_at",
+        rows,
+        code=F.lit(BEHAVIOURS[c.behaviours[0]]) if b.column is None else _code(F.col(b.column), c.behaviours),
+        at=c.event_time[0],
         zone=zone,
         sku=F.col("sku_id"),
-        detail=detail.otherwise(F.lit(0)),
+        order_key=None if b.order is None else _key(b.order),
+        quantity=of(b.quantity),
+        list_amount=of(b.list_amount),
+        amount=of(b.amount),
+        detail=_detail(c) if b.details else None,
+        peer=F.coalesce(F.col("peer_uid"), F.lit(-1)) if c.peers else None,
+        flagged_day=None if b.order is None else F.col("flagged_day"),
         known_day=business_day(F.col("_ingested_at"), zone),
     )
 
 
-def coupons_moved(coupons: DataFrame, flags: DataFrame, zone: str) -> DataFrame:
-    """Coupons got and used; ``list_amount_minor`` is the face value."""
-    return _rows(
-        coupons.join(flags, "order_id", "left")
-        .withColumn("seller_id", F.lit(None).cast("string"))
-        .withColumn("channel", F.lit(None).cast("string")),
-        behaviour=None,
-        at="occurred_at",
-        zone=zone,
-        sku=F.col("sku_id"),
-        order_key=_key("order_id"),
-        list_amount=F.coalesce(F.col("face_value_minor"), F.lit(0)),
-        flagged_day=F.col("flagged_day"),
-        known_day=business_day(F.col("_ingested_at"), zone),
-    )
+def _detail(c: Contract) -> Column:
+    """The code of what more is known of a row of a feed, 0 for nothing."""
+    b = c.becomes
+    assert b is not None
+    found = F.when(F.lit(False), F.lit(0))
+    for d in b.details:
+        is_of = F.lit(d.of == b.behaviour) if b.column is None else F.col(b.column) == d.of
+        if d.named is not None:
+            found = found.when(is_of & F.coalesce(F.col(d.column), F.lit(False)), F.lit(DETAILS[d.named]))
+            continue
+        for value in c.column(d.column).values:
+            found = found.when(is_of & (F.col(d.column) == value), F.lit(DETAILS[value]))
+    return found.otherwise(F.lit(0))
 
 
 def shared(shares: DataFrame, zone: str) -> DataFrame:
@@ -264,7 +276,7 @@ def shared(shares: DataFrame, zone: str) -> DataFrame:
     """
     return _rows(
         shares.filter("behaviour <> 'order'").withColumn("seller_id", F.lit(None).cast("string")),
-        behaviour=None,
+        code=_code(F.col("behaviour"), SHARED),
         at="occurred_at",
         zone=zone,
         sku=F.col("sku_id"),
@@ -273,6 +285,7 @@ def shared(shares: DataFrame, zone: str) -> DataFrame:
     )
 
 
+SHARED = ("share", "share_open", "join_group", "register")
 CREDITED: Mapping[str, str] = {
     "share_open": "share_opened",
     "join_group": "brought_join",
@@ -310,7 +323,6 @@ def credited(shares: DataFrame, order_days: DataFrame, zone: str) -> DataFrame:
     event_day = business_day(F.col("occurred_at"), zone)
     return _rows(
         swapped,
-        behaviour=None,
         code=code,
         at="occurred_at",
         zone=zone,
@@ -328,7 +340,7 @@ def credited(shares: DataFrame, order_days: DataFrame, zone: str) -> DataFrame:
 def coded(rows: DataFrame, codes: DataFrame) -> DataFrame:
     """Rows with sku, seller and channel as the numbers of ``activity.codes`` (0 without one), in table columns."""
     out = rows
-    for kind in ("sku", "seller", "channel"):
+    for kind in CODED:
         of_kind = codes.filter(F.col("code_kind") == kind).select(
             F.col("code").alias(f"{kind}_code"), F.col("code_value").alias(f"{kind}_value")
         )
@@ -368,11 +380,10 @@ def _key(column: str) -> Column:
 def _rows(
     df: DataFrame,
     *,
-    behaviour: str | None,
+    code: Column,
     at: str,
     zone: str,
     known_day: Column,
-    code: Column | None = None,
     sku: Column | None = None,
     order_key: Column | None = None,
     quantity: Column | None = None,
@@ -386,7 +397,7 @@ def _rows(
     void_known_day: Column | None = None,
     flagged_day: Column | None = None,
 ) -> DataFrame:
-    """Rows of one kind with sku, seller and channel still as text (``coded`` numbers them)."""
+    """Rows of the behaviours of ``code``, with sku, seller and channel still as text (``coded`` numbers them)."""
     day = business_day(F.col(at), zone)
     zero = F.lit(0).cast("bigint")
     return df.filter("uid is not null").select(
@@ -395,7 +406,7 @@ def _rows(
         F.col("uid").cast("bigint").alias("uid"),
         F.col(at).alias("occurred_at"),
         day.alias("day"),
-        (code if code is not None else _code(behaviour)).cast("int").alias("behaviour_code"),
+        code.cast("int").alias("behaviour_code"),
         (sku if sku is not None else F.lit(None)).cast("string").alias("sku_value"),
         F.col("seller_id").alias("seller_value"),
         F.col("channel").alias("channel_value"),
@@ -414,12 +425,10 @@ def _rows(
     )
 
 
-def _code(behaviour: str | None) -> Column:
-    if behaviour is not None:
-        return F.lit(BEHAVIOURS[behaviour])
+def _code(said: Column, behaviours: Sequence[str]) -> Column:
     out = F.lit(0)
-    for name, number in BEHAVIOURS.items():
-        out = F.when(F.col("behaviour") == name, F.lit(number)).otherwise(out)
+    for name in behaviours:
+        out = F.when(said == name, F.lit(BEHAVIOURS[name])).otherwise(out)
     return out
 
 

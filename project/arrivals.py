@@ -10,30 +10,27 @@ from lake import refused
 from lake.lake import Lake
 from project.feed_days import feed_days
 from project.folder import Project
-from schemas.contracts import contracts
+from schemas.contracts import REFERENCE, feeds
 from schemas.errors import HuaxiangError, InputError
 
-BEHAVIOUR = ("orders", "browse", "shares")
+BEHAVIOUR = tuple(c.table for c in feeds() if c.becomes is not None and c.persons)
 """Feeds without any of which a run can say nothing of what people did."""
-REFERENCE = ("members", "products", "surveys", "manual_tags")
-"""Feeds that may come once and be right for long."""
 
 
 def there(lake: Lake) -> dict[str, int]:
     """Rows in silver by feed, feeds without any left out."""
     found = {}
-    for c in contracts().values():
-        if c.layer == "silver":
-            rows = sum(f.rows for f in lake.files(c.name))
-            if rows:
-                found[c.table] = rows
+    for c in feeds():
+        rows = sum(f.rows for f in lake.files(c.name))
+        if rows:
+            found[c.table] = rows
     return found
 
 
 def refuse_nothing(project: Project) -> None:
     """HuaxiangError where nothing was taken that could give a user; it says what is there and what is missing."""
     have = there(project.lake)
-    users = [c.table for c in contracts().values() if c.layer == "silver" and c.persons]
+    users = [c.table for c in feeds() if c.persons]
     if any(feed in have for feed in users):
         return
     if not have:
@@ -102,9 +99,9 @@ def silences(project: Project, as_of: date, known_at: datetime | None = None) ->
     """By feed, for feeds with rows by ``as_of``."""
     found = {}
     with feed_days(project.lake, as_of, known_at) as there:
-        for c in (c for c in contracts().values() if c.layer == "silver"):
+        for c in feeds():
             days = there.days(c.table, project.settings.arrivals.days)
-            s = silence(days, as_of, project.settings.arrivals, is_reference=c.table in REFERENCE)
+            s = silence(days, as_of, project.settings.arrivals, is_reference=c.cadence == REFERENCE)
             if s is not None:
                 found[c.table] = s
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from features.catalogue import Catalogue, Node, user_tables
 from project.check import Use, audience_uses
 from project.folder import Project
-from schemas.behaviours import BROWSE
+from schemas.behaviours import given_by
 from schemas.measures import PRODUCT_KEYS
 
 if TYPE_CHECKING:
@@ -16,17 +16,6 @@ if TYPE_CHECKING:
 
     from features.facts import Fact
     from features.tags import Tag
-
-FEEDS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(BROWSE, ("browse",)),
-    **dict.fromkeys(("share", "share_open", "share_opened", "brought_join", "brought_register"), ("shares",)),
-    **dict.fromkeys(("order", "pay"), ("orders", "order_lines")),
-    **dict.fromkeys(("refund", "refund_of_order"), ("refunds", "orders", "order_lines")),
-    **dict.fromkeys(("coupon_get", "coupon_use"), ("coupons",)),
-    "brought_order": ("shares", "orders"),
-}
-"""Feeds whose rows give a behaviour of activity."""
-
 
 WIDEST = 160
 """Characters of a node's words in the printed tree; the whole stands in the JSON."""
@@ -162,6 +151,6 @@ def _feeds(catalogue: Catalogue, node: Node) -> Iterable[str]:
 
 def _feeds_of(fact: Fact) -> Iterator[str]:
     for behaviour in fact.reads:
-        yield from FEEDS.get(behaviour, ())
+        yield from given_by(behaviour)
     if {fact.measure, *fact.where.conditions()} & set(PRODUCT_KEYS):
         yield "products"

@@ -12,8 +12,8 @@ from features.catalogue import Catalogue, user_tables
 from features.facts import Fact
 from features.tags import PATHS, Range, Tag, ValuesOf
 from project.loading import load_catalogue
-from schemas.behaviours import BEHAVIOURS, BEHAVIOURS_ZH, BROWSE
-from schemas.contracts import Column, Contract, contracts
+from schemas.behaviours import BROWSE, given_by
+from schemas.contracts import Code, Column, Contract, contracts, feeds, fields, taken_together
 from schemas.money import money_words
 from schemas.tag_roles import ROLES, TagRole
 
@@ -76,14 +76,36 @@ def catalogue_page(catalogue: Catalogue) -> str:
 
 
 def dictionary_page() -> str:
-    """Every table with its grain, key, partitions and columns, then the behaviours behind their numbers."""
+    """Feeds, every table with its grain, key, partitions and columns, then what stands behind the numbers of activity."""
     lines = [
         "# Data dictionary 数据字典",
         "",
         HEAD,
-        "Bronze and quarantine tables keep rows of each feed as received.",
+        "## Feeds 数据源",
+        "",
+        "What a mapping may fill ([how](sources.md)), what a row must have for that, the DAG that takes it, and what its rows "
+        "give or decide of in `activity`.",
         "",
     ]
+    together = {feed: name for name, several in taken_together().items() for feed in several}
+    lines += _table(
+        ["feed", "zh", "en", "a row is", "key", "a row must have", "DAG", "behaviours"],
+        [
+            [
+                f"[`{c.table}`](#silver{c.table})",
+                c.label["zh"],
+                c.label["en"],
+                c.grain,
+                _names(c.key)
+                + (f"; `{c.generated}` is made from the content if it is not mapped" if c.generated else ""),
+                _needs(c),
+                f"`ingest_{together[c.table]}`",
+                _names(c.behaviours),
+            ]
+            for c in feeds()
+        ],
+    )
+    lines += ["", "## Tables 数据表", "", "Bronze and quarantine tables keep rows of each feed as received.", ""]
     shown = [c for c in contracts().values() if c.layer not in ("bronze", "quarantine")]
     lines += _table(
         ["table", "zh", "en", "grain", "zone"],
@@ -106,9 +128,14 @@ def dictionary_page() -> str:
         )
     lines += ["", "## Behaviours 行为代码", "", "What `behaviour_code` of `activity.activity` stands for.", ""]
     lines += _table(
-        ["code", "name", "zh", "on-site"],
-        [[str(n), f"`{b}`", BEHAVIOURS_ZH[b], "yes" if b in BROWSE else ""] for b, n in BEHAVIOURS.items()],
+        ["code", "name", "zh", "a row is", "feeds", "on-site"],
+        [
+            [*_code(name, code), _names(given_by(name)), "yes" if name in BROWSE else ""]
+            for name, code in fields()["behaviour_code"].codes.items()
+        ],
     )
+    lines += ["", "## Details 细节代码", "", "What `detail_code` of `activity.activity` stands for; 0 is nothing.", ""]
+    lines += _table(["code", "name", "zh", "a row is"], [_code(n, c) for n, c in fields()["detail_code"].codes.items()])
     return "\n".join(lines) + "\n"
 
 
@@ -203,6 +230,18 @@ def _kind_of(spec: object) -> str:
         return f"fixed {', '.join(f'{n:g}' for n in fixed)}"
     quantiles = getattr(spec, "quantiles", None)
     return f"quantiles {', '.join(f'{q:g}' for q in quantiles)}" if quantiles else str(getattr(spec, "statistic", ""))
+
+
+def _needs(c: Contract) -> str:
+    """What every row of a feed must have: fields, and an id of the person or one of several."""
+    needed = [f"`{col.name}`" for col in c.feed_columns if col.required and col.name != c.generated]
+    if c.needed_ids:
+        needed.append("an id of the person" if c.needs_person else " or ".join(f"`{n}`" for n in c.one_of))
+    return ", ".join(needed)
+
+
+def _code(name: str, code: Code) -> list[str]:
+    return [str(code.code), f"`{name}`", code.zh, code.en]
 
 
 def _zone(c: Contract) -> str:

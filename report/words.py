@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from report.blocks import Text, same
+from schemas.contracts import feeds
 from schemas.money import major
 from schemas.tag_roles import TagRole, no_tag_has
 
@@ -108,18 +109,7 @@ NAMES = {
     "mean": Text("此前各期均值", "Mean of the periods before"),
     "upper": Text("控制上限", "Upper limit"),
 }
-FEEDS = {
-    "orders": Text("订单", "Orders"),
-    "order_lines": Text("订单明细", "Order lines"),
-    "refunds": Text("退款", "Refunds"),
-    "members": Text("会员", "Members"),
-    "products": Text("商品", "Products"),
-    "browse": Text("浏览行为", "Browsing"),
-    "shares": Text("分享", "Shares"),
-    "coupons": Text("优惠券", "Coupons"),
-    "surveys": Text("问卷", "Surveys"),
-    "manual_tags": Text("人工标签", "Tags by hand"),
-}
+FEEDS = {c.table: Text(c.label["zh"], c.label["en"]) for c in feeds()}
 """Feeds, by the name of their mapping."""
 ID_KINDS = {
     "member": Text("会员号", "Member id"),

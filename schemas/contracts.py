@@ -11,24 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from schemas.errors import NotThereError
 
 HERE = Path(__file__).parent
 LAYERS = ("silver", "identity", "activity", "profile", "segments", "fission", "audiences", "exports", "landing", "ops")
-FEEDS = (
-    "members",
-    "products",
-    "orders",
-    "order_lines",
-    "refunds",
-    "browse",
-    "shares",
-    "coupons",
-    "surveys",
-    "manual_tags",
-)
 SILVER_LINEAGE = ("source_time", "event_month", "row_hash", "_batch_id", "_file", "_row", "_ingested_at")
 NEWEST_FIRST = "source_time desc nulls last, _ingested_at desc, _file desc, _row desc"
 """Order of a silver row's versions in SQL, the one that counts first; features/versions.py says it to Spark."""
@@ -45,16 +33,33 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Code(_Frozen):
+    """A name that stands in tables as a number: the number, what it is called and what a row of it is."""
+
+    code: int = Field(ge=1, le=255)
+    zh: str
+    en: str
+
+
 class FieldEntry(_Frozen):
-    """One field: its type, unit, class of personal data, allowed values and what it means in both languages."""
+    """One field: its type, unit, class of personal data, allowed values or codes and what it means in both languages."""
 
     name: str
     type: Type
     unit: str | None = None
     personal: Literal["none", "identifier", "contact", "sensitive"] = "none"
     values: tuple[str, ...] = ()
+    codes: dict[str, Code] = Field(default_factory=dict)
     zh: str
     en: str
+
+    @field_validator("codes")
+    @classmethod
+    def _one_name_a_code(cls, value: dict[str, Code]) -> dict[str, Code]:
+        numbers = [c.code for c in value.values()]
+        if twice := sorted({n for n in numbers if numbers.count(n) > 1}):
+            raise ValueError(f"the number {twice[0]} is given to two names; rows of both would be one thing")
+        return value
 
     @property
     def is_personal(self) -> bool:
@@ -101,6 +106,55 @@ class Need(_Frozen):
     remedy: str = ""
 
 
+class Detail(_Frozen):
+    """What more is known of rows of the behaviour ``of``: the value of ``column``, or ``named`` where it is true."""
+
+    of: str
+    column: str
+    named: str | None = None
+
+
+class Becomes(_Frozen):
+    """What a row of a feed is in ``activity``: one row of the behaviour, at the feed's ``event_time``, of its person.
+
+    ``behaviour`` is what every row is, ``column`` the column whose values say it; ``by_rule`` lists behaviours that
+    features/activity.py makes of the feed together with others. ``order`` is the column of the order that a row is about
+    (it is held with that order), the next three are columns of numbers. Product, seller, channel and the other person
+    (``peers``) are taken where the feed has them. ``on_site``: rows make visits. ``shows_visit``: behaviours of somebody
+    who was there before ordering (brushing).
+    """
+
+    behaviour: str | None = None
+    column: str | None = None
+    by_rule: tuple[str, ...] = ()
+    order: str | None = None
+    quantity: str | None = None
+    list_amount: str | None = None
+    amount: str | None = None
+    details: tuple[Detail, ...] = ()
+    on_site: bool = False
+    shows_visit: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _said_in_one_way(self) -> Becomes:
+        if (self.behaviour is None) == (self.column is None) and not self.by_rule:
+            raise ValueError("becomes: say either what every row is (behaviour) or which column says it (column)")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it names."""
+        named = (
+            self.column,
+            self.order,
+            self.quantity,
+            self.list_amount,
+            self.amount,
+            *(d.column for d in self.details),
+        )
+        return tuple(n for n in named if n is not None)
+
+
 class Volume(_Frozen):
     """How far the rows of a publication may be from what was there: the day before in a table cut by day, else the table.
 
@@ -123,6 +177,8 @@ class Contract(_Frozen):
     nothing (a note about somebody is no sign of life of theirs).
     ``counts_with`` says what a mapping must fill for the rows to count, ``beside`` which other feeds they need, and what is
     true without.
+    ``label`` is what a feed is called; a feed of ``cadence`` reference may come once and be right for long; ``taken_with``
+    names the feed with which it arrives. ``becomes`` says what its rows are in ``activity``; absent: nothing.
     ``open`` tables have further columns that come from the tag catalogue. ``describes_users`` tables have one row per user
     and day; their columns beyond the key are attributes that tags may use.
     """
@@ -130,6 +186,9 @@ class Contract(_Frozen):
     layer: str
     table: str
     description: dict[str, str]
+    label: dict[str, str] = Field(default_factory=dict)
+    cadence: Literal["daily", "reference"] = "daily"
+    taken_with: str | None = None
     grain: str
     key: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
@@ -141,6 +200,7 @@ class Contract(_Frozen):
     one_of: tuple[str, ...] = ()
     counts_with: tuple[Need, ...] = ()
     beside: dict[str, str] = Field(default_factory=dict)
+    becomes: Becomes | None = None
     persons: dict[str, str] = Field(default_factory=dict)
     peers: dict[str, str] = Field(default_factory=dict)
     restricted: bool = False
@@ -150,9 +210,45 @@ class Contract(_Frozen):
     checks: tuple[Check, ...] = ()
     volume: Volume | None = None
 
+    @model_validator(mode="after")
+    def _a_feed_can_become_it(self) -> Contract:
+        b = self.becomes
+        if b is None:
+            return self
+        for name in b.columns:
+            self.column(name)
+        known = fields()["behaviour_code"].codes
+        for name in (*self.behaviours, *b.shows_visit, *(d.of for d in b.details)):
+            if name not in known:
+                raise ValueError(f"becomes: {name!r} is no code of behaviour_code in fields.yaml")
+        kinds = fields()["detail_code"].codes
+        for d in b.details:
+            for name in (d.named,) if d.named else self.column(d.column).values:
+                if name not in kinds:
+                    raise ValueError(f"becomes: {name!r} is no code of detail_code in fields.yaml")
+        if b.column is not None and not (
+            (said := self.column(b.column)).required and said.values and said.level == "fail"
+        ):
+            raise ValueError(
+                f"becomes: {b.column!r} is required and has a list of values, or rows of no behaviour come"
+            )
+        if not b.by_rule and (len(self.event_time) != 1 or not self.column(self.event_time[0]).required):
+            raise ValueError("becomes: rows of activity lie on a day, so event_time is one required column")
+        if not b.by_rule and not self.persons:
+            raise ValueError("becomes: rows of activity are somebody's, so persons names the columns of ids")
+        return self
+
     @property
     def name(self) -> str:
         return f"{self.layer}.{self.table}"
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:
+        """Behaviours of activity that the feed's rows give, or decide of."""
+        b = self.becomes
+        if b is None or b.by_rule:
+            return () if b is None else b.by_rule
+        return self.column(b.column).values if b.column is not None else (str(b.behaviour),)
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -181,9 +277,19 @@ class Contract(_Frozen):
 
 
 @cache
+def _yaml(name: str) -> dict[str, dict[str, Any]]:
+    raw: dict[str, dict[str, Any]] = yaml.load((HERE / name).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    return raw
+
+
+FEEDS: tuple[str, ...] = tuple(_yaml("tables/silver.yaml"))
+"""Feeds are the tables of silver."""
+
+
+@cache
 def fields() -> dict[str, FieldEntry]:
     """The dictionary of fields by name."""
-    raw = yaml.load((HERE / "fields.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    raw = _yaml("fields.yaml")
     return {name: FieldEntry(name=name, **entry) for name, entry in raw.items()}
 
 
@@ -238,8 +344,7 @@ def contracts() -> dict[str, Contract]:
         ):
             found[c.name] = c
     for layer in LAYERS:
-        raw = yaml.load((HERE / "tables" / f"{layer}.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-        for table, spec in raw.items():
+        for table, spec in _yaml(f"tables/{layer}.yaml").items():
             c = _contract(layer, table, spec)
             found[c.name] = c
     return found
@@ -251,3 +356,21 @@ def contract(name: str) -> Contract:
         return contracts()[name]
     except KeyError:
         raise NotThereError(f"no table {name!r}; there are {', '.join(contracts())}") from None
+
+
+@cache
+def feeds() -> tuple[Contract, ...]:
+    """The contract of every feed."""
+    return tuple(contract(f"silver.{feed}") for feed in FEEDS)
+
+
+REFERENCE = "reference"
+
+
+def taken_together() -> dict[str, tuple[str, ...]]:
+    """Feeds that arrive together, by the feed that the others arrive with; feeds of cadence reference are one."""
+    found: dict[str, tuple[str, ...]] = {}
+    for c in feeds():
+        name = REFERENCE if c.cadence == REFERENCE else c.taken_with or c.table
+        found[name] = (*found.get(name, ()), c.table)
+    return found

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 TABLE = "activity.activity"
 FLAGS = "activity.order_flags"
-SOURCES = ("orders", "order_lines", "refunds", "browse", "shares", "coupons")
 CARDS = "behaviour = 'share' and share_id is not null"
 """Rows of ``silver.shares`` that say whose card a ``share_id`` is."""
 
@@ -89,8 +88,7 @@ class Inputs:
     def acting(self, rows: DataFrame, feed: str) -> DataFrame:
         """Rows with ``uid`` of the acting person on the row's business day, ``resolve_day``."""
         c = contract(f"silver.{feed}")
-        stamp = {"orders": "ordered_at", "refunds": "refunded_at"}.get(feed, "occurred_at")
-        dated = rows.withColumn("resolve_day", business_day(F.col(stamp), self.zone))
+        dated = rows.withColumn("resolve_day", business_day(F.col(c.event_time[0]), self.zone))
         kinds = dict(c.persons) | ({"guest": c.guests} if c.guests else {})
         return resolve(dated, self.identifiers, kinds, "resolve_day")
 
@@ -100,8 +98,7 @@ class Inputs:
         found = self.acting(rows, feed)
         if peers:
             found = resolve(found, self.identifiers, dict(peers), "resolve_day", into="peer_uid")
-            found = self._sharers(found)
-        return found
+        return self._sharers(found) if feed == "shares" else found
 
     def owners(self) -> DataFrame:
         """Whoever shared a card: share_id, uid, once for every time that it was shared."""

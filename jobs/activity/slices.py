@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from features import activity as act
-from jobs.activity.inputs import CARDS, FLAGS, SOURCES, TABLE, Inputs
+from jobs.activity.inputs import CARDS, FLAGS, TABLE, Inputs
 from schemas.arrow import arrow_schema, file_schema
+from schemas.behaviours import ACTIVE_FEEDS, DECLARED_FEEDS
 from schemas.contracts import contract
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Slices:
         """(bucket, period) of new rows and of what hangs on them, of persons that ids were cut off from, of peers."""
         frames = []
         orders_of = []
-        changed = {feed: self.inputs.changed(feed) for feed in SOURCES}
+        changed = {feed: self.inputs.changed(feed) for feed in ACTIVE_FEEDS}
         for feed, added in changed.items():
             if added is None:
                 continue
@@ -49,10 +50,8 @@ class Slices:
         frames += self._of_refunds(changed["refunds"], changed["orders"])
         if (reflagged := self._reflagged()) is not None:
             orders_of.append(reflagged)
-            refunds, coupons = (
-                self.inputs.every_version(f).join(reflagged, "order_id") for f in ("refunds", "coupons")
-            )
-            frames += [self.inputs.refund_persons(refunds).select(*WHO_AND_WHEN), self._persons(coupons, "coupons")]
+            refunds = self.inputs.every_version("refunds").join(reflagged, "order_id")
+            frames += [self.inputs.refund_persons(refunds).select(*WHO_AND_WHEN), *self._held_with(reflagged)]
         if orders_of:
             frames += self._of_orders(act.union_all(orders_of).distinct())
         if (moves := self.moves()) is not None:
@@ -80,6 +79,15 @@ class Slices:
             peers = resolved.select(F.col("peer_uid").alias("uid"), "event_month")
             return resolved.select(*WHO_AND_WHEN).unionByName(peers)
         return resolved.select(*WHO_AND_WHEN)
+
+    def _held_with(self, order_ids: DataFrame) -> list[DataFrame]:
+        """Rows about these orders of feeds that say of which order they are."""
+        found = []
+        for feed in DECLARED_FEEDS:
+            if (becomes := contract(f"silver.{feed}").becomes) is not None and becomes.order is not None:
+                ids = order_ids.withColumnRenamed("order_id", becomes.order)
+                found.append(self._persons(self.inputs.every_version(feed).join(ids, becomes.order), feed))
+        return found
 
     def _of_orders(self, order_ids: DataFrame) -> list[DataFrame]:
         orders = self.inputs.every_version("orders").join(order_ids, "order_id")

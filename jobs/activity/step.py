@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
 from features import activity as act
-from jobs.activity.inputs import FLAGS, SOURCES, TABLE, Inputs, of_months
+from jobs.activity.inputs import FLAGS, TABLE, Inputs, of_months
 from jobs.activity.slices import Slices
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import Audit, publish
 from project.folder import Project
-from schemas.behaviours import DETAILS
-from schemas.contracts import contract
+from schemas.behaviours import ACTIVE_FEEDS, DECLARED_FEEDS, DETAILS
+from schemas.contracts import contract, feeds
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 CODES = "activity.codes"
 WHO = ("identity.identifiers", "identity.users", "identity.merges")
 COLUMNS = [name for name, _ in act.COLUMNS]
-MADE_AS = {"columns": COLUMNS, "details": DETAILS}
+MADE_AS: dict[str, Any] = {
+    "columns": COLUMNS,
+    "details": DETAILS,
+    "declared": {
+        c.table: c.becomes.model_dump(mode="json") for c in feeds() if c.table in DECLARED_FEEDS and c.becomes
+    },
+}
 """What a table is made anew for when it was made otherwise."""
 
 
@@ -57,7 +63,7 @@ def run_activity(project: Project, engine: Engine, run_id: str, audit: Audit | N
         lake.ensure(TABLE)
         lake.ensure(CODES)
         noted = lake.metadata(TABLE)
-        before = noted.get("inputs", {}) if {k: noted.get(k) for k in MADE_AS} == MADE_AS else {}
+        before = noted.get("inputs", {}) if _is_made_as_now(noted) else {}
         if before == inputs:
             return ActivityReport(0, 0, 0, lake.version(TABLE))
         step = _Step(project, engine, run_id, inputs, before, audit or (lambda staged, days=None, /: None))
@@ -65,8 +71,16 @@ def run_activity(project: Project, engine: Engine, run_id: str, audit: Audit | N
         return step.rebuild()
 
 
+def _is_made_as_now(noted: Mapping[str, Any]) -> bool:
+    """A feed or a code that came since changes no row that was there."""
+    if noted.get("columns") != MADE_AS["columns"]:
+        return False
+    said = [(part, name, was) for part in ("details", "declared") for name, was in noted.get(part, {}).items()]
+    return all(MADE_AS[part].get(name) == was for part, name, was in said)
+
+
 def _input_versions(lake: Lake) -> dict[str, int | None]:
-    names = (*(f"silver.{feed}" for feed in SOURCES), *WHO, FLAGS)
+    names = (*(f"silver.{feed}" for feed in ACTIVE_FEEDS), *WHO, FLAGS)
     return {name: lake.version(name) for name in names}
 
 
@@ -94,13 +108,12 @@ class _Step:
     def number_values(self) -> None:
         """Give numbers to skus, sellers and channels seen for the first time."""
         read_version = self.lake.version(CODES)
-        columns = {"sku": "sku_id", "seller": "seller_id", "channel": "channel"}
         values = []
-        for feed in SOURCES:
+        for feed in ACTIVE_FEEDS:
             rows = self.silver.changed(feed)
             if rows is None:
                 continue
-            for kind, column in columns.items():
+            for kind, column in act.CODED.items():
                 if column in rows.columns:
                     values.append(rows.select(F.lit(kind).alias("code_kind"), F.col(column).alias("code_value")))
         if not values:
@@ -197,12 +210,15 @@ class _Step:
             act.paid(facts, lines, zone),
             act.refunds_of_orders(facts, refunds, zone),
             act.refunded(self.silver.refund_persons(of_months(refunds, months)), flags, zone),
-            act.browsed(self.silver.resolved(silver.latest("browse", months), "browse"), zone),
             act.shared(shares, zone),
             act.credited(shares, facts if months is None else self._order_days(shares, refunds), zone),
-            act.coupons_moved(self.silver.resolved(silver.latest("coupons", months), "coupons"), flags, zone),
+            *(self._declared(feed, months, flags) for feed in DECLARED_FEEDS),
         ]
         return act.coded(act.union_all(parts), self.engine.table(self.lake, CODES)).select(*self._columns())
+
+    def _declared(self, feed: str, months: list[int] | None, flags: DataFrame) -> DataFrame:
+        rows = self.silver.resolved(self.silver.latest(feed, months), feed)
+        return act.declared(rows, contract(f"silver.{feed}"), flags, self.zone)
 
     def _kept(self, df: DataFrame, name: str) -> DataFrame:
         return self.engine.kept(df, self.scratch / name)

@@ -27,7 +27,7 @@ from lake.locks import lock
 from lake.publish import Audit, publish
 from schemas.arrow import arrow_schema, file_schema
 from schemas.behaviours import BEHAVIOURS
-from schemas.contracts import contract
+from schemas.contracts import contract, feeds
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
     from project.folder import Project
 
 TABLE = "activity.order_flags"
+SEEN: dict[str, tuple[str, ...]] = {
+    c.table: c.becomes.shows_visit for c in feeds() if c.becomes is not None and c.becomes.shows_visit
+}
+"""Feeds and their behaviours that show a visit; who comes by a card to order has seen it."""
 STAMPS: dict[str, tuple[str, ...]] = {
     "orders": ("ordered_at", "paid_at"),
     "order_lines": ("ordered_at",),
-    "browse": ("occurred_at",),
-    "shares": ("occurred_at",),
+    **{feed: contract(f"silver.{feed}").event_time for feed in SEEN},
 }
 """Feeds whose rows are evidence, with the times that say of when. What the catalogue of products says is read as it is
 when a month is judged: a product that changes its category later does not open old months again."""
-VISITS = ("exposure", "click", "view", "search", "favourite", "cart", "sample", "video", "live")
-OPENINGS = ("share_open", "join_group")
-"""Who comes by a card to order has seen it."""
 EPOCH = date(1970, 1, 1)
 LATEST = 47_000
 """Some day of 2098: what a source dates later opens no month."""
@@ -177,16 +177,18 @@ class Evidence:
 
     def visits(self, months: list[int]) -> DataFrame:
         """One row per person and day with a visit: uid, day_number, first_at, visit_rows."""
-        parts = [self._seen("browse", months, VISITS), self._seen("shares", months, OPENINGS)]
         return (
-            union_all(parts)
+            union_all([self._seen(feed, months) for feed in SEEN])
             .groupBy("uid", "day_number")
             .agg(F.min("occurred_at").alias("first_at"), F.sum("counted").cast("bigint").alias("visit_rows"))
         )
 
-    def _seen(self, feed: str, months: list[int], behaviours: Iterable[str]) -> DataFrame:
+    def _seen(self, feed: str, months: list[int]) -> DataFrame:
         c = contract(f"silver.{feed}")
-        rows = newest_in(self._silver(feed), c, months).filter(F.col("behaviour").isin(list(behaviours)))
+        assert c.becomes is not None
+        rows = newest_in(self._silver(feed), c, months).withColumn("occurred_at", F.col(c.event_time[0]))
+        if c.becomes.column is not None:
+            rows = rows.filter(F.col(c.becomes.column).isin(list(SEEN[feed])))
         dated = rows.withColumn("seen_day", business_day(F.col("occurred_at"), self.project.zone))
         return (
             resolve(dated, self._identifiers(), dict(c.persons), "seen_day")
@@ -196,7 +198,7 @@ class Evidence:
                 F.unix_date("seen_day").cast("int").alias("day_number"),
                 "occurred_at",
                 # cards opened are no measure of whether the site's log has arrived
-                F.lit(1 if feed == "browse" else 0).cast("bigint").alias("counted"),
+                F.lit(1 if c.becomes.on_site else 0).cast("bigint").alias("counted"),
             )
         )
 
@@ -257,7 +259,7 @@ class Evidence:
         buckets = [r["bucket"] for r in both.select(bucket_of(F.col("uid")).alias("bucket")).distinct().collect()]
         there = self.engine.table(self.lake, "activity.activity").filter(F.col("bucket").isin(buckets))
         paid = _behaved(there.join(both, "uid"), ("pay",))
-        visits = _behaved(there.join(moved, "uid").withColumn("uid", F.col("new_uid")), (*VISITS, *OPENINGS))
+        visits = _behaved(there.join(moved, "uid").withColumn("uid", F.col("new_uid")), *SEEN.values())
         soon = (F.col("paid_number") >= F.col("day_number")) & (
             F.col("paid_number") < F.col("day_number") + self.settings.no_browse.days
         )
@@ -272,9 +274,9 @@ class Evidence:
         return _spans([spans.select("first", "last")])
 
 
-def _behaved(rows: DataFrame, behaviours: Iterable[str]) -> DataFrame:
+def _behaved(rows: DataFrame, *behaviours: Iterable[str]) -> DataFrame:
     """Days on which persons did one of the behaviours: uid, day_number."""
-    codes = [BEHAVIOURS[b] for b in behaviours]
+    codes = sorted({BEHAVIOURS[b] for several in behaviours for b in several})
     on = rows.filter(F.col("behaviour_code").isin(codes))
     return on.select("uid", F.unix_date("day").cast("int").alias("day_number")).distinct()
 
