@@ -211,7 +211,13 @@ class Contract(_Frozen):
     volume: Volume | None = None
 
     @model_validator(mode="after")
-    def _a_feed_can_become_it(self) -> Contract:
+    def _can_be_meant(self) -> Contract:
+        if self.layer == "silver" and set(self.label) != {"zh", "en"}:
+            raise ValueError(f"feed {self.table}: say what it is called: label: {{zh: ..., en: ...}}")
+        if self.taken_with is not None and self.taken_with not in FEEDS:
+            raise ValueError(
+                f"feed {self.table}: taken_with {self.taken_with!r} is no feed; there are {', '.join(FEEDS)}"
+            )
         b = self.becomes
         if b is None:
             return self

@@ -34,7 +34,7 @@ from cli.drafting.words import (
     plain,
     words,
 )
-from schemas.contracts import FEEDS, Column, Contract, contract
+from schemas.contracts import FEEDS, Column, Contract, contract, feeds
 
 ENOUGH = 0.5
 """Share of the values that has to look like a field."""
@@ -46,6 +46,8 @@ KNOWN_EVENTS = 4.0
 """Weight of values that are known as names of events of the feed."""
 PAID = 2.0
 """Weight for orders of an amount of money, of which the feed itself holds none."""
+OWN, OF_SEVERAL = 4.0, 1.0
+"""Weight of a field for a feed of which words.yaml says nothing: one that no other feed has, one that others have too."""
 CLEAR, LEAST = 0.8, 4.0
 """A feed is unsure where another has this share of its weight, or where it has less weight than this."""
 
@@ -183,9 +185,8 @@ def guess_feeds(sample: Sample) -> list[Guess]:
     """Every feed by the weight of its telling fields, the heaviest first; the file's own name helps."""
     found, buyers = [], match(sample, contract("silver.orders"))
     buyers_ids = contract("silver.orders").persons.values()
-    for feed, weights in words()["feeds"].items():
-        c = contract(f"silver.{feed}")
-        matches = match(sample, c)
+    for c in feeds():
+        feed, weights, matches = c.table, _telling(c), match(sample, c)
         # A column that is only guessed tells half as much.
         by = {m.column: weights[n] * (1 if m.sure else 0.5) for n, m in matches.of.items() if n in weights}
         weight = sum(by.values()) + (KNOWN_EVENTS if _names_events(sample, c, matches) else 0)
@@ -200,6 +201,16 @@ def guess_feeds(sample: Sample) -> list[Guess]:
         telling = sorted(by, key=lambda n: -by[n])
         found.append(Guess(feed, weight + (2 if named and weight else 0), tuple(telling[:5])))
     return sorted(found, key=lambda g: (-g.weight, FEEDS.index(g.feed)))
+
+
+def _telling(c: Contract) -> dict[str, float]:
+    """How much each field speaks for the feed: from words.yaml, else more for what no other feed has."""
+    listed: dict[str, float] | None = words()["feeds"].get(c.table)
+    if listed is not None:
+        return listed
+    others = {n for other in feeds() if other.table != c.table for n in other.column_names}
+    own = [n.name for n in c.feed_columns if n.name not in (c.generated, "source_time")]
+    return {n: OF_SEVERAL if n in others else OWN for n in own}
 
 
 def _names_events(sample: Sample, c: Contract, matches: Matches) -> bool:

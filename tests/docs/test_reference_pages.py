@@ -23,8 +23,6 @@ from features.sources import HASHED, TIME_WORDS, Condition, FieldRule, Mapping
 from features.tags import _COMMON, PATHS, WAYS, Limits, Rule, Tag, TagFile
 from features.text_forms import ABSENT_VALUES, NO, YES
 from project.loading import load_catalogue, load_mappings
-from schemas.behaviours import BEHAVIOURS, DETAILS
-from schemas.contracts import FEEDS, contract
 from schemas.measures import KEY_COLUMNS, MAX_WINDOW_DAYS, MEASURES, Where
 from schemas.tag_roles import TagRole
 
@@ -155,11 +153,9 @@ def test_every_group_of_a_path_is_named() -> None:
     ] == []
 
 
-def test_every_behaviour_aggregate_and_condition_has_its_row() -> None:
-    listed_once(first_cells("tags", "Behaviours"), set(BEHAVIOURS))
+def test_every_aggregate_and_condition_has_its_row() -> None:
     listed_once(first_cells("tags", "Measures", "agg"), {a for m in MEASURES.values() for a in m.aggs})
     listed_once(first_cells("tags", "Measures", "where"), keys_of(Where))
-    assert set(DETAILS) <= words(section("tags", "Measures"))
 
 
 def test_the_table_of_measures_says_aggregates_and_units() -> None:
@@ -208,7 +204,6 @@ def test_every_role_is_listed() -> None:
         ("A mapping", "Key", keys_of(Mapping) - {"name"}),
         ("A rule of a field", "Key", keys_of(FieldRule)),
         ("A rule of a field", "Condition of where", keys_of(Condition) - {"column"}),
-        ("Feeds", "Feed", set(FEEDS)),
     ],
 )
 def test_every_key_of_a_mapping_has_its_row(heading: str, header: str, wanted: set[str]) -> None:
@@ -235,18 +230,6 @@ def test_words_for_yes_no_and_nothing_are_named() -> None:
     said = section("sources", "How text is read")
     assert [w for w in (*YES, *NO) if w not in said] == []
     assert [w for w in ABSENT_VALUES if f"`{w}`" not in said.lower() and w] == []
-
-
-def test_the_table_of_feeds_says_key_and_needs_of_the_contract() -> None:
-    for _, rows in tables(section("sources", "Feeds")):
-        for name, _, key, needs in rows:
-            c = contract(f"silver.{spans(name)[0]}")
-            assert f"(dictionary.md#silver{c.table})" in name
-            assert tuple(spans(key)) == c.key
-            assert ("made from the content" in key) == (c.generated is not None)
-            required = {col.name for col in c.feed_columns if col.required and col.name != c.generated}
-            assert set(spans(needs)) == required | set(c.one_of)
-            assert ("id of the person" in needs) == c.needs_person
 
 
 # --- examples ---

@@ -222,7 +222,7 @@ def test_who_turned_to_self_buyer_is_no_level(data: ReportData) -> None:
 
 
 def test_feeds_and_channels_have_chinese_names() -> None:
-    assert set(FEED_NAMES) == set(FEEDS)
+    assert set(FEED_NAMES) == set(FEEDS) and FEED_NAMES["browse"].zh == "浏览行为"
     assert set(ID_KINDS) == set(fields()["id_kind"].values or ())
 
 
