@@ -157,7 +157,7 @@ def decided_by(node: Node, truth: Mapping[int, Truth]) -> npt.NDArray[np.int32]:
 
 
 @dataclass(frozen=True)
-class Step:
+class FunnelStep:
     """One node in a funnel. ``remaining`` is there for the parts that narrow the audience one after the other."""
 
     number: int
@@ -201,13 +201,13 @@ def _left(a: int, b: int) -> int:
     return -1 if a < 0 else a + b
 
 
-def funnel(plan: Plan, counted: Mapping[int, Sequence[int]]) -> list[Step]:
+def funnel(plan: Plan, counted: Mapping[int, Sequence[int]]) -> list[FunnelStep]:
     """Every node in the order of reading with its counts."""
     steps = []
     for depth, node in walk(plan.root):
         true, unknown, false, left = counted[node.number]
         steps.append(
-            Step(
+            FunnelStep(
                 node.number,
                 node.place,
                 depth,
@@ -226,7 +226,7 @@ TRUTH_WORDS = {1: "true", 0: "unknown", -1: "false"}
 
 
 @dataclass(frozen=True)
-class Finding:
+class Judged:
     """One condition for one person: their value (absent for combinations), the truth, and whether it decided."""
 
     number: int
@@ -239,11 +239,11 @@ class Finding:
     decided: bool
 
 
-def explain(outcome: Outcome, columns: Mapping[str, Column], row: int) -> list[Finding]:
+def explain(outcome: Outcome, columns: Mapping[str, Column], row: int) -> list[Judged]:
     """Every node for the person in ``row``."""
     decided = int(outcome.deciding()[row])
     return [
-        Finding(
+        Judged(
             number=node.number,
             place=node.place,
             depth=depth,

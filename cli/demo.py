@@ -34,7 +34,7 @@ BACK_FILLED = (28, 7)
 """Days before the last one that are run from the first load, so that flows and alerts have weeks to compare."""
 DAILY = (1, 0)
 """Days before the last one that are run as they come; the first of them is the day up to which the first load reaches."""
-DELIVERED_AT = clock(6, 0)
+ARRIVED_AT = clock(6, 0)
 """Local time at which a day's files arrive, the morning after."""
 
 
@@ -118,12 +118,12 @@ def demo(
     project = Project.load(folder)
     with steps.shown():
         with steps.step("data"):
-            plan, deliver = _arrivals(project, data, files or [], users, days, seed)
+            plan, arrive = _arrivals(project, data, files or [], users, days, seed)
         steps.plan = 4 * len(plan) + 2
         kind: Kind | None = engine  # type: ignore[assignment]
         with project.open_engine(kind) as e, project.audited(e) as audit:
             for day in plan:
-                _one_day(project, e, day, plan, deliver, steps, report, audit)
+                _one_day(project, e, day, plan, arrive, steps, report, audit)
             _audiences(project, e, steps, report)
         with steps.step("report"):
             report.page = write_report(project).file
@@ -182,17 +182,17 @@ def _simulated(project: Project, users: int, days: int, seed: int) -> Arrivals:
     if made.exists():
         return plan, lambda day: None
     shop = sim.simulate(users=users, days=days, seed=seed)
-    arrival_days = sim.delivery_days(shop)
+    arrival_days = sim.arrival_days(shop)
 
-    def deliver(day: date) -> None:
+    def arrive(day: date) -> None:
         for arrival in arrival_days:
             if arrival == day or (day == _first_load(plan) and arrival < day):
-                sim.write_delivery(shop, project.inbox, arrival)
+                sim.write_arrival(shop, project.inbox, arrival)
         if day == plan[-1]:
             sim.write_truth(shop, project.folder / "truth")
             made.touch()
 
-    return plan, deliver
+    return plan, arrive
 
 
 def _one_day(
@@ -200,7 +200,7 @@ def _one_day(
     engine: Engine,
     day: date,
     plan: list[date],
-    deliver: Callable[[date], None],
+    arrive: Callable[[date], None],
     steps: Steps,
     report: DemoReport,
     audit: Auditor,
@@ -208,8 +208,8 @@ def _one_day(
     taken = 0
     if day == plan[0] or day > _first_load(plan):
         arrival = max(day, _first_load(plan))
-        deliver(arrival)
-        received = datetime.combine(arrival + timedelta(days=1), DELIVERED_AT, project.zone_info)
+        arrive(arrival)
+        received = datetime.combine(arrival + timedelta(days=1), ARRIVED_AT, project.zone_info)
         with steps.step(f"{arrival} ingest") as advance:
             taken = ingest(project, engine, received_at=received, progress=advance, audit_staged=audit).taken
     report.files_taken += taken

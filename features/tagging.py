@@ -56,7 +56,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Recipe:
     """How to compute the wanted tags; plain data. ``overridden`` tags come with a further column ``computed.TAG``."""
 
     as_of: str
@@ -68,7 +68,7 @@ class Plan:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Plan:
+    def from_json(cls, content: Mapping[str, Any]) -> Recipe:
         stages = [
             Stage(
                 tuple(tuple((t, s) for t, s in level) for level in stage["levels"]),
@@ -80,7 +80,7 @@ class Plan:
         return cls(content["as_of"], tuple(stages), tags, tuple(content["overridden"]))
 
 
-def make_plan(
+def make_recipe(
     catalogue: Catalogue,
     as_of: dt.date,
     numbers: Mapping[str, Sequence[float]],
@@ -89,8 +89,8 @@ def make_plan(
     *,
     held: Collection[str] = (),
     overridden: Collection[str] = (),
-) -> Plan:
-    """The plan for ``tags`` (all if absent) and what they build on, with frozen numbers and model cards put in.
+) -> Recipe:
+    """The recipe for ``tags`` (all if absent) and what they build on, with frozen numbers and model cards put in.
 
     A model without a card makes its tag unknown. A ``held`` tag is not computed: it keeps ``previous.TAG``, and its
     empty value where there is none; what builds on it sees that. An ``overridden`` tag is ``override.TAG`` where that
@@ -120,9 +120,9 @@ def make_plan(
                 columns.append((name, sql))
             levels.append(tuple(columns))
         stages.append(Stage(tuple(levels), tuple(scored)))
-    tags_of_plan = tuple((n, catalogue.tags[n].type) for n in wanted)
+    tags_of_recipe = tuple((n, catalogue.tags[n].type) for n in wanted)
     said = tuple(n for n in catalogue.tags if n in overridden and ("tag", n) in needed)
-    return Plan(as_of.isoformat(), tuple(stages), tags_of_plan, said)
+    return Recipe(as_of.isoformat(), tuple(stages), tags_of_recipe, said)
 
 
 def expression_sql(
@@ -186,11 +186,11 @@ def kept_tags(catalogue: Catalogue, held: Collection[str] = ()) -> tuple[tuple[s
 
 
 def evaluate(
-    con: duckdb.DuckDBPyConnection, base: pa.Table, plan: Plan, score: Score, keep: Sequence[str] | None = None
+    con: duckdb.DuckDBPyConnection, base: pa.Table, recipe: Recipe, score: Score, keep: Sequence[str] | None = None
 ) -> pa.Table:
     """The columns named by ``keep`` (every column of ``base`` and every tag if absent), a row per row of ``base``."""
     table = base
-    for i, stage in enumerate(plan.stages):
+    for i, stage in enumerate(recipe.stages):
         con.register("base", table)
         source = "base"
         for level in stage.levels:
@@ -198,7 +198,7 @@ def evaluate(
             source = f"(SELECT *, {columns} FROM {source})"
         listed = ["*"]
         scored = {n for s in stage.scored for n in (s.tag, f"computed.{s.tag}")}
-        if keep is not None and i == len(plan.stages) - 1:
+        if keep is not None and i == len(recipe.stages) - 1:
             said = [f"override.{s.tag}" for s in stage.scored if s.overridden]
             listed = [quoted(n) for n in dict.fromkeys([*keep, *said]) if n not in scored]
         for j, s in enumerate(stage.scored):
@@ -216,9 +216,9 @@ def evaluate(
     return table.select([n for n in names if not n.startswith("score.")])
 
 
-def profile_columns(plan: Plan) -> list[str]:
-    """Fixed columns and the plan's tags, in the profile's order."""
-    return [*FIXED, *(n for n, _ in plan.tags)]
+def profile_columns(recipe: Recipe) -> list[str]:
+    """Fixed columns and the recipe's tags, in the profile's order."""
+    return [*FIXED, *(n for n, _ in recipe.tags)]
 
 
 def values_of(con: duckdb.DuckDBPyConnection, table: pa.Table, columns: Sequence[str], where: str | None) -> pa.Table:

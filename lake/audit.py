@@ -40,7 +40,7 @@ INDEX = "index.html"
 
 
 @dataclass(frozen=True)
-class Finding:
+class Breach:
     """An expectation that does not hold: where, what was expected, what was seen instead."""
 
     table: str
@@ -57,7 +57,7 @@ class AuditReport:
     """What was judged: expectations by table, and the warnings. A failure is an AuditError, never a report."""
 
     expectations: dict[str, int] = field(default_factory=dict)
-    warnings: tuple[Finding, ...] = ()
+    warnings: tuple[Breach, ...] = ()
 
 
 class Auditor:
@@ -65,7 +65,7 @@ class Auditor:
 
     def __init__(self, engine: Engine, lake: Lake, docs: Path | None = None, keep_docs: int = KEEP_DOCS):
         self.engine, self.lake, self.docs, self.keep_docs = engine, lake, docs, keep_docs
-        self.warnings: list[Finding] = []
+        self.warnings: list[Breach] = []
         self._results: list[tuple[str, str, Any]] = []
         self._batches: Any = None
         self._context: Any = None
@@ -89,7 +89,7 @@ class Auditor:
         and kept. Values of personal fields are not shown.
         """
         judged: dict[str, int] = {}
-        found: list[Finding] = []
+        found: list[Breach] = []
         for table, frame in staged.items():
             own = sorted((days or {}).get(table, ()))
             expectations = suite(contract(table), days=own, before=self._before(contract(table), own))
@@ -118,7 +118,7 @@ class Auditor:
 
     def _judge(
         self, c: Contract, frame: DataFrame, expectations: list[Expectation], days: Sequence[date]
-    ) -> list[Finding]:
+    ) -> list[Breach]:
         """Findings of one table: all expectations at once, then those that fail again, for what was seen."""
         gx = _great_expectations()
         batch = self._batch(frame)
@@ -133,7 +133,7 @@ class Auditor:
                 one = batch.validate(_gx_suite(gx, c, [expectation]), result_format=wanted).results[0]
                 result.results[i] = one
             if not one.success:
-                found.append(Finding(c.name, expectation.level, expectation.says, _observed(one)))
+                found.append(Breach(c.name, expectation.level, expectation.says, _observed(one)))
         self._results.append((c.name, "-".join(str(d) for d in days) or "undated", result))
         return found
 

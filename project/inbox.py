@@ -10,7 +10,7 @@ from features.sources import Mapping
 from lake.manifest import ManifestRow
 
 HIDDEN = ".*"
-"""Names of files that are no deliveries at all; nobody is told of them."""
+"""Names of files that are no arrivals at all; nobody is told of them."""
 UNFINISHED = ("_*", "*~", "*.part", "*.tmp", "*.filepart", "*.crdownload")
 """Names of files that are still being written, as far as a name tells."""
 
@@ -20,7 +20,7 @@ def matches(inbox: Path, mappings: Iterable[Mapping]) -> list[tuple[Mapping, Pat
     found = []
     for mapping in mappings:
         for path in sorted(inbox.glob(mapping.files)):
-            if path.is_file() and _is_delivery(path):
+            if path.is_file() and _is_arrival(path):
                 found.append((mapping, path))
     return found
 
@@ -28,7 +28,7 @@ def matches(inbox: Path, mappings: Iterable[Mapping]) -> list[tuple[Mapping, Pat
 def unmatched(inbox: Path, mappings: Sequence[Mapping]) -> list[str]:
     """Files of the inbox that no mapping names: a new kind of file, or a mapping whose pattern is wrong."""
     named = {path for _, path in matches(inbox, mappings)}
-    every = (p for p in inbox.rglob("*") if p.is_file() and _is_delivery(p))
+    every = (p for p in inbox.rglob("*") if p.is_file() and _is_arrival(p))
     return sorted(str(p.relative_to(inbox)) for p in every if p not in named)
 
 
@@ -65,5 +65,5 @@ def _is_hidden(path: Path) -> bool:
     return fnmatch.fnmatch(path.name, HIDDEN)
 
 
-def _is_delivery(path: Path) -> bool:
+def _is_arrival(path: Path) -> bool:
     return not _is_hidden(path) and not is_unfinished(path)

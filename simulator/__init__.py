@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from simulator.shop import Shop, delivery_days, simulate, write_deliveries, write_delivery, write_truth
+from simulator.shop import Shop, arrival_days, simulate, write_arrival, write_arrivals, write_truth
 
-__all__ = ["Shop", "delivery_days", "simulate", "write_deliveries", "write_delivery", "write_truth"]
+__all__ = ["Shop", "arrival_days", "simulate", "write_arrival", "write_arrivals", "write_truth"]

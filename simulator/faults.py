@@ -55,15 +55,15 @@ VERY_LATE = 0.03  # of the late rows: ten days and more
 
 @dataclass(frozen=True)
 class Feed:
-    """A feed as it is delivered, in order of delivery: its rows, each row's delivery day, and what is wrong with it."""
+    """A feed as it arrives, in order of arrival: its rows, the day on which each arrives, and what is wrong with it."""
 
     name: str
     rows: pa.Table
-    delivered: Ints
+    arrived: Ints
     fault: NDArray[np.int8]
 
     def __len__(self) -> int:
-        return len(self.delivered)
+        return len(self.arrived)
 
 
 @dataclass(frozen=True)
@@ -88,31 +88,31 @@ def _plain(values: pa.Array) -> pa.Array:
     return values.dictionary_decode() if isinstance(values, pa.DictionaryArray) else values
 
 
-def deliver(seed: int, season: Season, name: str, clean: Clean) -> tuple[Feed, Faults]:
+def with_faults(seed: int, season: Season, name: str, clean: Clean) -> tuple[Feed, Faults]:
     """The feed with its faults. Rows that nothing happens to are delivered on the day they are made."""
     rng = stream(seed, f"faults {name}")
     rates = RATES[name]
     n, last = len(clean.made), season.days - 1
     every = np.arange(n)
-    delivered = clean.made.copy()
+    arrived = clean.made.copy()
     late = _some(rng, np.flatnonzero(clean.made < last), rates.late, 4)
     delay = np.where(rng.random(len(late)) < VERY_LATE, rng.integers(10, 21, len(late)), rng.integers(1, 4, len(late)))
     if len(late):
         delay[0] = 12
-    delivered[late] = np.minimum(delivered[late] + delay, last)
+    arrived[late] = np.minimum(arrived[late] + delay, last)
 
     if rates.has_ids:
         twice = _some(rng, every, rates.twice, 4)
         later = np.where(rng.random(len(twice)) < 0.5, 0, rng.integers(1, 4, len(twice)))
-        again = np.minimum(delivered[twice] + later, last)
+        again = np.minimum(arrived[twice] + later, last)
     else:
-        twice = _some(rng, np.flatnonzero((delivered < last) & (delivered >= 0)), rates.twice, 4)
-        again = np.maximum(delivered[twice] + 1, last - rng.integers(0, DAILY_DAYS, len(twice)))
+        twice = _some(rng, np.flatnonzero((arrived < last) & (arrived >= 0)), rates.twice, 4)
+        again = np.maximum(arrived[twice] + 1, last - rng.integers(0, DAILY_DAYS, len(twice)))
     spoilt = _some(rng, np.flatnonzero(clean.made >= 0), rates.bad, 2)
     kind = np.resize(np.array(rates.kinds, np.int8), len(spoilt))
 
     row = np.concatenate([every, twice, spoilt])
-    when = np.concatenate([delivered, again, delivered[spoilt]])
+    when = np.concatenate([arrived, again, arrived[spoilt]])
     fault = np.concatenate([np.zeros(n + len(twice), np.int8), kind])
     order = np.lexsort((row, when))
     rows = clean.rows.take(pa.array(row[order]))
@@ -128,24 +128,24 @@ def deliver(seed: int, season: Season, name: str, clean: Clean) -> tuple[Feed, F
                 **_repeated(names, len(late)),
                 "key": late_key,
                 "made_day": days_as_dates(season, clean.made[late]),
-                "delivered_day": days_as_dates(season, delivered[late]),
-                "late_days": pa.array(delivered[late] - clean.made[late]),
+                "delivered_day": days_as_dates(season, arrived[late]),
+                "late_days": pa.array(arrived[late] - clean.made[late]),
             }
         ),
         twice=pa.table(
             {
                 **_repeated(names, len(twice)),
                 "key": again_key,
-                "first_delivered_day": days_as_dates(season, delivered[twice]),
+                "first_delivered_day": days_as_dates(season, arrived[twice]),
                 "delivered_again_day": days_as_dates(season, again),
-                "same_delivery": pa.array(again == delivered[twice]),
+                "same_delivery": pa.array(again == arrived[twice]),
             }
         ),
         bad=pa.table(
             {
                 **_repeated(names, len(spoilt)),
                 "made_from_key": bad_key,
-                "delivered_day": days_as_dates(season, delivered[spoilt]),
+                "delivered_day": days_as_dates(season, arrived[spoilt]),
                 "fault": pa.array([FAULTS[k] for k in kind], pa.string()),
             }
         ),

@@ -1,8 +1,8 @@
-"""The files as they arrive: for each feed its form, and which file holds which delivery days.
+"""The files as they arrive: for each feed its form, and which file holds which days of arrival.
 
 | feed | form |
 |---|---|
-| members | CSV, UTF-8, Chinese headers: the full list first, then the changed records of each delivery |
+| members | CSV, UTF-8, Chinese headers: the full list first, then the changed records of each arrival |
 | products | CSV, GB18030: the full list first, then launches and price changes |
 | orders | CSV.gz, Chinese headers, ``2026/3/1 8:05:09``, ``¥1,234.50``, remarks with line breaks; again when paid or cancelled later |
 | order_lines | Parquet, local timestamps without zone, decimal(12,2) yuan, no line id |
@@ -322,12 +322,12 @@ def spans(season: Season) -> list[tuple[int, int]]:
 
 
 def write_feed(season: Season, feed: Feed, span: tuple[int, int], inbox: Path) -> Path | None:
-    """One file with what is delivered in ``span``, named by its last day; None where nothing is.
+    """One file with what arrives in ``span``, named by its last day; None where nothing is.
 
     The file appears at once and whole, so a reader of the inbox never meets half of it.
     """
-    low = int(np.searchsorted(feed.delivered, span[0]))
-    high = int(np.searchsorted(feed.delivered, span[1], side="right"))
+    low = int(np.searchsorted(feed.arrived, span[0]))
+    high = int(np.searchsorted(feed.arrived, span[1], side="right"))
     if low == high:
         return None
     folder = inbox / feed.name

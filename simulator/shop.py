@@ -1,4 +1,4 @@
-"""A social shop whose truth is known: ``simulate`` makes it, ``write_deliveries`` its files, ``write_truth`` the truth.
+"""A social shop whose truth is known: ``simulate`` makes it, ``write_arrivals`` its files, ``write_truth`` the truth.
 
 The same arguments give the same bytes of every file. There is no clock, no network and no state outside the Shop.
 """
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from simulator import feeds as make
 from simulator.addresses import make_addresses
 from simulator.behaviour import make_browse
-from simulator.faults import Feed, deliver
+from simulator.faults import Feed, with_faults
 from simulator.files import spans, write_files
 from simulator.ids import numbered
 from simulator.lifecycle import make_phases
@@ -40,7 +40,7 @@ LEAST_USERS, LEAST_DAYS = 50, 14
 
 @dataclass(frozen=True)
 class Shop:
-    """Feeds in order of delivery (canonical columns, naive local times, fen) and truth tables by name."""
+    """Feeds in order of arrival (canonical columns, naive local times, fen) and truth tables by name."""
 
     users: int
     seed: int
@@ -87,38 +87,36 @@ def simulate(users: int = USERS, days: int = DAYS, seed: int = SEED, last_day: d
         "surveys": make.surveys_feed(season, people, answers),
         "manual_tags": make.manual_tags_feed(season, people, make_notes(seed, season, people)),
     }
-    delivered = {name: deliver(seed, season, name, feed) for name, feed in clean.items()}
+    arrived = {name: with_faults(seed, season, name, feed) for name, feed in clean.items()}
     return Shop(
         users=users,
         seed=seed,
         season=season,
-        feeds={name: feed for name, (feed, _) in delivered.items()},
-        truth=truth_tables(world, {name: faults for name, (_, faults) in delivered.items()}),
+        feeds={name: feed for name, (feed, _) in arrived.items()},
+        truth=truth_tables(world, {name: faults for name, (_, faults) in arrived.items()}),
     )
 
 
-def delivery_days(shop: Shop) -> list[date]:
+def arrival_days(shop: Shop) -> list[date]:
     """The days on which files arrive: the eve of the first day, the ends of the months, then each of the last seven."""
     return [shop.season.first_day + timedelta(days=last) for _, last in spans(shop.season)]
 
 
-def write_deliveries(
-    shop: Shop, inbox: Path, first_day: date | None = None, last_day: date | None = None
-) -> list[Path]:
+def write_arrivals(shop: Shop, inbox: Path, first_day: date | None = None, last_day: date | None = None) -> list[Path]:
     """Write the files that arrive from ``first_day`` to ``last_day`` (default: all) below ``inbox``; gives their paths.
 
-    A file is named by feed and delivery day and holds what was delivered since the file before. Files that are there
+    A file is named by feed and day of arrival and holds what came since the file before. Files that are there
     already are replaced by the same bytes.
     """
-    days = delivery_days(shop)
+    days = arrival_days(shop)
     low, high = first_day or days[0], last_day or days[-1]
     wanted = [span for span, day in zip(spans(shop.season), days, strict=True) if low <= day <= high]
     return write_files(shop.season, shop.feeds, wanted, inbox)
 
 
-def write_delivery(shop: Shop, inbox: Path, day: date) -> list[Path]:
-    """Write only the files that arrive on ``day``; none on a day without a delivery."""
-    return write_deliveries(shop, inbox, day, day)
+def write_arrival(shop: Shop, inbox: Path, day: date) -> list[Path]:
+    """Write only the files that arrive on ``day``; none on a day without any."""
+    return write_arrivals(shop, inbox, day, day)
 
 
 def write_truth(shop: Shop, folder: Path) -> list[Path]:

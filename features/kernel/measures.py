@@ -204,7 +204,7 @@ class Measures:
             s = _without_zero(s, s.column(key_column(measure)))
             windows = [w for w in self._windows[measure] if w is not None]
             if len(windows) == len(self._windows[measure]) and s.count:
-                start, day = s.scope.start_day(max(windows)), s.column("day")
+                start, day = s.day_rows.start_day(max(windows)), s.column("day")
                 s = s if int(day.min()) >= start else s.narrowed(day >= start)
             self._keyed[measure] = s
         return self._keyed[measure]

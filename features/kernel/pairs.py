@@ -61,14 +61,14 @@ class Pairs:
         """Per user the number of values in the window: those whose last day lies in it."""
         if window is None:
             return self.hi - self.lo
-        recent = running(self._last_day >= self.selection.scope.start_day(window))
+        recent = running(self._last_day >= self.selection.day_rows.start_day(window))
         return recent[self.hi] - recent[self.lo]
 
     def _events(self, window: int | None) -> np.ndarray:
         """Per pair the number of its rows in the window."""
         if window is None:
             return np.diff(self.begin)
-        recent = running(self._day >= self.selection.scope.start_day(window))
+        recent = running(self._day >= self.selection.day_rows.start_day(window))
         return np.diff(recent[self.begin])
 
     def mode(self, window: int | None, min_share: float | None) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +86,7 @@ class Pairs:
     def preferred(self, fact: Fact) -> tuple[np.ndarray, np.ndarray]:
         """Per user the value with the greatest decayed weight in the window, among those with ``min_events`` rows."""
         day = self.selection.column("day")
-        age = self.selection.scope.as_of - day
+        age = self.selection.day_rows.as_of - day
         ages = np.arange(int(age.max(initial=0)) + 1)
         decay = 0.5 ** (ages / fact.half_life)
         worth = np.zeros((256, len(ages)), np.int64)

@@ -14,7 +14,7 @@ from features.kernel.arrays import to_arrow
 from features.kernel.measures import Measures, Result
 from features.kernel.products import Codes, Products
 from features.kernel.rows import Rows
-from features.kernel.selection import Scope
+from features.kernel.selection import DayRows
 
 ROWS_AT_ONCE = 1 << 19
 
@@ -40,7 +40,7 @@ def compute(
     results = {fact.key: _Column(fact, rows.users) for fact in facts}
     plan = _plan([column.fact for column in results.values()])
     for part in _parts(rows):
-        scope = Scope(
+        day_rows = DayRows(
             part,
             day_number(as_of),
             None if known_at_day is None else day_number(known_at_day),
@@ -48,7 +48,7 @@ def compute(
             codes or {},
             zone,
         )
-        _measure(scope, plan, results, part.base - rows.base)
+        _measure(day_rows, plan, results, part.base - rows.base)
     uids = to_arrow(np.arange(rows.base, rows.base + rows.users, dtype=np.int64), None, pa.int64())
     arrays = {key: column.arrow(packed) for key, column in results.items()}
     return pa.table([uids, *(arrays[f.key] for f in facts)], names=["uid", *(f.column for f in facts)])
@@ -64,11 +64,11 @@ def _parts(rows: Rows) -> Iterator[Rows]:
         first = last
 
 
-Plan = dict[tuple[tuple[str, ...], str, str], list[list[Fact]]]
+Selected = dict[tuple[tuple[str, ...], str, str], list[list[Fact]]]
 """Behaviours, view and flagged -> facts by their further conditions: what is selected once lies together."""
 
 
-def _plan(facts: Sequence[Fact]) -> Plan:
+def _plan(facts: Sequence[Fact]) -> Selected:
     found: dict[tuple[tuple[str, ...], str, str], dict[str, list[Fact]]] = {}
     for fact in facts:
         filters = found.setdefault((fact.reads, fact.view, fact.flagged), {})
@@ -76,10 +76,10 @@ def _plan(facts: Sequence[Fact]) -> Plan:
     return {selected: list(filters.values()) for selected, filters in found.items()}
 
 
-def _measure(scope: Scope, plan: Plan, results: dict[str, _Column], first: int) -> None:
+def _measure(day_rows: DayRows, plan: Selected, results: dict[str, _Column], first: int) -> None:
     """Fill the users from ``first`` on; one behaviour set after the other, so that only one set's rows are held."""
     for (behaviours, view, flagged), filters in plan.items():
-        selection = scope.select(behaviours, view, flagged)
+        selection = day_rows.select(behaviours, view, flagged)
         for together in filters:
             measures = Measures(selection.where(together[0].where), together)
             for fact in together:

@@ -47,10 +47,10 @@ def not_void(void_day: np.ndarray, void_known_day: np.ndarray | None, as_of: int
 def paid(rows: Rows, as_of: date, known_at_day: date | None = None) -> Selection:
     """Paid rows that count on the day in the behaviour view."""
     known_at = None if known_at_day is None else day_number(known_at_day)
-    return Scope(rows, day_number(as_of), known_at, Products.none(), {}, "UTC").select(("pay",), "behaviour")
+    return DayRows(rows, day_number(as_of), known_at, Products.none(), {}, "UTC").select(("pay",), "behaviour")
 
 
-class Scope:
+class DayRows:
     """One bucket's rows on one day: what every selection shares."""
 
     def __init__(self, rows: Rows, as_of: int, known_at: int | None, products: Products, codes: Codes, zone: str):
@@ -140,8 +140,8 @@ class Selection:
     Columns are compressed when first asked for, and once for all facts and windows of the selection.
     """
 
-    def __init__(self, scope: Scope, mask: np.ndarray, lo: np.ndarray, hi: np.ndarray, wider: Scope | Selection):
-        self.scope = scope
+    def __init__(self, day_rows: DayRows, mask: np.ndarray, lo: np.ndarray, hi: np.ndarray, wider: DayRows | Selection):
+        self.day_rows = day_rows
         self._wider = wider
         self._mask: np.ndarray | None = mask
         self._numbers: np.ndarray | None = None
@@ -178,9 +178,9 @@ class Selection:
         return self._columns[name]
 
     def _compressed(self, name: str) -> np.ndarray:
-        if isinstance(self._wider, Scope) and self._places is not None and name not in _ALWAYS_WHOLE:
+        if isinstance(self._wider, DayRows) and self._places is not None and name not in _ALWAYS_WHOLE:
             # straight from the files: the column is never put in order as a whole
-            return gathered(self.scope.rows.stored[name], self._places)
+            return gathered(self.day_rows.rows.stored[name], self._places)
         wider = self._wider.column(name)
         if self._mask is None:
             return wider
@@ -191,20 +191,20 @@ class Selection:
     @cached_property
     def _places(self) -> np.ndarray | None:
         """Where the selection's rows lie in the files; None where the files are in order as they are."""
-        places = self.scope.rows.places
+        places = self.day_rows.rows.places
         if places is None or self._mask is None:
             return places
         return places.compress(self._mask) if self._numbers is None else places.take(self._numbers)
 
     def _derived(self, name: str) -> np.ndarray:
         if name == "hour":
-            return local_hour(self.column("occurred_at"), self.scope.zone) + 1
+            return local_hour(self.column("occurred_at"), self.day_rows.zone) + 1
         if name == "peer":
             peer = self.column("peer_uid")
-            return np.where(peer == self.user + np.int64(self.scope.rows.base), 0, peer + 1)
+            return np.where(peer == self.user + np.int64(self.day_rows.rows.base), 0, peer + 1)
         if name == "discount":
             return self.column("list_amount_minor") - self.column("amount_minor")
-        return self.scope.products.of(name, self.column("sku_code"))
+        return self.day_rows.products.of(name, self.column("sku_code"))
 
     @cached_property
     def user(self) -> np.ndarray:
@@ -237,7 +237,7 @@ class Selection:
 
     def narrowed(self, mask: np.ndarray) -> Selection:
         """The rows of the selection for which ``mask`` holds."""
-        return Selection(self.scope, mask, self.lo, self.hi, self)
+        return Selection(self.day_rows, mask, self.lo, self.hi, self)
 
     def where(self, where: Where) -> Selection:
         """The rows that fulfil the conditions; a name that never occurred matches nothing."""
@@ -251,7 +251,7 @@ class Selection:
             return self.column(name) == wanted
         if name == "detail":
             return _one_of(self.column(CONDITION_COLUMNS[name]), {DETAILS[w] for w in wanted})
-        known: Mapping[str, int] = self.scope.codes.get(name, {})
+        known: Mapping[str, int] = self.day_rows.codes.get(name, {})
         numbers = {known[w] for w in wanted if w in known}
         return _one_of(self.column(key_column(name)), numbers)
 

@@ -119,7 +119,7 @@ class Build:
 
     def items(self, now: Prepared, scratch: Path, members: Path, log: Path) -> list[Inputs]:
         """One item a bucket, those included that only people who left the base are in."""
-        previous = by_bucket(self.members_before(), scratch / "previous")
+        previous = write_by_bucket(self.members_before(), scratch / "previous")
         before = self.inputs_before(scratch)
         return [
             {
@@ -189,7 +189,7 @@ def changed_by(path: str, inside: np.ndarray) -> np.ndarray:
     return inside
 
 
-def by_bucket(inside: np.ndarray, folder: Path) -> dict[int, str]:
+def write_by_bucket(inside: np.ndarray, folder: Path) -> dict[int, str]:
     """Write the flagged uids below ``folder``, a file a bucket; the files by bucket, none for a bucket without any."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {}

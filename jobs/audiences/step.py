@@ -69,7 +69,7 @@ class Preview:
     deliverable: int
     left_out: dict[str, int]
     contacts_withheld: dict[str, dict[str, int]]
-    steps: tuple[ev.Step, ...]
+    steps: tuple[ev.FunnelStep, ...]
     sample: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
 
@@ -85,7 +85,7 @@ class Why:
     uid: int
     is_in: bool
     decided: str
-    findings: tuple[ev.Finding, ...]
+    findings: tuple[ev.Judged, ...]
 
 
 def plan_of(project: Project, name: str) -> tuple[Audience, Plan]:
@@ -242,7 +242,7 @@ def _read(project: Project, column: str, value: Any) -> Any:
     )
 
 
-def _in_main_units(project: Project, plan: Plan, finding: ev.Finding) -> ev.Finding:
+def _in_main_units(project: Project, plan: Plan, finding: ev.Judged) -> ev.Judged:
     money = {n.number for _, n in walk(plan.root) if isinstance(n, Leaf) and n.unit == "minor"}
     if finding.value is None or finding.number not in money:
         return finding

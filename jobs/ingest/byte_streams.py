@@ -111,7 +111,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class Delivered:
+class ArrivedFile:
     """A file to read: where it lies, what errors call it, its first bytes, and how much of it makes one block."""
 
     path: Path
@@ -127,7 +127,7 @@ class Delivered:
         return f"{self.block_bytes:,} bytes" if small else f"{self.block_bytes >> 20} MiB"
 
 
-def open_text(file: Delivered) -> Utf8:
+def open_text(file: ArrivedFile) -> Utf8:
     raw: BinaryIO = pa.OSFile(str(file.path), "rb")
     if file.start[:2] == GZIP:
         raw = pa.CompressedInputStream(raw, "gzip")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from jobs.ingest.byte_streams import Delivered, open_text
+from jobs.ingest.byte_streams import ArrivedFile, open_text
 from jobs.ingest.csv_head import Head, read_head
 from jobs.ingest.file_columns import Block
 from jobs.ingest.findings import Finding
@@ -43,7 +43,7 @@ class _Torn:
         return "skip"
 
 
-def csv_blocks(file: Delivered) -> Iterator[Block]:
+def csv_blocks(file: ArrivedFile) -> Iterator[Block]:
     """Blocks with row numbers, from 1: a header is row 0, and rows that were set aside keep their number."""
     head, mapping = read_head(file), file.mapping
     torn = _Torn("the header has", -1) if mapping.header else _Torn("`columns` names", 0)
@@ -83,7 +83,7 @@ def csv_blocks(file: Delivered) -> Iterator[Block]:
         )
 
 
-def _whole_rows(file: Delivered, head: Head) -> Iterator[tuple[bytes, bool]]:
+def _whole_rows(file: ArrivedFile, head: Head) -> Iterator[tuple[bytes, bool]]:
     """The table's text, whole rows of about a block at a time, and whether cells of several lines were there unsaid.
 
     Arrow is given text only: it would read a file of Python's in a thread of its own, and a process that turns away

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from features.first_rows import sign_of_data
 from features.sources import Mapping
-from jobs.ingest.byte_streams import Delivered, open_text
+from jobs.ingest.byte_streams import ArrivedFile, open_text
 from jobs.ingest.file_columns import checked_columns
 from schemas.errors import InputError
 
@@ -33,7 +33,7 @@ class Head:
     columns: tuple[str, ...]
 
 
-def read_head(file: Delivered) -> Head:
+def read_head(file: ArrivedFile) -> Head:
     """InputError where there is no table, or its columns are not those that the mapping reads."""
     name, mapping = file.name, file.mapping
     text = open_text(file).read(HEAD_BYTES)

@@ -26,7 +26,7 @@ CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Delivery:
+class Arrival:
     """One file of the inbox for one mapping: its name below the inbox, content, and landing copy (below the lake)."""
 
     source: str
@@ -37,7 +37,7 @@ class Delivery:
     landing: str
 
 
-def land(lake: Lake, inbox: Path, found: Sequence[tuple[Mapping, Path]]) -> list[Delivery | InputError]:
+def land(lake: Lake, inbox: Path, found: Sequence[tuple[Mapping, Path]]) -> list[Arrival | InputError]:
     """Checksum and landing copy of every file, made in one pass over its bytes, in the order given.
 
     A file whose size, time and inode are as they were when it was last read is not read again. InputError stands for a
@@ -51,7 +51,7 @@ def land(lake: Lake, inbox: Path, found: Sequence[tuple[Mapping, Path]]) -> list
     return landed
 
 
-def _land_one(lake: Lake, inbox: Path, mapping: Mapping, path: Path, seen: _Seen) -> Delivery | InputError:
+def _land_one(lake: Lake, inbox: Path, mapping: Mapping, path: Path, seen: _Seen) -> Arrival | InputError:
     """InputError says what is wrong with the file. What landing itself cannot take, its disk being full, is raised."""
     name = path.relative_to(inbox).as_posix()
     folder = lake.root / "landing" / mapping.feed
@@ -61,7 +61,7 @@ def _land_one(lake: Lake, inbox: Path, mapping: Mapping, path: Path, seen: _Seen
             before = path.stat()
         checksum = seen.checksum(path, before)
         if checksum is not None and (folder / landing_name(checksum, path.name)).exists():
-            return _delivery(lake, mapping, name, checksum, before.st_size, folder / landing_name(checksum, path.name))
+            return _arrival(lake, mapping, name, checksum, before.st_size, folder / landing_name(checksum, path.name))
         folder.mkdir(parents=True, exist_ok=True)
         checksum = copy_with_checksum(path, part, name)
         with _readable(name):
@@ -71,7 +71,7 @@ def _land_one(lake: Lake, inbox: Path, mapping: Mapping, path: Path, seen: _Seen
         target = folder / landing_name(checksum, path.name)
         part.replace(target)
         seen.note(path, after, checksum)
-        return _delivery(lake, mapping, name, checksum, after.st_size, target)
+        return _arrival(lake, mapping, name, checksum, after.st_size, target)
     except InputError as e:
         return e
     finally:
@@ -86,8 +86,8 @@ def _readable(name: str) -> Iterator[None]:
         raise InputError(f"{name}: cannot be read ({e.strerror})") from e
 
 
-def _delivery(lake: Lake, mapping: Mapping, name: str, checksum: str, size: int, target: Path) -> Delivery:
-    return Delivery(mapping.name, mapping.feed, name, checksum, size, str(target.relative_to(lake.root)))
+def _arrival(lake: Lake, mapping: Mapping, name: str, checksum: str, size: int, target: Path) -> Arrival:
+    return Arrival(mapping.name, mapping.feed, name, checksum, size, str(target.relative_to(lake.root)))
 
 
 def landing_name(checksum: str, name: str) -> str:

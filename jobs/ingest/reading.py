@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.sources import Mapping
-from jobs.ingest.byte_streams import GZIP, Delivered, open_text
+from jobs.ingest.byte_streams import GZIP, ArrivedFile, open_text
 from jobs.ingest.csv_blocks import csv_blocks
 from jobs.ingest.file_columns import Block, checked_columns, needed_columns, used_for
 from jobs.ingest.findings import Finding
@@ -54,7 +54,7 @@ def read_blocks(
             yield from _parquet_blocks(path, name, mapping, start)
             return
         _refuse_other_formats(name, mapping, _unpacked_start(path, start))
-        file = Delivered(path, name, mapping, start, block_bytes)
+        file = ArrivedFile(path, name, mapping, start, block_bytes)
         yield from csv_blocks(file) if mapping.format == "csv" else _json_blocks(file, connection)
     except OSError as e:
         raise InputError(f"{name}: {_damage(e)}") from None
@@ -91,7 +91,7 @@ def _refuse_other_formats(name: str, mapping: Mapping, start: bytes) -> None:
 # --- JSON Lines ---
 
 
-def _json_blocks(file: Delivered, connection: duckdb.DuckDBPyConnection) -> Iterator[Block]:
+def _json_blocks(file: ArrivedFile, connection: duckdb.DuckDBPyConnection) -> Iterator[Block]:
     name, mapping = file.name, file.mapping
     columns, row = mapping.columns, 0
     seen = np.zeros(len(columns), dtype=bool)
@@ -112,7 +112,7 @@ def _json_blocks(file: Delivered, connection: duckdb.DuckDBPyConnection) -> Iter
         yield Block(columns, table.slice(0, 0), [], remarks)
 
 
-def _lines(file: Delivered) -> Iterator[pa.Array]:
+def _lines(file: ArrivedFile) -> Iterator[pa.Array]:
     """The file's lines that are not blank, a block at a time; an end of line is LF, CRLF or CR."""
     text, rest, number = open_text(file), b"", 1
     while data := text.read(file.block_bytes):
@@ -186,7 +186,7 @@ def _json_keys(raw: pa.Array, connection: duckdb.DuckDBPyConnection) -> set[str]
     return {key for (key,) in found}
 
 
-def _of_unseen_keys(file: Delivered, unseen: list[str], keys: set[str], rows: int) -> tuple[Finding, ...]:
+def _of_unseen_keys(file: ArrivedFile, unseen: list[str], keys: set[str], rows: int) -> tuple[Finding, ...]:
     """Of keys that no line has: InputError where a field needs one; a remark where one of nearly that name is left over.
 
     A key that may be absent is often so in all lines of a quiet file, beside another of nearly its name.

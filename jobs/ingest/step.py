@@ -21,7 +21,7 @@ import duckdb
 from features.sources import Mapping, warnings
 from jobs.ingest.execution import execute
 from jobs.ingest.findings import KINDS, Finding
-from jobs.ingest.landing import Delivery, clear_parts, drop_landing, land
+from jobs.ingest.landing import Arrival, clear_parts, drop_landing, land
 from jobs.ingest.report import ROW_COUNTS, FileReport, IngestReport
 from jobs.ingest.units import Batch, Unit, UnitResult, read_intents, write_intent
 from lake import denomination, journal
@@ -76,7 +76,7 @@ def ingest(
         report.unfinished = unfinished(project.inbox)
         before = manifest(lake, {m.feed for m in mappings})
         report.without_files = without_files(mappings, found, before)
-        deliveries = []
+        arrivals = []
         for (mapping, path), landed in zip(found, land(lake, project.inbox, found), strict=True):
             if isinstance(landed, InputError):
                 name = path.relative_to(project.inbox).as_posix()
@@ -85,11 +85,11 @@ def ingest(
                 else:
                     _fail(report, Attempt(mapping.feed, mapping.name, name, why=str(landed)))
             else:
-                deliveries.append(landed)
-        if again is not None and not any(is_named(d.name, again) for d in deliveries):
+                arrivals.append(landed)
+        if again is not None and not any(is_named(d.name, again) for d in arrivals):
             raise NotThereError(f"--again: no file of the inbox that a mapping names matches {again!r}")
         how = _How(replace, append, again)
-        units = _units(project, mappings, deliveries, received_at, how, report)
+        units = _units(project, mappings, arrivals, received_at, how, report)
         named = {m.feed for m in mappings}
         # What is refused without a try is remembered before the others are: the run may be killed among them.
         remember(lake, report.attempts, named, received_at, run_id)
@@ -245,7 +245,7 @@ def _found(result: UnitResult, source: str, file: str) -> dict[str, Any]:
 def _units(
     project: Project,
     mappings: Sequence[Mapping],
-    deliveries: Sequence[Delivery],
+    arrivals: Sequence[Arrival],
     received_at: datetime,
     how: _How,
     report: IngestReport,
@@ -260,7 +260,7 @@ def _units(
         for mapping in (m for m in mappings if m.feed == feed):
             mine = [r for r in rows if r.source == mapping.name and r.feed == feed]
             files: list[dict[str, Any]] = []
-            for d in (d for d in deliveries if d.source == mapping.name and d.feed == feed):
+            for d in (d for d in arrivals if d.source == mapping.name and d.feed == feed):
                 older = _judge(d, mine, files, how, report)
                 if older is None:
                     continue
@@ -282,12 +282,12 @@ def _units(
             write_intent(lake, unit)
             units.append(unit)
     wanted = {f["landing"] for u in units for b in u.batches for f in b.files}
-    drop_landing(lake, {d.landing for d in deliveries} - wanted, rows)
+    drop_landing(lake, {d.landing for d in arrivals} - wanted, rows)
     return units
 
 
 def _judge(
-    d: Delivery, rows: Sequence[ManifestRow], files: Sequence[dict[str, Any]], how: _How, report: IngestReport
+    d: Arrival, rows: Sequence[ManifestRow], files: Sequence[dict[str, Any]], how: _How, report: IngestReport
 ) -> list[ManifestRow] | None:
     """Rows of the manifest that the file replaces (none for a new name); None if it is known or refused."""
     taken = [r for r in rows if r.state == "taken"]

@@ -94,7 +94,7 @@ def offers_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
 def _order_parts(item: Mapping[str, Any]) -> Parts:
     lines = paid_rows(item, LINE_COLUMNS, max(item["promotion_days"], item["basket_days"]))
     return order_parts(
-        lines.user + np.int64(lines.scope.rows.base),
+        lines.user + np.int64(lines.day_rows.rows.base),
         lines.column("day"),
         lines.column("order_key"),
         _categories(item["products"]).of("category", lines.column("sku_code")),

@@ -58,7 +58,7 @@ def before_facts(run: ProfileRun, refit: Sequence[str]) -> Frozen:
 
 
 def frozen(run: ProfileRun, items: list[dict[str, Any]], start: Frozen) -> Frozen:
-    """``start`` with all other breaks and models, from the values that the run's plan gives.
+    """``start`` with all other breaks and models, from the values that the run's recipe gives.
 
     Round by round: what a break is made of may itself use breaks of an earlier round. What is made from a held tag counts
     for this run only.
@@ -123,8 +123,8 @@ def _value_items(
                 "where": expression_sql(catalogue, m.where, numbers),
                 "sample": m.spec.sample,
             }
-    plan = run.plan(numbers, found.cards, tags)
-    shared = run.shared_file(f"values-{number}", {"plan": plan, "breaks": breaks, "models": models})
+    recipe = run.recipe(numbers, found.cards, tags)
+    shared = run.shared_file(f"values-{number}", {"recipe": recipe, "breaks": breaks, "models": models})
     out = run.scratch / f"values-{number}"
     return [{**item, "shared": shared, "out": str(out / f"bucket-{item['bucket']}")} for item in items]
 

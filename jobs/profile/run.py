@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from features.catalogue import Catalogue, user_tables
 from features.gaps import LifecycleSettings
 from features.quality import QualitySettings
-from features.tagging import kept_tags, make_plan
+from features.tagging import kept_tags, make_recipe
 from lake.lake import Lake
 from project.frozen import Cards, Numbers
 
@@ -61,10 +61,10 @@ class ProfileRun:
     def map(self, task: str, items: list[dict[str, Any]]) -> Made:
         return self.engine.map(task, items, self.progress)
 
-    def plan(self, numbers: Numbers, cards: Cards, tags: Iterable[str] | None = None) -> dict[str, Any]:
+    def recipe(self, numbers: Numbers, cards: Cards, tags: Iterable[str] | None = None) -> dict[str, Any]:
         """How to compute tags (all if absent) in this run."""
         held, said = self.held, self.overrides.tags
-        return make_plan(self.catalogue, self.as_of, numbers, cards, tags, held=held, overridden=said).to_json()
+        return make_recipe(self.catalogue, self.as_of, numbers, cards, tags, held=held, overridden=said).to_json()
 
     def shared_file(self, name: str, content: dict[str, Any]) -> str:
         """What all tasks of a step share, in one file; its name."""

@@ -222,8 +222,8 @@ def _computed(
 
 
 def _profiles(run: ProfileRun, items: Made, found: Frozen, before: dt.date | None) -> Made:
-    plan = run.plan(found.numbers, found.cards)
-    shared = run.shared_file("profile", {"plan": plan, **comparison(run.catalogue, before, run.as_of)})
+    recipe = run.recipe(found.numbers, found.cards)
+    shared = run.shared_file("profile", {"recipe": recipe, **comparison(run.catalogue, before, run.as_of)})
     out = {
         "profile_out": str(run.staged[PROFILE]),
         "segments_out": str(run.staged[SEGMENTS]),

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from features.breaks import counted
 from features.changes import Comparison
 from features.quality import aged_distribution, distribution
-from features.tagging import FIXED, Plan, evaluate, numpy_columns, profile_columns, values_of
+from features.tagging import FIXED, Recipe, evaluate, numpy_columns, profile_columns, values_of
 from features.tags import UNKNOWN
 from jobs.activity.facts import read_facts
 from lake.lake import partition_path
@@ -47,7 +47,7 @@ def values_of_bucket(item: Item) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     with _connection() as con:
         base = base_of(item, shared)
-        table = evaluate(con, base, Plan.from_json(shared["plan"]), _score)
+        table = evaluate(con, base, Recipe.from_json(shared["recipe"]), _score)
         written: dict[str, str] = {}
         specs = shared["breaks"]
         if specs:
@@ -83,12 +83,12 @@ def profile_of_bucket(item: Item) -> dict[str, Any]:
         figures: dict[str, Any] = {"users": 0, "members": 0, "bins": {}, "agreement": []}
         return {"bucket": item["bucket"], **figures, **_compared(None, item, shared)}
     base = base_of(item, shared)
-    plan = Plan.from_json(shared["plan"])
-    columns = profile_columns(plan)
+    recipe = Recipe.from_json(shared["recipe"])
+    columns = profile_columns(recipe)
     with _connection() as con:
-        table = evaluate(con, base, plan, _score, [*columns, *(f"computed.{t}" for t in plan.overridden)])
+        table = evaluate(con, base, recipe, _score, [*columns, *(f"computed.{t}" for t in recipe.overridden)])
     is_member = np.asarray(table["is_member"].to_numpy(zero_copy_only=False), dtype=bool)
-    agreement = [row for t in plan.overridden for row in _agreement(t, base, table, is_member)]
+    agreement = [row for t in recipe.overridden for row in _agreement(t, base, table, is_member)]
     del base
     profile = table.select(columns)
     place = partition_path({"as_of": shared["as_of"], "bucket": item["bucket"]})
@@ -100,7 +100,7 @@ def profile_of_bucket(item: Item) -> dict[str, Any]:
         "bucket": item["bucket"],
         "users": len(profile),
         "members": int(np.count_nonzero(is_member)),
-        "bins": {t: distribution(profile[t].combine_chunks(), is_member, as_of) for t, _ in plan.tags},
+        "bins": {t: distribution(profile[t].combine_chunks(), is_member, as_of) for t, _ in recipe.tags},
         "agreement": agreement,
         **_compared(profile, item, shared),
     }

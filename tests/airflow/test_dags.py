@@ -35,9 +35,9 @@ def huaxiang(project: Path, *arguments: str) -> Any:
 
 def deliver(project: Path, shop: Any, first: bool, day: str) -> None:
     """Puts a day's files into the inbox; on the first day all that came before as well."""
-    for arrival in sim.delivery_days(shop):
+    for arrival in sim.arrival_days(shop):
         if str(arrival) == day or (first and str(arrival) < day):
-            sim.write_delivery(shop, project / "inbox", arrival)
+            sim.write_arrival(shop, project / "inbox", arrival)
 
 
 @pytest.fixture(scope="module")

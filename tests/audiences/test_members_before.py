@@ -12,7 +12,7 @@ import pytest
 
 import jobs.audiences.build
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.audiences.build import by_bucket, changed_by
+from jobs.audiences.build import changed_by, write_by_bucket
 
 
 def logged(path: Path, uid: np.ndarray, change: str) -> str:
@@ -28,7 +28,7 @@ def test_the_last_change_tells_who_is_a_member(tmp_path: Path, monkeypatch: pyte
         uid = np.sort(draw.choice(3 * USERS_PER_BUCKET, 40, replace=False))
         inside = changed_by(logged(tmp_path / f"{n}.parquet", uid, "exit" if n % 3 == 2 else "enter"), inside)
         wanted = wanted - set(uid.tolist()) if n % 3 == 2 else wanted | set(uid.tolist())
-    files = by_bucket(inside, tmp_path / "previous")
+    files = write_by_bucket(inside, tmp_path / "previous")
     found = {bucket: pq.read_table(path)["uid"].to_pylist() for bucket, path in files.items()}
     assert [u for b in sorted(found) for u in found[b]] == sorted(wanted)
     assert all(uid // USERS_PER_BUCKET == bucket for bucket, uids in found.items() for uid in uids)
@@ -36,7 +36,7 @@ def test_the_last_change_tells_who_is_a_member(tmp_path: Path, monkeypatch: pyte
 
 def test_a_log_without_rows_has_no_members(tmp_path: Path) -> None:
     inside = changed_by(logged(tmp_path / "none.parquet", np.empty(0, np.int64), "enter"), np.zeros(0, np.bool_))
-    assert by_bucket(inside, tmp_path / "previous") == {}
+    assert write_by_bucket(inside, tmp_path / "previous") == {}
 
 
 def test_memory_is_a_byte_a_uid_and_not_the_log(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def con(tmp_path_factory: pytest.TempPathFactory, embedded: Engine) -> duckdb.Du
     folder = tmp_path_factory.mktemp("fission") / "project"
     setup.init(folder)
     project = Project.load(folder)
-    simulator.write_deliveries(world, project.inbox)
+    simulator.write_arrivals(world, project.inbox)
     morning = datetime.combine(LAST + timedelta(days=1), time(6), project.zone_info)
     ingest(project, embedded, received_at=morning)
     run_identity(project, embedded, LAST, "made", None)

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from features.sources import Mapping
-from jobs.ingest.byte_streams import Delivered, open_text
+from jobs.ingest.byte_streams import ArrivedFile, open_text
 from jobs.ingest.reading import Block, read_blocks
 from schemas.errors import InputError
 
@@ -83,7 +83,7 @@ def test_chinese_text_at_every_place_of_a_block_loses_no_line_of_json(
 def test_a_read_is_full_until_the_file_ends(tmp_path: Path) -> None:
     """Arrow takes a short read for a whole block, and a line that is longer than it for one of more than 16 MiB."""
     path = written(tmp_path / "1", "é" + "一" * 70_000)
-    stream = open_text(Delivered(path, "1", a_mapping(), b"", BLOCK))
+    stream = open_text(ArrivedFile(path, "1", a_mapping(), b"", BLOCK))
     assert [len(stream.read(700)) for _ in range(302)] == [700] * 300 + [2, 0]
 
 

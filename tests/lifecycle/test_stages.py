@@ -13,7 +13,7 @@ import pytest
 
 from features.facts import needs
 from features.kernel import compute, merge_files
-from features.tagging import evaluate, make_plan
+from features.tagging import evaluate, make_recipe
 from jobs.profile.tasks import _score
 from schemas.arrow import ARROW
 from tests.kernel.shop import row, table
@@ -50,7 +50,7 @@ def stages(days: list[list[int]], cuts: dict[str, tuple[float, ...]] = CUTS) -> 
     for name, (kind, _) in CATALOGUE.attributes.items():
         column = pa.array([FIRST] * len(base)) if name == "first_seen_day" else pa.nulls(len(base), ARROW[kind])  # type: ignore[index]
         base = base.append_column(f"attribute.{name}", column)
-    plan = make_plan(CATALOGUE, FIRST, cuts, {}, TAGS)
+    plan = make_recipe(CATALOGUE, FIRST, cuts, {}, TAGS)
     with duckdb.connect(config={"threads": "1"}) as con:
         done = evaluate(con, base, plan, _score, ["uid", "as_of", *TAGS]).to_pylist()
     out: list[list[tuple[Any, ...]]] = [[] for _ in days]

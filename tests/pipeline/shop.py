@@ -51,7 +51,7 @@ def received(project: Project, day: date) -> datetime:
 
 def deliver(project: Project, day: date) -> None:
     """Put into the inbox what has arrived by the morning after ``day``."""
-    simulator.write_deliveries(simulated(), project.inbox, last_day=day)
+    simulator.write_arrivals(simulated(), project.inbox, last_day=day)
 
 
 def one_day(project: Project, engine: Engine, day: date) -> RunReport:

@@ -64,7 +64,7 @@ def sixty(tmp_path_factory: pytest.TempPathFactory, embedded: Engine) -> Iterato
     folder: Path = tmp_path_factory.mktemp("sixty")
     project = shop.new_project(folder / "project")
     made = simulator.simulate(users=150, days=70, seed=3)
-    simulator.write_deliveries(made, project.inbox, last_day=DAYS[-1])
+    simulator.write_arrivals(made, project.inbox, last_day=DAYS[-1])
     # nothing that people say of users: no flow depends on it, and every run would resolve it anew
     feeds = [f for f in FEEDS if f not in ("surveys", "manual_tags")]
     ingest(project, embedded, feeds=feeds, received_at=shop.received(project, DAYS[-1]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator import Shop, simulate, write_deliveries
+from simulator import Shop, simulate, write_arrivals
 
 
 @pytest.fixture(scope="session")
@@ -22,5 +22,5 @@ def town() -> Shop:
 @pytest.fixture(scope="session")
 def inbox(small: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inbox")
-    write_deliveries(small, folder)
+    write_arrivals(small, folder)
     return folder

@@ -16,9 +16,9 @@ def _feed(shop: Shop, name: str) -> pd.DataFrame:
     for column in frame.columns:
         if isinstance(frame[column].dtype, pd.CategoricalDtype):
             frame[column] = frame[column].astype(object)
-    frame["delivered"] = feed.delivered
+    frame["arrived"] = feed.arrived
     frame = frame[feed.fault == 0]
-    return frame.drop_duplicates([c for c in frame.columns if c != "delivered"])
+    return frame.drop_duplicates([c for c in frame.columns if c != "arrived"])
 
 
 def _truth(shop: Shop, name: str) -> pd.DataFrame:
@@ -314,9 +314,9 @@ def test_nothing_happens_outside_the_season_or_arrives_before_it_happens(town: S
     time = feed.rows[times.get(name, "occurred_at")]
     day = (pd.to_datetime(time.to_pandas()) - pd.Timestamp(town.season.first_day)).dt.days.to_numpy()
     assert day.min() >= 0
-    assert (feed.delivered >= day).all()
-    assert feed.delivered.max() < town.season.days
-    assert (np.diff(feed.delivered) >= 0).all()
+    assert (feed.arrived >= day).all()
+    assert feed.arrived.max() < town.season.days
+    assert (np.diff(feed.arrived) >= 0).all()
 
 
 def test_nobody_acts_as_a_member_before_registering(town: Shop) -> None:
@@ -333,5 +333,5 @@ def test_nobody_acts_as_a_member_before_registering(town: Shop) -> None:
 
 def test_some_orders_have_two_equal_lines(town: Shop) -> None:
     feed = town.feeds["order_lines"]
-    lines = feed.rows.to_pandas().assign(delivered=feed.delivered)[feed.fault == 0]
+    lines = feed.rows.to_pandas().assign(arrived=feed.arrived)[feed.fault == 0]
     assert 10 < lines.duplicated().sum() < 0.02 * len(lines)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from simulator import Shop, delivery_days, simulate, write_deliveries, write_delivery, write_truth
+from simulator import Shop, arrival_days, simulate, write_arrival, write_arrivals, write_truth
 
 
 def _bytes(folder: Path) -> dict[str, str]:
@@ -44,7 +44,7 @@ def _rows(path: Path) -> list[dict[str, object]]:
 def test_the_same_seed_gives_the_same_bytes_of_every_file(tmp_path: Path) -> None:
     for name in ("a", "b"):
         shop = simulate(users=120, days=40, seed=11)
-        write_deliveries(shop, tmp_path / name / "inbox")
+        write_arrivals(shop, tmp_path / name / "inbox")
         write_truth(shop, tmp_path / name / "truth")
     assert _bytes(tmp_path / "a") == _bytes(tmp_path / "b")
     assert len(_bytes(tmp_path / "a")) > 50
@@ -52,20 +52,20 @@ def test_the_same_seed_gives_the_same_bytes_of_every_file(tmp_path: Path) -> Non
 
 def test_another_seed_gives_other_bytes(tmp_path: Path) -> None:
     for seed in (1, 2):
-        write_deliveries(simulate(users=120, days=40, seed=seed), tmp_path / str(seed))
+        write_arrivals(simulate(users=120, days=40, seed=seed), tmp_path / str(seed))
     one, two = _bytes(tmp_path / "1"), _bytes(tmp_path / "2")
     assert not [name for name in one.keys() & two.keys() if one[name] == two[name]]
 
 
 def test_day_after_day_writes_the_same_files_as_all_at_once(small: Shop, inbox: Path, tmp_path: Path) -> None:
-    for day in delivery_days(small):
-        write_delivery(small, tmp_path, day)
+    for day in arrival_days(small):
+        write_arrival(small, tmp_path, day)
     assert _bytes(tmp_path) == _bytes(inbox)
     assert not list(tmp_path.rglob("*.part"))
 
 
 def test_history_comes_in_bulk_and_the_last_week_day_by_day(small: Shop) -> None:
-    days = delivery_days(small)
+    days = arrival_days(small)
     last = small.season.last_day
     assert days[-7:] == [last - timedelta(days=6 - i) for i in range(7)]
     assert days[0] == small.season.first_day - timedelta(days=1), "the full lists come on the eve of the first day"
@@ -73,7 +73,7 @@ def test_history_comes_in_bulk_and_the_last_week_day_by_day(small: Shop) -> None
 
 
 def test_a_day_without_delivery_writes_nothing(small: Shop, tmp_path: Path) -> None:
-    assert write_delivery(small, tmp_path, date(2001, 1, 1)) == []
+    assert write_arrival(small, tmp_path, date(2001, 1, 1)) == []
 
 
 def test_every_row_is_in_exactly_one_file(small: Shop, inbox: Path) -> None:
@@ -142,5 +142,5 @@ def test_a_shop_too_small_or_without_a_seed_is_refused(users: int, days: int, se
 def test_the_shortest_shop_and_other_seasons_work(tmp_path: Path) -> None:
     for days, last in ((14, date(2024, 2, 29)), (400, date(2025, 6, 18))):
         shop = simulate(users=60, days=days, seed=1, last_day=last)
-        assert write_deliveries(shop, tmp_path / str(days))
+        assert write_arrivals(shop, tmp_path / str(days))
         assert shop.season.last_day == last
