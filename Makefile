@@ -48,7 +48,7 @@ setup: $(VENV)/.base ## the command huaxiang in .venv, nothing else
 
 setup-dev: $(VENV)/.dev ## what make check needs
 
-setup-spark: $(VENV)/.spark ## Java, Delta's jars (checksums in lake/spark_jars.txt) and shared classes
+setup-spark: $(VENV)/.spark ## Java, jars for Delta and S3 (checksums in lake/*_jars.txt) and shared classes
 	@.ci/java.sh
 	@$(BIN)/python -m lake.spark_jars
 	@$(BIN)/python -m lake.spark_session

@@ -34,6 +34,8 @@ from schemas.errors import DiskFullError, HuaxiangError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from lake.spark_session import S3
+
 Progress = Callable[[int, int], None]
 """Called with (done, total) after every finished task."""
 Kind = Literal["embedded", "spark"]
@@ -167,15 +169,15 @@ class EmbeddedEngine(Engine):
 
 
 class SparkEngine(Engine):
-    """Apache Spark with Delta: local, submitted, or a Connect address."""
+    """Apache Spark with Delta: local, on a cluster, submitted, or a Connect address."""
 
     name: Kind = "spark"
 
-    def __init__(self, where: str, cores: int, memory_bytes: int):
+    def __init__(self, where: str, cores: int, memory_bytes: int, s3: S3 | None = None):
         from lake.spark_session import spark_session
 
         self._work = tempfile.TemporaryDirectory(prefix="huaxiang-")
-        self.spark, self._stop = spark_session(where, Path(self._work.name), cores, memory_bytes)
+        self.spark, self._stop = spark_session(where, Path(self._work.name), cores, memory_bytes, s3)
 
     def map(self, task: str, items: Sequence[dict[str, Any]], progress: Progress | None = None) -> list[dict[str, Any]]:
         if not items:

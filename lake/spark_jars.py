@@ -1,4 +1,4 @@
-"""Delta's jars for Spark and the Java that runs them: found, checked against pinned checksums, fetched once.
+"""Jars that Spark needs for Delta and for S3, and the Java that runs them: found, checked against pinned checksums, fetched once.
 
 ``python -m lake.spark_jars`` fetches what is missing into the user's cache folder. Nobody names a download host here:
 Ivy, which comes with the pip Spark, resolves the pinned coordinates from Maven's central repository or from whatever
@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from schemas.errors import HuaxiangError, NotThereError
 
-PINS = Path(__file__).with_name("spark_jars.txt")
+DELTA = Path(__file__).with_name("spark_jars.txt")
+S3 = Path(__file__).with_name("s3_jars.txt")
 OLDEST_JAVA = 17
 REMEDY = "run `make setup-spark` (or `python -m lake.spark_jars`)"
 _SETTINGS = """<ivysettings>
@@ -43,9 +44,9 @@ class Jar(NamedTuple):
         return f"{self.artifact}-{self.version}.jar"
 
 
-def pinned() -> list[Jar]:
-    """The jars that ``spark_jars.txt`` lists."""
-    lines = (line.split() for line in PINS.read_text(encoding="ascii").splitlines() if not line.startswith("#"))
+def pinned(pins: Path) -> list[Jar]:
+    """The jars that a file of pins lists."""
+    lines = (line.split() for line in pins.read_text(encoding="ascii").splitlines() if not line.startswith("#"))
     return [Jar(sha, *coordinates.split(":")) for sha, coordinates in lines]
 
 
@@ -91,17 +92,17 @@ def _problem(jar: Jar, folder: Path) -> str | None:
     return None
 
 
-def jars(folder: Path | None = None) -> list[Path]:
-    """All pinned jars, each checked against its checksum.
+def jars(folder: Path | None = None, pins: Path = DELTA) -> list[Path]:
+    """The jars of a file of pins, each checked against its checksum.
 
     NotThereError where one is missing; HuaxiangError where one is not the file that was pinned.
     """
     folder = folder or cache_folder()
-    wanted = pinned()
+    wanted = pinned(pins)
     missing = [j for j in wanted if not (folder / j.file_name).is_file()]
     if missing:
         names = ", ".join(j.file_name for j in missing)
-        raise NotThereError(f"Delta's jars for Spark are not in {folder} ({names}): {REMEDY}")
+        raise NotThereError(f"jars that Spark needs are not in {folder} ({names}): {REMEDY}")
     problems = [p for p in (_problem(j, folder) for j in wanted) if p]
     if problems:
         raise HuaxiangError("; ".join(problems) + f"; then {REMEDY}")
@@ -135,9 +136,9 @@ def _ivy_file(wanted: list[Jar]) -> str:
 def fetch(folder: Path | None = None) -> list[Path]:
     """Brings missing jars into ``folder`` and gives all of them; a jar whose checksum differs never gets there."""
     folder = folder or cache_folder()
-    wanted = [j for j in pinned() if _problem(j, folder)]
+    wanted = [j for pins in (DELTA, S3) for j in pinned(pins) if _problem(j, folder)]
     if not wanted:
-        return jars(folder)
+        return [*jars(folder), *jars(folder, S3)]
     folder.mkdir(parents=True, exist_ok=True)
     # An own Ivy cache: a shared one fails when another tool left a POM there without its jar.
     with tempfile.TemporaryDirectory(dir=folder) as name:
@@ -154,7 +155,7 @@ def fetch(folder: Path | None = None) -> list[Path]:
                 tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
                 raise HuaxiangError(f"could not fetch {jar.group}:{jar.artifact}:{jar.version}: {problem}\n{tail}")
             (work / "got" / jar.file_name).replace(folder / jar.file_name)
-    return jars(folder)
+    return [*jars(folder), *jars(folder, S3)]
 
 
 def main() -> int:

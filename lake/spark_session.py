@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from lake.spark_jars import S3 as S3_JARS
 from lake.spark_jars import cache_folder, jars, java_version
 from schemas.errors import ConfigurationError, NotThereError
 
@@ -80,6 +81,13 @@ class Session(NamedTuple):
     stop: Callable[[], None]
 
 
+class S3(NamedTuple):
+    """Where a store of S3's protocol answers, as far as the environment's ``AWS_*`` do not say it."""
+
+    endpoint: str | None = None
+    region: str | None = None
+
+
 def settings(work: Path, memory_bytes: int, host: str) -> dict[str, str]:
     """Settings of a driver that we start ourselves, whatever its master.
 
@@ -129,6 +137,23 @@ def cluster_settings() -> dict[str, str]:
     return {"spark.executorEnv.PYTHONPATH": str(Path(__file__).parents[1])}
 
 
+def s3a_settings(s3: S3) -> dict[str, str]:
+    """How every machine of a cluster reaches S3 as ``s3a://``.
+
+    Keys are none of our settings: Spark hands on those of this process's environment, or machines have roles.
+    """
+    found = {}
+    endpoint = s3.endpoint or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        by_host = os.environ.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() == "true"
+        found["spark.hadoop.fs.s3a.endpoint"] = endpoint
+        found["spark.hadoop.fs.s3a.path.style.access"] = "false" if by_host else "true"
+    region = s3.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region:
+        found["spark.hadoop.fs.s3a.endpoint.region"] = region
+    return found
+
+
 def shared_classes() -> Path:
     """The archive of loaded classes, made by ``python -m lake.spark_session``.
 
@@ -168,11 +193,12 @@ def _small_round(work: Path, java_options: str) -> None:
     session.stop()
 
 
-def spark_session(where: str, work: Path, cores: int, memory_bytes: int) -> Session:
+def spark_session(where: str, work: Path, cores: int, memory_bytes: int, s3: S3 | None = None) -> Session:
     """A session by ``where``: ``local``, ``spark://host:port``, ``submit`` (what spark-submit began) or ``sc://host:port``.
 
-    ``cores`` counts for local only: a cluster gives what it has. NotThereError where the extra, Java, a jar or the
-    cluster is missing, each with what to do.
+    ``cores`` counts for local only: a cluster gives what it has. ``s3`` says that the lake is on S3 and how a cluster that
+    runs our driver reaches it; sessions of others know it by themselves, and a local one reads this machine's copies.
+    NotThereError where the extra, Java, a jar or the cluster is missing, each with what to do.
     """
     if where.startswith(CONNECT_ADDRESS):
         return _connected(where)
@@ -185,7 +211,7 @@ def spark_session(where: str, work: Path, cores: int, memory_bytes: int) -> Sess
     if where == "local":
         return _local(work, cores, memory_bytes)
     if where.startswith(CLUSTER_ADDRESS):
-        return _on_cluster(where, work, memory_bytes)
+        return _on_cluster(where, work, memory_bytes, s3)
     raise NotThereError(
         f"spark is local, submit, a cluster's address {CLUSTER_ADDRESS}HOST:PORT or a Connect address "
         f"{CONNECT_ADDRESS}HOST:PORT, not {where!r}"
@@ -269,9 +295,14 @@ def _local(work: Path, cores: int, memory_bytes: int, java_options: str = "") ->
     return _started(f"local[{cores}]", host, given)
 
 
-def _on_cluster(master: str, work: Path, memory_bytes: int) -> Session:
+def _on_cluster(master: str, work: Path, memory_bytes: int, s3: S3 | None) -> Session:
     host = _address_towards(master)
-    session = _started(master, host, {**_driver(work, memory_bytes, host), **cluster_settings()})
+    given = {**_driver(work, memory_bytes, host), **cluster_settings()}
+    if s3 is not None:
+        given |= s3a_settings(s3)
+        # Not on the class path, where they would put the archive of classes out of use.
+        given["spark.jars"] = ",".join([given["spark.jars"], *(str(j) for j in jars(pins=S3_JARS))])
+    session = _started(master, host, given)
     if session.spark.conf.get(_SNAPSHOTS, None) is None:
         session.spark.conf.set(_SNAPSHOTS, FEW_SNAPSHOTS)
     return session

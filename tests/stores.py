@@ -83,16 +83,6 @@ class Bucket:
             "NO_PROXY": "127.0.0.1",
         }
 
-    @property
-    def s3a(self) -> dict[str, str]:
-        """What Hadoop's S3A wants, as settings of Spark; keys come to it by the environment."""
-        return {
-            "spark.hadoop.fs.s3a.endpoint": self.endpoint,
-            "spark.hadoop.fs.s3a.endpoint.region": REGION,
-            "spark.hadoop.fs.s3a.path.style.access": "true",
-            "spark.hadoop.fs.s3a.connection.ssl.enabled": "false",
-        }
-
     def well(self) -> None:
         """No trouble any more."""
         self._inside.well(self.name)

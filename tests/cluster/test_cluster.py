@@ -12,10 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
-from lake.engine import Engine, open_engine
+from lake.engine import Engine, SparkEngine
 from lake.spark_cluster import SparkCluster, spark_cluster
+from lake.spark_session import S3
+from tests.stores import Bucket, S3Server
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
@@ -37,14 +41,25 @@ def cluster(spark_parts: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="module")
-def on_cluster(cluster: SparkCluster) -> Iterator[Engine]:
+def lake_bucket(cluster: SparkCluster, s3_server: S3Server) -> Iterator[Bucket]:
+    """A bucket that this process has the keys of. The workers began without them."""
+    made = s3_server.bucket()
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in made.environment.items():
+            patched.setenv(name, value)
+        yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def on_cluster(cluster: SparkCluster, lake_bucket: Bucket) -> Iterator[Engine]:
     """An engine there; the cluster's own settings come from its ``spark-defaults.conf``, speculation among them."""
     folder = cluster.folder / "conf"
     folder.mkdir()
     (folder / "spark-defaults.conf").write_text(OF_THE_CLUSTER, encoding="ascii")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("SPARK_CONF_DIR", str(folder))
-        with open_engine("spark", where=cluster.address, memory_gb=1) as engine:
+        with SparkEngine(cluster.address, 1, 2**30, S3(endpoint=lake_bucket.endpoint)) as engine:
             # Their Python processes begin with the first tasks.
             engine.map(NAP, [{"n": n, "seconds": 1} for n in range(2)])
             yield engine
@@ -60,6 +75,18 @@ def test_items_run_on_both_workers_at_once(on_cluster: Engine) -> None:
     ran = on_cluster.map(NAP, [{"n": n, "seconds": 2} for n in range(6)])
     assert [r["n"] for r in ran] == [0, 1, 2, 3, 4, 5]
     assert max(r["ended"] for r in ran) - min(r["began"] for r in ran) < 9
+
+
+def test_executors_read_and_write_s3(on_cluster: Engine, lake_bucket: Bucket) -> None:
+    """A table that delta-rs wrote, Parquet written by two executors, and Parquet read; keys are this process's."""
+    place = lake_bucket.uri.replace("s3://", "s3a://")
+    write_deltalake(f"{lake_bucket.uri}/table", pa.table({"n": [1, 2, 3], "k": ["x", "y", "x"]}), partition_by=["k"])
+    table = on_cluster.spark.read.format("delta").option("versionAsOf", "0").load(f"{place}/table")
+    assert [r["n"] for r in table.where("k = 'x'").orderBy("n").collect()] == [1, 3]
+    on_cluster.spark.range(0, 1000, 1, 2).selectExpr("id", "id % 3 k").write.partitionBy("k").parquet(f"{place}/files")
+    written = [name for name in lake_bucket.stored() if name.endswith(".parquet") and "/files/" in name]
+    assert len(written) == 6
+    assert on_cluster.spark.read.parquet(f"{place}/files").where("k = 1").count() == 333
 
 
 def test_an_item_that_a_second_attempt_overtakes_counts_once(on_cluster: Engine, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from lake.engine import Engine, open_engine
 from lake.sail_session import environment
 from lake.spark_cluster import spark_cluster
 from lake.spark_jars import jars
-from lake.spark_session import CATALOG, CATALOG_CLASS, EXTENSION, NEEDED, remote, spark_session
+from lake.spark_session import CATALOG, CATALOG_CLASS, EXTENSION, NEEDED, S3, remote, s3a_settings, spark_session
 from schemas.errors import NotThereError
 from tests.lake.submitted import THEIRS
 
@@ -69,6 +69,25 @@ def test_a_cluster_does_not_begin_on_a_port_that_is_taken(spark_parts: None, tmp
             spark_cluster(tmp_path, port=port),
         ):
             pass
+
+
+def test_s3_is_where_the_project_says_or_else_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST"):
+        monkeypatch.delenv(name, raising=False)
+    assert s3a_settings(S3()) == {}
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://store.example")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "cn-north-1")
+    assert s3a_settings(S3()) == {
+        "spark.hadoop.fs.s3a.endpoint": "https://store.example",
+        "spark.hadoop.fs.s3a.path.style.access": "true",
+        "spark.hadoop.fs.s3a.endpoint.region": "cn-north-1",
+    }
+    monkeypatch.setenv("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true")
+    assert s3a_settings(S3("https://other.example", "eu-west-1")) == {
+        "spark.hadoop.fs.s3a.endpoint": "https://other.example",
+        "spark.hadoop.fs.s3a.path.style.access": "false",
+        "spark.hadoop.fs.s3a.endpoint.region": "eu-west-1",
+    }
 
 
 @pytest.mark.spark

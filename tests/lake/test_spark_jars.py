@@ -1,4 +1,4 @@
-"""Delta's jars: pinned, checked, never taken on trust. No network here."""
+"""Jars for Delta and S3: pinned, checked, never taken on trust. No network here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lake import spark_jars
-from lake.spark_jars import Jar, jars, pinned
+from lake.spark_jars import DELTA, S3, Jar, jars, pinned
 from schemas.errors import HuaxiangError, NotThereError
 
 
@@ -21,14 +21,26 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         jar = Jar(hashlib.sha256(content).hexdigest(), "io.delta", name, "4.4.0")
         (tmp_path / jar.file_name).write_bytes(content)
         made.append(jar)
-    monkeypatch.setattr(spark_jars, "pinned", lambda: made)
+    monkeypatch.setattr(spark_jars, "pinned", lambda pins: made)
     return tmp_path
 
 
-def test_seven_jars_are_pinned_with_whole_checksums() -> None:
-    assert len(pinned()) == 7
-    assert all(len(j.sha256) == 64 for j in pinned())
-    assert {j.group for j in pinned()} == {"io.delta", "io.unitycatalog"}
+def test_jars_are_pinned_with_whole_checksums() -> None:
+    assert len(pinned(DELTA)) == 7
+    assert {j.group for j in pinned(DELTA)} == {"io.delta", "io.unitycatalog"}
+    every = [*pinned(DELTA), *pinned(S3)]
+    assert all(len(j.sha256) == 64 for j in every)
+    assert len({j.file_name for j in every}) == len(every)
+
+
+def test_what_s3_needs_is_of_the_hadoop_that_spark_brings_and_no_bundle() -> None:
+    pyspark = pytest.importorskip("pyspark")
+    (hadoop,) = (j for j in pinned(S3) if j.artifact == "hadoop-aws")
+    brought = Path(pyspark.__file__).parent / "jars"
+    if not brought.is_dir():
+        pytest.skip("the extra spark is not installed")
+    assert (brought / f"hadoop-client-api-{hadoop.version}.jar").is_file()
+    assert "bundle" not in {j.artifact for j in pinned(S3)}
 
 
 def test_jars_that_are_what_was_pinned_are_given_in_order(folder: Path) -> None:
