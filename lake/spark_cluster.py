@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -40,8 +40,19 @@ class SparkCluster:
     address: str
     page_port: int
     master: subprocess.Popen[bytes]
-    workers: list[subprocess.Popen[bytes]]
     folder: Path
+    cores: int
+    memory_mib: int
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def add_worker(self) -> None:
+        """One more machine, on the network as soon as it has started; applications that still want cores get an executor there."""
+        n = len(self.workers)
+        # The loopback network has an address for each: Spark runs no second attempt of a task on the host of the first.
+        name, host = f"worker-{n + 1}", str(IPv4Address(HOST) + n)
+        room = ["--host", host, "--webui-port", "0", "--cores", str(self.cores), "--memory", f"{self.memory_mib}m"]
+        room += ["--work-dir", str(self.folder / name), self.address]
+        self.workers.append(_start(self.folder, name, host, f"{_CLASSES}.worker.Worker", *room))
 
     def kill_worker(self, number: int) -> None:
         """As a machine that is switched off: the worker, its executor and their Python processes at once."""
@@ -68,28 +79,18 @@ def spark_cluster(
     java()
     port = _free(port)
     page = _free(0)
-    started: list[subprocess.Popen[bytes]] = []
+    where = ["--host", HOST, "--port", str(port), "--webui-port", str(page)]
+    master = _start(folder, "master", HOST, f"{_CLASSES}.master.Master", *where)
+    found = SparkCluster(f"spark://{HOST}:{port}", page, master, folder, cores, memory_mib)
     try:
-        where = ["--host", HOST, "--port", str(port), "--webui-port", str(page)]
-        started.append(_start(folder, "master", HOST, f"{_CLASSES}.master.Master", *where))
-        address = f"spark://{HOST}:{port}"
-        for n in range(workers):
-            name, host = f"worker-{n + 1}", _host(n)
-            room = ["--host", host, "--webui-port", "0", "--cores", str(cores), "--memory", f"{memory_mib}m"]
-            room += ["--work-dir", str(folder / name)]
-            started.append(_start(folder, name, host, f"{_CLASSES}.worker.Worker", *room, address))
-        found = SparkCluster(address, page, started[0], started[1:], folder)
+        for _ in range(workers):
+            found.add_worker()
         _wait(found, workers)
         yield found
     finally:
         # Workers first: they end their executors.
-        for process in reversed(started):
+        for process in (*found.workers, master):
             _end(process)
-
-
-def _host(worker: int) -> str:
-    """The loopback network has an address for each: Spark runs no second attempt of a task on the host of the first."""
-    return str(IPv4Address(HOST) + worker)
 
 
 def _start(folder: Path, name: str, host: str, what: str, *arguments: str) -> subprocess.Popen[bytes]:

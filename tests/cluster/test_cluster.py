@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -16,9 +18,14 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from jobs.ingest.step import ingest
+from jobs.pipeline import run
+from jobs.progress import Advance, Steps
 from lake.engine import Engine, SparkEngine
 from lake.spark_cluster import SparkCluster, spark_cluster
 from lake.spark_session import S3
+from project.folder import Project
+from tests.pipeline import shop
 from tests.stores import Bucket, S3Server
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
@@ -29,6 +36,7 @@ spark.speculation.minTaskRuntime 2s
 spark.speculation.quantile 0.5
 spark.sql.shuffle.partitions 3
 spark.sql.codegen.wholeStage false
+spark.sql.codegen.factoryMode NO_CODEGEN
 spark.executor.memory 1g
 """
 NAP, SLOW_AT_FIRST, MARK = (f"tests.lake.slow_items:{task}" for task in ("nap", "slow_at_first", "leave_a_mark"))
@@ -83,10 +91,10 @@ def test_executors_read_and_write_s3(on_cluster: Engine, lake_bucket: Bucket) ->
     write_deltalake(f"{lake_bucket.uri}/table", pa.table({"n": [1, 2, 3], "k": ["x", "y", "x"]}), partition_by=["k"])
     table = on_cluster.spark.read.format("delta").option("versionAsOf", "0").load(f"{place}/table")
     assert [r["n"] for r in table.where("k = 'x'").orderBy("n").collect()] == [1, 3]
-    on_cluster.spark.range(0, 1000, 1, 2).selectExpr("id", "id % 3 k").write.partitionBy("k").parquet(f"{place}/files")
+    on_cluster.spark.range(0, 1000, 1, 2).write.parquet(f"{place}/files")
     written = [name for name in lake_bucket.stored() if name.endswith(".parquet") and "/files/" in name]
-    assert len(written) == 6
-    assert on_cluster.spark.read.parquet(f"{place}/files").where("k = 1").count() == 333
+    assert len(written) == 2
+    assert on_cluster.spark.read.parquet(f"{place}/files").where("id % 3 = 1").count() == 333
 
 
 def test_an_item_that_a_second_attempt_overtakes_counts_once(on_cluster: Engine, tmp_path: Path) -> None:
@@ -103,7 +111,7 @@ def test_an_item_that_a_second_attempt_overtakes_counts_once(on_cluster: Engine,
 def test_what_a_lost_worker_had_is_run_again_and_no_result_is_double(
     on_cluster: Engine, cluster: SparkCluster, tmp_path: Path
 ) -> None:
-    """The last test here: one worker is left."""
+    """Another machine takes its place."""
     items = [{"n": n, "folder": str(tmp_path), "seconds": 3} for n in range(6)]
 
     def kill_once_two_run() -> None:
@@ -121,6 +129,43 @@ def test_what_a_lost_worker_had_is_run_again_and_no_result_is_double(
     attempts = Counter(path.name.split("-")[0] for path in tmp_path.iterdir())
     assert set(attempts) == {str(n) for n in range(6)} and max(attempts.values()) > 1
     assert cluster.workers[1].poll() is not None
+    cluster.add_worker()
+
+
+class KillsWhileProfiling(Steps):
+    """A worker is lost three seconds after the profile has begun."""
+
+    killed: float | None = None
+    cluster: SparkCluster
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Advance]:
+        if name.endswith("profile"):
+            threading.Timer(3, self._kill).start()
+        with super().step(name) as advance:
+            yield advance
+
+    def _kill(self) -> None:
+        self.cluster.kill_worker(-1)
+        self.killed = time.time()
+
+
+def test_a_run_on_the_cluster_gives_the_tables_of_the_embedded_engine_though_a_worker_is_lost(
+    on_cluster: Engine, cluster: SparkCluster, embedded: Engine, tmp_path: Path
+) -> None:
+    """With speculation on, on a lake in a folder that all see; value for value, and no row double."""
+    (day,) = shop.last_days(1)
+    first = shop.new_project(tmp_path / "embedded")
+    shop.deliver(first, day)
+    ingest(first, embedded, received_at=shop.received(first, day))
+    shutil.copytree(first.folder, tmp_path / "cluster")
+    run(first, embedded, day)
+    project = Project.load(tmp_path / "cluster")
+    steps = KillsWhileProfiling(quiet=True)
+    steps.cluster = cluster
+    run(project, on_cluster, day, steps=steps)
+    assert steps.killed is not None
+    shop.assert_same(shop.tables(first), shop.tables(project), ("embedded", "cluster"))
 
 
 def test_the_command_says_where_it_runs_and_ctrl_c_ends_all_of_it(spark_parts: None) -> None:
