@@ -22,7 +22,6 @@ from audiences.language import (
     NotCondition,
     TagCondition,
     UsersCondition,
-    Words,
     contact_fields,
     definition_hash,
 )
@@ -30,7 +29,7 @@ from audiences.plan import AllOf, AnyOf, Leaf, Member, Node, Not, Operand, Plan,
 from audiences.wording import compared, measured, negated
 from schemas.alerts import ALERTS
 from schemas.behaviours import CARRIES_MONEY
-from schemas.configuration import nearest
+from schemas.configuration import Words, nearest
 from schemas.contracts import Type, fields
 from schemas.errors import ConfigurationError
 from schemas.measures import COMPARED, MEASURES, mistake, value_type

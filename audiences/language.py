@@ -33,7 +33,7 @@ from pydantic import (
 )
 
 from schemas.behaviours import BEHAVIOURS, BROWSE
-from schemas.configuration import Settings, line_of, nearest, read_yaml, validated
+from schemas.configuration import Settings, Words, line_of, nearest, read_yaml, validated
 from schemas.contracts import contract
 from schemas.errors import ConfigurationError, NotThereError
 from schemas.measures import View, Where, Window, refuse_unknown
@@ -60,8 +60,8 @@ Listed = BeforeValidator(_listed)
 Filled = AfterValidator(_not_empty)
 
 
-class Words(Settings):
-    """One thing said in Chinese and in English."""
+class FilledWords(Words):
+    """What neither language may leave empty."""
 
     zh: str = Field(min_length=1)
     en: str = Field(min_length=1)
@@ -246,8 +246,8 @@ class Definition(Settings):
     (a recall, a delivery notice).
     """
 
-    name: Words
-    description: Words
+    name: FilledWords
+    description: FilledWords
     owner: str = Field(min_length=1)
     include: Condition
     exclude: Condition | None = None

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from audiences.language import Words
-from schemas.configuration import Settings
+from schemas.configuration import Settings, Words
 from schemas.contracts import Type
 
 Operand: TypeAlias = bool | int | float | str

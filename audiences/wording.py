@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from audiences.language import EventCondition, Words
+from audiences.language import EventCondition
 from audiences.plan import Test
 from schemas.behaviours import BEHAVIOURS_ZH, BROWSE
+from schemas.configuration import Words
 from schemas.measures import MEASURES, WHERE_ZH
 from schemas.money import money_cell
 

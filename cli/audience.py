@@ -30,7 +30,7 @@ from jobs.audiences.export import refuse_held
 from lake import releases
 from queries import user as person
 from report.card import write_card
-from report.page import released
+from report.page import chosen_release
 from schemas.errors import UsageError
 
 audience = typer.Typer(no_args_is_help=True, help="Audiences: who is in, why, and the file.")
@@ -234,7 +234,7 @@ def user(
         raise UsageError(f"--lang is zh or en, not {lang!r}")
     p = open_project(project)
     tell_which_release(p, as_of or release)
-    at = released(p, None if as_of is None else as_of.date(), release)
+    at = chosen_release(p, None if as_of is None else as_of.date(), release)
     uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=asker(by), purpose=purpose)
     card = person.card(p, uid, which=at.number, reveal=reveal, requested_by=asker(by), purpose=purpose)
     if target_file(html, "--html") is not None:

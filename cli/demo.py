@@ -22,7 +22,7 @@ from jobs.progress import Steps
 from lake import releases
 from lake.audit import Auditor
 from lake.engine import Engine, Kind
-from lake.refused import refused, why
+from lake.refused import reason_of, refused
 from lake.releases import put_if_absent
 from project import setup
 from project.folder import SETTINGS_FILE, Project
@@ -128,7 +128,7 @@ def demo(
         with steps.step("report"):
             report.page = write_report(project).file
     current = releases.release(project.lake)
-    report.refused = [f"{r.file} ({r.feed}): {why(r)}" for r in refused(project.lake)]
+    report.refused = [f"{r.file} ({r.feed}): {reason_of(r)}" for r in refused(project.lake)]
     report.users = current.counts.get("users", 0)
     report.seconds = _by_part(steps)
     report.total_seconds = time.perf_counter() - started

@@ -31,7 +31,7 @@ from jobs.pipeline import run_step as one_step
 from jobs.steps import STEPS, Done
 from lake import refused
 from project.folder import Project
-from project.held import in_words
+from project.held import held_in_words
 from project.inbox import unfinished_in_words
 from queries.status import status as status_step
 
@@ -104,7 +104,7 @@ def _dismiss(p: Project, patterns: list[str], as_json: bool) -> None:
         show_json({"dismissed": [refused.as_values(r) for r in rows]})
         return
     for r in rows:
-        print(f"dismissed {r.file} ({r.feed}, refused on {refused.since(r):%Y-%m-%d}): {refused.why(r)}")
+        print(f"dismissed {r.file} ({r.feed}, refused on {refused.since(r):%Y-%m-%d}): {refused.reason_of(r)}")
 
 
 @verb
@@ -280,7 +280,7 @@ def _quality_in_words(quality: dict[str, Any] | None) -> list[str]:
     }
     lines = [f"Tags that {what}: {_listed(quality[v])}" for v, what in words.items() if quality[v]]
     if quality["held"]:
-        lines.append(f"HELD {in_words(quality['held'])}; `huaxiang tag accept ID` accepts the new level")
+        lines.append(f"HELD {held_in_words(quality['held'])}; `huaxiang tag accept ID` accepts the new level")
     if quality["made_from_held"]:
         lines.append(f"Tags made from held ones: {_listed(quality['made_from_held'])}")
     return lines

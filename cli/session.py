@@ -112,14 +112,14 @@ def fail(message: str, kind: str, code: int, as_json: bool) -> None:
     raise typer.Exit(code)
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Any result as JSON values: dataclasses as objects, days and stamps in ISO form."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {k: plain(v) for k, v in asdict(value).items()}
+        return {k: json_value(v) for k, v in asdict(value).items()}
     if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): json_value(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set)):
-        return [plain(v) for v in value]
+        return [json_value(v) for v in value]
     if isinstance(value, (date, datetime)):
         return value.isoformat()
     if isinstance(value, Path):
@@ -128,7 +128,7 @@ def plain(value: Any) -> Any:
 
 
 def show_json(value: Any) -> None:
-    print(json.dumps(plain(value), ensure_ascii=False, indent=1))
+    print(json.dumps(json_value(value), ensure_ascii=False, indent=1))
 
 
 def show_table(

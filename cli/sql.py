@@ -20,8 +20,8 @@ from cli.session import (
     HERE,
     JsonOption,
     ProjectOption,
+    json_value,
     open_project,
-    plain,
     show_json,
     show_table,
     target_file,
@@ -109,7 +109,7 @@ def _print_json(rows: Iterator[Row]) -> None:
         return
     mark = "["
     for row in chain([first], rows):
-        print(f"{mark}\n{json.dumps(plain(row), ensure_ascii=False)}", end="")
+        print(f"{mark}\n{json.dumps(json_value(row), ensure_ascii=False)}", end="")
         mark = ","
         if nobody_listens():
             return
@@ -140,7 +140,7 @@ def write(con: duckdb.DuckDBPyConnection, statement: str, path: Path) -> int:
                     write_csv(f, schema, counted(), excel=False)
                 else:
                     for batch in counted():
-                        f.writelines(json.dumps(plain(r), ensure_ascii=False) + "\n" for r in _named(batch, names))
+                        f.writelines(json.dumps(json_value(r), ensure_ascii=False) + "\n" for r in _named(batch, names))
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

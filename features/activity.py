@@ -141,7 +141,7 @@ def placed(facts: DataFrame, zone: str) -> DataFrame:
     )
 
 
-def paid(facts: DataFrame, lines: DataFrame, zone: str) -> DataFrame:
+def paid_lines(facts: DataFrame, lines: DataFrame, zone: str) -> DataFrame:
     """One ``pay`` row per line of a paid order, at the time of payment, with the line's net and list money."""
     columns = lines.select(
         "order_id",
@@ -337,7 +337,7 @@ def credited(shares: DataFrame, order_days: DataFrame, zone: str) -> DataFrame:
     )
 
 
-def coded(rows: DataFrame, codes: DataFrame) -> DataFrame:
+def with_codes(rows: DataFrame, codes: DataFrame) -> DataFrame:
     """Rows with sku, seller and channel as the numbers of ``activity.codes`` (0 without one), in table columns."""
     out = rows
     for kind in CODED:
@@ -397,7 +397,7 @@ def _rows(
     void_known_day: Column | None = None,
     flagged_day: Column | None = None,
 ) -> DataFrame:
-    """Rows of the behaviours of ``code``, with sku, seller and channel still as text (``coded`` numbers them)."""
+    """Rows of the behaviours of ``code``, with sku, seller and channel still as text (``with_codes`` numbers them)."""
     day = business_day(F.col(at), zone)
     zero = F.lit(0).cast("bigint")
     return df.filter("uid is not null").select(

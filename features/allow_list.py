@@ -12,15 +12,16 @@ from typing import Any
 
 from sqlglot import exp
 
-from features.sql_parts import DUCKDB, LADDER, ExpressionError, Part, Use, number_literal, text_literal
+from features.sql_parts import DUCKDB, LADDER, ExpressionError, Fragment, Rendering, number_literal
 from schemas.configuration import nearest
+from schemas.quarantine import literal
 
 MAX_DEPTH = 60
 MAX_INT32 = 2**31 - 1
 MAX_INT64 = 2**63 - 1
 
 
-def render(node: exp.Expr, use: Use, depth: int) -> Part:
+def render(node: exp.Expr, use: Rendering, depth: int) -> Fragment:
     if depth > MAX_DEPTH:
         raise ExpressionError(f"nested more than {MAX_DEPTH} deep")
     visit = NODES.get(type(node))
@@ -49,7 +50,7 @@ _WORDS: dict[type[exp.Expr], str] = {
 }
 
 
-Call = Callable[[str, list[exp.Expr], Use, int], Part]
+Call = Callable[[str, list[exp.Expr], Rendering, int], Fragment]
 OWN_CALLS: dict[str, Call] = {}
 """Functions beyond SQL by name. They render what they are given, so they are put here by features/own_functions.py."""
 
@@ -63,22 +64,22 @@ def _refusal(node: exp.Expr) -> str:
     return f"{name!r} is not allowed in a tag expression"
 
 
-def rendered(nodes: Sequence[exp.Expr], use: Use, depth: int) -> list[Part]:
+def rendered(nodes: Sequence[exp.Expr], use: Rendering, depth: int) -> list[Fragment]:
     return [render(n, use, depth) for n in nodes]
 
 
-def _is_number(p: Part) -> bool:
+def _is_number(p: Fragment) -> bool:
     return p.type in (*LADDER, "null")
 
 
-def common_unit(parts: Sequence[Part], what: str) -> str | None:
+def common_unit(parts: Sequence[Fragment], what: str) -> str | None:
     units = {p.unit for p in parts if p.unit}
     if len(units) > 1:
         raise ExpressionError(f"{what} mixes units: {', '.join(sorted(units))}")
     return units.pop() if units else None
 
 
-def _joined_type(parts: Sequence[Part], what: str) -> str:
+def _joined_type(parts: Sequence[Fragment], what: str) -> str:
     kinds = {p.type for p in parts} - {"null"}
     if not kinds:
         return "null"
@@ -90,73 +91,73 @@ def _joined_type(parts: Sequence[Part], what: str) -> str:
     return kinds.pop()
 
 
-def _column(node: exp.Column, use: Use, depth: int) -> Part:
+def _column(node: exp.Column, use: Rendering, depth: int) -> Fragment:
     name = node.name
     known = use.scope.columns.get(name)
     if known is None:
         raise ExpressionError(f"unknown column {name!r}; {nearest(name, sorted(use.scope.columns))}")
     use.columns.add(name)
-    return Part(known.sql, known.type, known.unit)
+    return Fragment(known.sql, known.type, known.unit)
 
 
-def _literal(node: exp.Literal, use: Use, depth: int) -> Part:
+def _literal(node: exp.Literal, use: Rendering, depth: int) -> Fragment:
     if node.is_string:
-        return Part(text_literal(str(node.this)), "string", constant=True)
+        return Fragment(literal(str(node.this)), "string", constant=True)
     text = str(node.this)
     if text.isdigit():
         number = int(text)
         if number > MAX_INT64:
             raise ExpressionError(f"{text} is too large for int64")
-        return Part(str(number), "int32" if number <= MAX_INT32 else "int64", constant=True)
+        return Fragment(str(number), "int32" if number <= MAX_INT32 else "int64", constant=True)
     try:
         value = float(text)
     except ValueError:
         raise ExpressionError(f"{text} is not a number") from None
     if value in (float("inf"), float("-inf")):
         raise ExpressionError(f"{text} is too large")
-    return Part(number_literal(value), "float64", constant=True)
+    return Fragment(number_literal(value), "float64", constant=True)
 
 
-def _boolean(node: exp.Boolean, use: Use, depth: int) -> Part:
-    return Part("TRUE" if node.this else "FALSE", "bool", constant=True)
+def _boolean(node: exp.Boolean, use: Rendering, depth: int) -> Fragment:
+    return Fragment("TRUE" if node.this else "FALSE", "bool", constant=True)
 
 
-def _null(node: exp.Null, use: Use, depth: int) -> Part:
-    return Part("NULL", "null", constant=True)
+def _null(node: exp.Null, use: Rendering, depth: int) -> Fragment:
+    return Fragment("NULL", "null", constant=True)
 
 
-def _paren(node: exp.Paren, use: Use, depth: int) -> Part:
+def _paren(node: exp.Paren, use: Rendering, depth: int) -> Fragment:
     inner = render(node.this, use, depth)
-    return Part(f"({inner.sql})", inner.type, inner.unit, inner.constant)
+    return Fragment(f"({inner.sql})", inner.type, inner.unit, inner.constant)
 
 
-def _negative(node: exp.Neg, use: Use, depth: int) -> Part:
+def _negative(node: exp.Neg, use: Rendering, depth: int) -> Fragment:
     inner = render(node.this, use, depth)
     if not _is_number(inner):
         raise ExpressionError(f"minus before {inner.type} {node.this.sql()!r}; a number is expected")
-    return Part(f"(-{inner.sql})", inner.type, inner.unit, inner.constant)
+    return Fragment(f"(-{inner.sql})", inner.type, inner.unit, inner.constant)
 
 
-def truth_of(part: Part, node: exp.Expr) -> str:
+def truth_of(part: Fragment, node: exp.Expr) -> str:
     if part.type not in ("bool", "null"):
         raise ExpressionError(f"{node.sql()!r} is {part.type}; a condition is expected")
     return part.sql
 
 
-def _not(node: exp.Not, use: Use, depth: int) -> Part:
-    return Part(f"(NOT {truth_of(render(node.this, use, depth), node.this)})", "bool")
+def _not(node: exp.Not, use: Rendering, depth: int) -> Fragment:
+    return Fragment(f"(NOT {truth_of(render(node.this, use, depth), node.this)})", "bool")
 
 
-def _connector(word: str) -> Callable[[Any, Use, int], Part]:
-    def visit(node: exp.Connector, use: Use, depth: int) -> Part:
+def _connector(word: str) -> Callable[[Any, Rendering, int], Fragment]:
+    def visit(node: exp.Connector, use: Rendering, depth: int) -> Fragment:
         # a long chain of `and` is a deep left-leaning tree, so it is flattened here
         members = [truth_of(render(n, use, depth), n) for n in node.flatten(unnest=False)]
-        return Part("(" + f" {word} ".join(members) + ")", "bool")
+        return Fragment("(" + f" {word} ".join(members) + ")", "bool")
 
     return visit
 
 
-def _check_value(node: exp.Expr, other: exp.Expr, use: Use) -> None:
+def _check_value(node: exp.Expr, other: exp.Expr, use: Rendering) -> None:
     """A text compared with a column of finite values must be one of them: a misspelt value would match nobody."""
     if not (isinstance(node, exp.Column) and isinstance(other, exp.Literal) and other.is_string):
         return
@@ -165,8 +166,8 @@ def _check_value(node: exp.Expr, other: exp.Expr, use: Use) -> None:
         raise ExpressionError(f"{other.this!r} is not a value of {node.name!r}; {nearest(other.this, list(values))}")
 
 
-def _comparison(sign: str) -> Callable[[Any, Use, int], Part]:
-    def visit(node: exp.Binary, use: Use, depth: int) -> Part:
+def _comparison(sign: str) -> Callable[[Any, Rendering, int], Fragment]:
+    def visit(node: exp.Binary, use: Rendering, depth: int) -> Fragment:
         parts = rendered([node.this, node.expression], use, depth)
         what = repr(node.sql())
         if _joined_type(parts, what) == "bool" and sign not in ("=", "<>"):
@@ -177,12 +178,12 @@ def _comparison(sign: str) -> Callable[[Any, Use, int], Part]:
         if sign in ("=", "<>"):
             _check_value(node.this, node.expression, use)
             _check_value(node.expression, node.this, use)
-        return Part(f"({parts[0].sql} {sign} {parts[1].sql})", "bool")
+        return Fragment(f"({parts[0].sql} {sign} {parts[1].sql})", "bool")
 
     return visit
 
 
-def _in(node: exp.In, use: Use, depth: int) -> Part:
+def _in(node: exp.In, use: Rendering, depth: int) -> Fragment:
     if not node.expressions:
         raise ExpressionError(f"{node.sql()!r}: a list of values is expected after 'in'")
     parts = rendered([node.this, *node.expressions], use, depth)
@@ -192,45 +193,45 @@ def _in(node: exp.In, use: Use, depth: int) -> Part:
         _check_value(node.this, n, use)
     _joined_type(parts, repr(node.sql()))
     common_unit(parts, repr(node.sql()))
-    return Part(f"({parts[0].sql} IN ({', '.join(p.sql for p in parts[1:])}))", "bool")
+    return Fragment(f"({parts[0].sql} IN ({', '.join(p.sql for p in parts[1:])}))", "bool")
 
 
-def _between(node: exp.Between, use: Use, depth: int) -> Part:
+def _between(node: exp.Between, use: Rendering, depth: int) -> Fragment:
     parts = rendered([node.this, node.args["low"], node.args["high"]], use, depth)
     _joined_type(parts, repr(node.sql()))
     common_unit(parts, repr(node.sql()))
-    return Part(f"({parts[0].sql} BETWEEN {parts[1].sql} AND {parts[2].sql})", "bool")
+    return Fragment(f"({parts[0].sql} BETWEEN {parts[1].sql} AND {parts[2].sql})", "bool")
 
 
-def _is(node: exp.Is, use: Use, depth: int) -> Part:
+def _is(node: exp.Is, use: Rendering, depth: int) -> Fragment:
     part = render(node.this, use, depth)
     if isinstance(node.expression, exp.Null):
-        return Part(f"({part.sql} IS NULL)", "bool")
+        return Fragment(f"({part.sql} IS NULL)", "bool")
     if isinstance(node.expression, exp.Boolean):
-        return Part(f"({truth_of(part, node.this)} IS {'TRUE' if node.expression.this else 'FALSE'})", "bool")
+        return Fragment(f"({truth_of(part, node.this)} IS {'TRUE' if node.expression.this else 'FALSE'})", "bool")
     raise ExpressionError(f"{node.sql()!r}: only 'is null', 'is true' and 'is false' are allowed")
 
 
-def _case(node: exp.Case, use: Use, depth: int) -> Part:
+def _case(node: exp.Case, use: Rendering, depth: int) -> Fragment:
     conditions, values = [], []
     for branch in node.args["ifs"]:
         conditions.append(truth_of(render(branch.this, use, depth), branch.this))
         values.append(render(branch.args["true"], use, depth))
     default = node.args.get("default")
-    values.append(render(default, use, depth) if default is not None else Part("NULL", "null", constant=True))
+    values.append(render(default, use, depth) if default is not None else Fragment("NULL", "null", constant=True))
     kind, unit = _joined_type(values, "case"), common_unit(values, "case")
     arms = " ".join(f"WHEN {c} THEN {v.sql}" for c, v in zip(conditions, values, strict=False))
-    return Part(f"(CASE {arms} ELSE {values[-1].sql} END)", kind, unit)
+    return Fragment(f"(CASE {arms} ELSE {values[-1].sql} END)", kind, unit)
 
 
-def _additive(sign: str) -> Callable[[Any, Use, int], Part]:
-    def visit(node: exp.Binary, use: Use, depth: int) -> Part:
+def _additive(sign: str) -> Callable[[Any, Rendering, int], Fragment]:
+    def visit(node: exp.Binary, use: Rendering, depth: int) -> Fragment:
         left, right = rendered([node.this, node.expression], use, depth)
         what = repr(node.sql())
         if left.type == "date" and right.type == "date" and sign == "-":
-            return Part(f"({left.sql} - {right.sql})", "int64", "days")
+            return Fragment(f"({left.sql} - {right.sql})", "int64", "days")
         if left.type == "date" and right.type in ("int32", "int64"):
-            return Part(f"({left.sql} {sign} CAST({right.sql} AS INTEGER))", "date")
+            return Fragment(f"({left.sql} {sign} CAST({right.sql} AS INTEGER))", "date")
         if not (_is_number(left) and _is_number(right)):
             raise ExpressionError(f"{what}: {left.type} {sign} {right.type} has no meaning")
         return _arithmetic(sign, left, right, common_unit([left, right], what))
@@ -238,24 +239,24 @@ def _additive(sign: str) -> Callable[[Any, Use, int], Part]:
     return visit
 
 
-def _arithmetic(sign: str, left: Part, right: Part, unit: str | None) -> Part:
+def _arithmetic(sign: str, left: Fragment, right: Fragment, unit: str | None) -> Fragment:
     kind = "float64" if "float64" in (left.type, right.type) else "int64"
     a, b = (f"CAST({p.sql} AS {DUCKDB[kind]})" for p in (left, right))
-    return Part(f"({a} {sign} {b})", kind, unit, left.constant and right.constant)
+    return Fragment(f"({a} {sign} {b})", kind, unit, left.constant and right.constant)
 
 
-def _multiply(node: exp.Mul, use: Use, depth: int) -> Part:
+def _multiply(node: exp.Mul, use: Rendering, depth: int) -> Fragment:
     left, right = numbers_in([node.this, node.expression], use, depth, repr(node.sql()))
     # a constant factor may well change the unit (minor to major), so the product has none
     return _arithmetic("*", left, right, None)
 
 
-def _divide(node: exp.Div, use: Use, depth: int) -> Part:
+def _divide(node: exp.Div, use: Rendering, depth: int) -> Fragment:
     left, right = numbers_in([node.this, node.expression], use, depth, repr(node.sql()))
-    return Part(f"(CAST({left.sql} AS DOUBLE) / NULLIF(CAST({right.sql} AS DOUBLE), 0))", "float64")
+    return Fragment(f"(CAST({left.sql} AS DOUBLE) / NULLIF(CAST({right.sql} AS DOUBLE), 0))", "float64")
 
 
-def numbers_in(nodes: Sequence[exp.Expr], use: Use, depth: int, what: str) -> list[Part]:
+def numbers_in(nodes: Sequence[exp.Expr], use: Rendering, depth: int, what: str) -> list[Fragment]:
     parts = rendered(nodes, use, depth)
     for p in parts:
         if not _is_number(p):
@@ -263,62 +264,62 @@ def numbers_in(nodes: Sequence[exp.Expr], use: Use, depth: int, what: str) -> li
     return parts
 
 
-def _of_alike(word: str) -> Callable[[Any, Use, int], Part]:
-    def visit(node: exp.Func, use: Use, depth: int) -> Part:
+def _of_alike(word: str) -> Callable[[Any, Rendering, int], Fragment]:
+    def visit(node: exp.Func, use: Rendering, depth: int) -> Fragment:
         parts = rendered([node.this, *node.expressions], use, depth)
         if len(parts) < 2:
             raise ExpressionError(f"{word.lower()} takes two or more arguments")
         kind, unit = _joined_type(parts, word.lower()), common_unit(parts, word.lower())
-        return Part(f"{word}({', '.join(p.sql for p in parts)})", kind, unit)
+        return Fragment(f"{word}({', '.join(p.sql for p in parts)})", kind, unit)
 
     return visit
 
 
-def _nullif(node: exp.Nullif, use: Use, depth: int) -> Part:
+def _nullif(node: exp.Nullif, use: Rendering, depth: int) -> Fragment:
     parts = rendered([node.this, node.expression], use, depth)
     _joined_type(parts, "nullif")
     common_unit(parts, "nullif")
-    return Part(f"NULLIF({parts[0].sql}, {parts[1].sql})", parts[0].type, parts[0].unit)
+    return Fragment(f"NULLIF({parts[0].sql}, {parts[1].sql})", parts[0].type, parts[0].unit)
 
 
-def _abs(node: exp.Abs, use: Use, depth: int) -> Part:
+def _abs(node: exp.Abs, use: Rendering, depth: int) -> Fragment:
     (p,) = numbers_in([node.this], use, depth, "abs")
-    return Part(f"abs({p.sql})", p.type, p.unit)
+    return Fragment(f"abs({p.sql})", p.type, p.unit)
 
 
-def _whole(word: str) -> Callable[[Any, Use, int], Part]:
-    def visit(node: exp.Func, use: Use, depth: int) -> Part:
+def _whole(word: str) -> Callable[[Any, Rendering, int], Fragment]:
+    def visit(node: exp.Func, use: Rendering, depth: int) -> Fragment:
         (p,) = numbers_in([node.this], use, depth, word)
-        return Part(f"CAST({word}({p.sql}) AS BIGINT)", "int64", p.unit)
+        return Fragment(f"CAST({word}({p.sql}) AS BIGINT)", "int64", p.unit)
 
     return visit
 
 
-def _round(node: exp.Round, use: Use, depth: int) -> Part:
+def _round(node: exp.Round, use: Rendering, depth: int) -> Fragment:
     (p,) = numbers_in([node.this], use, depth, "round")
     digits = node.args.get("decimals")
     if digits is None:
-        return Part(f"CAST(round({p.sql}) AS BIGINT)", "int64", p.unit)
+        return Fragment(f"CAST(round({p.sql}) AS BIGINT)", "int64", p.unit)
     if not (isinstance(digits, exp.Literal) and str(digits.this).isdigit() and int(digits.this) <= 12):
         raise ExpressionError("round takes a number of digits between 0 and 12")
-    return Part(f"round(CAST({p.sql} AS DOUBLE), {int(digits.this)})", "float64", p.unit)
+    return Fragment(f"round(CAST({p.sql} AS DOUBLE), {int(digits.this)})", "float64", p.unit)
 
 
-def _ln(node: exp.Ln, use: Use, depth: int) -> Part:
+def _ln(node: exp.Ln, use: Rendering, depth: int) -> Fragment:
     (p,) = numbers_in([node.this], use, depth, "ln")
-    return Part(f"(CASE WHEN {p.sql} > 0 THEN ln(CAST({p.sql} AS DOUBLE)) END)", "float64")
+    return Fragment(f"(CASE WHEN {p.sql} > 0 THEN ln(CAST({p.sql} AS DOUBLE)) END)", "float64")
 
 
-def _concat(node: exp.Concat, use: Use, depth: int) -> Part:
+def _concat(node: exp.Concat, use: Rendering, depth: int) -> Fragment:
     parts = rendered(node.expressions, use, depth)
     for n, p in zip(node.expressions, parts, strict=True):
         if p.type not in ("string", "int32", "int64", "null"):
             raise ExpressionError(f"concat takes texts and whole numbers, {n.sql()!r} is {p.type}")
     # `||` gives unknown for an unknown part, concat() would leave it out in silence
-    return Part("(" + " || ".join(f"CAST({p.sql} AS VARCHAR)" for p in parts) + ")", "string")
+    return Fragment("(" + " || ".join(f"CAST({p.sql} AS VARCHAR)" for p in parts) + ")", "string")
 
 
-def _date(node: exp.Cast, use: Use, depth: int) -> Part:
+def _date(node: exp.Cast, use: Rendering, depth: int) -> Fragment:
     text = node.this
     if not (node.to.is_type("date") and isinstance(text, exp.Literal) and text.is_string):
         raise ExpressionError("the only cast allowed is a day, written date '2026-03-01'")
@@ -326,20 +327,20 @@ def _date(node: exp.Cast, use: Use, depth: int) -> Part:
         day = dt.date.fromisoformat(str(text.this))
     except ValueError:
         raise ExpressionError(f"{text.this!r} is not a day; write date '2026-03-01'") from None
-    return Part(f"DATE '{day.isoformat()}'", "date", constant=True)
+    return Fragment(f"DATE '{day.isoformat()}'", "date", constant=True)
 
 
-def _part_of_day(word: str) -> Callable[[Any, Use, int], Part]:
-    def visit(node: exp.Func, use: Use, depth: int) -> Part:
+def _part_of_day(word: str) -> Callable[[Any, Rendering, int], Fragment]:
+    def visit(node: exp.Func, use: Rendering, depth: int) -> Fragment:
         part = render(node.this, use, depth)
         if part.type not in ("date", "null"):
             raise ExpressionError(f"{word} takes a day, {node.this.sql()!r} is {part.type}")
-        return Part(f"{word}({part.sql})", "int64")
+        return Fragment(f"{word}({part.sql})", "int64")
 
     return visit
 
 
-def _call(node: exp.Anonymous, use: Use, depth: int) -> Part:
+def _call(node: exp.Anonymous, use: Rendering, depth: int) -> Fragment:
     name = str(node.name).lower()
     if name not in OWN_CALLS:
         raise ExpressionError(_refusal(node))
@@ -348,7 +349,7 @@ def _call(node: exp.Anonymous, use: Use, depth: int) -> Part:
 
 _BINARY = ("this", "expression")
 _HARMLESS = ("ignore_nulls", "safe", "coalesce", "typed", "quoted", "_type")
-NODES: dict[type[exp.Expr], tuple[Callable[[Any, Use, int], Part], tuple[str, ...]]] = {
+NODES: dict[type[exp.Expr], tuple[Callable[[Any, Rendering, int], Fragment], tuple[str, ...]]] = {
     exp.Column: (_column, ("this",)),
     exp.Literal: (_literal, ("this", "is_string")),
     exp.Boolean: (_boolean, ("this",)),

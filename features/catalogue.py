@@ -19,13 +19,14 @@ import pyarrow as pa
 
 from features.expressions import Expression
 from features.facts import Fact
-from features.sql_parts import Known, Scope, quoted
+from features.sql_parts import Known, Scope
 from features.tags import NUMBERS, Break, Model, Tag, TagFile
 from schemas.arrow import ARROW
 from schemas.configuration import nearest
 from schemas.contracts import contract, contracts
 from schemas.errors import ConfigurationError, NotThereError
 from schemas.measures import MEASURES
+from schemas.quarantine import quoted
 from schemas.tag_roles import TagRole, no_tag_has
 
 Node = tuple[str, str]

@@ -35,7 +35,7 @@ _FROM_BREAKS = ("min_gap_of", "counts_of")
 """Options of a fact that name a break."""
 
 
-def build(
+def checked_catalogue(
     sources: Sequence[TagSource],
     attributes: Mapping[str, tuple[str, str | None]] | None = None,
     currency: str = DEFAULT_CURRENCY,

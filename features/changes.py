@@ -20,7 +20,7 @@ NEW, LOST = "NEW", "LOST"
 Bands = Sequence[int] | None
 
 
-class Comparison:
+class TwoSnapshots:
     """Rows are the users of either snapshot: those of ``current`` in its order, then those that left.
 
     Both tables have ``uid`` (ascending), ``is_member`` and tags; ``previous`` is None where there is none, and a tag
@@ -67,8 +67,8 @@ class Comparison:
     def values(self, name: str, bands: Bands, kind: pa.DataType) -> tuple[pa.Array, pa.Array]:
         """The tag now and before, as the process keeps it."""
         return (
-            kept(self._side(self._current, self._rows, name, kind), bands),
-            kept(self._side(self._previous, self._earlier, name, kind), bands),
+            as_kept(self._side(self._current, self._rows, name, kind), bands),
+            as_kept(self._side(self._previous, self._earlier, name, kind), bands),
         )
 
     def changed(self, now: pa.Array, was: pa.Array) -> np.ndarray:
@@ -138,7 +138,7 @@ class Comparison:
         ]
 
 
-def kept(column: pa.Array, bands: Bands) -> pa.Array:
+def as_kept(column: pa.Array, bands: Bands) -> pa.Array:
     """A column as the process keeps it."""
     if pa.types.is_string(column.type):
         return pc.if_else(pc.equal(column, UNKNOWN), pa.scalar(None, pa.string()), column)

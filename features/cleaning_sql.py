@@ -94,7 +94,7 @@ class Composer:
         return self._made[shape, thorough]
 
     def _composed(self, shape: Shape, thorough: bool) -> Statements:
-        text = Texts(self.mapping, shape, forms.Steps(), thorough)
+        text = Texts(self.mapping, shape, forms.Projection(), thorough)
         chosen = []
         for n, c in enumerate(self.stamps):
             rule, origin = self.mapping.fields[c.name], text.origin(c)
@@ -105,7 +105,7 @@ class Composer:
                 chosen.append(f"{forms.is_date_alone(local, origin, rule.time)} as d{n}")
         times = f"select {', '.join(chosen) or 'i'} from ({text.steps.over('select * from block')})"
 
-        text = Texts(self.mapping, shape, forms.Steps(), thorough)
+        text = Texts(self.mapping, shape, forms.Projection(), thorough)
         fields = [self._parsed(c, text) for c in self.fields]
         raw = "raw" if shape.has_raw else raw_json(shape)
         where = text.holds(self.mapping.where)
@@ -189,7 +189,7 @@ class Composer:
             return steps.let(value, t), "currency", None
         if col.field.personal in ("identifier", "contact"):
             value, form = person_forms.person_id(steps, t, col.name, self.guest_ids)
-            return (steps.let(person_forms.hashed(value, self.salt), value) if rule.hash else value), "id", form
+            return (steps.let(person_forms.salted_hash(value, self.salt), value) if rule.hash else value), "id", form
         return t, "text", None
 
     def _joined(self, col: Column, text: Texts) -> str:
@@ -233,7 +233,7 @@ class Composer:
         if rule.constant is None and not rule.values:
             t = self._with_point(t, text)
         if rule.unit == "major":
-            expression = forms.money(t, self._digits, symbols, thorough=thorough)
+            expression = forms.money_sql(t, self._digits, symbols, thorough=thorough)
         elif col.field.type == "float64":
             expression = f"({forms.number(t, thorough=thorough)})::double"
         else:
@@ -249,7 +249,7 @@ class Composer:
         if col.field.type == "float64":
             return f"({value})::double", wanted
         if self.mapping.fields[col.name].unit == "major":
-            return forms.minor_units(value, self._digits), wanted
+            return forms.minor_units_sql(value, self._digits), wanted
         return forms.whole(value, _SQL_INTEGERS[col.field.type]), wanted
 
     def _wanted_number(self, col: Column) -> str:

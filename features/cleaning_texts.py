@@ -24,7 +24,7 @@ class Texts:
 
     mapping: Mapping
     shape: Shape
-    steps: forms.Steps
+    steps: forms.Projection
     thorough: bool
     named: dict[tuple[str, bool], str] = field(default_factory=dict)
 

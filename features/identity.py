@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from features.links import ID_KINDS, MEMBER, Keep, business_day, coded, coded_pair, rank_of
+from features.links import ID_KINDS, MEMBER, Keep, business_day, coded_pair, id_text, rank_of
 from schemas.errors import HuaxiangError
 
 MOST_ROUNDS = 60
@@ -246,7 +246,7 @@ def _anonymous_roots(between: DataFrame, owners: DataFrame, keep: Keep) -> DataF
 
 def strongest(columns: Mapping[str, str]) -> Column:
     """The coded id of highest priority that a row carries; ``columns`` is id kind -> column."""
-    return F.coalesce(*(coded(k, F.col(columns[k])) for k in ID_KINDS if k in columns))
+    return F.coalesce(*(id_text(k, F.col(columns[k])) for k in ID_KINDS if k in columns))
 
 
 def resolve(

@@ -24,7 +24,7 @@ RANK: dict[str, str] = {kind: str(i) for i, kind in enumerate(ID_KINDS)}
 MEMBER, GUEST = RANK["member"], RANK["guest"]
 
 
-def coded(kind: str, value: Column) -> Column:
+def id_text(kind: str, value: Column) -> Column:
     """An id of a known kind as one text; null where the value is."""
     return F.concat(F.lit(RANK[kind]), value)
 
@@ -65,16 +65,16 @@ def links_of(rows: DataFrame, c: Contract, keep: Keep) -> DataFrame:
     An event is its strongest id's own, for that is whose it will be; a sharer's too. A member record is the
     member's own and nobody else's: who only stands in it as the inviter has none.
     """
-    ids = {kind: coded(kind, F.col(column)) for kind, column in c.persons.items()}
-    seen = {f"_peer_{kind}": coded(kind, F.col(column)) for kind, column in c.peers.items()}
+    ids = {kind: id_text(kind, F.col(column)) for kind, column in c.persons.items()}
+    seen = {f"_peer_{kind}": id_text(kind, F.col(column)) for kind, column in c.peers.items()}
     if "inviter_member_id" in c.column_names:
-        seen["_inviter"] = coded("member", F.col("inviter_member_id"))
+        seen["_inviter"] = id_text("member", F.col("inviter_member_id"))
     if c.guests:
         no_id = reduce(lambda a, b: a & b, (F.col(column).isNull() for column in c.persons.values()))
-        seen["_guest"] = F.when(no_id, coded("guest", F.col(c.guests)))
+        seen["_guest"] = F.when(no_id, id_text("guest", F.col(c.guests)))
     merges = "merged_into_member_id" in c.column_names
     if merges:
-        seen["_merged"] = coded("member", F.col("merged_into_member_id"))
+        seen["_merged"] = id_text("member", F.col("merged_into_member_id"))
     is_log = c.table != "members"
     verifies = "phone_verified" in c.column_names
     # As a number: one boolean among the keys makes the embedded engine's grouping four times as slow.

@@ -61,7 +61,7 @@ class Verdict:
     reason: str
 
 
-def summed(parts: Iterable[Moves]) -> dict[tuple[str, str], int]:
+def summed_moves(parts: Iterable[Moves]) -> dict[tuple[str, str], int]:
     """The moves of all buckets together, in order of origin and target."""
     found: dict[tuple[str, str], int] = {}
     for part in parts:
@@ -70,7 +70,7 @@ def summed(parts: Iterable[Moves]) -> dict[tuple[str, str], int]:
     return dict(sorted(found.items()))
 
 
-def rows_of(moves: Moves) -> dict[str, int]:
+def users_by_origin(moves: Moves) -> dict[str, int]:
     """Users by origin: everybody of the earlier day, and ``NEW``."""
     found: dict[str, int] = {}
     for (origin, _), users in moves.items():
@@ -83,7 +83,7 @@ def imbalance(moves: Moves, before: Mapping[str, int], after: Mapping[str, int])
 
     ``before`` and ``after`` are users by value on the two days; the result has counted against expected.
     """
-    origins = {k: v for k, v in rows_of(moves).items() if k != NEW}
+    origins = {k: v for k, v in users_by_origin(moves).items() if k != NEW}
     targets: dict[str, int] = {}
     for (_, target), users in moves.items():
         targets[target] = targets.get(target, 0) + users
@@ -100,13 +100,13 @@ def control(shares: Sequence[float], k: float) -> Control:
     return Control(mean, deviation, mean + k * deviation)
 
 
-def judged(moves: Moves, target: str, trailing: Sequence[float], settings: MigrationSettings) -> Verdict:
+def drift(moves: Moves, target: str, trailing: Sequence[float], settings: MigrationSettings) -> Verdict:
     """The share of the users at the origins who are at ``target`` a period later, against the trailing periods' shares.
 
     Origins are the other quadrants of buyers, not who had bought nothing or was not there: a first purchase ends in the
     low quadrant by nature, so that a good week of acquisition would raise an alarm. ``origins`` may say otherwise.
     """
-    users = sum(n for origin, n in rows_of(moves).items() if origin in settings.origins)
+    users = sum(n for origin, n in users_by_origin(moves).items() if origin in settings.origins)
     moved = sum(n for (origin, to), n in moves.items() if origin in settings.origins and to == target)
     if users < settings.min_users:
         return Verdict(users, moved, None, None, False, "few_users")
@@ -118,7 +118,7 @@ def judged(moves: Moves, target: str, trailing: Sequence[float], settings: Migra
     return Verdict(users, moved, share, limits, raised, "above_limit" if raised else "within_limit")
 
 
-def flows(con: duckdb.DuckDBPyConnection, scheme: str, first: date, last: date) -> dict[tuple[str, str], int]:
+def flows_between(con: duckdb.DuckDBPyConnection, scheme: str, first: date, last: date) -> dict[tuple[str, str], int]:
     """Users by (where they were, where they are), user by user; NEW came into the base, LOST left it."""
     values = {"scheme": scheme, "first": first, "last": last}
     return {(was, now): n for was, now, n in con.execute(FLOWS, values).fetchall()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from features.text_forms import Steps, once, present, trimmed
+from features.text_forms import Projection, once, present, trimmed
 from schemas.quarantine import literal
 
 NO_PHONE = {
@@ -71,7 +71,7 @@ def as_typed_in(text: str, *, is_id: bool) -> str:
     )
 
 
-def person_id(steps: Steps, text: str, name: str, guests: Sequence[str]) -> tuple[str, str | None]:
+def person_id(steps: Projection, text: str, name: str, guests: Sequence[str]) -> tuple[str, str | None]:
     """An id that tells persons apart, null where it is on the guest list; and what form a text is of that is none.
 
     ``17850.0`` is what a spreadsheet or data frame makes of 17850. Phones and addresses of e-mail become one form each;
@@ -90,7 +90,7 @@ def person_id(steps: Steps, text: str, name: str, guests: Sequence[str]) -> tupl
     return same, None
 
 
-def _phone(steps: Steps, text: str, guests: Sequence[str]) -> tuple[str, str]:
+def _phone(steps: Projection, text: str, guests: Sequence[str]) -> tuple[str, str]:
     """Most numbers are plain or nearly so; only the others go the long way."""
     near = f"regexp_replace(regexp_replace({text}, '[ ()-]', '', 'g'), '^(?:\\+?86|0086)(1\\d{{10}})$', '\\1')"
     plain = steps.let(f"case when regexp_full_match({text}, '1\\d{{10}}') then {text} else {near} end", text)
@@ -142,7 +142,7 @@ def _full(text: str, pattern: str) -> str:
     return f"regexp_full_match({text}, {literal(pattern)})"
 
 
-def hashed(text: str, salt: str) -> str:
+def salted_hash(text: str, salt: str) -> str:
     """SHA-256 of the salt and the text without case, spaces and Chinese commas and stops; null where it is null."""
     same = f"regexp_replace(lower({text}), '[\\s,\uff0c\u3002\u3001\uff1b]', '', 'g')"
     return f"sha256({literal(salt)} || ':' || {same})"

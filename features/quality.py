@@ -75,7 +75,7 @@ class QualitySettings(Settings):
 # --- bins ---
 
 
-def distribution(column: pa.Array, is_member: np.ndarray, as_of: dt.date) -> dict[str, list[int]]:
+def users_by_bin(column: pa.Array, is_member: np.ndarray, as_of: dt.date) -> dict[str, list[int]]:
     """Visitors and members by bin, of one column in which null and the text ``unknown`` say the same."""
     if pa.types.is_string(column.type):
         names, at = _texts(column)
@@ -96,13 +96,13 @@ def distribution(column: pa.Array, is_member: np.ndarray, as_of: dt.date) -> dic
 def aged_distribution(
     column: pa.Array, is_member: np.ndarray, measured: dt.date, as_of: dt.date
 ) -> dict[str, list[int]]:
-    """``distribution`` on ``as_of`` of ages that were measured before and that nothing changed since.
+    """``users_by_bin`` on ``as_of`` of ages that were measured before and that nothing changed since.
 
     What only grew older since then is no move: a cohort that passes from one interval of ages into the next is the same.
     """
     if not pa.types.is_date(column.type):
         column = pc.add(column.cast(pa.int64()), (as_of - measured).days)
-    return distribution(column, is_member, as_of)
+    return users_by_bin(column, is_member, as_of)
 
 
 def _texts(column: pa.Array) -> tuple[list[str], np.ndarray]:

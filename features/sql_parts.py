@@ -48,7 +48,7 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Part:
+class Fragment:
     """What a node is rendered to, and what is known of it."""
 
     sql: str
@@ -58,23 +58,13 @@ class Part:
 
 
 @dataclass
-class Use:
+class Rendering:
     """Frozen numbers to put in (None while only checking), and what the expression turns out to need."""
 
     scope: Scope
     numbers: Mapping[str, Sequence[float]] | None
     columns: set[str] = field(default_factory=set)
     frozen: set[str] = field(default_factory=set)
-
-
-def quoted(name: str) -> str:
-    """An identifier for DuckDB."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def text_literal(value: str) -> str:
-    """A string literal for DuckDB."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def number_literal(value: float) -> str:

@@ -23,8 +23,9 @@ import pyarrow.compute as pc
 
 from features.catalogue import Catalogue, Node
 from features.expressions import Expression, compiled, stored
-from features.sql_parts import DUCKDB, number_literal, quoted, text_literal
+from features.sql_parts import DUCKDB, number_literal
 from features.tags import UNKNOWN, Tag, Value
+from schemas.quarantine import literal, quoted
 
 FIXED = ("uid", "user_id", "is_member")
 Score = Callable[[Mapping[str, Any], np.ndarray], np.ndarray]
@@ -142,22 +143,22 @@ def tag_sql(catalogue: Catalogue, tag: Tag, numbers: Mapping[str, Sequence[float
         value = expression_sql(catalogue, catalogue.expressions[tag.id][0], numbers, tag.id)
     else:
         arms = [
-            f"WHEN {expression_sql(catalogue, e, numbers, tag.id)} THEN {literal(r.value, tag.type)}"
+            f"WHEN {expression_sql(catalogue, e, numbers, tag.id)} THEN {constant(r.value, tag.type)}"
             for e, r in zip(catalogue.expressions[tag.id], tag.rules or (), strict=True)
         ]
         assert tag.otherwise is not None
-        value = f"CASE {' '.join(arms)} ELSE {literal(tag.otherwise, tag.type)} END"
+        value = f"CASE {' '.join(arms)} ELSE {constant(tag.otherwise, tag.type)} END"
     value = stored(f"({value})", tag.type, tag.scale)
     if tag.type == "string" and tag.rules is None:
         value = f"NULLIF(trim({value}), '')"
         if tag.finite is not None:
-            inside = ", ".join(text_literal(v) for v in tag.finite)
+            inside = ", ".join(literal(v) for v in tag.finite)
             value = f"CASE WHEN {value} IN ({inside}) THEN {value} END"
     fallbacks = [quoted(f"previous.{tag.id}")] if tag.empty == "keep_last" else []
     if tag.empty not in ("keep_last", UNKNOWN):
-        fallbacks.append(literal(tag.empty, tag.type))
+        fallbacks.append(constant(tag.empty, tag.type))
     elif tag.type == "string":
-        fallbacks.append(text_literal(UNKNOWN))
+        fallbacks.append(literal(UNKNOWN))
     return f"COALESCE({', '.join([value, *fallbacks])})" if fallbacks else value
 
 
@@ -165,16 +166,16 @@ def held_sql(tag: Tag) -> str:
     """DuckDB SQL of a tag that keeps its last good values: users without one have its empty value."""
     fallbacks = [quoted(f"previous.{tag.id}")]
     if tag.empty not in ("keep_last", UNKNOWN):
-        fallbacks.append(literal(tag.empty, tag.type))
+        fallbacks.append(constant(tag.empty, tag.type))
     elif tag.type == "string":
-        fallbacks.append(text_literal(UNKNOWN))
+        fallbacks.append(literal(UNKNOWN))
     return f"COALESCE({', '.join(fallbacks)})" if len(fallbacks) > 1 else fallbacks[0]
 
 
-def literal(value: Value, kind: str) -> str:
+def constant(value: Value, kind: str) -> str:
     """A constant of a tag's type for DuckDB."""
     if kind == "string":
-        return text_literal(str(value))
+        return literal(str(value))
     if kind == "bool":
         return "TRUE" if value else "FALSE"
     return number_literal(float(value)) if kind == "float64" else f"CAST({int(value)} AS {DUCKDB[kind]})"
@@ -185,7 +186,7 @@ def kept_tags(catalogue: Catalogue, held: Collection[str] = ()) -> tuple[tuple[s
     return tuple((n, t.type) for n, t in catalogue.tags.items() if t.empty == "keep_last" or n in held)
 
 
-def evaluate(
+def apply_recipe(
     con: duckdb.DuckDBPyConnection, base: pa.Table, recipe: Recipe, score: Score, keep: Sequence[str] | None = None
 ) -> pa.Table:
     """The columns named by ``keep`` (every column of ``base`` and every tag if absent), a row per row of ``base``."""

@@ -14,7 +14,7 @@ from features.facts import Fact
 from features.frozen_numbers import Break as Break
 from features.frozen_numbers import Model as Model
 from features.layering import Layering
-from schemas.configuration import Settings, nearest
+from schemas.configuration import Settings, Words, nearest
 from schemas.contracts import FEEDS
 from schemas.measures import MEASURES
 from schemas.tag_roles import ROLES, TagRole
@@ -45,8 +45,8 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=600, strip_whit
 Value = str | int | float | bool
 
 
-class Names(Settings):
-    """A text in both languages."""
+class Names(Words):
+    """A text of a tag in both languages, of bounded length."""
 
     zh: Text
     en: Text

@@ -66,7 +66,7 @@ EARLIEST, LATEST = "1900-01-01", "2200-01-01"
 """Times outside are mistakes (a year of two digits, milliseconds read as seconds), not dates."""
 
 
-class Steps:
+class Projection:
     """An SQL projection in steps: each named expression may use the names given before it."""
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ def integer(text: str, kind: str = "bigint", symbols: Sequence[str] = (), *, tho
     return f"case {plain} when {text} is not null then {other} end"
 
 
-def money(text: str, digits: int, symbols: Sequence[str], *, thorough: bool) -> str:
+def money_sql(text: str, digits: int, symbols: Sequence[str], *, thorough: bool) -> str:
     """Minor units from text in major units, rounded once, halves away from zero."""
     # A product of at most 18 digits stays in 64 bits, which is several times faster than DECIMAL(28,9).
     quick = f"round({text}::decimal(14,4) * {10**digits}::decimal({digits + 1},0), 0)::bigint"
@@ -171,7 +171,7 @@ def money(text: str, digits: int, symbols: Sequence[str], *, thorough: bool) -> 
         signs = "".join(dict.fromkeys("," + "".join(s + s.upper() for s in symbols)))
         bare = quick.replace(text, f"translate({text}, {literal(signs)}, '')")
         return f"case {plain} when regexp_full_match({text}, {literal(marked)}) then {bare} end"
-    other = once(number(text, symbols, thorough=True), "n", minor_units("n", digits))
+    other = once(number(text, symbols, thorough=True), "n", minor_units_sql("n", digits))
     return f"case {plain} when {text} is not null then {other} end"
 
 
@@ -180,7 +180,7 @@ def whole(value: str, kind: str = "bigint") -> str:
     return f"case when {value} = trunc({value}) then try_cast({value} as {kind}) end"
 
 
-def minor_units(value: str, digits: int) -> str:
+def minor_units_sql(value: str, digits: int) -> str:
     """Minor units from a decimal in major units, rounded once, halves away from zero."""
     return f"try_cast(try(round({value} * {10**digits}, 0)) as bigint)"
 
@@ -201,7 +201,7 @@ def format_of(sample: str) -> str | None:
 
 
 def local_and_zoned(
-    steps: Steps, text: str, forms: Sequence[str], *, thorough: bool, likely: str | None = None
+    steps: Projection, text: str, forms: Sequence[str], *, thorough: bool, likely: str | None = None
 ) -> tuple[str, str]:
     """Two names: the local stamp (TIMESTAMP without zone), and microseconds UTC where the text names its zone.
 
@@ -259,7 +259,9 @@ def _reads(text: str, form: str) -> str:
     return "false" if form in EPOCHS else f"try_strptime({text}, {literal(form)}) is not null"
 
 
-def calendar_date(steps: Steps, text: str, forms: Sequence[str], *, thorough: bool, likely: str | None = None) -> str:
+def calendar_date(
+    steps: Projection, text: str, forms: Sequence[str], *, thorough: bool, likely: str | None = None
+) -> str:
     """DATE; a year or a month alone stand for their first day. A stamp with a zone keeps the day that it writes."""
     local, zoned = local_and_zoned(steps, text, forms, thorough=thorough, likely=likely)
     found = [f"({local})::date", f"case when {zoned} is not null then {_day_written(text, zoned)} end"]
@@ -309,7 +311,7 @@ def days_before_1970(day: str) -> int:
     return -_us(day) // 86_400_000_000
 
 
-def _auto(steps: Steps, text: str, *, thorough: bool, likely: str | None) -> tuple[str, list[str]]:
+def _auto(steps: Projection, text: str, *, thorough: bool, likely: str | None) -> tuple[str, list[str]]:
     given, first = text, "null::bigint"
     if likely in FAST_ZONED:
         first = steps.let(f"epoch_us(try_strptime({text}, {literal(likely or '')}))", text)

@@ -42,10 +42,10 @@ def newest_in(df: DataFrame, c: Contract, months: Collection[int]) -> DataFrame:
     """
     asked = F.col("event_month").isin(list(months))
     rows = df.where(asked)
-    elsewhere = versions_of(df.where(~asked), rows, c)
+    elsewhere = every_version(df.where(~asked), rows, c)
     return as_known(rows.unionByName(elsewhere), c).where(asked)
 
 
-def versions_of(df: DataFrame, rows: DataFrame, c: Contract) -> DataFrame:
+def every_version(df: DataFrame, rows: DataFrame, c: Contract) -> DataFrame:
     """Every version in ``df`` of what ``rows`` are about."""
     return df.join(rows.select(*c.key), [*c.key], "left_semi")

@@ -33,7 +33,7 @@ from lake.manifest import manifest
 from lake.publish import publish
 from lake.run_notes import remember_warnings
 from project import arrivals
-from project.catalogue_store import remember
+from project.catalogue_store import remember_catalogue
 from project.check import foreign_amounts, refuse_unresolved
 from project.folder import Project
 from schemas.arrow import arrow_schema
@@ -107,7 +107,7 @@ def run(
             inputs_of[step.name] = versions_of(lake, step)
             with steps.step(f"{as_of} {step.name}") as advance:
                 done_by[step.name] = step.run(given, advance)
-        remember(lake, project.catalogue)
+        remember_catalogue(lake, project.catalogue)
         tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in releases.RELEASED_LAYERS}
         foreign = foreign_amounts(project.catalogue, project.currency)
         doubts = () if audit is None else tuple(f"audit of {found}" for found in audit.warnings[judged:])

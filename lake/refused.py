@@ -53,14 +53,14 @@ def since(row: ManifestRow) -> datetime:
     return datetime.fromtimestamp(row.ingested_us / 1e6, UTC)
 
 
-def why(r: ManifestRow) -> str:
+def reason_of(r: ManifestRow) -> str:
     """The message without the name that it begins with."""
     return (r.message or "").removeprefix(f"{r.file}: ")
 
 
 def as_values(r: ManifestRow) -> dict[str, Any]:
     """What a user is told of one file."""
-    return {"file": r.file, "feed": r.feed, "source": r.source, "since": since(r), "why": why(r)}
+    return {"file": r.file, "feed": r.feed, "source": r.source, "since": since(r), "why": reason_of(r)}
 
 
 def in_words(rows: Sequence[ManifestRow]) -> list[str]:

@@ -70,13 +70,13 @@ def missing(project: Project, as_of: date, known_at: datetime | None = None) -> 
             "people do are empty or 0 for everybody"
         )
     long = unusual(project, as_of, known_at)
-    told += [in_words(feed, s, as_of) for feed, s in long.items()]
+    told += [silence_in_words(feed, s, as_of) for feed, s in long.items()]
     return Missing(refused.by_feed(waiting), frozenset(long), tuple(told))
 
 
 def silent(project: Project, as_of: date, known_at: datetime | None = None) -> list[str]:
     """Feeds that are silent for longer than usual, in words."""
-    return [in_words(feed, s, as_of) for feed, s in unusual(project, as_of, known_at).items()]
+    return [silence_in_words(feed, s, as_of) for feed, s in unusual(project, as_of, known_at).items()]
 
 
 def unusual(project: Project, as_of: date, known_at: datetime | None = None) -> dict[str, Silence]:
@@ -84,7 +84,7 @@ def unusual(project: Project, as_of: date, known_at: datetime | None = None) -> 
     return {feed: s for feed, s in silences(project, as_of, known_at).items() if s.is_unusual}
 
 
-def in_words(feed: str, found: Silence, as_of: date) -> str:
+def silence_in_words(feed: str, found: Silence, as_of: date) -> str:
     """A silence that is longer than usual."""
     usual = {None: "", 1: "; it usually has rows every day"}.get(
         found.usual_days, f"; its gaps are usually {found.usual_days} days at most"

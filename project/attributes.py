@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from audiences.compiler import Attribute
-from audiences.language import Words
 from features.catalogue import Catalogue
 
 
@@ -15,12 +14,12 @@ def attributes(catalogue: Catalogue) -> dict[str, Attribute]:
         found[tag.id] = Attribute(
             id=tag.id,
             type=tag.type,
-            name=Words(zh=tag.name.zh, en=tag.name.en),
-            description=Words(zh=tag.description.zh, en=tag.description.en),
+            name=tag.name,
+            description=tag.description,
             values=tag.finite or (),
             minimum=low,
             maximum=high,
             unit=tag.unit,
-            labels={value: Words(zh=label.zh, en=label.en) for value, label in tag.labels.items()},
+            labels=tag.labels,
         )
     return found

@@ -29,7 +29,7 @@ class Remembered:
     declared: Declared
 
 
-def remember(lake: Lake, catalogue: Catalogue) -> Path:
+def remember_catalogue(lake: Lake, catalogue: Catalogue) -> Path:
     """Keep the catalogue's declarations under its version; one that is kept already stays as it is."""
     path = _path(lake, catalogue.version)
     if not path.exists():

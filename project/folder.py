@@ -26,7 +26,7 @@ from lake.disk import told_when_full
 from lake.engine import Engine, Kind, open_engine
 from lake.lake import Lake
 from lake.releases import put_if_absent
-from schemas.configuration import Settings, load, nearest
+from schemas.configuration import Settings, Words, nearest, read_settings
 from schemas.errors import ConfigurationError
 from schemas.money import DEFAULT_CURRENCY
 
@@ -43,13 +43,6 @@ UnknownConsent = Literal["refuse", "allow"]
 """What a member record counts as that says nothing of consent."""
 
 
-class Names(Settings):
-    """A name in both languages."""
-
-    zh: str
-    en: str
-
-
 class Secrets(Settings):
     """Names of the environment variables that hold secrets."""
 
@@ -59,7 +52,7 @@ class Secrets(Settings):
 class ProjectSettings(Settings):
     """``huaxiang.yaml``. Paths are relative to the project folder."""
 
-    name: Names = Names(zh="未命名", en="Unnamed")
+    name: Words = Words(zh="未命名", en="Unnamed")
     lake: Path = Path("lake")
     inbox: Path = Path("inbox")
     exports: Path = Path("exports")
@@ -104,7 +97,7 @@ class Project:
                 f"{folder} is no project folder: {SETTINGS_FILE} is not there; "
                 f"make one with `huaxiang init {folder}` or name yours with --project"
             )
-        return cls(folder.absolute(), load(path, ProjectSettings))
+        return cls(folder.absolute(), read_settings(path, ProjectSettings))
 
     @property
     def zone(self) -> str:
@@ -150,7 +143,7 @@ class Project:
     def method(self, name: str, kind: type[M]) -> M:
         """Thresholds of one method (``methods/NAME.yaml``); its defaults where the project has no such file."""
         path = self.folder / "methods" / f"{name}.yaml"
-        return load(path, kind) if path.is_file() else kind()
+        return read_settings(path, kind) if path.is_file() else kind()
 
     @cached_property
     def sources(self) -> list[Mapping]:

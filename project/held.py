@@ -58,7 +58,7 @@ def tags_of(catalogue: Catalogue, audience: Audience, plan: Plan) -> set[str]:
     return {*plan.columns, *audience.definition.export.columns, *(tag for tag in moved if tag is not None)}
 
 
-def in_words(held: Mapping[str, date]) -> str:
+def held_in_words(held: Mapping[str, date]) -> str:
     """Held tags with the day since when."""
     return ", ".join(f"{n} (held since {day})" for n, day in held.items())
 

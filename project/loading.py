@@ -49,7 +49,7 @@ def load_catalogue(paths: Iterable[Path], currency: str = DEFAULT_CURRENCY) -> C
     """The catalogue of these files for a lake of this currency; ConfigurationError lists every mistake with file, line, tag and reason."""
     # Expressions bring a SQL parser that is slow to import and that mappings have no need of.
     from features.catalogue import TagSource
-    from features.catalogue_check import build
+    from features.catalogue_check import checked_catalogue
     from features.tags import TagFile
 
     sources, wrong = [], []
@@ -62,7 +62,7 @@ def load_catalogue(paths: Iterable[Path], currency: str = DEFAULT_CURRENCY) -> C
             wrong.append(str(e))
     if wrong:
         raise ConfigurationError("\n".join(wrong))
-    return build(sources, currency=currency)
+    return checked_catalogue(sources, currency=currency)
 
 
 def _lines(node: yaml.Node) -> Callable[[tuple[Any, ...]], int]:

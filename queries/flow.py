@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from features.migration import flows
+from features.migration import flows_between
 from lake.releases import newest
 from lake.sql import connect
 from project.folder import Project
-from project.held import in_words, marks_of
+from project.held import held_in_words, marks_of
 from schemas.errors import HuaxiangError, NotThereError
 from schemas.tag_roles import TagRole
 
@@ -58,11 +58,13 @@ def flow(project: Project, scheme: str | None, first: date, last: date) -> FlowR
             if day not in days:
                 there = ", ".join(map(str, days)) or "none"
                 raise NotThereError(f"no snapshot of {scheme} at {day}; there are {there}")
-        counts = flows(con, scheme, first, last)
+        counts = flows_between(con, scheme, first, last)
     order = {v: i for i, v in enumerate(catalogue.tag(scheme).finite or ())}
     names = sorted({s for pair in counts for s in pair} - {"NEW", "LOST"}, key=lambda s: (order.get(s, len(order)), s))
     held = {d: marks_of(project.lake, catalogue, at, d).of([scheme]) for d in (first, last)}
-    told = tuple(f"{scheme} is made from {in_words(h)} on {d}, that is from older values" for d, h in held.items() if h)
+    told = tuple(
+        f"{scheme} is made from {held_in_words(h)} on {d}, that is from older values" for d, h in held.items() if h
+    )
     return FlowReport(scheme, first, last, counts, tuple(balance(counts, s) for s in names), told)
 
 

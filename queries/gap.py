@@ -26,7 +26,7 @@ from features.aipl import (
 from lake.releases import put_if_absent, release
 from lake.sql import connect
 from project.folder import Project
-from project.held import in_words, marks_of
+from project.held import held_in_words, marks_of
 from schemas.errors import HuaxiangError, NotThereError
 from schemas.money import minor_units
 from schemas.tag_roles import TagRole
@@ -150,7 +150,7 @@ def gap(
     for day in dict.fromkeys((at.as_of - timedelta(days), at.as_of)):
         if held := marks_of(project.lake, project.catalogue, at, day).of([scheme.id]):
             whose = "the stages" if day == at.as_of else f"the stages of {day}, whose users the rates are of,"
-            warnings.append(f"{whose} are made from {in_words(held)}, that is from older values")
+            warnings.append(f"{whose} are made from {held_in_words(held)}, that is from older values")
     unexplained = unexplained_share(rates)
     return GapReport(at.as_of, at.number, target_minor, days, needs, reached, unexplained, tuple(warnings))
 

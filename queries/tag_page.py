@@ -11,7 +11,7 @@ from lake.sql import connect
 from project.check import audience_uses
 from project.folder import Project
 from project.frozen import BREAKS, break_rows
-from project.held import in_words, marks_of, remedy
+from project.held import held_in_words, marks_of, remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +133,7 @@ def _held_notes(project: Project, name: str, held: dict[str, date]) -> Iterator[
         yield f"held since {held[name]}: it keeps the values of the run before that day; {ends}"
     below = {n: day for n, day in held.items() if n != name}
     if below:
-        yield f"made from {in_words(below)}, that is from older values"
+        yield f"made from {held_in_words(below)}, that is from older values"
 
 
 def _cuts(project: Project, name: str, at: Release) -> list[dict[str, Any]]:

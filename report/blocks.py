@@ -71,7 +71,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Step:
+class PyramidLevel:
     """One level of a drawn pyramid, from the top."""
 
     name: Text
@@ -99,7 +99,7 @@ class TagRow:
 
 
 @dataclass(frozen=True)
-class TagGroup:
+class TagBlock:
     """Tags below the two upper levels of their path."""
 
     name: Text
@@ -120,8 +120,8 @@ class Block:
     chart: Chart | None = None
     table: Table | None = None
     tiles: tuple[Tile, ...] = ()
-    steps: tuple[Step, ...] = ()
-    groups: tuple[TagGroup, ...] = ()
+    steps: tuple[PyramidLevel, ...] = ()
+    groups: tuple[TagBlock, ...] = ()
     missing: Text | None = None
     wide: bool = False
     shown: bool = False

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from report.blocks import Text, decimal, same
-from report.page import Language, asset, environment, write_whole
+from report.page import Language, asset, templates, write_whole
 from report.words import ID_KINDS, NAMES, Vocabulary, group_name, unfilled
 from schemas.tag_roles import TagRole
 
@@ -112,7 +112,7 @@ def card_html(project: Project, card: Card, lang: Language = "zh") -> str:
     """The card's page as text."""
     words = Vocabulary(project.catalogue)
     shop = project.settings.name
-    return environment().get_template("card.html.j2").render(
+    return templates().get_template("card.html.j2").render(
         lang=lang,
         shop=Text(shop.zh, shop.en),
         card=card,

@@ -23,7 +23,7 @@ ROW = 30
 """Height of one bar with its gap, in pixels."""
 
 
-def plain(text: Text) -> Text:
+def label_text(text: Text) -> Text:
     """A label without meaning to plotly."""
     return Text(_escaped(text.zh), _escaped(text.en))
 
@@ -34,7 +34,7 @@ def _escaped(text: str) -> str:
 
 def axis(labels: Sequence[Text], **more: Any) -> dict[str, Any]:
     """An axis of categories at 0, 1, 2 ..."""
-    ticks = {"tickmode": "array", "tickvals": list(range(len(labels))), "ticktext": [plain(t) for t in labels]}
+    ticks = {"tickmode": "array", "tickvals": list(range(len(labels))), "ticktext": [label_text(t) for t in labels]}
     return {**ticks, "showgrid": False, "zeroline": False, **more}
 
 
@@ -56,7 +56,7 @@ def bars(
         {
             "type": "bar",
             "orientation": "h",
-            "name": plain(p.name),
+            "name": label_text(p.name),
             "y": list(range(len(labels))),
             "x": list(p.values),
             "text": list(p.words),
@@ -65,7 +65,7 @@ def bars(
             "cliponaxis": False,
             "marker": {"color": p.colour},
             "hovertext": [
-                plain(t + f"：{w}" if len(parts) == 1 else t + " · " + p.name + f" {w}")
+                label_text(t + f"：{w}" if len(parts) == 1 else t + " · " + p.name + f" {w}")
                 for t, w in zip(labels, p.words, strict=True)
             ],
             "hoverinfo": "text",
@@ -113,14 +113,14 @@ def columns(labels: Sequence[Text], parts: Sequence[Bars], says: Text, *, percen
     data = [
         {
             "type": "bar",
-            "name": plain(p.name),
+            "name": label_text(p.name),
             "x": list(range(len(labels))),
             "y": list(p.values),
             "text": list(p.words),
             "textposition": "outside" if len(labels) * len(parts) <= 12 else "none",
             "cliponaxis": False,
             "marker": {"color": p.colour},
-            "hovertext": [plain(t + " · " + p.name + f" {w}") for t, w in zip(labels, p.words, strict=True)],
+            "hovertext": [label_text(t + " · " + p.name + f" {w}") for t, w in zip(labels, p.words, strict=True)],
             "hoverinfo": "text",
         }
         for p in parts
@@ -220,7 +220,7 @@ def _line(line: Line) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines+markers" if line.markers else "lines",
-        "name": plain(line.name),
+        "name": label_text(line.name),
         "x": list(line.x),
         "y": list(line.y),
         "line": {"color": line.colour, "width": 2.2, "dash": line.dash, **shape},
@@ -245,7 +245,7 @@ def _name_of(mark: Mark, height: float) -> dict[str, Any]:
         "x": mark.x,
         "yref": "paper",
         "y": height,
-        "text": plain(mark.name),
+        "text": label_text(mark.name),
         "showarrow": False,
         "xanchor": "left",
         "xshift": 4,
@@ -279,7 +279,7 @@ def matrix(
 ) -> Chart:
     """A matrix; ``shade`` colours it where the numbers themselves would let one cell swamp the others."""
     hover = [
-        [plain(r + " → " + c + f"：{w}") for c, w in zip(across, line, strict=True)]
+        [label_text(r + " → " + c + f"：{w}") for c, w in zip(across, line, strict=True)]
         for r, line in zip(rows, words, strict=True)
     ]
     trace = {
@@ -305,7 +305,7 @@ def matrix(
     return Chart((trace,), layout, 84 + 32 * max(len(rows), 3), says)
 
 
-def flow(left: Sequence[Text], right: Sequence[Text], links: Sequence[tuple[int, int, float]], says: Text) -> Chart:
+def sankey(left: Sequence[Text], right: Sequence[Text], links: Sequence[tuple[int, int, float]], says: Text) -> Chart:
     """From the states of the earlier day (left) to those of the later day (right); links by position."""
     nodes = [*left, *right]
     stays = [left[a] == right[b] for a, b, _ in links]
@@ -315,7 +315,7 @@ def flow(left: Sequence[Text], right: Sequence[Text], links: Sequence[tuple[int,
         "type": "sankey",
         "arrangement": "snap",
         "node": {
-            "label": [plain(t) for t in nodes],
+            "label": [label_text(t) for t in nodes],
             "color": [GREY] * len(left) + [ACCENT] * len(right),
             "x": [0.001] * len(left) + [0.999] * len(right),
             "y": heights,
@@ -328,7 +328,7 @@ def flow(left: Sequence[Text], right: Sequence[Text], links: Sequence[tuple[int,
             "target": [len(left) + b for _, b, _ in links],
             "value": [n for _, _, n in links],
             "color": ["rgba(154,163,175,0.28)" if s else "rgba(31,95,191,0.45)" for s in stays],
-            "customdata": [plain(h) for h in hover],
+            "customdata": [label_text(h) for h in hover],
             "hovertemplate": "%{customdata}<extra></extra>",
         },
     }

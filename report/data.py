@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from features.sql_parts import quoted
 from features.tags import UNKNOWN
 from lake.refused import refused
 from lake.sql import connect
@@ -20,6 +19,7 @@ from project.held import Marks, marks_of
 from queries.status import FEEDS, WAITING
 from report.words import Vocabulary
 from schemas.money import money_text
+from schemas.quarantine import quoted
 from schemas.tag_roles import TagRole
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class ReportData:
         return found
 
 
-def load(project: Project, at: Release) -> ReportData:
+def report_data(project: Project, at: Release) -> ReportData:
     """Everything that the report shows of a release."""
     with connect(project.lake, at) as con:
         there = frozenset(

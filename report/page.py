@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lake import releases
 from report.blocks import Chart, Section, Text, Tile, count, same, share
-from report.data import ReportData, load
-from report.sections.quality import feeds_off, missing
+from report.data import ReportData, report_data
+from report.sections.quality import feeds_off, missing_feeds
 from report.words import NAMES
 from schemas.alerts import ALERTS
 from schemas.errors import HuaxiangError, NotThereError
@@ -88,15 +88,15 @@ def report(
 ) -> ReportFile:
     """Write the page (default ``exports/report-DAY.html``). NotThereError names the days that are there."""
     started = time.perf_counter()
-    at = released(project, as_of, number)
+    at = chosen_release(project, as_of, number)
     path = out or project.exports / f"report-{at.as_of}.html"
-    text, charts = html(load(project, at), lang)
+    text, charts = html(report_data(project, at), lang)
     write_whole(path, text)
     size = path.stat().st_size
     return ReportFile(path, at.as_of, at.number, charts, size, round(time.perf_counter() - started, 2))
 
 
-def released(project: Project, as_of: dt.date | None, number: int | str | None = None) -> Release:
+def chosen_release(project: Project, as_of: dt.date | None, number: int | str | None = None) -> Release:
     """The release of a day (the newest of that day), of a number, or the latest."""
     if number is not None:
         at = releases.release(project.lake, number)
@@ -167,7 +167,7 @@ def html(d: ReportData, lang: Language = "zh") -> tuple[str, int]:
     charts = Charts()
     name = d.project.settings.name
     text = (
-        environment()
+        templates()
         .get_template("report.html.j2")
         .render(
             lang=lang,
@@ -188,7 +188,7 @@ def html(d: ReportData, lang: Language = "zh") -> tuple[str, int]:
     return text, len(charts.specs)
 
 
-def environment() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
     """Templates of this package; everything is escaped, a name that is not there is an error."""
     import jinja2
 
@@ -221,7 +221,7 @@ class Charts:
     def add(self, chart: Chart) -> str:
         name = f"chart-{len(self.specs) + 1}"
         self.specs.append(
-            {"id": name, "data": spoken(chart.data), "layout": spoken(chart.layout), "height": chart.height}
+            {"id": name, "data": as_json(chart.data), "layout": as_json(chart.layout), "height": chart.height}
         )
         return name
 
@@ -233,14 +233,14 @@ class Charts:
         return text
 
 
-def spoken(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """Plain JSON values: texts as ``{zh, en}``, or as they are where both are the same; NaN as null."""
     if isinstance(value, Text):
         return value.zh if value.zh == value.en else {"zh": value.zh, "en": value.en}
     if isinstance(value, Mapping):
-        return {k: spoken(v) for k, v in value.items()}
+        return {k: as_json(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [spoken(v) for v in value]
+        return [as_json(v) for v in value]
     if isinstance(value, float):
         return round(value, 6) if value == value and abs(value) != float("inf") else None
     return value
@@ -316,7 +316,7 @@ def _unfilled(d: ReportData) -> list[Text]:
 def attention(d: ReportData) -> list[Text]:
     """What is missing, raised alerts, held tags, tags whose distribution broke its limit."""
     found = (
-        missing(d)
+        missing_feeds(d)
         + _unfilled(d)
         + [
             Text(

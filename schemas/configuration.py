@@ -19,6 +19,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
 
+class Words(Settings):
+    """One thing said in Chinese and in English."""
+
+    zh: str
+    en: str
+
+
 M = TypeVar("M", bound=BaseModel)
 MAX_BYTES = 2_000_000
 MAX_NESTING = 100
@@ -181,7 +188,7 @@ def validated(model: type[M], content: Any, node: yaml.Node, path: Path, whose: 
         raise ConfigurationError("\n".join(lines)) from None
 
 
-def load(path: Path, model: type[M]) -> M:
+def read_settings(path: Path, model: type[M]) -> M:
     """One YAML file as one frozen model."""
     content, node = read_yaml(path)
     return validated(model, content, node, path)

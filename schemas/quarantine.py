@@ -63,11 +63,6 @@ def refusals(c: Contract) -> tuple[Refusal, ...]:
     return tuple(found)
 
 
-def missing(c: Contract) -> tuple[str, ...]:
-    """Fields without which a row is refused."""
-    return tuple(col.name for col in c.feed_columns if col.required)
-
-
 def _column_refusals(col: Column) -> list[Refusal]:
     name, personal = quoted(col.name), col.field.is_personal
     found = []

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.lifecycle import Phases, phase_visits
-from simulator.marks import Marks, marks_of, without_account
+from simulator.marks import ShownIds, shown_ids, without_account
 from simulator.money import Baskets
 from simulator.orders import Orders
 from simulator.people import Ints, People
-from simulator.products import Products, choose
+from simulator.products import Assortment, choose
 from simulator.season import DAY_MS, NEVER, Season, stream, time_of_day
 from simulator.sharing import Sharing
 
@@ -42,7 +42,7 @@ class Browse:
     review: NDArray[np.int8]
     seconds: Ints
     page: NDArray[np.int8]
-    marks: Marks
+    marks: ShownIds
 
 
 @dataclass(frozen=True)
@@ -103,23 +103,23 @@ def make_browse(
     seed: int,
     season: Season,
     people: People,
-    products: Products,
+    products: Assortment,
     phases: Phases,
     sharing: Sharing,
     orders: Orders,
     baskets: Baskets,
-    open_marks: Marks,
+    open_marks: ShownIds,
 ) -> Browse:
     """Every row of the site's log. Rings leave no visit before their orders, only praise after them."""
     rng = stream(seed, "behaviour")
-    parts: list[tuple[Ints, _Rows, Marks, Ints]] = []  # person by visit, rows, marks by visit, review by row
+    parts: list[tuple[Ints, _Rows, ShownIds, Ints]] = []  # person by visit, rows, marks by visit, review by row
 
-    def add(person: Ints, rows: _Rows, marks: Marks, review: Ints | None = None) -> None:
+    def add(person: Ints, rows: _Rows, marks: ShownIds, review: Ints | None = None) -> None:
         parts.append((person, rows, marks, np.full(len(rows.visit), -1) if review is None else review))
 
     person, day = phase_visits(rng, season, people, phases)
     begin = season.start + day * DAY_MS + time_of_day(rng, people.clock[person])
-    add(person, _leisure(rng, begin), marks_of(rng, season, people, person, begin))
+    add(person, _leisure(rng, begin), shown_ids(rng, season, people, person, begin))
 
     bought = np.flatnonzero((orders.brushed < 0) & (rng.random(len(orders)) < 0.96))
     guests = (orders.guest[bought] > 0) & (orders.marks.cookie[bought] < 0)
@@ -136,7 +136,7 @@ def make_browse(
     at = people.registered[alone] + 2_000
     accounts = people.accounts
     first = people.account[alone]
-    registering = Marks(
+    registering = ShownIds(
         account=first,
         device=accounts.device[first],
         cookie=np.full(len(alone), -1, np.int64),
@@ -164,8 +164,8 @@ def _in_order(
     rng: np.random.Generator,
     season: Season,
     people: People,
-    products: Products,
-    parts: list[tuple[Ints, _Rows, Marks, Ints]],
+    products: Assortment,
+    parts: list[tuple[Ints, _Rows, ShownIds, Ints]],
 ) -> Browse:
     wall = np.concatenate([rows.wall for _, rows, _, _ in parts])
     person = np.concatenate([who[rows.visit] for who, rows, _, _ in parts])
@@ -174,7 +174,7 @@ def _in_order(
     wall, person = wall[keep], person[keep]
     act = np.concatenate([rows.act for _, rows, _, _ in parts])[keep].astype(np.int8)
     product = np.concatenate([rows.product for _, rows, _, _ in parts])[keep]
-    marks = Marks.joined([m[rows.visit] for _, rows, m, _ in parts])[keep]
+    marks = ShownIds.joined([m[rows.visit] for _, rows, m, _ in parts])[keep]
     review = np.concatenate([r for _, _, _, r in parts])[keep].astype(np.int8)
     # who registers in the middle of a visit was a stranger before
     marks = without_account(marks, (marks.account >= 0) & (people.accounts.registered[marks.account] > wall))

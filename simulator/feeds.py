@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from simulator.addresses import Addresses
 from simulator.behaviour import ACTS, PAGES, REVIEWS, SEARCH_WORDS, Browse
 from simulator.ids import coded, numbered
-from simulator.marks import Marks
+from simulator.marks import ShownIds
 from simulator.member_records import SNAPSHOT_BEFORE, TIERS, MemberRecords
 from simulator.money import REASONS, Baskets
 from simulator.orders import GUEST_ZERO, Orders
 from simulator.people import CHANNELS, STORE, Ints, People
 from simulator.places import CITIES
-from simulator.products import Products
+from simulator.products import Assortment
 from simulator.season import DAY_MS, NEVER, Season
 from simulator.share_log import SHARE_ACTS, ShareLog
 from simulator.surveys import NOTES, QUESTIONS, SURVEYS, Answers, Notes
@@ -41,7 +41,7 @@ class Clean:
     key: pa.Array
 
 
-def stamp(wall: Ints) -> pa.Array:
+def wall_stamps(wall: Ints) -> pa.Array:
     """Wall times as naive timestamps, null for what does not happen."""
     return pa.array(wall, mask=wall >= NEVER).cast(pa.timestamp("ms"))
 
@@ -50,7 +50,7 @@ def _made(season: Season, wall: Ints) -> Ints:
     return np.maximum(season.day_of(wall), -SNAPSHOT_BEFORE)
 
 
-def _ids(people: People, marks: Marks) -> dict[str, pa.Array]:
+def _ids(people: People, marks: ShownIds) -> dict[str, pa.Array]:
     return {
         "member_id": coded(people.accounts.member_ids, marks.account),
         "openid": coded(people.openids.values, marks.openid),
@@ -75,7 +75,7 @@ def members_feed(season: Season, people: People, records: MemberRecords, inviter
     rows = pa.table(
         {
             "member_id": coded(member_ids, a),
-            "registered_at": stamp(accounts.registered[a]),
+            "registered_at": wall_stamps(accounts.registered[a]),
             "phone": coded(people.phones, accounts.phone[a]),
             "phone_verified": pa.array(records.verified),
             "unionid": coded(people.unionids, union),
@@ -93,16 +93,16 @@ def members_feed(season: Season, people: People, records: MemberRecords, inviter
             "balance_minor": pa.array(records.balance),
             "register_channel": _text(CHANNELS, accounts.channel[a]),
             "is_follower": pa.array(records.follows),
-            "followed_at": stamp(np.where(records.follows, people.follows_at[person], NEVER)),
+            "followed_at": wall_stamps(np.where(records.follows, people.follows_at[person], NEVER)),
             "distributor_level": pa.array(people.distributor_level[person].astype(np.int32), mask=~records.distributes),
             "marketing_consent": pa.array(records.consents),
-            "source_time": stamp(records.updated),
+            "source_time": wall_stamps(records.updated),
         }
     )
     return Clean(rows, _made(season, records.updated), rows["member_id"].combine_chunks())
 
 
-def products_feed(season: Season, products: Products) -> Clean:
+def products_feed(season: Season, products: Assortment) -> Clean:
     """The list before the season, then a row for each launch and each change of price."""
     n = len(products)
     snapshot = season.start - SNAPSHOT_BEFORE * DAY_MS + 4 * 3_600_000
@@ -122,14 +122,14 @@ def products_feed(season: Season, products: Products) -> Clean:
             "category_parent": coded(products.parents, products.parent[product]),
             "list_price_minor": pa.array(products.price_at(product, at)),
             "seller_id": coded(products.seller_ids, products.seller[product]),
-            "source_time": stamp(at),
+            "source_time": wall_stamps(at),
         }
     )
     return Clean(rows, _made(season, at), rows["sku_id"].combine_chunks())
 
 
 def sellers_of(
-    people: People, products: Products, orders: Orders, baskets: Baskets, sharer_of_share: Ints
+    people: People, products: Assortment, orders: Orders, baskets: Baskets, sharer_of_share: Ints
 ) -> tuple[pa.Array, Ints]:
     """(all seller ids, each order's seller): the distributor by whose share it came, else the first line's shop."""
     first_line = np.searchsorted(baskets.lines.order, np.arange(len(orders)))
@@ -174,9 +174,9 @@ def orders_feed(
     rows = pa.table(
         {
             "order_id": coded(orders.order_ids, o),
-            "ordered_at": stamp(orders.ordered[o]),
-            "paid_at": stamp(paid),
-            "cancelled_at": stamp(cancelled),
+            "ordered_at": wall_stamps(orders.ordered[o]),
+            "paid_at": wall_stamps(paid),
+            "cancelled_at": wall_stamps(cancelled),
             **_ids(people, marks),
             "member_id": coded(as_written, member),
             "seller_id": coded(sellers[0], sellers[1][o]),
@@ -192,7 +192,7 @@ def orders_feed(
             "address": coded(addresses.homes, addresses.home[o]),
             "ip": coded(addresses.networks, addresses.network[o]),
             "remark": coded(_REMARKS, np.where(o % 11 == 0, o // 11 % len(_REMARKS), -1)),
-            "source_time": stamp(updated),
+            "source_time": wall_stamps(updated),
         }
     )
     order = np.lexsort((updated, made))
@@ -212,14 +212,14 @@ def _groups(share_ids: pa.Array) -> pa.Array:
     return numbered("G", np.arange(1, len(share_ids) + 1, dtype=np.int64), 8)
 
 
-def order_lines_feed(season: Season, products: Products, orders: Orders, baskets: Baskets) -> Clean:
+def order_lines_feed(season: Season, products: Assortment, orders: Orders, baskets: Baskets) -> Clean:
     """No line ids: equal lines of one order are two purchases."""
     lines = baskets.lines
     at = orders.ordered[lines.order]
     rows = pa.table(
         {
             "order_id": coded(orders.order_ids, lines.order),
-            "ordered_at": stamp(at),
+            "ordered_at": wall_stamps(at),
             "sku_id": coded(products.sku_ids, lines.product),
             "quantity": pa.array(lines.quantity.astype(np.int32)),
             "list_amount_minor": pa.array(lines.list_amount),
@@ -231,14 +231,14 @@ def order_lines_feed(season: Season, products: Products, orders: Orders, baskets
     return Clean(rows, season.day_of(at), rows["order_id"].combine_chunks())
 
 
-def refunds_feed(season: Season, people: People, products: Products, orders: Orders, baskets: Baskets) -> Clean:
+def refunds_feed(season: Season, people: People, products: Assortment, orders: Orders, baskets: Baskets) -> Clean:
     r = baskets.refunds
     product = np.where(r.line >= 0, baskets.lines.product[np.maximum(r.line, 0)], -1) if len(r.line) else r.line
     rows = pa.table(
         {
             "refund_id": r.refund_ids,
             "order_id": coded(orders.order_ids, r.order),
-            "refunded_at": stamp(r.refunded),
+            "refunded_at": wall_stamps(r.refunded),
             "refund_amount_minor": pa.array(r.amount),
             "member_id": coded(people.accounts.member_ids, orders.marks.account[r.order]),
             "sku_id": coded(products.sku_ids, product),
@@ -249,7 +249,7 @@ def refunds_feed(season: Season, people: People, products: Products, orders: Ord
     return Clean(rows, season.day_of(r.refunded), rows["refund_id"].combine_chunks())
 
 
-def browse_feed(season: Season, people: People, products: Products, browse: Browse) -> Clean:
+def browse_feed(season: Season, people: People, products: Assortment, browse: Browse) -> Clean:
     n = len(browse.wall)
     words = pa.concat_arrays([products.brands, pa.array(SEARCH_WORDS)])
     word = np.where(browse.brand >= 0, browse.brand, np.where(browse.word >= 0, browse.word + len(products.brands), -1))
@@ -257,7 +257,7 @@ def browse_feed(season: Season, people: People, products: Products, browse: Brow
     rows = pa.table(
         {
             "event_id": numbered("e", np.arange(1, n + 1, dtype=np.int64), 9),
-            "occurred_at": stamp(browse.wall),
+            "occurred_at": wall_stamps(browse.wall),
             "behaviour": _text(ACTS, browse.act),
             **_ids(people, browse.marks),
             "sku_id": coded(products.sku_ids, browse.product),
@@ -274,13 +274,13 @@ def browse_feed(season: Season, people: People, products: Products, browse: Brow
 
 
 def shares_feed(
-    season: Season, people: People, products: Products, orders: Orders, log: ShareLog, share_ids: pa.Array,
+    season: Season, people: People, products: Assortment, orders: Orders, log: ShareLog, share_ids: pa.Array,
     parent_share: Ints, share_product: Ints,
 ) -> Clean:  # fmt: skip
     rows = pa.table(
         {
             "event_id": numbered("s", np.arange(1, len(log) + 1, dtype=np.int64), 9),
-            "occurred_at": stamp(log.wall),
+            "occurred_at": wall_stamps(log.wall),
             "behaviour": _text(SHARE_ACTS, log.act),
             "share_id": coded(share_ids, log.share),
             "parent_share_id": coded(share_ids, np.where(log.act == 0, parent_share[log.share], -1)),
@@ -308,7 +308,7 @@ def coupons_feed(season: Season, people: People, orders: Orders, baskets: Basket
     coupon, at, act = coupon[order], at[order], act[order]
     rows = pa.table(
         {
-            "occurred_at": stamp(at),
+            "occurred_at": wall_stamps(at),
             "behaviour": _text(("领取", "使用"), act),
             "coupon_id": coded(c.coupon_ids, coupon),
             "campaign_id": coded(numbered("C", np.arange(1, 7, dtype=np.int64), 2), c.campaign[coupon]),
@@ -328,7 +328,7 @@ def surveys_feed(season: Season, people: People, answers: Answers) -> Clean:
         {
             "event_id": numbered("q", np.arange(1, len(answers) + 1, dtype=np.int64), 8),
             "survey_id": _text(SURVEYS, answers.survey),
-            "answered_at": stamp(answers.wall),
+            "answered_at": wall_stamps(answers.wall),
             **{n: ids for n, ids in _ids(people, answers.marks).items() if n in ("member_id", "openid", "unionid")},
             "attribute": _text(tuple(asked for _, asked, _ in QUESTIONS), answers.question),
             "answer": _text(tuple(words), first[answers.question] + answers.answer),
@@ -342,7 +342,7 @@ def manual_tags_feed(season: Season, people: People, notes: Notes) -> Clean:
     said = {name: pa.array([note[i] for note in NOTES]) for i, name in enumerate(("tag", "value", "author"))}
     rows = pa.table(
         {
-            "noted_at": stamp(notes.wall),
+            "noted_at": wall_stamps(notes.wall),
             "member_id": coded(people.accounts.member_ids, notes.account),
             **{name: column.take(pa.array(notes.note)) for name, column in said.items()},
             "expires_on": pa.array(

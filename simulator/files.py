@@ -32,17 +32,17 @@ import pyarrow.parquet as pq
 from simulator.faults import BAD_AMOUNT, BAD_BEHAVIOUR, BAD_TIME, DAILY_DAYS, NO_KEY, NO_PERSON, NO_TAG, Feed
 from simulator.season import Season
 from simulator.text import (
-    cells,
+    csv_cells,
     csv_lines,
     decimals,
     epoch_milliseconds,
     json_lines,
     member,
-    money,
     plain,
     stamps,
     text_bytes,
     yes_no,
+    yuan,
 )
 
 CHUNK_ROWS = 250_000
@@ -63,22 +63,22 @@ def _members(r: pa.RecordBatch, fault: pa.Array) -> dict[str, pa.Array]:
     return {
         "会员号": pc.if_else(pc.equal(fault, NO_KEY), pa.scalar(None, pa.string()), plain(r["member_id"])),
         "注册时间": stamps(r["registered_at"], "dash"),
-        "手机号": cells(r["phone"]),
+        "手机号": csv_cells(r["phone"]),
         "手机已验证": yes_no(r["phone_verified"]),
-        "unionid": cells(r["unionid"]),
-        "openid": cells(r["openid"]),
+        "unionid": csv_cells(r["unionid"]),
+        "openid": csv_cells(r["openid"]),
         "邮箱": pc.binary_join_element_wise(plain(r["email_name"]), "@example.com", ""),
-        "注册设备": cells(r["device_id"]),
-        "并入会员号": cells(r["merged_into_member_id"]),
-        "邀请人": cells(r["inviter_member_id"]),
-        "性别": cells(r["gender"]),
+        "注册设备": csv_cells(r["device_id"]),
+        "并入会员号": csv_cells(r["merged_into_member_id"]),
+        "邀请人": csv_cells(r["inviter_member_id"]),
+        "性别": csv_cells(r["gender"]),
         "生日": plain(r["birth_date"]),
-        "省份": cells(r["province"]),
-        "城市": cells(r["city"]),
-        "等级": cells(r["tier"]),
+        "省份": csv_cells(r["province"]),
+        "城市": csv_cells(r["city"]),
+        "等级": csv_cells(r["tier"]),
         "积分": plain(r["points"]),
-        "余额": cells(money(r["balance_minor"], sign="¥")),
-        "注册渠道": cells(_renamed(r["register_channel"], _CHANNEL_NAMES)),
+        "余额": csv_cells(yuan(r["balance_minor"], sign="¥")),
+        "注册渠道": csv_cells(_renamed(r["register_channel"], _CHANNEL_NAMES)),
         "关注公众号": yes_no(r["is_follower"]),
         "关注时间": stamps(r["followed_at"], "dash"),
         "店主等级": plain(r["distributor_level"]),
@@ -89,80 +89,80 @@ def _members(r: pa.RecordBatch, fault: pa.Array) -> dict[str, pa.Array]:
 
 def _products(r: pa.RecordBatch, fault: pa.Array) -> dict[str, pa.Array]:
     return {
-        "商品编码": cells(r["sku_id"]),
-        "商品名": cells(r["product_name"]),
-        "品牌": cells(r["brand"]),
-        "类目": cells(r["category"]),
-        "上级类目": cells(r["category_parent"]),
-        "标价": cells(_spoilt(fault, BAD_AMOUNT, "-1.00", money(r["list_price_minor"]))),
-        "店铺": cells(r["seller_id"]),
+        "商品编码": csv_cells(r["sku_id"]),
+        "商品名": csv_cells(r["product_name"]),
+        "品牌": csv_cells(r["brand"]),
+        "类目": csv_cells(r["category"]),
+        "上级类目": csv_cells(r["category_parent"]),
+        "标价": csv_cells(_spoilt(fault, BAD_AMOUNT, "-1.00", yuan(r["list_price_minor"]))),
+        "店铺": csv_cells(r["seller_id"]),
         "更新时间": stamps(r["source_time"], "dash"),
     }
 
 
 def _orders(r: pa.RecordBatch, fault: pa.Array) -> dict[str, pa.Array]:
     return {
-        "订单号": cells(r["order_id"]),
+        "订单号": csv_cells(r["order_id"]),
         "下单时间": _spoilt(fault, BAD_TIME, "2026/13/45 99:99", stamps(r["ordered_at"], "slash")),
         "支付时间": stamps(r["paid_at"], "slash"),
         "取消时间": stamps(r["cancelled_at"], "slash"),
-        "会员号": cells(r["member_id"]),
-        "openid": cells(r["openid"]),
-        "unionid": cells(r["unionid"]),
-        "设备号": cells(r["device_id"]),
-        "Cookie": cells(r["cookie_id"]),
-        "店铺": cells(r["seller_id"]),
-        "渠道": cells(_renamed(r["channel"], _CHANNEL_NAMES)),
-        "运费": cells(_spoilt(fault, BAD_AMOUNT, "¥-8.00", money(r["freight_amount_minor"], sign="¥"))),
-        "应付总额": cells(money(r["total_amount_minor"], sign="¥")),
-        "优惠券号": cells(r["coupon_id"]),
-        "促销号": cells(r["promotion_id"]),
-        "拼团号": cells(r["group_id"]),
-        "分享卡片号": cells(r["share_id"]),
-        "收货省份": cells(r["ship_province"]),
-        "收货城市": cells(r["ship_city"]),
-        "收货地址": cells(r["address"]),
-        "下单IP": cells(r["ip"]),
-        "备注": cells(r["remark"]),
+        "会员号": csv_cells(r["member_id"]),
+        "openid": csv_cells(r["openid"]),
+        "unionid": csv_cells(r["unionid"]),
+        "设备号": csv_cells(r["device_id"]),
+        "Cookie": csv_cells(r["cookie_id"]),
+        "店铺": csv_cells(r["seller_id"]),
+        "渠道": csv_cells(_renamed(r["channel"], _CHANNEL_NAMES)),
+        "运费": csv_cells(_spoilt(fault, BAD_AMOUNT, "¥-8.00", yuan(r["freight_amount_minor"], sign="¥"))),
+        "应付总额": csv_cells(yuan(r["total_amount_minor"], sign="¥")),
+        "优惠券号": csv_cells(r["coupon_id"]),
+        "促销号": csv_cells(r["promotion_id"]),
+        "拼团号": csv_cells(r["group_id"]),
+        "分享卡片号": csv_cells(r["share_id"]),
+        "收货省份": csv_cells(r["ship_province"]),
+        "收货城市": csv_cells(r["ship_city"]),
+        "收货地址": csv_cells(r["address"]),
+        "下单IP": csv_cells(r["ip"]),
+        "备注": csv_cells(r["remark"]),
         "更新时间": stamps(r["source_time"], "slash"),
     }
 
 
 def _refunds(r: pa.RecordBatch, fault: pa.Array) -> dict[str, pa.Array]:
     return {
-        "退款单号": cells(r["refund_id"]),
-        "订单号": cells(r["order_id"]),
+        "退款单号": csv_cells(r["refund_id"]),
+        "订单号": csv_cells(r["order_id"]),
         "退款时间": _spoilt(fault, BAD_TIME, "待定", stamps(r["refunded_at"], "slash")),
-        "退款金额": cells(_spoilt(fault, BAD_AMOUNT, "￥-5.00", money(r["refund_amount_minor"], sign="￥"))),
-        "会员号": cells(r["member_id"]),
-        "商品编码": cells(r["sku_id"]),
+        "退款金额": csv_cells(_spoilt(fault, BAD_AMOUNT, "￥-5.00", yuan(r["refund_amount_minor"], sign="￥"))),
+        "会员号": csv_cells(r["member_id"]),
+        "商品编码": csv_cells(r["sku_id"]),
         "数量": plain(r["quantity"]),
-        "原因": cells(r["reason"]),
+        "原因": csv_cells(r["reason"]),
     }
 
 
 def _coupons(r: pa.RecordBatch, fault: pa.Array) -> dict[str, pa.Array]:
     return {
         "时间": _spoilt(fault, BAD_TIME, "昨天", stamps(r["occurred_at"], "slash_minutes")),
-        "动作": cells(r["behaviour"]),
-        "优惠券号": cells(r["coupon_id"]),
-        "活动号": cells(r["campaign_id"]),
-        "会员号": cells(r["member_id"]),
-        "面值": cells(_spoilt(fault, BAD_AMOUNT, "-20元", money(r["face_value_minor"], unit="元"))),
-        "订单号": cells(r["order_id"]),
+        "动作": csv_cells(r["behaviour"]),
+        "优惠券号": csv_cells(r["coupon_id"]),
+        "活动号": csv_cells(r["campaign_id"]),
+        "会员号": csv_cells(r["member_id"]),
+        "面值": csv_cells(_spoilt(fault, BAD_AMOUNT, "-20元", yuan(r["face_value_minor"], unit="元"))),
+        "订单号": csv_cells(r["order_id"]),
     }
 
 
 def _surveys(r: pa.RecordBatch, fault: pa.Array) -> dict[str, pa.Array]:
     return {
-        "答案编号": cells(r["event_id"]),
-        "问卷": cells(r["survey_id"]),
+        "答案编号": csv_cells(r["event_id"]),
+        "问卷": csv_cells(r["survey_id"]),
         "提交时间": _spoilt(fault, BAD_TIME, "未提交", stamps(r["answered_at"], "slash")),
         "会员号": _without(fault, NO_PERSON, r["member_id"]),
         "openid": _without(fault, NO_PERSON, r["openid"]),
         "unionid": _without(fault, NO_PERSON, r["unionid"]),
-        "题目": cells(r["attribute"]),
-        "答案": cells(r["answer"]),
+        "题目": csv_cells(r["attribute"]),
+        "答案": csv_cells(r["answer"]),
     }
 
 
@@ -171,8 +171,8 @@ def _manual_tags(r: pa.RecordBatch, fault: pa.Array) -> dict[str, pa.Array]:
         "用户标识": pa.nulls(r.num_rows, pa.string()),
         "会员号": _without(fault, NO_PERSON, r["member_id"]),
         "标签": _without(fault, NO_TAG, r["tag"]),
-        "值": cells(r["value"]),
-        "作者": cells(r["author"]),
+        "值": csv_cells(r["value"]),
+        "作者": csv_cells(r["author"]),
         "到期日": plain(r["expires_on"]),
         "记录时间": stamps(r["noted_at"], "slash_minutes"),
     }

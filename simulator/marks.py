@@ -15,7 +15,7 @@ LOGGED_IN = np.array([0.8, 0.55, 0.45, 0.45, 1.0])
 
 
 @dataclass(frozen=True)
-class Marks:
+class ShownIds:
     """Indexes of the ids that each row shows, -1 where it shows none. ``unionid`` is the person's number."""
 
     account: Ints
@@ -25,16 +25,16 @@ class Marks:
     unionid: Ints
     channel: NDArray[np.int8]
 
-    def __getitem__(self, rows: Ints) -> Marks:
-        return Marks(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+    def __getitem__(self, rows: Ints) -> ShownIds:
+        return ShownIds(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     @property
     def shows_an_id(self) -> NDArray[np.bool_]:
         return (self.account >= 0) | (self.device >= 0) | (self.cookie >= 0) | (self.openid >= 0)
 
     @staticmethod
-    def joined(parts: list[Marks]) -> Marks:
-        return Marks(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Marks)})
+    def joined(parts: list[ShownIds]) -> ShownIds:
+        return ShownIds(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(ShownIds)})
 
 
 def account_at(rng: np.random.Generator, people: People, person: Ints, wall: Ints) -> Ints:
@@ -49,7 +49,7 @@ def account_at(rng: np.random.Generator, people: People, person: Ints, wall: Int
     return np.where(usable & (rng.random(len(person)) < 0.5), second, account)
 
 
-def marks_of(
+def shown_ids(
     rng: np.random.Generator,
     season: Season,
     people: People,
@@ -58,7 +58,7 @@ def marks_of(
     *,
     logged_in: float | None = None,
     channel: NDArray[np.int8] | None = None,
-) -> Marks:
+) -> ShownIds:
     """Marks of one visit a row. ``logged_in`` overrides the channel's share of logged-in visits."""
     n = len(person)
     if channel is None:
@@ -82,11 +82,11 @@ def marks_of(
     unionid = np.where((openid >= 0) & people.has_unionid[person], person, -1)
     # a row without any other id is a logged-in one: nobody could log it otherwise
     nameless = (device < 0) & (cookie < 0) & (openid < 0)
-    return Marks(np.where(login | nameless | on_second, account, -1), device, cookie, openid, unionid, channel)
+    return ShownIds(np.where(login | nameless | on_second, account, -1), device, cookie, openid, unionid, channel)
 
 
-def without_account(marks: Marks, rows: NDArray[np.bool_]) -> Marks:
+def without_account(marks: ShownIds, rows: NDArray[np.bool_]) -> ShownIds:
     """The same marks with nobody logged in on ``rows``."""
-    return Marks(
+    return ShownIds(
         np.where(rows, -1, marks.account), marks.device, marks.cookie, marks.openid, marks.unionid, marks.channel
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from simulator.ids import numbered
 from simulator.orders import Orders
 from simulator.people import Ints, People
-from simulator.products import Products, choose
+from simulator.products import Assortment, choose
 from simulator.season import DAY_MS, NEVER, Season, stream
 
 TAKES_AN_OFFER = np.array([0.95, 0.75, 0.40, 0.10])  # by sensitivity class
@@ -76,7 +76,7 @@ class Baskets:
 
 
 def _lines(
-    rng: np.random.Generator, season: Season, people: People, products: Products, orders: Orders
+    rng: np.random.Generator, season: Season, people: People, products: Assortment, orders: Orders
 ) -> tuple[Lines, Ints]:
     """Lines before coupons, and the wall time of each line's order."""
     brushed = orders.brushed >= 0
@@ -207,7 +207,7 @@ def _refunds(rng: np.random.Generator, season: Season, orders: Orders, lines: Li
     )
 
 
-def make_baskets(seed: int, season: Season, people: People, products: Products, orders: Orders) -> Baskets:
+def make_baskets(seed: int, season: Season, people: People, products: Assortment, orders: Orders) -> Baskets:
     rng = stream(seed, "money")
     bare, _ = _lines(rng, season, people, products, orders)
     lines, coupons, coupon = _with_coupons(rng, season, people, orders, bare)

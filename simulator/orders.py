@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simulator.ids import numbered
 from simulator.lifecycle import Phases, phase_orders
-from simulator.marks import Marks, marks_of
+from simulator.marks import ShownIds, shown_ids
 from simulator.people import APP, H5, Ints, People
 from simulator.season import DAY_MS, MINUTE_MS, NEVER, Season, stream, time_of_day
 from simulator.sharing import Sharing
@@ -38,7 +38,7 @@ class Orders:
     share: Ints
     guest: NDArray[np.int8]
     brushed: Ints
-    marks: Marks
+    marks: ShownIds
 
     def __len__(self) -> int:
         return len(self.person)
@@ -175,15 +175,15 @@ def _order_marks(
     guest: NDArray[np.int8],
     brushed: Ints,
     careful: NDArray[np.bool_],
-) -> Marks:
+) -> ShownIds:
     """Members order logged in, guests in a browser whose cookie may show, rings on their devices or in a clean browser."""
-    marks = marks_of(rng, season, people, person, ordered, logged_in=1.0)
+    marks = shown_ids(rng, season, people, person, ordered, logged_in=1.0)
     n = len(person)
     is_guest, rings = guest > 0, brushed >= 0
     part = np.clip((ordered - season.start) / (season.days * DAY_MS), 0, 0.9999)
     cookie = np.where(is_guest, np.where(rng.random(n) < 0.7, people.cookies.of(person, part), -1), marks.cookie)
     ring_device = people.ring_devices[2 * np.maximum(brushed, 0) + rng.integers(0, 2, n)]
-    return Marks(
+    return ShownIds(
         account=np.where(is_guest, -1, marks.account),
         device=np.where(is_guest, -1, np.where(rings, np.where(careful, -1, ring_device), marks.device)),
         cookie=np.where(rings, -1, cookie),

@@ -32,7 +32,7 @@ SPECIAL_NAME = "㐂𠮷礼盒, 限定版"
 
 
 @dataclass(frozen=True)
-class Products:
+class Assortment:
     """Arrays by product, ordered by category parent. ``weight_cum`` are cumulative demand weights.
 
     ``parent_first[c]`` to ``parent_first[c + 1]`` are the products of category parent c. ``launched`` is wall time
@@ -65,7 +65,7 @@ class Products:
         return np.where(wall >= self.repriced[product], self.new_price[product], self.price[product])
 
 
-def make_products(seed: int, season: Season) -> Products:
+def make_products(seed: int, season: Season) -> Assortment:
     rng = stream(seed, "products")
     brands: list[str] = [*BEAUTY_BRANDS, *HOUSE_BRANDS]
     leaves: list[str] = []
@@ -97,7 +97,7 @@ def make_products(seed: int, season: Season) -> Products:
     names = [f"{brands[b]}{leaves[k]}{i % PRODUCTS_PER_LEAF + 1:02d}号" for i, (b, k) in enumerate(both)]
     names[0] = SPECIAL_NAME
     brand_order = np.argsort(brand, kind="stable")
-    return Products(
+    return Assortment(
         sku_ids=numbered("SKU", np.arange(n, dtype=np.int64) + 10001, 5),
         names=pa.array(names),
         brands=pa.array(brands),
@@ -121,7 +121,7 @@ def make_products(seed: int, season: Season) -> Products:
 
 def choose(
     rng: np.random.Generator,
-    products: Products,
+    products: Assortment,
     favourite: NDArray[np.integer],
     brand: NDArray[np.integer],
     wall: NDArray[np.int64],
@@ -146,7 +146,7 @@ def choose(
 
 
 def latest_launches(
-    rng: np.random.Generator, products: Products, wall: NDArray[np.int64]
+    rng: np.random.Generator, products: Assortment, wall: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """A product launched shortly before each time, and whether there is one."""
     order = np.argsort(products.launched, kind="stable")

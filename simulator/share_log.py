@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.marks import Marks, marks_of
+from simulator.marks import ShownIds, shown_ids
 from simulator.orders import Orders
 from simulator.people import MINI, Ints, People
 from simulator.season import MINUTE_MS, Season, stream
@@ -28,7 +28,7 @@ class ShareLog:
     act: NDArray[np.int8]
     wall: Ints
     person: Ints
-    marks: Marks
+    marks: ShownIds
     share: Ints
     order: Ints
     group: Ints
@@ -40,12 +40,12 @@ class ShareLog:
         return len(self.wall)
 
 
-def _with_known_ids(people: People, marks: Marks, person: Ints, rows: NDArray[np.bool_]) -> Marks:
+def _with_known_ids(people: People, marks: ShownIds, person: Ints, rows: NDArray[np.bool_]) -> ShownIds:
     """Marks whose ``rows`` show the id that the person registered or will register with: an openid, else the device."""
     account = people.account[person]
     openid = np.where(account >= 0, people.accounts.openid[account], -1)
     device = np.where(account >= 0, people.accounts.device[account], -1)
-    return Marks(
+    return ShownIds(
         account=marks.account,
         device=np.where(rows, np.where(openid >= 0, -1, device), marks.device),
         cookie=np.where(rows, -1, marks.cookie),
@@ -55,20 +55,20 @@ def _with_known_ids(people: People, marks: Marks, person: Ints, rows: NDArray[np
     )
 
 
-def make_open_marks(seed: int, season: Season, people: People, sharing: Sharing) -> Marks:
+def make_open_marks(seed: int, season: Season, people: People, sharing: Sharing) -> ShownIds:
     """What the opens show. An opening that brings a registration shows an id that the registration shows too."""
     rng = stream(seed, "opens")
-    marks = marks_of(rng, season, people, sharing.open_person, sharing.open_wall)
+    marks = shown_ids(rng, season, people, sharing.open_person, sharing.open_wall)
     leads = sharing.open_invites | np.isin(sharing.open_person, sharing.cycle_people)
     return _with_known_ids(people, marks, sharing.open_person, leads)
 
 
 def make_share_log(
-    seed: int, season: Season, people: People, sharing: Sharing, orders: Orders, open_marks: Marks
+    seed: int, season: Season, people: People, sharing: Sharing, orders: Orders, open_marks: ShownIds
 ) -> ShareLog:
     rng = stream(seed, "share log")
     cards = np.arange(len(sharing.share_person))
-    share_marks = marks_of(rng, season, people, sharing.share_person, sharing.share_wall)
+    share_marks = shown_ids(rng, season, people, sharing.share_person, sharing.share_wall)
     not_yet = people.registered[sharing.share_person] > sharing.share_wall
     share_marks = _with_known_ids(people, share_marks, sharing.share_person, not_yet)
 
@@ -78,7 +78,7 @@ def make_share_log(
     first = people.account[invited]
     by_tablet = np.isin(people.accounts.device[first], people.tablets)
     none = np.full(len(invited), -1, np.int64)
-    blank = Marks(first, none, none, none, none, people.accounts.channel[first])
+    blank = ShownIds(first, none, none, none, none, people.accounts.channel[first])
     registering = _with_known_ids(people, blank, invited, ~by_tablet)
     through = np.flatnonzero(orders.share >= 0)
 
@@ -110,7 +110,7 @@ def make_share_log(
         act=kinds,
         wall=when[keep],
         person=np.concatenate(person)[keep],
-        marks=Marks.joined(marks)[keep],
+        marks=ShownIds.joined(marks)[keep],
         share=card,
         order=np.concatenate(order)[keep],
         group=np.concatenate(groups)[keep],

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from simulator.lifecycle import CHURNED, DORMANT, Phases
 from simulator.people import MAVEN, Ints, People
-from simulator.products import Products, choose, latest_launches
+from simulator.products import Assortment, choose, latest_launches
 from simulator.season import DAY_MS, MINUTE_MS, NEVER, Season, pick_between, stream, time_of_day
 
 # by role none, connector, maven, salesman
@@ -132,7 +132,7 @@ def _cycles(rng: np.random.Generator, season: Season, people: People, used: Ints
     )
 
 
-def make_sharing(seed: int, season: Season, people: People, products: Products, phases: Phases) -> Sharing:
+def make_sharing(seed: int, season: Season, people: People, products: Assortment, phases: Phases) -> Sharing:
     rng = stream(seed, "sharing")
     child, parent, shared = _invitations(rng, season, people)
     inviter = _by_person(people, child, parent, -1)
@@ -189,7 +189,7 @@ def _by_person(people: People, who: Ints, values: Ints, others: int) -> Ints:
     return found
 
 
-def _shared_products(rng: np.random.Generator, people: People, products: Products, sharer: Ints, wall: Ints) -> Ints:
+def _shared_products(rng: np.random.Generator, people: People, products: Assortment, sharer: Ints, wall: Ints) -> Ints:
     """What each share shows: of the sharer's own category more or less often by role; mavens show what is new."""
     role = people.role[sharer]
     product = choose(rng, products, people.favourite[sharer], people.brand[sharer], wall, own=OWN_CATEGORY[role])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.marks import Marks
+from simulator.marks import ShownIds
 from simulator.money import Baskets
 from simulator.orders import Orders
 from simulator.people import APP, MINI, Ints, People
@@ -92,7 +92,7 @@ class Answers:
     question: Ints
     answer: Ints
     truth: Ints
-    marks: Marks
+    marks: ShownIds
 
     def __len__(self) -> int:
         return len(self.person)
@@ -133,7 +133,7 @@ def make_answers(seed: int, season: Season, people: People, orders: Orders, bask
     answer = np.where(rng.random(len(person)) < _UNTRUE, other, true)
     none = np.full(len(person), -1, np.int64)
     shown = openid[response]
-    marks = Marks(
+    marks = ShownIds(
         account=np.where(named[response], people.account[person], -1),
         device=none,
         cookie=none,

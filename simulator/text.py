@@ -60,7 +60,7 @@ def epoch_milliseconds(column: pa.Array) -> pa.Array:
     return pc.subtract(column.cast(pa.int64()), ZONE_OFFSET_MS).cast(pa.string())
 
 
-def money(column: pa.Array, sign: str = "", unit: str = "", separators: bool = True) -> pa.Array:
+def yuan(column: pa.Array, sign: str = "", unit: str = "", separators: bool = True) -> pa.Array:
     """Fen as yuan with two decimals: ``¥1,234.50``, ``20元`` (unit without decimals where whole)."""
     fen = column.cast(pa.int64())
     yuan = pc.divide(fen, 100)
@@ -96,7 +96,7 @@ def yes_no(column: pa.Array) -> pa.Array:
     return pc.if_else(column, "是", "否")
 
 
-def cells(column: pa.Array) -> pa.Array:
+def csv_cells(column: pa.Array) -> pa.Array:
     """CSV cells: quoted where a comma or a quote stands inside, quotes doubled."""
     values = column.dictionary if isinstance(column, pa.DictionaryArray) else column
     values = values.cast(pa.string())

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from simulator.behaviour import Browse
 from simulator.faults import Faults, days_as_dates
-from simulator.feeds import stamp
+from simulator.feeds import wall_stamps
 from simulator.ids import coded
 from simulator.lifecycle import STAGES, Phases, true_stages
-from simulator.marks import Marks
+from simulator.marks import ShownIds
 from simulator.member_records import MemberRecords
 from simulator.money import Baskets
 from simulator.orders import GUEST_NULL, Orders
@@ -54,16 +54,16 @@ def _days(season: Season, days: Ints) -> pa.Array:
     return pc.if_else(pa.array(days < FAR), dates, pa.scalar(None, pa.date32()))
 
 
-def _sightings(w: World) -> tuple[Marks, Ints, Ints]:
+def _sightings(w: World) -> tuple[ShownIds, Ints, Ints]:
     """Every row that shows ids, members' records included: (marks, person, day)."""
     accounts, a = w.people.accounts, w.records.account
     person = accounts.person[a]
     none = np.full(len(a), -1, np.int64)
     union = np.where((accounts.openid[a] >= 0) & w.people.has_unionid[person], person, -1)
-    records = Marks(a, accounts.device[a], none, accounts.openid[a], union, accounts.channel[a])
+    records = ShownIds(a, accounts.device[a], none, accounts.openid[a], union, accounts.channel[a])
     day = w.season.day_of
     return (
-        Marks.joined([w.browse.marks, w.share_log.marks, w.orders.marks, w.answers.marks, records]),
+        ShownIds.joined([w.browse.marks, w.share_log.marks, w.orders.marks, w.answers.marks, records]),
         np.concatenate([w.browse.person, w.share_log.person, w.orders.person, w.answers.person, person]),
         np.concatenate(
             [day(t) for t in (w.browse.wall, w.share_log.wall, w.orders.ordered, w.answers.wall, w.records.updated)]
@@ -88,7 +88,7 @@ def _persons(w: World) -> pa.Table:
             "person_id": pa.array(np.arange(n)),
             "is_member": pa.array(p.is_member),
             "is_brushing": pa.array(p.brushes),
-            "registered_at": stamp(p.registered),
+            "registered_at": wall_stamps(p.registered),
             "city": pa.array([c[1] for c in CITIES]).take(pa.array(p.city.astype(np.int32))),
             "community": pa.array(w.sharing.community),
             "favourite_category": pa.array(p.favourite.astype(np.int32)),
@@ -218,8 +218,8 @@ def _invitations(w: World) -> pa.Table:
             "root_person_id": pa.array(root[kids]),
             "depth": pa.array(depth[kids]),
             "share_id": w.share_ids.take(pa.array(share[kids])),
-            "opened_at": stamp(opened[kids]),
-            "converted_at": stamp(until[kids]),
+            "opened_at": wall_stamps(opened[kids]),
+            "converted_at": wall_stamps(until[kids]),
         }
     )
 
@@ -234,9 +234,9 @@ def _orders_truth(w: World) -> dict[str, pa.Table]:
             {
                 "order_id": ids,
                 "person_id": pa.array(o.person),
-                "ordered_at": stamp(o.ordered),
-                "paid_at": stamp(o.paid),
-                "cancelled_at": stamp(o.cancelled),
+                "ordered_at": wall_stamps(o.ordered),
+                "paid_at": wall_stamps(o.paid),
+                "cancelled_at": wall_stamps(o.cancelled),
                 "net_amount_minor": pa.array(w.baskets.net),
                 "is_brushed": pa.array(o.brushed >= 0),
                 "share_id": w.share_ids.take(pa.array(o.share, mask=o.share < 0)),
@@ -263,7 +263,7 @@ def _orders_truth(w: World) -> dict[str, pa.Table]:
                 "refund_id": r.refund_ids,
                 "order_id": ids.take(pa.array(r.order)),
                 "person_id": pa.array(o.person[r.order]),
-                "refunded_at": stamp(r.refunded),
+                "refunded_at": wall_stamps(r.refunded),
                 "refund_amount_minor": pa.array(r.amount),
                 "whole_order": pa.array(r.whole),
             }
@@ -279,7 +279,7 @@ def _survey_answers(w: World) -> pa.Table:
     return pa.table(
         {
             "person_id": pa.array(a.person),
-            "answered_at": stamp(a.wall),
+            "answered_at": wall_stamps(a.wall),
             "attribute": _text(tuple(attribute for attribute, _, _ in QUESTIONS), a.question),
             "answer": _text(values, first[a.question] + a.answer),
             "truth": _text(values, first[a.question] + a.truth),
@@ -304,7 +304,7 @@ def truth_tables(w: World, faults: dict[str, Faults]) -> dict[str, pa.Table]:
                 "person_id": pa.array(every),
                 "role": _text(ROLES, p.role.astype(np.int64)),
                 "distributor_level": pa.array(p.distributor_level.astype(np.int32), mask=p.distributor_level == 0),
-                "distributor_from": stamp(p.distributor_from),
+                "distributor_from": wall_stamps(p.distributor_from),
             }
         ),
         "invitations": _invitations(w),

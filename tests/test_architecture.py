@@ -164,6 +164,37 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
     assert not wrong
 
 
+NAMED_ALIKE = {
+    "main": "what a module does that is run by itself",
+    "insight": "what every topic of jobs/insights gives; the step asks each module for it",
+}
+"""Public names that several modules may define, and why. Verbs of cli/ are named as what they call and need no entry."""
+
+
+def defined(path: Path) -> set[str]:
+    """Public classes and functions of a module; verbs of the command line are not counted."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
+            continue
+        marks = {ast.unparse(d) for d in node.decorator_list}
+        if "verb" not in marks or path.relative_to(ROOT).parts[0] != "cli":
+            found.add(node.name)
+    return found
+
+
+def test_a_name_is_defined_once_so_that_a_word_means_one_thing() -> None:
+    """A class or function of the same name elsewhere either means the same and one goes, or it needs a word of its own."""
+    where: dict[str, list[str]] = {}
+    for folder in sorted(set(MAY_IMPORT) - {"dags", "notebooks"}):
+        for path in modules(folder):
+            for name in sorted(defined(path)):
+                where.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    twice = {name: places for name, places in where.items() if len(places) > 1}
+    assert {name: places for name, places in twice.items() if name not in NAMED_ALIKE} == {}
+    assert set(NAMED_ALIKE) <= set(twice), "an entry that nothing needs any more"
+
+
 def test_no_file_names_a_machine_or_a_package_host() -> None:
     """Hosts come from the reader's own settings of pip, Java and apt; paths from the reader's own machine."""
     hosts = ("pypi" + ".org", "pythonhosted" + ".org", "maven" + ".org", "repo1" + ".", "deb.debian" + ".org")

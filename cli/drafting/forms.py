@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from features.cleaning_texts import is_id
 from features.sources import HASHED
 from features.text_forms import ABSENT_VALUES, NO, YES
 from schemas.contracts import Column
@@ -42,7 +43,7 @@ def has_decimal_comma(text: str) -> bool:
 
 def is_rate(values: Sequence[str]) -> bool:
     """Are they shares, such as 0.2 or 20 %, and no amounts?"""
-    there = present(values)
+    there = without_blanks(values)
     parts = [v for v in there if re.fullmatch(r"0?[.,]\d+|\d+([.,]\d+)?\s*%", v) and set(v) & set("123456789")]
     return bool(parts) and all(v in parts or re.fullmatch(r"[01]?([.,]0+)?", v) for v in there)
 
@@ -124,21 +125,16 @@ def test_of(col: Column) -> Callable[[str], bool]:
     return _is_id if is_id(col) else _any
 
 
-def is_id(col: Column) -> bool:
-    """A field whose value tells persons, orders or things apart."""
-    return col.field.personal in ("identifier", "contact") or col.name.endswith("_id")
-
-
 def is_money(col: Column) -> bool:
     return col.field.unit == "minor"
 
 
-def present(values: Sequence[str]) -> list[str]:
+def without_blanks(values: Sequence[str]) -> list[str]:
     """Without the words that files write for nothing."""
     return [v for v in values if as_typed(v).lower() not in ABSENT_VALUES]
 
 
 def fitting(col: Column, values: Sequence[str]) -> tuple[int, int]:
     """(values that look like the field, values there)."""
-    test, there = test_of(col), present(values)
+    test, there = test_of(col), without_blanks(values)
     return sum(test(as_typed(v)) for v in there), len(there)

@@ -9,13 +9,13 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from cli.drafting.forms import as_typed, is_amount, present
+from cli.drafting.forms import as_typed, is_amount, without_blanks
 from cli.drafting.sample import Sample
 from cli.drafting.words import likeness, of_list
 
 
 @dataclass
-class Orders:
+class SampleOrders:
     """The sample's rows by the values of ``columns``; without any, every row is an order of its own.
 
     Where no column holds an order's number, what one person bought at one time stands for one.
@@ -86,7 +86,7 @@ def several(n: int) -> str:
     return f"all {n:,} orders of several rows" if n > 1 else "the one order of several rows"
 
 
-def totals(orders: Orders, columns: Sequence[str]) -> dict[str, str]:
+def totals(orders: SampleOrders, columns: Sequence[str]) -> dict[str, str]:
     """Amounts that are an order's, with the evidence: equal in, or said once for, all rows of each order."""
     found = {}
     for column in columns:
@@ -98,7 +98,9 @@ def totals(orders: Orders, columns: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def paid_for_a_line(orders: Orders, quantity: str | None, discount: str | None, amounts: Sequence[str]) -> Money | None:
+def paid_for_a_line(
+    orders: SampleOrders, quantity: str | None, discount: str | None, amounts: Sequence[str]
+) -> Money | None:
     """What was paid for a line: a column that says so or that differs within orders, else a guess, else None.
 
     ``amounts`` are the columns that may be it by their names, best first. An order's total is never a line's money.
@@ -163,7 +165,7 @@ def unit_price(sample: Sample) -> str | None:
 
 def is_amount_column(sample: Sample, column: str) -> bool:
     """Are most values of the column amounts?"""
-    values = present(sample.values(column))
+    values = without_blanks(sample.values(column))
     return bool(values) and sum(is_amount(as_typed(v)) for v in values) >= 0.5 * len(values)
 
 

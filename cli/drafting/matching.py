@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from cli.drafting.forms import (
     fitting,
     is_email,
-    is_id,
     is_masked,
     is_mobile,
     is_money,
     is_name,
     is_rate,
     is_time,
-    present,
+    without_blanks,
 )
 from cli.drafting.lines import amounts_of
 from cli.drafting.sample import Sample
@@ -25,15 +24,16 @@ from cli.drafting.words import (
     OTHER,
     REMARK,
     Likeness,
+    bare,
     has_word,
     is_generic,
     is_login,
     known_values,
     likeness,
     never,
-    plain,
     words,
 )
+from features.cleaning_texts import is_id
 from schemas.contracts import FEEDS, Column, Contract, contract, feeds
 
 ENOUGH = 0.5
@@ -119,7 +119,7 @@ def match(sample: Sample, c: Contract, of_order: Collection[str] = ()) -> Matche
 
 
 def _why(col: Column, column: str, like: Likeness, values: Sequence[str], fit: int) -> str:
-    there, different = len(present(values)), len(set(values))
+    there, different = len(without_blanks(values)), len(set(values))
     share = f"{fit:,} of {there:,} values look like it" if there else "no value to go by"
     if col.name == "phone" and ADDRESS in never(column):
         return f"the recipient's, who need not be the buyer; {share}"
@@ -224,7 +224,7 @@ def _names_events(sample: Sample, c: Contract, matches: Matches) -> bool:
 def _events(c: Contract, values: Sequence[str]) -> int:
     """How many values are known as names of events of the feed."""
     known = known_values("behaviour")
-    return sum(known.get(plain(v)) in c.column("behaviour").values for v in values)
+    return sum(known.get(bare(v)) in c.column("behaviour").values for v in values)
 
 
 def is_clear(guesses: Sequence[Guess]) -> bool:

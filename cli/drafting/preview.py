@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from cli.drafting.masking import HIDDEN, shown
 from cli.drafting.rendering import with_guesses
-from cli.drafting.rules import Line
+from cli.drafting.rules import FieldLine
 from cli.drafting.sample import Sample
 from features.cleaning import Cleaner
 from features.sources import Mapping, mistakes, shortfalls
@@ -27,7 +27,7 @@ PREVIEW_ROWS, MOST_REASONS = 5, 5
 
 
 @dataclass
-class Preview:
+class Trial:
     """``rows`` that pass, and why others do not. ``guessed``: the mapping reads only with its commented lines taken.
 
     ``incomplete`` says why ``huaxiang check`` would refuse it as it is, ``empty`` what cannot come of it, and the ways out.
@@ -53,17 +53,17 @@ class Preview:
         return lines + [f"# {n:,} rows: {reason}" for reason, n in self.reasons.items()]
 
 
-def preview(
+def tried_rows(
     sample: Sample,
     c: Contract,
     text: str,
-    lines: Sequence[Line],
+    lines: Sequence[FieldLine],
     settings: ProjectSettings,
     connection: duckdb.DuckDBPyConnection,
-) -> Preview:
+) -> Trial:
     """The first rows through the mapping ``text``; where it lacks what its feed needs, through it with its guesses."""
     mapping, wrong, empty = _loaded(text)
-    found = Preview(incomplete=wrong, empty=empty)
+    found = Trial(incomplete=wrong, empty=empty)
     if mapping is None:
         found.guessed = True
         mapping, _, _ = _loaded(with_guesses(text, lines))

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import duckdb
 
-from cli.drafting.lines import Orders, amounts_of, totals
+from cli.drafting.lines import SampleOrders, amounts_of, totals
 from cli.drafting.matching import Guess, Matches, guess_feeds, is_clear, match
-from cli.drafting.preview import Preview, preview
+from cli.drafting.preview import Trial, tried_rows
 from cli.drafting.rendering import as_yaml
-from cli.drafting.rules import Line, Setting, columns_of, lines_of
+from cli.drafting.rules import FieldLine, Setting, columns_read, lines_of
 from cli.drafting.sample import Sample, sniff
 from cli.drafting.times import Written, ways_of_writing
 from project.folder import ProjectSettings
@@ -35,10 +35,10 @@ class Part:
     feed: str
     save_as: str
     mapping: str
-    lines: list[Line]
+    lines: list[FieldLine]
     missing: list[str]
     unused_columns: list[str]
-    preview: Preview
+    preview: Trial
 
 
 @dataclass
@@ -90,7 +90,7 @@ def draft(file: Path, feed: str | None = None, settings: ProjectSettings | None 
     made = Draft(file.name, feed is not None or is_clear(guesses), guesses[:2])
     feeds = [feed] if feed else _feeds(sample, guesses[0].feed)
     matches = {f: match(sample, contract(f"silver.{f}")) for f in feeds}
-    orders = Orders(sample, _order_columns(sample, matches))
+    orders = SampleOrders(sample, _order_columns(sample, matches))
     if "order_lines" in feeds:
         matches["order_lines"] = match(sample, contract("silver.order_lines"), totals(orders, amounts_of(sample)))
     products = match(sample, contract("silver.products")).of
@@ -141,7 +141,7 @@ def _part(
     sample: Sample,
     c: Contract,
     matches: Matches,
-    orders: Orders,
+    orders: SampleOrders,
     written: dict[str, Written],
     feeds: list[str],
     settings: ProjectSettings,
@@ -154,10 +154,10 @@ def _part(
     missing = [col.name for col in c.feed_columns if col.required and col.name not in said and col.name != c.generated]
     if c.needed_ids and not said & set(c.needed_ids):
         missing.append(" or ".join(c.needed_ids[:3]))
-    used = {n for line in lines if line.rule is not None for n in columns_of(line.rule)}
+    used = {n for line in lines if line.rule is not None for n in columns_read(line.rule)}
     unused = [n for n in sample.columns if n not in used]
     amounts = [n for n in amounts_of(sample) if n in unused] if c.table == "order_lines" else []
     left_out = {**matches.left_out, **totals(orders, amounts)}
     text = as_yaml(setting, lines, unused, left_out, feeds, settings.time_zone)
-    found = preview(sample, c, text, lines, settings, connection)
+    found = tried_rows(sample, c, text, lines, settings, connection)
     return Part(c.table, f"sources/{c.table}.yaml", text, lines, missing, unused, found)

@@ -10,13 +10,18 @@ import yaml
 
 from cli.drafting.lines import several
 from cli.drafting.masking import shown
-from cli.drafting.rules import Line, Setting, columns_of
+from cli.drafting.rules import FieldLine, Setting, columns_read
 
 LONGEST_SAMPLES = 60
 
 
 def as_yaml(
-    s: Setting, lines: Sequence[Line], unused: Sequence[str], left_out: dict[str, str], feeds: Sequence[str], zone: str
+    s: Setting,
+    lines: Sequence[FieldLine],
+    unused: Sequence[str],
+    left_out: dict[str, str],
+    feeds: Sequence[str],
+    zone: str,
 ) -> str:
     """The mapping of one feed of ``feeds``. ``zone`` is the project's."""
     return (
@@ -27,7 +32,7 @@ def as_yaml(
     )
 
 
-def _head(s: Setting, lines: Sequence[Line], feeds: Sequence[str], zone: str) -> list[str]:
+def _head(s: Setting, lines: Sequence[FieldLine], feeds: Sequence[str], zone: str) -> list[str]:
     sample = s.sample
     suffix = "".join(sample.file.suffixes[-2:]) if sample.file.suffix == ".gz" else sample.file.suffix
     found = [
@@ -51,9 +56,9 @@ def _head(s: Setting, lines: Sequence[Line], feeds: Sequence[str], zone: str) ->
     return found + _zone(s, lines, zone)
 
 
-def _zone(s: Setting, lines: Sequence[Line], zone: str) -> list[str]:
+def _zone(s: Setting, lines: Sequence[FieldLine], zone: str) -> list[str]:
     """The zone is asked for, unless every time of the mapping names its own."""
-    read = dict.fromkeys(n for line in lines for n in columns_of(line.rule) if n in s.written and s.sample.values(n))
+    read = dict.fromkeys(n for line in lines for n in columns_read(line.rule) if n in s.written and s.sample.values(n))
     local = [n for n in read if not s.written[n].zoned]
     if not local:
         return []
@@ -72,7 +77,7 @@ def _where(s: Setting) -> list[str]:
     return ["where:", f"  - {_flow({'column': column, 'is_empty': False})}        # {why}"]
 
 
-def _field(line: Line) -> str:
+def _field(line: FieldLine) -> str:
     rule = "?" if line.rule is None else _flow(line.rule)
     text = f"  {'' if line.active else '# '}{line.field}: {rule}" + (f"    # {line.comment}" if line.comment else "")
     return " ".join(text.splitlines())
@@ -95,7 +100,7 @@ def _flow(rule: Any) -> str:
     return text.removesuffix("\n...\n").strip()
 
 
-def with_guesses(text: str, lines: Sequence[Line]) -> str:
+def with_guesses(text: str, lines: Sequence[FieldLine]) -> str:
     """The mapping with the rules that are commented out taken as well, to see what would become of the rows."""
     for line in lines:
         if not line.active and line.rule is not None:

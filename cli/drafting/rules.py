@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from cli.drafting.forms import HASH, as_typed, has_decimal_comma, is_amount, is_id, is_money, is_time, present
-from cli.drafting.lines import Orders, amounts_of, is_amount_column, paid_for_a_line, totals, unit_price
+from cli.drafting.forms import HASH, as_typed, has_decimal_comma, is_amount, is_money, is_time, without_blanks
+from cli.drafting.lines import SampleOrders, amounts_of, is_amount_column, paid_for_a_line, totals, unit_price
 from cli.drafting.masking import shown
 from cli.drafting.matching import Match, Matches
 from cli.drafting.sample import Sample
 from cli.drafting.times import Written
-from cli.drafting.words import DISCOUNT, has_word, known_values, likeness, never, of_list, plain, words
+from cli.drafting.words import DISCOUNT, bare, has_word, known_values, likeness, never, of_list, words
+from features.cleaning_texts import is_id
 from features.sources import HASHED
 from features.text_forms import NO, YES
 from schemas.contracts import Column, Contract
@@ -28,7 +29,7 @@ _WHICH_UNIT = "whole numbers only: `unit: major` (yuan) or `unit: minor` (fen)?"
 
 
 @dataclass(frozen=True)
-class Line:
+class FieldLine:
     """A field's rule. ``sure``: nothing about it was guessed; ``guess``: read the comment; ``asked``: fill it in.
 
     A line that is not ``active`` is written as a comment, so the mapping does without it until somebody decides.
@@ -48,7 +49,7 @@ class Setting:
     sample: Sample
     contract: Contract
     matches: Matches
-    orders: Orders
+    orders: SampleOrders
     written: dict[str, Written]
     person: str | None = None
     """The column of the buyer's id, which the feed itself may not hold."""
@@ -57,7 +58,7 @@ class Setting:
     def unit(self) -> tuple[str | None, str]:
         """The unit that the file's amounts are written in, and why; None where whole numbers leave it open."""
         for column in self.sample.columns:
-            values = present(self.sample.values(column))
+            values = without_blanks(self.sample.values(column))
             amounts = values and all(is_amount(as_typed(v)) for v in values)
             named = any(likeness(n, column) for n in ("net_amount_minor", "list_amount_minor", "freight_amount_minor"))
             marked = next((v for v in values if _MARKED.search(v) or has_decimal_comma(v)), None)
@@ -74,9 +75,9 @@ class Setting:
         return comma > 0 and not any(re.search(r"\d\.\d{1,2}\D*$", v) and not has_decimal_comma(v) for v in values)
 
 
-def lines_of(s: Setting) -> list[Line]:
+def lines_of(s: Setting) -> list[FieldLine]:
     """A line for every field that was found, and for every one that is needed and was not, in the contract's order."""
-    special: dict[str, Line | None] = _lines_of_lines(s) if s.contract.table == "order_lines" else {}
+    special: dict[str, FieldLine | None] = _lines_of_lines(s) if s.contract.table == "order_lines" else {}
     if s.contract.table in ("orders", "order_lines"):
         special |= _times_of_orders(s)
     found = []
@@ -92,7 +93,7 @@ def lines_of(s: Setting) -> list[Line]:
     return found
 
 
-def _line(s: Setting, col: Column, m: Match) -> Line:
+def _line(s: Setting, col: Column, m: Match) -> FieldLine:
     """The line of a column that was found by its name or values."""
     rule, doubt, asked = _rule(s, col, m.column)
     guessed = not m.sure or (bool(doubt) and not doubt.startswith("check: does"))
@@ -104,10 +105,10 @@ def _line(s: Setting, col: Column, m: Match) -> Line:
     proof = s.written[m.column].why if m.column in s.written and not doubt else ""
     proof = _joined(proof, _clock_beside(s, m.column) if col.field.type == "timestamp" else "")
     standing: Literal["sure", "guess", "asked"] = "guess" if guessed else "sure"
-    return Line(col.name, rule, standing, not closed, "; ".join(filter(None, [comment, proof])))
+    return FieldLine(col.name, rule, standing, not closed, "; ".join(filter(None, [comment, proof])))
 
 
-def _asked(s: Setting, col: Column) -> Line | None:
+def _asked(s: Setting, col: Column) -> FieldLine | None:
     if not col.required or col.name == s.contract.generated:
         return None
     if col.name == "order_id" and (line := _composed_order(s)):
@@ -117,7 +118,7 @@ def _asked(s: Setting, col: Column) -> Line | None:
     rows = len(s.sample.rows)
     each = [n for n in s.sample.columns if rows > 1 and len(set(s.sample.values(n))) == rows and _may_tell(s, n)]
     hint = f"; differ in every row: {', '.join(each[:4])}" if each and is_id(col) else ""
-    return Line(col.name, None, "asked", False, f"needed: {col.field.zh}, {col.field.en}{hint}")
+    return FieldLine(col.name, None, "asked", False, f"needed: {col.field.zh}, {col.field.en}{hint}")
 
 
 def _clock_beside(s: Setting, column: str) -> str:
@@ -129,7 +130,7 @@ def _clock_beside(s: Setting, column: str) -> str:
     return f"a day only; the time of day in {clocks[0]} is not read" if clocks else ""
 
 
-def _composed_order(s: Setting) -> Line | None:
+def _composed_order(s: Setting) -> FieldLine | None:
     """A file without order numbers: what one person bought at one time may be an order."""
     placed = s.matches.column("ordered_at") or s.matches.column("paid_at")
     names = [col.name for col in s.contract.feed_columns if col.field.personal == "identifier"]
@@ -137,15 +138,17 @@ def _composed_order(s: Setting) -> Line | None:
     if placed is None or person is None:
         return None
     why = "asked: no column of order numbers; right if what one person buys at one time is one order"
-    return Line("order_id", {"join": [person, placed]}, "asked", False, f"{why}; `{{row: file}}` if each row is one")
+    return FieldLine(
+        "order_id", {"join": [person, placed]}, "asked", False, f"{why}; `{{row: file}}` if each row is one"
+    )
 
 
-def _one_value(s: Setting, col: Column) -> Line:
+def _one_value(s: Setting, col: Column) -> FieldLine:
     """A file of one kind of event names it nowhere; its column of time may (领取时间)."""
-    said = " ".join(plain(m.column) for n, m in s.matches.of.items() if n in s.contract.event_time)
+    said = " ".join(bare(m.column) for n, m in s.matches.of.items() if n in s.contract.event_time)
     meant = next((v for word, v in known_values(col.name).items() if word in said and v in col.values), None)
     why = f"asked: no column says which of {', '.join(col.values)}; one for all rows?"
-    return Line(col.name, {"constant": meant} if meant else None, "asked", False, why)
+    return FieldLine(col.name, {"constant": meant} if meant else None, "asked", False, why)
 
 
 def _may_tell(s: Setting, column: str) -> bool:
@@ -186,7 +189,7 @@ def _nothing(col: Column, column: str, values: Sequence[str]) -> str:
 def _money(s: Setting, col: Column, rule: dict[str, Any]) -> tuple[dict[str, Any], str, bool]:
     """``rule`` with its unit; an amount that is taken off and written as negative turns its sign."""
     column = rule["column"]
-    values = [as_typed(v) for v in present(s.sample.values(column))]
+    values = [as_typed(v) for v in without_blanks(s.sample.values(column))]
     signs = {v.replace("$", "").replace("¥", "").strip()[:1] == "-" for v in values if set(v) & set("123456789")}
     doubt = ""
     if col.name == "discount_amount_minor" and signs == {True}:
@@ -201,7 +204,7 @@ def _money(s: Setting, col: Column, rule: dict[str, Any]) -> tuple[dict[str, Any
     )
 
 
-def columns_of(rule: Any) -> list[str]:
+def columns_read(rule: Any) -> list[str]:
     """The columns that a rule reads."""
     if not isinstance(rule, dict):
         return [rule] if rule else []
@@ -213,9 +216,9 @@ def columns_of(rule: Any) -> list[str]:
 # --- orders and their lines ---
 
 
-def _times_of_orders(s: Setting) -> dict[str, Line | None]:
+def _times_of_orders(s: Setting) -> dict[str, FieldLine | None]:
     """An order's time where only that of its payment is there; a payment's where none is, which is asked for."""
-    found: dict[str, Line | None] = {}
+    found: dict[str, FieldLine | None] = {}
     placed, paid = s.matches.column("ordered_at"), s.matches.column("paid_at")
     if s.contract.table == "order_lines":
         paid = paid or next((c for c in s.written if c != placed and likeness("paid_at", c)), None)
@@ -223,36 +226,36 @@ def _times_of_orders(s: Setting) -> dict[str, Line | None]:
         everywhere = len(s.sample.values(paid)) == len(s.sample.rows)
         why = "guess: no column of the order's time; the payment's"
         rule, doubt, asked = _rule(s, s.contract.column("ordered_at"), paid)
-        found["ordered_at"] = Line("ordered_at", rule, "guess", everywhere and not asked, _joined(why, doubt))
+        found["ordered_at"] = FieldLine("ordered_at", rule, "guess", everywhere and not asked, _joined(why, doubt))
     if s.contract.table == "orders" and paid is None and placed is not None:
         found["paid_at"] = _payment(s, placed)
     return found
 
 
-def _payment(s: Setting, placed: str) -> Line:
+def _payment(s: Setting, placed: str) -> FieldLine:
     """Where no column says when an order was paid: its order time, in the states that are paid where a column tells them."""
     rule, _, _ = _rule(s, s.contract.column("paid_at"), placed)
     why = "asked: no column of payment, and without one nobody counts as a buyer; "
     states = [n for n in of_list("states", s.sample.columns) if 0 < len(set(s.sample.values(n))) <= MOST_VALUES]
     if not states:
-        return Line("paid_at", rule, "asked", False, why + "right if every row here is paid")
+        return FieldLine("paid_at", rule, "asked", False, why + "right if every row here is paid")
     seen = dict.fromkeys(s.sample.values(states[0]))
-    paid = [v for v in seen if not any(plain(str(w)) in plain(v) for w in words()["unpaid"])]
+    paid = [v for v in seen if not any(bare(str(w)) in bare(v) for w in words()["unpaid"])]
     other = ", ".join(v for v in seen if v not in paid)
     rule = (rule if isinstance(rule, dict) else {"column": rule}) | {
         "when": {"column": states[0], "in": paid or list(seen)}
     }
     why += "right if these states are paid" + (f", and not: {other}" if other else "")
-    return Line("paid_at", rule, "asked", False, why)
+    return FieldLine("paid_at", rule, "asked", False, why)
 
 
-def _lines_of_lines(s: Setting) -> dict[str, Line | None]:
+def _lines_of_lines(s: Setting) -> dict[str, FieldLine | None]:
     """Quantity and money of a line; None for an amount that is the order's, which is no line's."""
-    found: dict[str, Line | None] = {}
+    found: dict[str, FieldLine | None] = {}
     quantity, discount = s.matches.column("quantity"), s.matches.column("discount_amount_minor")
     if quantity is None:
         why = "guess: no column counts units; one a row"
-        found["quantity"] = Line("quantity", {"constant": "1"}, "guess", True, why)
+        found["quantity"] = FieldLine("quantity", {"constant": "1"}, "guess", True, why)
     cols = {n: s.contract.column(n) for n in ("list_amount_minor", "discount_amount_minor", "net_amount_minor")}
     of_order = totals(s.orders, [m.column for m in s.matches.of.values()])
     names = [n for n in s.sample.columns if likeness("net_amount_minor", n)]
@@ -261,7 +264,7 @@ def _lines_of_lines(s: Setting) -> dict[str, Line | None]:
     if paid is not None:
         rule, doubt, asked = _money(s, cols["net_amount_minor"], paid.rule)
         comment = _joined(paid.why if paid.sure else f"guess: {paid.why}", doubt)
-        found["net_amount_minor"] = Line(
+        found["net_amount_minor"] = FieldLine(
             "net_amount_minor", rule, "sure" if paid.sure and not asked else "guess", paid.sure and not asked, comment
         )
     price = unit_price(s.sample)
@@ -269,7 +272,7 @@ def _lines_of_lines(s: Setting) -> dict[str, Line | None]:
     if listed is None and price and quantity and price != (paid.rule["column"] if paid and paid.sure else None):
         rule, doubt, _ = _money(s, cols["list_amount_minor"], {"column": price, "times": quantity})
         why = "guess: unit price times quantity; right if the price is that before discounts"
-        found["list_amount_minor"] = Line("list_amount_minor", rule, "guess", False, _joined(why, doubt))
+        found["list_amount_minor"] = FieldLine("list_amount_minor", rule, "guess", False, _joined(why, doubt))
     if added := _added_discounts(s):
         found["discount_amount_minor"] = added
     for name in ("list_amount_minor", "discount_amount_minor"):
@@ -281,7 +284,7 @@ def _lines_of_lines(s: Setting) -> dict[str, Line | None]:
     return found
 
 
-def _added_discounts(s: Setting) -> Line | None:
+def _added_discounts(s: Setting) -> FieldLine | None:
     """Several columns of discounts: nobody but the shop knows whether each is a part of its own."""
     m = s.matches.of.get("discount_amount_minor")
     if m is None or has_word("sums", m.column):
@@ -295,7 +298,7 @@ def _added_discounts(s: Setting) -> Line | None:
         return None
     unit = s.unit[0] or "major"
     why = "guess: several columns of discounts, added; is each a part of its own?"
-    return Line("discount_amount_minor", {"sum": [m.column, *more], "unit": unit}, "guess", False, why)
+    return FieldLine("discount_amount_minor", {"sum": [m.column, *more], "unit": unit}, "guess", False, why)
 
 
 def _joined(*said: str) -> str:
@@ -309,7 +312,7 @@ def _known_words(col: Column, column: str, values: Sequence[str]) -> dict[str, A
     """``values:`` for free text whose every value is a word that we know by another name (channels), else None."""
     known = known_values(col.name)
     seen = [v for v, _ in Counter(values).most_common(MOST_VALUES)]
-    found = {v: known[plain(v)] for v in seen if plain(v) in known}
+    found = {v: known[bare(v)] for v in seen if bare(v) in known}
     if len(found) < len(seen) or all(k == v for k, v in found.items()):
         return None
     return {"column": column, "values": found}
@@ -321,7 +324,7 @@ def _value_rule(col: Column, column: str, values: Sequence[str]) -> tuple[Any, s
         odd = [shown(v, "status") for v in seen if v.lower() not in (*YES, *NO)]
         return column, f"check: what do {', '.join(odd[:5])} mean?" if odd else ""
     known = known_values(col.name)
-    found = {v: known[plain(v)] for v in seen if known.get(plain(v)) in col.values}
+    found = {v: known[bare(v)] for v in seen if known.get(bare(v)) in col.values}
     odd = [shown(v, "status") for v in seen if v not in found]
     comment = f"check: not mapped yet, so quarantined: {', '.join(odd)}" if odd else ""
     if all(k == v for k, v in found.items()) and not odd:

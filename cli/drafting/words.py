@@ -38,7 +38,7 @@ def words() -> dict[str, Any]:
 
 
 @cache
-def plain(name: str) -> str:
+def bare(name: str) -> str:
     """A name without case, blanks, signs and bracketed units: ``邮费(元)`` is ``邮费``, ``Ship-to City`` ``shiptocity``."""
     units = "|".join(re.escape(str(u)) for u in words()["units"])
     bare = re.sub(rf"[（(\[【]\s*(?:{units})\s*[)）\]】]", "", str(name).lower()).translate(_simplified())
@@ -58,13 +58,13 @@ def _listed(name: str) -> dict[str, int]:
     own = [name, name.removesuffix("_minor"), fields()[name].zh]
     found: dict[str, int] = {}
     for word in [*own, *map(str, words()["fields"].get(name, []))]:
-        found.setdefault(plain(word), len(found))
+        found.setdefault(bare(word), len(found))
     return found
 
 
 @cache
 def _set_of(key: str) -> frozenset[str]:
-    return frozenset(plain(str(w)) for w in words()[key])
+    return frozenset(bare(str(w)) for w in words()[key])
 
 
 @cache
@@ -77,14 +77,14 @@ def has_word(key: str, column: str) -> bool:
 def never(column: str) -> frozenset[str]:
     """What else a name says that it is about: remarks, discounts, addresses, others than the buyer."""
     kinds = words()["never"].items()
-    return frozenset(kind for kind, ws in kinds if any(_stands_in(plain(str(w)), column) for w in ws))
+    return frozenset(kind for kind, ws in kinds if any(_stands_in(bare(str(w)), column) for w in ws))
 
 
 def _stands_in(word: str, column: str) -> bool:
     # Three letters stand in too many words (`ip` in `shipping`) to count but as a word of their own.
     if word.isascii() and len(word) < SHORTEST[True]:
         return word in re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column).lower())
-    return word in plain(column)
+    return word in bare(column)
 
 
 @cache
@@ -106,15 +106,15 @@ def _kind(name: str) -> str:
 
 def likeness(name: str, column: str, columns: Collection[str] = ()) -> Likeness | None:
     """How ``column`` fits the field ``name``, None if not. Some names count only beside others of ``columns``."""
-    beside = words()["beside"].get(name, {}).get(plain(column))
-    if beside is not None and {plain(c) for c in columns} & {plain(b) for b in beside}:
+    beside = words()["beside"].get(name, {}).get(bare(column))
+    if beside is not None and {bare(c) for c in columns} & {bare(b) for b in beside}:
         return Likeness("whole", column, 0)
     return _alone(name, column)
 
 
 @cache
 def _alone(name: str, column: str) -> Likeness | None:
-    text, listed = plain(column), _listed(name)
+    text, listed = bare(column), _listed(name)
     if text in listed:
         return Likeness("whole", column, listed[text])
     kinds = never(column)
@@ -138,10 +138,10 @@ def _is_part(word: str, text: str, kind: str) -> bool:
 
 def of_list(key: str, columns: Sequence[str]) -> list[str]:
     """The columns whose whole name, or all but its qualifiers, is a word of the list ``key``; the preferred first."""
-    order = [plain(str(w)) for w in words()[key]]
+    order = [bare(str(w)) for w in words()[key]]
     found = []
     for column in columns:
-        text = plain(column)
+        text = bare(column)
         ranks = [k for k, w in enumerate(order) if w == text]
         if not ranks and not never(column):
             ranks = [100 + k for k, w in enumerate(order) if _is_part(w, text, "amount")]
@@ -152,19 +152,19 @@ def of_list(key: str, columns: Sequence[str]) -> list[str]:
 
 def known_values(name: str) -> dict[str, str]:
     """Words of files for the values that a field may hold."""
-    return {plain(w): value for value, ws in words()["values"].get(name, {}).items() for w in [value, *map(str, ws)]}
+    return {bare(w): value for value, ws in words()["values"].get(name, {}).items() for w in [value, *map(str, ws)]}
 
 
 def is_generic(column: str) -> bool:
     """Is the name a word of little meaning of its own (``customer``), which may head ids as well as names?"""
-    return plain(column) in _set_of("generic")
+    return bare(column) in _set_of("generic")
 
 
 def is_login(column: str) -> bool:
     """May the name head logins in one shop and people's names in another?"""
-    return plain(column) in _set_of("logins")
+    return bare(column) in _set_of("logins")
 
 
 def is_known(column: str) -> bool:
     """Does any field know this name as a whole?"""
-    return any(plain(column) in _listed(n) for n in words()["fields"])
+    return any(bare(column) in _listed(n) for n in words()["fields"])

@@ -64,7 +64,7 @@ def salesman(converted: np.ndarray, exposed: np.ndarray, prior: tuple[float, flo
     return np.round((converted + a) / (exposed + a + b), 12)
 
 
-def percentile(among: np.ndarray, values: np.ndarray) -> np.ndarray:
+def place_among(among: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Place of each value in [0, 1] among sorted values: the mean of those below and those not above; ties are equal."""
     below = np.searchsorted(among, values, side="left")
     through = np.searchsorted(among, values, side="right")

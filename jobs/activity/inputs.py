@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from features import activity as act
 from features.identity import resolve
 from features.links import business_day
-from features.versions import as_known, newest_in, versions_of
+from features.versions import as_known, every_version, newest_in
 from lake.engine import Engine
 from lake.lake import Lake
 from schemas.arrow import arrow_schema, file_schema
@@ -65,7 +65,7 @@ class Inputs:
 
     def versions_of(self, rows: DataFrame, feed: str) -> DataFrame:
         """``rows`` of a feed and every version that there is of what they are about."""
-        return rows.unionByName(versions_of(self.every_version(feed), rows, contract(f"silver.{feed}")))
+        return rows.unionByName(every_version(self.every_version(feed), rows, contract(f"silver.{feed}")))
 
     def changed(self, feed: str) -> DataFrame | None:
         """Silver rows that came since the table was last made, and those that a replaced delivery took away."""

@@ -207,14 +207,14 @@ class _Step:
         shares = self._kept(self.silver.resolved(silver.latest("shares", months), "shares"), "shares")
         parts = [
             act.placed(facts, zone),
-            act.paid(facts, lines, zone),
+            act.paid_lines(facts, lines, zone),
             act.refunds_of_orders(facts, refunds, zone),
             act.refunded(self.silver.refund_persons(of_months(refunds, months)), flags, zone),
             act.shared(shares, zone),
             act.credited(shares, facts if months is None else self._order_days(shares, refunds), zone),
             *(self._declared(feed, months, flags) for feed in DECLARED_FEEDS),
         ]
-        return act.coded(act.union_all(parts), self.engine.table(self.lake, CODES)).select(*self._columns())
+        return act.with_codes(act.union_all(parts), self.engine.table(self.lake, CODES)).select(*self._columns())
 
     def _declared(self, feed: str, months: list[int] | None, flags: DataFrame) -> DataFrame:
         rows = self.silver.resolved(self.silver.latest(feed, months), feed)

@@ -21,7 +21,7 @@ from deltalake.exceptions import DeltaError
 from audiences import evaluate as ev
 from audiences.plan import Plan
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.audiences.columns import Inputs, Prepared, bucket_columns, columns_of, mapped, prepared
+from jobs.audiences.columns import Inputs, Prepared, bucket_columns, columns_of, prepared, run_on_buckets
 from lake import journal
 from lake.engine import Engine, Progress
 from lake.lake import Lake, partition_path
@@ -81,7 +81,7 @@ class Build:
         scratch = journal.scratch(self.lake, self.run_id)
         members, log = self.lake.stage(MEMBERSHIP, self.run_id), self.lake.stage(LOG, self.run_id)
         now = prepared(self.project, self.at, self.plan, scratch)
-        found = mapped(
+        found = run_on_buckets(
             "jobs.audiences.build:members_of_bucket", self.items(now, scratch, members, log), engine, progress
         )
         users, enters, exits = (sum(one[k] for one in found) for k in ("users", "enters", "exits"))

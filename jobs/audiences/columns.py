@@ -239,7 +239,7 @@ def columns_of(table: pa.Table) -> dict[str, pa.ChunkedArray]:
     return dict(zip(table.column_names, table.columns, strict=True))
 
 
-def mapped(
+def run_on_buckets(
     task: str, items: Sequence[Inputs], engine: Engine | None, progress: Progress | None
 ) -> list[dict[str, Any]]:
     """Run a task on every bucket: in this process for few, by the engine for many."""

@@ -22,7 +22,7 @@ from audiences.compiler import Attribute, fixed_attributes
 from audiences.language import Audience, Export
 from audiences.plan import Plan
 from jobs.audiences.build import MEMBERSHIP, Built, builds
-from jobs.audiences.rows import Rows, rows_of
+from jobs.audiences.rows import FileRows, file_rows
 from jobs.audiences.step import build, plan_of
 from lake import journal
 from lake.engine import Engine, Progress
@@ -32,7 +32,7 @@ from lake.publish import publish
 from lake.releases import Release, release
 from project.attributes import attributes
 from project.folder import Project
-from project.held import in_words, marks_of, remedy, tags_of
+from project.held import held_in_words, marks_of, remedy, tags_of
 from schemas.arrow import arrow_schema
 from schemas.contracts import contract, fields
 from schemas.errors import HeldError, HuaxiangError
@@ -97,7 +97,7 @@ def export(
             manifest = delivery.read_manifest(place)
             _note(project.lake, manifest, place)
             return _known(manifest, place, built)
-        found = rows_of(
+        found = file_rows(
             project.lake, audience, at, _members(project.lake, audience.id, at), project.settings.unknown_consent
         )
         headers = _headers(project, audience, found.table.column_names)
@@ -120,7 +120,7 @@ def refuse_held(project: Project, names: Iterable[str], which: int | str | None)
     held = {n: known.of(tags_of(project.catalogue, *plan_of(project, n))) for n in names} if known.since else {}
     if not any(held.values()):
         return
-    said = [f"audience {n!r} is made from {in_words(tags)}" for n, tags in held.items() if tags]
+    said = [f"audience {n!r} is made from {held_in_words(tags)}" for n, tags in held.items() if tags]
     ends = remedy(project.catalogue, {t for tags in held.values() for t in tags})
     raise HeldError(
         f"{'; '.join(said)} at release {at.number} ({at.as_of}), and nothing was delivered: such a tag keeps older "
@@ -186,13 +186,13 @@ def _manifest(
     plan: Plan,
     at: Release,
     built: Built,
-    found: Rows,
+    found: FileRows,
     headers: Mapping[str, str],
     requested_by: str,
 ) -> dict[str, Any]:
     wanted = audience.definition.export
     held = marks_of(project.lake, project.catalogue, at).of(tags_of(project.catalogue, audience, plan))
-    forced = [f"delivered by force: made from {in_words(held)}, that is from older values"] if held else []
+    forced = [f"delivered by force: made from {held_in_words(held)}, that is from older values"] if held else []
     return {
         "delivery_id": uuid.uuid4().hex,
         "audience": audience.id,

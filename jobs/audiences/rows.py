@@ -59,7 +59,7 @@ where {kind} is not null and member_id in (select member_id from latest where no
 
 
 @dataclass(frozen=True)
-class Rows:
+class FileRows:
     """What a file holds, in order of uid, and what it does not.
 
     ``left_out`` counts people of the audience who have no row, by reason. ``withheld`` counts contacts that were taken
@@ -72,7 +72,9 @@ class Rows:
     notes: tuple[str, ...] = ()
 
 
-def rows_of(lake: Lake, audience: Audience, at: Release, uids: pa.Array, unknown: UnknownConsent = "refuse") -> Rows:
+def file_rows(
+    lake: Lake, audience: Audience, at: Release, uids: pa.Array, unknown: UnknownConsent = "refuse"
+) -> FileRows:
     """What the file holds of the members ``uids``.
 
     With contacts: who is no member, did not agree (unless consent is ignored) or can be reached by no contact of the
@@ -82,7 +84,7 @@ def rows_of(lake: Lake, audience: Audience, at: Release, uids: pa.Array, unknown
     table = _profile(lake, at, uids, list(dict.fromkeys([*wanted.columns, "uid"])))
     left_out = {"left the base": len(uids) - len(table)}
     if not wanted.contacts:
-        return Rows(table.select(list(wanted.columns)), left_out)
+        return FileRows(table.select(list(wanted.columns)), left_out)
     with duckdb.connect() as con:
         for name, source in (("members", MEMBERS), ("identifiers", IDENTIFIERS), ("users", USERS)):
             con.register(name, lake.dataset(source))
@@ -135,7 +137,7 @@ def _reached(
     refused: dict[str, set[str]],
     left_out: dict[str, int],
     notes: list[str],
-) -> Rows:
+) -> FileRows:
     """Rows with at least one contact; why each other has none."""
     withheld: dict[str, dict[str, int]] = {}
     # of each row: True where a contact is left, and why one was withheld
@@ -153,7 +155,7 @@ def _reached(
             reason = next((words for why, words in UNREACHED.items() if why in row), INVALID)
             left_out[reason] = left_out.get(reason, 0) + 1
     kept = table.filter(pa.array([True in row for row in met], pa.bool_()))
-    return Rows(kept.select([*wanted.columns, *wanted.contacts]), left_out, withheld, tuple(notes))
+    return FileRows(kept.select([*wanted.columns, *wanted.contacts]), left_out, withheld, tuple(notes))
 
 
 def _profile(lake: Lake, at: Release, uids: pa.Array, columns: list[str]) -> pa.Table:

@@ -25,8 +25,8 @@ from audiences.language import Audience, definition_hash, named
 from audiences.plan import Leaf, Plan, walk
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.audiences.build import LOG, MEMBERSHIP, SIZES, Build, Built, builds
-from jobs.audiences.columns import Inputs, bucket_columns, columns_of, mapped, prepared, with_elders
-from jobs.audiences.rows import rows_of
+from jobs.audiences.columns import Inputs, bucket_columns, columns_of, prepared, run_on_buckets, with_elders
+from jobs.audiences.rows import file_rows
 from lake import journal
 from lake.engine import Engine, Progress
 from lake.lake import Lake
@@ -34,7 +34,7 @@ from lake.locks import lock
 from lake.releases import Release, latest, release
 from project.attributes import attributes
 from project.folder import Project
-from project.held import in_words, marks_of, remedy, tags_of
+from project.held import held_in_words, marks_of, remedy, tags_of
 from schemas.errors import NotThereError, OutdatedError
 from schemas.money import money_cell
 
@@ -146,14 +146,14 @@ def preview(
             }
             for bucket, item in ready.buckets.items()
         ]
-        found = mapped("jobs.audiences.step:counts_of_bucket", items, engine, progress)
+        found = run_on_buckets("jobs.audiences.step:counts_of_bucket", items, engine, progress)
         uids = pa.concat_arrays(
             [
                 pa.array([], pa.int64()),
                 *(c for item in items for c in pq.read_table(item["members_file"])["uid"].chunks),
             ]
         )
-    file = rows_of(project.lake, audience, at, uids, project.settings.unknown_consent)
+    file = file_rows(project.lake, audience, at, uids, project.settings.unknown_consent)
     counted: dict[int, Sequence[int]] = {node.number: [0, 0, 0, -1] for _, node in walk(plan.root)}
     for i, one in enumerate(found):
         numbers = {int(k): v for k, v in one["counts"].items()}
@@ -182,7 +182,7 @@ def held_notes(project: Project, audience: Audience, plan: Plan, at: Release) ->
     if not held:
         return ()
     return (
-        f"it is made from {in_words(held)}, that is from older values; an export needs --force. "
+        f"it is made from {held_in_words(held)}, that is from older values; an export needs --force. "
         f"{remedy(project.catalogue, held)}",
     )
 

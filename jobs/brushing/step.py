@@ -21,7 +21,7 @@ from features.brushing import BrushingSettings
 from features.identity import resolve
 from features.instants import month_shifted
 from features.links import business_day
-from features.versions import newest_in, versions_of
+from features.versions import every_version, newest_in
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import Audit, publish
@@ -234,7 +234,7 @@ class Evidence:
             ]
             parts += [r.agg(*self._span(stamps, waits)) for r in rows]
             if rows:
-                said = versions_of(self._silver(feed), union_all(rows), contract(name))
+                said = every_version(self._silver(feed), union_all(rows), contract(name))
                 spans = said.groupBy("event_month").agg(*self._span(stamps, waits))
                 parts.append(spans.select("first", "last"))
         return _spans(parts)

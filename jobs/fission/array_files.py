@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 
-def save(folder: Path | str, **arrays: np.ndarray) -> None:
+def save_arrays(folder: Path | str, **arrays: np.ndarray) -> None:
     """Write each array to ``folder/NAME.npy``."""
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
@@ -19,7 +19,7 @@ def save(folder: Path | str, **arrays: np.ndarray) -> None:
         np.save(place / f"{name}.npy", values, allow_pickle=False)
 
 
-def load(folder: Path | str, *names: str) -> list[np.ndarray]:
+def load_arrays(folder: Path | str, *names: str) -> list[np.ndarray]:
     """The named arrays, mapped read-only."""
     return [np.asarray(np.load(Path(folder) / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in names]
 

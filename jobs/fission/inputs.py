@@ -19,7 +19,7 @@ from features.kernel.rows import NEVER as NO_DAY
 from features.kernel.rows import USERS_PER_BUCKET
 from features.population import end_of_day
 from jobs.activity.products import products_as_of
-from jobs.fission.array_files import load, save
+from jobs.fission.array_files import load_arrays, save_arrays
 from lake.lake import Lake
 from schemas.contracts import NEWEST_FIRST
 from schemas.quarantine import literal
@@ -85,7 +85,7 @@ class FissionInputs:
                 "WHERE retired_day IS NOT NULL ORDER BY uid"
             ).to_arrow_table()
         uid, elder = (from_arrow(retired[n], np.dtype(np.int64), None, n) for n in ("uid", "elder"))
-        save(self.scratch / "retired", retired=uid, elder=last_elders(uid, elder))
+        save_arrays(self.scratch / "retired", retired=uid, elder=last_elders(uid, elder))
         found: dict[int, list[str]] = {}
         for path in sorted(folder.rglob("*.parquet")):
             found.setdefault(int(path.parent.name.removeprefix("bucket=")), []).append(str(path))
@@ -93,7 +93,7 @@ class FissionInputs:
 
     def products(self, touches: Sequence[str]) -> None:
         """First day and category (a number from 1, ``NO_CATEGORY`` for none) of every sku code, into ``products``."""
-        days = [load(folder, "sku_first_day")[0] for folder in touches]
+        days = [load_arrays(folder, "sku_first_day")[0] for folder in touches]
         first_day = np.full(max(map(len, days)), NO_DAY, np.int32)
         for found in days:
             np.minimum(first_day[: len(found)], found, out=first_day[: len(found)])
@@ -104,7 +104,7 @@ class FissionInputs:
         category = np.full(len(first_day), NO_CATEGORY, np.int32)
         seen = code < len(category)
         category[code[seen]] = number[seen]
-        save(self.scratch / "products", first_day=first_day, category=category)
+        save_arrays(self.scratch / "products", first_day=first_day, category=category)
 
     def sold(self, touches: Sequence[str]) -> None:
         """Every order brought through a share, in order of its key, with its sharer, into ``sold``.
@@ -148,7 +148,7 @@ def write_sold(touches: Sequence[str], out: Path) -> None:
 
 def _ranges(touches: Sequence[str]) -> list[tuple[int, int]]:
     """Ranges of keys, first to last, that hold some ``SORTED_ORDERS`` orders each, told from a sample."""
-    keys = [load(folder, "sold_key")[0] for folder in touches]
+    keys = [load_arrays(folder, "sold_key")[0] for folder in touches]
     every = max(1, sum(map(len, keys)) // SORTED_ORDERS)
     limits = np.iinfo(np.int64)
     if every == 1:
@@ -162,7 +162,7 @@ def _brought(touches: Sequence[str], low: int, high: int) -> tuple[np.ndarray, n
     """Distinct orders with keys ``low`` to ``high``, ascending, and the smallest uid that brought each."""
     keys, sharers = [], []
     for folder in touches:
-        key, place = load(folder, "sold_key", "sold_place")
+        key, place = load_arrays(folder, "sold_key", "sold_place")
         inside = np.flatnonzero((key >= low) & (key <= high) & (key != 0))
         keys.append(key[inside])
         sharers.append(place[inside] + np.int64(int(folder.rsplit("-", 1)[1])) * USERS_PER_BUCKET)

@@ -14,8 +14,8 @@ import numpy as np
 from features.fission.shape import trees
 from features.fission.tree import ROOT, forest
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.fission.array_files import joined, load
-from jobs.fission.tasks import bucket_of_folder, places_of, write
+from jobs.fission.array_files import joined, load_arrays
+from jobs.fission.tasks import bucket_of_folder, places_of, write_table
 
 TABLES = {"root": "fission.reach_trees", "card": "fission.card_trees"}
 """By what trees are told apart."""
@@ -57,7 +57,7 @@ def reach_trees(item: dict[str, Any]) -> dict[str, Any]:
     columns: dict[str, Any] = {"root_uid": node_uid[person[shape.root]]}
     if by == "card":
         columns["sku_code"] = of_card[shape.root]
-    write(
+    write_table(
         TABLES[by],
         item["trees_out"],
         **columns,
@@ -75,7 +75,7 @@ def _flags(folders: Sequence[str], name: str, place: np.ndarray, n: int) -> np.n
     """A flag per person: the bucket's array ``name`` has them."""
     found = np.zeros(n, np.bool_)
     for folder in folders:
-        uid = load(folder, name)[0] + np.int64(bucket_of_folder(folder) * USERS_PER_BUCKET)
+        uid = load_arrays(folder, name)[0] + np.int64(bucket_of_folder(folder) * USERS_PER_BUCKET)
         at = place[uid[uid < len(place)]]
         found[at[at >= 0]] = True
     return found

@@ -21,8 +21,8 @@ from features.instants import day_number
 from features.kernel.arrays import to_arrow
 from features.kernel.rows import NEVER as NO_DAY
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.fission.array_files import joined, load, save
-from jobs.fission.tasks import FISSION_KINDS, named, of_bucket, write
+from jobs.fission.array_files import joined, load_arrays, save_arrays
+from jobs.fission.tasks import FISSION_KINDS, of_bucket, texts_at, write_table
 
 SCORES = ("connector", "maven", "salesman")
 HOUR = 3_600_000_000
@@ -41,7 +41,7 @@ def reach_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     share = _columns(item["folder"], "share", "place", "at", "day", "sku")
     opened = _columns(item["folder"], "opened", "place", "at", "day", "sku", "peer", "to_read")
     sold = _columns(item["folder"], "sold", "place", "peer", "day")
-    node_uid, root_uid, parent_uid, touched, since = load(
+    node_uid, root_uid, parent_uid, touched, since = load_arrays(
         item["forest"], "uid", "root_uid", "parent_uid", "touched_at", "joined_at"
     )
     start = as_of - settings.role_days + 1
@@ -55,7 +55,7 @@ def reach_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     tree = _of_node(node_uid, root_uid, near)
     bridged_by = distinct_pairs(near_by, tree)[0]
     count = _per_user
-    products = load(item["products"], "first_day", "category")
+    products = load_arrays(item["products"], "first_day", "category")
     reads = count(opened["place"][late_opened & opened["to_read"]])
     shares, expert = _maven(share, reads, products, start, settings.early_days)
     connector = roles.connector(count(near_by), count(bridged_by))
@@ -66,7 +66,7 @@ def reach_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     breadth, conversions = count(reached_by), count(sold_by)
     part, _ = of_bucket(node_uid, item["bucket"])
     root = node_uid[part][parent_uid[part] == ROOT] - base
-    save(
+    save_arrays(
         item["out"],
         breadth=breadth,
         conversions=conversions,
@@ -141,7 +141,7 @@ def _save_cohorts(
     invited = np.unique(pairs) // ((len(person) + 1) * USERS_PER_BUCKET)
     sharing = share["day"] >= start
     sharers = np.unique((share["day"][sharing] - np.int64(start)) * USERS_PER_BUCKET + share["place"][sharing])
-    save(
+    save_arrays(
         out,
         invites=np.bincount(invited, minlength=days),
         sharers=np.bincount(sharers // USERS_PER_BUCKET, minlength=days),
@@ -152,14 +152,14 @@ def _save_cohorts(
 
 def _save_attributed(item: Mapping[str, Any]) -> None:
     """Net worth of this bucket's orders that somebody's share brought, by sharer."""
-    sold_key, sold_sharer = load(item["sold"], "key", "sharer")
-    key, net = load(item["folder"], "order_key", "order_net")
+    sold_key, sold_sharer = load_arrays(item["sold"], "key", "sharer")
+    key, net = load_arrays(item["folder"], "order_key", "order_net")
     at = place_of(sold_key, key)
     hit = np.flatnonzero(at >= 0)
     sharer, which = np.unique(sold_sharer[at[hit]], return_inverse=True)
     amount = np.zeros(len(sharer), np.int64)
     np.add.at(amount, which, net[hit])
-    save(item["out"], attributed_sharer=sharer, attributed_net=amount)
+    save_arrays(item["out"], attributed_sharer=sharer, attributed_net=amount)
 
 
 def numbers_of_all(item: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def numbers_of_all(item: dict[str, Any]) -> dict[str, Any]:
     sharer, which = np.unique(joined(folders, "attributed_sharer"), return_inverse=True)
     amount = np.zeros(len(sharer), np.int64)
     np.add.at(amount, which, joined(folders, "attributed_net"))
-    save(
+    save_arrays(
         item["out"],
         connector=np.sort(joined(folders, "connector")),
         maven=np.sort(joined(folders, "maven")),
@@ -197,7 +197,7 @@ def numbers_of_all(item: dict[str, Any]) -> dict[str, Any]:
 
 def _write_daily(item: Mapping[str, Any], days: int) -> int:
     def summed(folders: Sequence[str], name: str) -> np.ndarray:
-        return np.sum([load(f, name)[0] for f in folders], axis=0)
+        return np.sum([load_arrays(f, name)[0] for f in folders], axis=0)
 
     start = day_number(dt.date.fromisoformat(item["as_of"])) - days + 1
     active, active_30d = summed(item["touches"], "active"), summed(item["touches"], "active_30d")
@@ -215,7 +215,7 @@ def _write_daily(item: Mapping[str, Any], days: int) -> int:
         known = known[~np.isnan(known)]
         cycle[d] = round(float(np.median(known)), 6) if len(known) else np.nan
     kept = slice(first, days)
-    write(
+    write_table(
         "fission.share_daily",
         item["daily_out"],
         cohort_day=to_arrow(np.arange(start, start + days, dtype=np.int32)[kept], None, pa.date32()),
@@ -239,9 +239,9 @@ def roles_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     settings = FissionSettings.model_validate(item["settings"])
     as_of = day_number(dt.date.fromisoformat(item["as_of"]))
     base = item["bucket"] * USERS_PER_BUCKET
-    reach = dict(zip(_REACH, load(item["reach"], *_REACH), strict=True))
+    reach = dict(zip(_REACH, load_arrays(item["reach"], *_REACH), strict=True))
     in_tree, tree = _trees_of_bucket(item)
-    level, buyer, buyer_last = load(item["folder"], "level", "buyer", "buyer_last_day")
+    level, buyer, buyer_last = load_arrays(item["folder"], "level", "buyer", "buyer_last_day")
     sells = (level >= 0) | (reach["last_sale"] > -NO_DAY)
     who = np.flatnonzero(in_tree | reach["shared"] | sells)
     if not len(who):
@@ -260,7 +260,7 @@ def roles_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     def seller(values: np.ndarray) -> pa.Array:
         return to_arrow(values.astype(np.int64), ~is_seller, pa.int64())
 
-    write(
+    write_table(
         "fission.roles",
         item["roles_out"],
         uid=who + base,
@@ -273,10 +273,10 @@ def roles_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
         connector_score=scores[:, 0],
         maven_score=scores[:, 1],
         salesman_score=scores[:, 2],
-        primary_role=named(roles.ROLES, role),
+        primary_role=texts_at(roles.ROLES, role),
         is_seed_user=is_root & roles.is_seed(breadth, conversions, cuts),
-        fission_kind=named(FISSION_KINDS, tree["kind"]),
-        community_structure=named(STRUCTURES, tree["structure"]),
+        fission_kind=texts_at(FISSION_KINDS, tree["kind"]),
+        community_structure=texts_at(STRUCTURES, tree["structure"]),
         is_seller=is_seller,
         downline_users=seller(tree["downline_users"]),
         downline_amount_minor=seller(tree["downline_net"]),
@@ -310,7 +310,7 @@ def _by_user(place: np.ndarray, values: np.ndarray, others: int = 0) -> np.ndarr
 
 def _trees_of_bucket(item: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Who of the bucket is in a tree, and by user what the forest says of them."""
-    node = dict(zip(_NODE, load(item["forest"], *_NODE), strict=True))
+    node = dict(zip(_NODE, load_arrays(item["forest"], *_NODE), strict=True))
     part, base = of_bucket(node["uid"], item["bucket"])
     inside = node.pop("uid")[part] - base
     in_tree = _by_user(inside, np.ones(len(inside), np.bool_))
@@ -319,7 +319,7 @@ def _trees_of_bucket(item: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, np.
 
 def _attributed(item: Mapping[str, Any]) -> np.ndarray:
     """Net worth of the orders that each user's shares brought."""
-    sharer, amount = load(item["numbers"], "attributed_sharer", "attributed_net")
+    sharer, amount = load_arrays(item["numbers"], "attributed_sharer", "attributed_net")
     mine, base = of_bucket(sharer, item["bucket"])
     return _by_user(sharer[mine] - base, amount[mine])
 
@@ -332,8 +332,8 @@ def _scores(item: Mapping[str, Any], reach: Mapping[str, np.ndarray]) -> np.ndar
         "salesman": roles.salesman(reach["converted"], reach["exposed"], tuple(item["prior"])),
     }
     found = np.full((USERS_PER_BUCKET, len(SCORES)), np.nan)
-    for i, (name, among) in enumerate(zip(SCORES, load(item["numbers"], *SCORES), strict=True)):
-        found[reach["sharer"], i] = roles.percentile(among, raw[name])
+    for i, (name, among) in enumerate(zip(SCORES, load_arrays(item["numbers"], *SCORES), strict=True)):
+        found[reach["sharer"], i] = roles.place_among(among, raw[name])
     return found
 
 
@@ -343,7 +343,7 @@ def _booleans(values: np.ndarray, present: np.ndarray) -> pa.Array:
 
 
 def _columns(folder: str, prefix: str, *names: str) -> dict[str, np.ndarray]:
-    return dict(zip(names, load(folder, *(f"{prefix}_{n}" for n in names)), strict=True))
+    return dict(zip(names, load_arrays(folder, *(f"{prefix}_{n}" for n in names)), strict=True))
 
 
 def _per_user(place: np.ndarray) -> np.ndarray:

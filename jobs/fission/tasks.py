@@ -25,7 +25,7 @@ from features.fission.touches import NEVER
 from features.fission.tree import ROOT, Forest, below, forest
 from features.kernel.arrays import to_arrow
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.fission.array_files import joined, load, save
+from jobs.fission.array_files import joined, load_arrays, save_arrays
 from jobs.fission.touches import KINDS
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
@@ -63,7 +63,7 @@ def forest_of_touches(item: dict[str, Any]) -> dict[str, Any]:
     _write_edges(item["edges_out"], node_uid, found, touch, kind)
     _write_trees(item["trees_out"], node_uid, shape, conversions, structure)
     is_root = found.parent == ROOT
-    save(
+    save_arrays(
         item["out"],
         uid=node_uid,
         parent_uid=np.where(is_root, ROOT, node_uid[found.parent]),
@@ -133,7 +133,7 @@ def _money(folders: Sequence[str], place: np.ndarray, n: int) -> tuple[np.ndarra
     bought, net = [], np.zeros(n, np.int64)
     for folder in folders:
         bucket = bucket_of_folder(folder)
-        buyer, amount = load(folder, "buyer", "buyer_net")
+        buyer, amount = load_arrays(folder, "buyer", "buyer_net")
         uid = buyer + bucket * USERS_PER_BUCKET
         known = uid < len(place)
         node = place[uid[known]]
@@ -147,7 +147,7 @@ def _level_holders(folders: Sequence[str], node_uid: np.ndarray) -> np.ndarray:
     """A flag per node: has a distributor level."""
     flags = np.zeros(len(node_uid), np.bool_)
     for folder in folders:
-        (level,) = load(folder, "level")
+        (level,) = load_arrays(folder, "level")
         part, first = of_bucket(node_uid, bucket_of_folder(folder))
         flags[part] = level[node_uid[part] - first] >= 0
     return flags
@@ -176,7 +176,7 @@ def _pairs_beyond(folders: Sequence[str], place: np.ndarray, found: Forest) -> n
     """Every pair of people of one tree who touched each other beyond its edges."""
     parts = [np.empty(0, np.int64)]
     for folder in folders:
-        opener, sharer = (place[uid].astype(np.int64) for uid in load(folder, "pair_opener", "pair_sharer"))
+        opener, sharer = (place[uid].astype(np.int64) for uid in load_arrays(folder, "pair_opener", "pair_sharer"))
         inside = (opener >= 0) & (sharer >= 0)
         parts.append(edges_beyond(found, opener[inside], sharer[inside]))
     return np.unique(np.concatenate(parts))
@@ -187,15 +187,15 @@ def _write_edges(out: str, uid: np.ndarray, found: Forest, touch: _Touch, kind: 
     if not len(linked):
         return
     stamp = pa.timestamp("us", "UTC")
-    write(
+    write_table(
         "fission.share_edges",
         out,
         uid=uid[linked],
         parent_uid=uid[found.parent[linked]],
         root_uid=uid[found.root[linked]],
         level=found.level[linked],
-        touch_kind=named(KINDS, touch.kind[linked]),
-        fission_kind=named(FISSION_KINDS, kind[linked]),
+        touch_kind=texts_at(KINDS, touch.kind[linked]),
+        fission_kind=texts_at(FISSION_KINDS, kind[linked]),
         touched_at=to_arrow(touch.at[linked], None, stamp),
         joined_at=to_arrow(touch.joined_at[linked], None, stamp),
     )
@@ -204,7 +204,7 @@ def _write_edges(out: str, uid: np.ndarray, found: Forest, touch: _Touch, kind: 
 def _write_trees(out: str, uid: np.ndarray, shape: Trees, conversions: np.ndarray, structure: np.ndarray) -> None:
     if not len(shape.root):
         return
-    write(
+    write_table(
         "fission.share_trees",
         out,
         root_uid=uid[shape.root],
@@ -214,16 +214,16 @@ def _write_trees(out: str, uid: np.ndarray, shape: Trees, conversions: np.ndarra
         largest_hub_users=shape.hub,
         extra_edges=shape.extra_edges,
         structural_virality=np.round(shape.virality, 6),
-        community_structure=named(STRUCTURES, structure),
+        community_structure=texts_at(STRUCTURES, structure),
     )
 
 
-def named(names: Sequence[str], codes: np.ndarray) -> pa.Array:
+def texts_at(names: Sequence[str], codes: np.ndarray) -> pa.Array:
     """Texts from places in a list."""
     return pa.array(names).take(to_arrow(codes.astype(np.int32), None, pa.int32()))
 
 
-def write(table: str, out: str, **columns: np.ndarray | pa.Array) -> None:
+def write_table(table: str, out: str, **columns: np.ndarray | pa.Array) -> None:
     """One data file of a table; arrays become the types of its contract, nan becomes null."""
     c = contract(table)
     schema = file_schema(arrow_schema(c), c.partitions)

@@ -39,7 +39,7 @@ from features.kernel.rows import DTYPES, USERS_PER_BUCKET
 from features.kernel.rows import NEVER as NO_DAY
 from features.kernel.selection import last_days, not_void
 from jobs.activity.bucket_files import BucketFiles, Wanted
-from jobs.fission.array_files import load, save
+from jobs.fission.array_files import load_arrays, save_arrays
 from schemas.behaviours import BEHAVIOURS as B
 
 ROLLING_DAYS = 30
@@ -80,7 +80,7 @@ def touches_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     """
     as_of = day_number(dt.date.fromisoformat(item["as_of"]))
     settings = FissionSettings.model_validate(item["settings"])
-    retired, elder = load(item["retired"], "retired", "elder")
+    retired, elder = load_arrays(item["retired"], "retired", "elder")
     known_at = None if item["known_at_day"] is None else day_number(dt.date.fromisoformat(item["known_at_day"]))
     days = settings.cohort_days + ROLLING_DAYS - 1
     reading = _Reading(item["bucket"] * USERS_PER_BUCKET, as_of, known_at, days)
@@ -105,7 +105,7 @@ def touches_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     _write_money(item["out"], rows, as_of, settings)
     _write_sharing(item["out"], rows, foreign)
     active = reading.seen.sum(axis=1)[ROLLING_DAYS - 1 :]
-    save(
+    save_arrays(
         item["out"],
         level=member["level"],
         sku_first_day=reading.sku_first_day,
@@ -275,7 +275,7 @@ class _Touches:
     def write(self, out: str, settings: FissionSettings) -> None:
         brought = np.flatnonzero(self.parent >= 0)
         in_group = _joined_a_group(self.rows, self.parent, self.touched, self.joined, settings.activity_days)
-        save(
+        save_arrays(
             out,
             child=brought + self.base,
             parent=self.parent[brought],
@@ -287,7 +287,7 @@ class _Touches:
         )
         foreign = np.flatnonzero((self.sharer != NOBODY) & (self.sharer != self.place + self.base))
         opener, peer = distinct_pairs(self.place[foreign], self.sharer[foreign])
-        save(out, pair_opener=opener + self.base, pair_sharer=peer)
+        save_arrays(out, pair_opener=opener + self.base, pair_sharer=peer)
         self._write_reached(out, foreign)
 
     def _write_reached(self, out: str, foreign: np.ndarray) -> None:
@@ -299,7 +299,7 @@ class _Touches:
             first_rows(person_of_product, self.at[of_products], self.sharer[of_products], np.arange(len(of_products)))
         ]
         for name, chosen in (("reach", first), ("card", card)):
-            save(
+            save_arrays(
                 out,
                 **{
                     f"{name}_child": self.place[chosen] + np.int64(self.base),
@@ -344,7 +344,7 @@ def _write_money(out: str, rows: Rows, as_of: int, settings: FissionSettings) ->
     key, order = np.unique(rows["order_key"][money], return_inverse=True)
     worth = np.zeros(len(key), np.int64)
     np.add.at(worth, order, amount)
-    save(out, buyer=buyer, buyer_net=net[buyer], buyer_last_day=last[buyer], order_key=key, order_net=worth)
+    save_arrays(out, buyer=buyer, buyer_net=net[buyer], buyer_last_day=last[buyer], order_key=key, order_net=worth)
 
 
 def _write_sharing(out: str, rows: Rows, foreign: np.ndarray) -> None:
@@ -362,5 +362,5 @@ def _write_sharing(out: str, rows: Rows, foreign: np.ndarray) -> None:
         "key": "order_key",
     }
     for name, found in (("share", share), ("opened", opened), ("sold", sold)):
-        save(out, **{f"{name}_{short}": rows[column][found] for short, column in columns.items()})
-    save(out, opened_to_read=code[opened] == B["share_opened"])
+        save_arrays(out, **{f"{name}_{short}": rows[column][found] for short, column in columns.items()})
+    save_arrays(out, opened_to_read=code[opened] == B["share_opened"])

@@ -14,7 +14,7 @@ import pyarrow.csv as pacsv
 
 from jobs.ingest.byte_streams import ArrivedFile, open_text
 from jobs.ingest.csv_head import Head, read_head
-from jobs.ingest.file_columns import Block
+from jobs.ingest.file_columns import TextBlock
 from jobs.ingest.findings import Finding
 from jobs.ingest.quote_check import QuoteCheck, count_of_lines, end_of_last_line
 from schemas.errors import InputError
@@ -43,7 +43,7 @@ class _Torn:
         return "skip"
 
 
-def csv_blocks(file: ArrivedFile) -> Iterator[Block]:
+def csv_blocks(file: ArrivedFile) -> Iterator[TextBlock]:
     """Blocks with row numbers, from 1: a header is row 0, and rows that were set aside keep their number."""
     head, mapping = read_head(file), file.mapping
     torn = _Torn("the header has", -1) if mapping.header else _Torn("`columns` names", 0)
@@ -64,7 +64,7 @@ def csv_blocks(file: ArrivedFile) -> Iterator[Block]:
             table, again = _without_headers(table, head)
             aside = sorted([*aside, *again])
         several = _of_several_lines(table) if has_several_lines else ()
-        block = Block(head.columns, table, aside, several).without_blank_rows(head.delimiter)
+        block = TextBlock(head.columns, table, aside, several).without_blank_rows(head.delimiter)
         kept = {row for row, _, _ in block.torn}
         wrong = [t for t in torn.rows if t[0] in kept]
         good += len(block.table)

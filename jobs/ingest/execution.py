@@ -114,10 +114,11 @@ def _parse(lake: Lake, engine: Engine, staged: Sequence[Staged], progress: Progr
             items += [(s, "jobs.ingest.replaying:parse_again", i) for i in _replay_items(lake, s)]
             continue
         items += [
-            (s, "jobs.ingest.parsing:parse", i) for i in _parse_items(lake, s, s.unit.again, "again", group_bytes)
+            (s, "jobs.ingest.parsing:parse_files", i) for i in _parse_items(lake, s, s.unit.again, "again", group_bytes)
         ]
         items += [
-            (s, "jobs.ingest.parsing:parse", i) for i in _parse_items(lake, s, s.unit.batches, "part", group_bytes)
+            (s, "jobs.ingest.parsing:parse_files", i)
+            for i in _parse_items(lake, s, s.unit.batches, "part", group_bytes)
         ]
     done = 0
     for task in dict.fromkeys(t for _, t, _ in items):

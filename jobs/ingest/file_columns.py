@@ -22,7 +22,7 @@ MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
-class Block:
+class TextBlock:
     """``columns`` are the file's names of ``c0``..; ``torn`` are (row, raw text, reason) of rows without columns.
 
     ``remarks`` are of rows that are read as they stand and may not be what they were meant to be. ``blank`` counts rows
@@ -39,7 +39,7 @@ class Block:
     def rows(self) -> int:
         return len(self.table) + len(self.torn) + self.blank
 
-    def without_blank_rows(self, delimiter: str = "") -> Block:
+    def without_blank_rows(self, delimiter: str = "") -> TextBlock:
         """The rows that hold anything, with a remark on the others: spreadsheets save every row that was ever used.
 
         ``delimiter`` parts the cells of what was torn.

@@ -25,13 +25,13 @@ from features.cleaning import Cleaned, Cleaner
 from features.cleaning_texts import PLACE
 from features.instants import NO_TIME
 from features.sources import Mapping
-from jobs.ingest.file_columns import Block
+from jobs.ingest.file_columns import TextBlock
 from jobs.ingest.file_counts import FileCounts
 from jobs.ingest.findings import Finding, by_kind, of_reasons
 from jobs.ingest.landing import content_of
 from jobs.ingest.outputs import FLUSH_ROWS, Outputs
 from jobs.ingest.reading import read_blocks
-from jobs.ingest.same_keys import SameKeys, judge
+from jobs.ingest.same_keys import SameKeys, find_same_keys
 from schemas.errors import InputError
 
 FLUSH_BYTES = 64 << 20
@@ -60,7 +60,7 @@ def connection() -> duckdb.DuckDBPyConnection:
     return found
 
 
-def parse(item: dict[str, Any]) -> dict[str, Any]:
+def parse_files(item: dict[str, Any]) -> dict[str, Any]:
     """``mapping``, ``zone``, ``currency``, ``guest_ids``, ``salt``, ``received_at``, ``batch_id``, ``part``, ``folders``, ``files``.
 
     Gives ``files`` (FileCounts of each) and ``silver`` (path, month, rows of each candidate file, in order).
@@ -97,7 +97,7 @@ class _Pending:
     """Blocks of one header that wait to be cleaned together, with the index of the file that each came from."""
 
     columns: tuple[str, ...] = ()
-    blocks: list[tuple[int, Block]] = field(default_factory=list)
+    blocks: list[tuple[int, TextBlock]] = field(default_factory=list)
     rows: int = 0
     bytes: int = 0
 
@@ -142,7 +142,7 @@ class Task:
                 self.out.discard()
             self.files[index] = FileCounts(name, error=str(e))
 
-    def add(self, index: int, block: Block, content: str) -> None:
+    def add(self, index: int, block: TextBlock, content: str) -> None:
         """``content`` tells what the block's file holds from what any other holds."""
         if self.cleaner.composer.needs_place:
             place = pc.binary_join_element_wise(content, block.table["row"].cast(pa.string()), "-")
@@ -254,7 +254,7 @@ class Task:
         """With every file read: rows that only blank an earlier one of their key go to quarantine, others are remarked on."""
         self._flush()
         self.out.finish("silver", "bronze")
-        found = judge(self.out.written("silver"), self.mapping, connection())
+        found = find_same_keys(self.out.written("silver"), self.mapping, connection())
         if found is None:
             return
         indexes = {f.name: n for n, f in enumerate(self.files)}

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from features.sources import Mapping
 from jobs.ingest.byte_streams import GZIP, ArrivedFile, open_text
 from jobs.ingest.csv_blocks import csv_blocks
-from jobs.ingest.file_columns import Block, checked_columns, needed_columns, used_for
+from jobs.ingest.file_columns import TextBlock, checked_columns, needed_columns, used_for
 from jobs.ingest.findings import Finding
 from schemas.configuration import nearest
 from schemas.errors import InputError
@@ -40,7 +40,7 @@ def read_blocks(
     mapping: Mapping,
     connection: duckdb.DuckDBPyConnection,
     block_bytes: int = BLOCK_BYTES,
-) -> Iterator[Block]:
+) -> Iterator[TextBlock]:
     """The file's blocks in order, each of about ``block_bytes`` of text. ``name`` is what errors call the file.
 
     ``connection`` evaluates JSON.
@@ -91,7 +91,7 @@ def _refuse_other_formats(name: str, mapping: Mapping, start: bytes) -> None:
 # --- JSON Lines ---
 
 
-def _json_blocks(file: ArrivedFile, connection: duckdb.DuckDBPyConnection) -> Iterator[Block]:
+def _json_blocks(file: ArrivedFile, connection: duckdb.DuckDBPyConnection) -> Iterator[TextBlock]:
     name, mapping = file.name, file.mapping
     columns, row = mapping.columns, 0
     seen = np.zeros(len(columns), dtype=bool)
@@ -103,13 +103,13 @@ def _json_blocks(file: ArrivedFile, connection: duckdb.DuckDBPyConnection) -> It
             keys = _json_keys(raw.slice(0, 1000), connection)
         row += len(raw)
         seen |= np.array([table[f"c{k}"].null_count < len(table) for k in range(len(columns))], dtype=bool)
-        yield Block(columns, table, torn)
+        yield TextBlock(columns, table, torn)
     if row == 0:
         raise InputError(f"{name}: the file is empty: not one line; deliver it again")
     if not keys:
         raise InputError(f"{name}: not one of its first lines is a JSON object; is `format: jsonl` right?")
     if remarks := _of_unseen_keys(file, [c for c, s in zip(columns, seen, strict=True) if not s], keys, row):
-        yield Block(columns, table.slice(0, 0), [], remarks)
+        yield TextBlock(columns, table.slice(0, 0), [], remarks)
 
 
 def _lines(file: ArrivedFile) -> Iterator[pa.Array]:
@@ -208,7 +208,7 @@ def _of_unseen_keys(file: ArrivedFile, unseen: list[str], keys: set[str], rows: 
 # --- Parquet ---
 
 
-def _parquet_blocks(path: Path, name: str, mapping: Mapping, start: bytes) -> Iterator[Block]:
+def _parquet_blocks(path: Path, name: str, mapping: Mapping, start: bytes) -> Iterator[TextBlock]:
     if start != PARQUET:
         what = "a gzip file" if start[:2] == GZIP else "no Parquet file"
         if start[:2] == GZIP:
@@ -222,7 +222,7 @@ def _parquet_blocks(path: Path, name: str, mapping: Mapping, start: bytes) -> It
     yield from _blocks_of_parquet(path, name, mapping)
 
 
-def _blocks_of_parquet(source: Path | pa.BufferReader, name: str, mapping: Mapping) -> Iterator[Block]:
+def _blocks_of_parquet(source: Path | pa.BufferReader, name: str, mapping: Mapping) -> Iterator[TextBlock]:
     try:
         file = pq.ParquetFile(source)
         columns = checked_columns(file.schema_arrow.names, name, mapping)
@@ -232,7 +232,7 @@ def _blocks_of_parquet(source: Path | pa.BufferReader, name: str, mapping: Mappi
             rows = pa.array(np.arange(row, row + len(batch), dtype=np.int64))
             row += len(batch)
             table = pa.table([*arrays, rows], names=[*(f"c{k}" for k in range(len(columns))), "row"])
-            yield Block(columns, table, []).without_blank_rows()
+            yield TextBlock(columns, table, []).without_blank_rows()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
         raise InputError(
             f"{name}: the Parquet file is damaged ({str(e).splitlines()[0][:200]}); deliver it again"

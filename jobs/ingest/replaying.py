@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.sources import Mapping
-from jobs.ingest.file_columns import Block
+from jobs.ingest.file_columns import TextBlock
 from jobs.ingest.file_counts import FileCounts
 from jobs.ingest.landing import content_of
 from jobs.ingest.outputs import in_contract, open_writer
@@ -23,7 +23,7 @@ from schemas.contracts import contract
 
 
 def parse_again(item: dict[str, Any]) -> dict[str, Any]:
-    """As ``jobs.ingest.parsing:parse``, with ``slices`` (batch and files of quarantine) in place of files.
+    """As ``jobs.ingest.parsing:parse_files``, with ``slices`` (batch and files of quarantine) in place of files.
 
     Rows that pass, or that the mapping now leaves to another feed, are marked with the replay's batch; the others stay
     with the reasons of today. Gives ``files``, ``silver`` and ``slices``, the batches whose slices were staged anew.
@@ -92,7 +92,7 @@ def _take(
     files, rows = table["_file"].take(places), table["_row"].take(places)
     mine = mine.set_column(mine.schema.get_field_index("row"), "row", rows)
     for name in pc.unique(files).to_pylist():
-        block = Block(columns, mine.filter(pc.equal(files, name)), [])
+        block = TextBlock(columns, mine.filter(pc.equal(files, name)), [])
         task.add(_index_of(task, name), block, content_of(Path(landed[name])))
 
 

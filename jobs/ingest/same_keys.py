@@ -32,7 +32,7 @@ class SameKeys:
     differing: dict[str, Finding]
 
 
-def judge(paths: Sequence[Path], mapping: Mapping, con: duckdb.DuckDBPyConnection) -> SameKeys | None:
+def find_same_keys(paths: Sequence[Path], mapping: Mapping, con: duckdb.DuckDBPyConnection) -> SameKeys | None:
     """Of candidate silver files; None where no file has a key in rows that differ, as nearly always."""
     c = mapping.contract
     if not paths or (c.generated is not None and c.generated not in mapping.fields):

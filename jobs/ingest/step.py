@@ -30,7 +30,7 @@ from lake.lake import Lake
 from lake.locks import lock
 from lake.manifest import ManifestRow, manifest
 from lake.publish import Audit
-from lake.refused import Attempt, is_dismissed, is_named, remember, since, why
+from lake.refused import Attempt, is_dismissed, is_named, reason_of, remember, since
 from project.inbox import matches, unfinished, unmatched, without_files
 from schemas.configuration import nearest
 from schemas.errors import HuaxiangError, InputError, NotThereError
@@ -98,7 +98,7 @@ def ingest(
         report.leave_out_earlier_failures()
         tried = remember(lake, report.attempts, named, received_at, run_id)
         report.waiting = [
-            f"{r.file}: was refused on {since(r):%Y-%m-%d} and is still missing ({why(r)})" for r in tried
+            f"{r.file}: was refused on {since(r):%Y-%m-%d} and is still missing ({reason_of(r)})" for r in tried
         ]
     report.notes += warnings(project.sources, {f.source for f in report.of_state("taken")})
     return report

@@ -11,10 +11,10 @@ from typing import Any
 import duckdb
 
 from features.aipl import NONE, RANK, STAGES, SUPER, AiplSettings, StageRates, advancing, asset_value_minor
-from features.migration import flows
-from features.sql_parts import quoted
+from features.migration import flows_between
 from jobs.insights.step import Insight, InsightRun, Row
 from schemas.errors import InputError
+from schemas.quarantine import quoted
 from schemas.tag_roles import TagRole
 
 SEGMENTS = "segments.segments"
@@ -226,7 +226,7 @@ def _fast(
         excess = fertility - sum(before.get(s, 0) for s in STAGES)
         both = (start, run.as_of)
         found.append(_figure("fast", "fertility_excess", excess, fertility, profile_days=both))
-        moved = advancing(flows(con, scheme, start, run.as_of))
+        moved = advancing(flows_between(con, scheme, start, run.as_of))
         found.append(_figure("fast", "advancing", moved.rate, moved.at_start, profile_days=both))
     columns = {row[0] for row in con.execute("describe profile.profile").fetchall()}
     super_user, interactions = (run.catalogue.of_role(r) for r in (TagRole.SUPER_USER, TagRole.INTERACTIONS))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from features.fission.growth import k_factor
 from features.fission.settings import K_DAYS
-from features.sql_parts import quoted
 from jobs.insights.step import Insight, InsightRun
+from schemas.quarantine import quoted
 
 if TYPE_CHECKING:
     import duckdb

@@ -16,7 +16,7 @@ import pyarrow.dataset as pads
 from features.frozen_numbers import Break
 from features.gaps import LifecycleSettings
 from jobs.insights.step import Insight, InsightRun, Row
-from jobs.profile.estimates import HORIZON_DAYS, MIN_CASES, counted, recovery_cut, silence_classes
+from jobs.profile.estimates import HORIZON_DAYS, MIN_CASES, recovery_cut, shop_gaps, silence_classes
 from models import lifecycle
 from models.lifecycle import Curve, Cut
 from project.frozen import break_rows, numbers_of
@@ -71,7 +71,7 @@ def _drawn(
     run: InsightRun, specs: Mapping[str, Break], numbers: Mapping[str, Sequence[float]], settings: LifecycleSettings
 ) -> tuple[list[Row], Row]:
     """Rows of the three curves, and the figure of the knee of recovery: where it is, or why there is none."""
-    gaps = counted(run.lake, run.as_of, run.map, run.scratch / "gaps", run.known_at)
+    gaps = shop_gaps(run.lake, run.as_of, run.map, run.scratch / "gaps", run.known_at)
     horizon = max((s.horizon_days or HORIZON_DAYS for s in specs.values()), default=HORIZON_DAYS)
     cuts = silence_classes(specs, numbers)
     rows = _rows("repurchase", "", lifecycle.repurchase(gaps))

@@ -10,7 +10,7 @@ from schemas.tag_roles import TagRole
 FAST = (TagRole.SUPER_USER, TagRole.INTERACTIONS)
 
 
-def tags_of(catalogue: Catalogue, row: Row) -> tuple[str, ...]:
+def tags_of_figure(catalogue: Catalogue, row: Row) -> tuple[str, ...]:
     """Tags of a row of ``segments.figures``; none where it comes from activity alone."""
     topic, figure, item = row["topic"], row["figure"], row["item"]
 

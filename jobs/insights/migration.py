@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pyarrow.dataset as pads
 
-from features.migration import MigrationSettings, Verdict, judged, rows_of, summed
-from features.sql_parts import quoted
+from features.migration import MigrationSettings, Verdict, drift, summed_moves, users_by_origin
 from jobs.insights.step import Insight, InsightRun, Row
 from project.frozen import Numbers, break_rows, numbers_of
 from schemas.alerts import MOVING_TO_RARE_LOW
+from schemas.quarantine import quoted
 from schemas.tag_roles import TagRole
 
 TARGET = "rare_low"
@@ -37,8 +37,8 @@ def insight(run: InsightRun) -> Insight:
         return Insight(alerts=[_alert(before, None, "refitted")])
     moves, users = _moved(run, scheme, before, settings)
     history = _history(run, period, settings.periods, cut_at)
-    verdict = judged(moves, TARGET, list(history.values()), settings)
-    rows = rows_of(moves)
+    verdict = drift(moves, TARGET, list(history.values()), settings)
+    rows = users_by_origin(moves)
     days = (before, run.as_of)
     figures: list[Row] = [
         {"figure": "transition", "item": f"{a}>{b}", "number": float(n), "sample_users": rows[a], "profile_days": days}
@@ -84,7 +84,7 @@ def _moved(
         for b in sorted({*now, *then})
     ]
     made = run.map(TASK, items)
-    moves = summed({(a, b): n for a, b, n in r["moves"]} for r in made)
+    moves = summed_moves({(a, b): n for a, b, n in r["moves"]} for r in made)
     return moves, [Path(r["users"]) for r in made if r["users"]]
 
 

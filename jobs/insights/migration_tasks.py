@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.changes import Comparison
+from features.changes import TwoSnapshots
 
 
 def moves_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def moves_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     """
     scheme = item["scheme"]
     current = _snapshot(item["current"], scheme)
-    found = Comparison(current, _snapshot(item["previous"], scheme) if item["previous"] else None)
+    found = TwoSnapshots(current, _snapshot(item["previous"], scheme) if item["previous"] else None)
     moves: dict[tuple[str, str], int] = {}
     for row in found.flows(scheme):
         move = (row["from_segment"], row["to_segment"])

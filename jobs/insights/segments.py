@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from features.sql_parts import quoted
 from jobs.insights.step import Insight, InsightRun, Row
+from schemas.quarantine import quoted
 from schemas.tag_roles import TagRole
 
 MONEY = (TagRole.RECENCY, TagRole.FREQUENCY, TagRole.MONETARY)

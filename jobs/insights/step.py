@@ -197,7 +197,7 @@ def _marked(run: InsightRun, figures: list[Row]) -> list[Row]:
     if not any(m.since for m in on.values()):
         return figures
     whole = {of_row: reduce(or_, (on[d] for d in of_row), Marks()) for of_row in set(days)}
-    tags_of = importlib.import_module("jobs.insights.marks").tags_of
+    tags_of = importlib.import_module("jobs.insights.marks").tags_of_figure
     return [
         {**r, "held_by": ",".join(whole[of_row].of(tags_of(run.catalogue, r))) or None}
         for r, of_row in zip(figures, days, strict=True)

@@ -12,9 +12,9 @@ import duckdb
 import numpy as np
 
 from features.concentration import Spread, ValueSettings, gini, lorenz, spread, top_share
-from features.sql_parts import quoted
 from jobs.insights.step import Insight, InsightRun, Row
 from jobs.offers.step import associations
+from schemas.quarantine import quoted
 from schemas.tag_roles import TagRole
 
 BASES = {"buyers": "{spend} > 0", "members": "is_member", "everybody": "true"}

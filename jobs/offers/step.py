@@ -53,7 +53,7 @@ def run_offers(
     """Replace the day's slice of ``profile.offers``; rows written: users with a valid order in the windows."""
     keep_days = project.settings.keep_days
     with day_of(project.lake, [TABLE], as_of, run_id=run_id, audit=audit, keep_days=keep_days) as staged:
-        orders = Orders(project, engine, as_of, run_id, known_at)
+        orders = WindowOrders(project, engine, as_of, run_id, known_at)
         items = [{**item, "out": str(staged[TABLE])} for item in orders.user_items()]
         return sum(made["users"] for made in orders.map("offers_of_bucket", items))
 
@@ -65,14 +65,14 @@ def associations(
 
     Those that the run's step ``offers`` left, or else counted anew.
     """
-    orders = Orders(project, engine, as_of, run_id, known_at)
+    orders = WindowOrders(project, engine, as_of, run_id, known_at)
     if not orders.associations_file.is_file():
         orders.write_rules()
     return pq.ParquetFile(orders.associations_file).read()
 
 
 @dataclass(frozen=True)
-class Orders:
+class WindowOrders:
     """The orders of one day's windows: parts by bucket, totals of all, rules. Everything is made when first asked for."""
 
     project: Project

@@ -50,7 +50,7 @@ def estimated(
     if not specs:
         return {}
     settings = run.lifecycle
-    gaps = counted(run.lake, run.as_of, run.map, run.scratch / "gaps", run.known_at)
+    gaps = shop_gaps(run.lake, run.as_of, run.map, run.scratch / "gaps", run.known_at)
     found: dict[str, tuple[Cut, ...]] = {}
     knees = {n: s for n, s in specs.items() if s.estimate == "purchase_day_knees"}
     for name, spec in knees.items():
@@ -160,7 +160,7 @@ def _min_cases(spec: Break) -> int:
     return spec.min_cases or MIN_CASES[spec.estimate]
 
 
-def counted(lake: Lake, as_of: dt.date, run_map: Map, folder: Path, known_at: dt.datetime | None = None) -> Gaps:
+def shop_gaps(lake: Lake, as_of: dt.date, run_map: Map, folder: Path, known_at: dt.datetime | None = None) -> Gaps:
     """All purchase gaps of the shop as of a day: one pass over the paid rows, a task a bucket."""
     users = by_bucket(lake.files("identity.users"))
     items = [
@@ -175,10 +175,10 @@ def counted(lake: Lake, as_of: dt.date, run_map: Map, folder: Path, known_at: dt
         for bucket, files in by_bucket(lake.files("activity.activity")).items()
     ]
     made = run_map(TASK, items) if items else []
-    return merged(pq.read_table(r["path"], partitioning=None) for r in made)
+    return merged_gaps(pq.read_table(r["path"], partitioning=None) for r in made)
 
 
-def merged(parts: Iterable[pa.Table]) -> Gaps:
+def merged_gaps(parts: Iterable[pa.Table]) -> Gaps:
     """Counted gaps of all buckets added up."""
     tables = list(parts)
     names = ("purchase_days", "days", "ended", "users")

@@ -19,7 +19,7 @@ from features.catalogue import Catalogue, Node
 from features.frozen_numbers import Break
 from features.tagging import expression_sql
 from jobs.profile.run import ProfileRun
-from jobs.profile.tasks import hashed
+from jobs.profile.tasks import mixed
 from models.lifecycle import Cut
 from project.frozen import NOT_KEPT, Frozen, break_hash, kept_cards, kept_numbers, model_hash
 from schemas.configuration import nearest
@@ -150,7 +150,7 @@ def _fit(run: ProfileRun, name: str, files: Sequence[str]) -> dict[str, Any] | N
     if sample is None or len(sample) < spec.min_users:
         return None
     uid = sample["uid"].to_numpy()
-    first = np.lexsort((uid, hashed(uid)))[: spec.sample]
+    first = np.lexsort((uid, mixed(uid)))[: spec.sample]
     values = np.stack([sample[f"v{i}"].to_numpy()[first] for i in range(len(spec.inputs))], axis=1)
     try:
         card = fit(

@@ -46,7 +46,7 @@ def population(run: ProfileRun) -> dict[int, list[str]]:
     return dict(sorted(found.items()))
 
 
-def facts_of(run: ProfileRun, buckets: Mapping[int, list[str]], numbers: Numbers) -> dict[int, str]:
+def computed_facts(run: ProfileRun, buckets: Mapping[int, list[str]], numbers: Numbers) -> dict[int, str]:
     """Compute the declared facts of every bucket, with ``numbers`` where a fact takes its own from a break."""
     facts = run.catalogue.kernel_facts
     if not facts or not buckets:

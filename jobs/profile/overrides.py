@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 
 from features.kernel.rows import USERS_PER_BUCKET
 from features.overrides import stated
-from features.sql_parts import text_literal
 from jobs.profile.run import Overrides, ProfileRun
 from lake.lake import by_bucket, partition_path
 from schemas.arrow import arrow_schema, file_schema
 from schemas.configuration import nearest
 from schemas.contracts import contract
+from schemas.quarantine import literal
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -263,7 +263,7 @@ def _files_of(con: duckdb.DuckDBPyConnection, table: str, buckets: Mapping[int, 
     paths = [p for (b,) in con.execute(per_bucket).fetchall() for p in buckets.get(b, [])]
     if not paths:
         return f"(select {', '.join(f'cast(null as bigint) as {c}' for c in ('uid', *more))} where false)"
-    return f"read_parquet([{', '.join(text_literal(p) for p in paths)}], hive_partitioning = false)"
+    return f"read_parquet([{', '.join(literal(p) for p in paths)}], hive_partitioning = false)"
 
 
 def _judge(con: duckdb.DuckDBPyConnection, catalogue: Catalogue) -> None:

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from audiences.delivery import in_main_units, money_header, write_csv
 from features.catalogue import Catalogue, user_tables
-from features.sql_parts import DUCKDB, quoted, text_literal
+from features.sql_parts import DUCKDB
 from features.tagging import FIXED
 from features.tags import UNKNOWN
 from jobs.pipeline import new_run_id
@@ -36,9 +36,10 @@ from jobs.profile.publishing import PROFILE
 from jobs.profile.step import run_profile
 from lake import journal
 from lake.releases import entries, lake_at, newest
-from project.held import in_words, marks
+from project.held import held_in_words, marks
 from schemas.errors import HuaxiangError, NotThereError
 from schemas.money import DEFAULT_CURRENCY
+from schemas.quarantine import literal, quoted
 
 if TYPE_CHECKING:
     from lake.engine import Engine
@@ -88,7 +89,7 @@ class PointInTime:
             raise HuaxiangError(f"--out {out}: the name ends in {' or '.join(FORMATS)}")
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".parquet":
-            self.con.execute(f"copy (from {VIEW}) to {text_literal(str(out))} (format parquet, compression zstd)")
+            self.con.execute(f"copy (from {VIEW}) to {literal(str(out))} (format parquet, compression zstd)")
             return
         rows = self.con.sql(f"from {VIEW}").to_arrow_reader(BATCH_ROWS)
         headers = [money_header(n, self.currency) if n in self.money else n for n in rows.schema.names]
@@ -151,7 +152,9 @@ def _held_notes(catalogue: Catalogue, wanted: Sequence[str], since: Mapping[str,
     if not made:
         return []
     below = {h for n in made for h in held_by[n]}
-    return [f"made from {in_words({n: since[n] for n in sorted(below)})}, that is from older values: {', '.join(made)}"]
+    return [
+        f"made from {held_in_words({n: since[n] for n in sorted(below)})}, that is from older values: {', '.join(made)}"
+    ]
 
 
 def _computable(lake: Lake, catalogue: Catalogue, as_of: dt.date, wanted: list[str]) -> tuple[list[str], list[str]]:
@@ -194,7 +197,7 @@ def _of_files(
         notes.append(f"not given, because the snapshot was made before there were such tags: {', '.join(missing)}")
     day = f"date '{as_of}'"
     if files:
-        listed = ", ".join(text_literal(f) for f in sorted(files))
+        listed = ", ".join(literal(f) for f in sorted(files))
         source = f"read_parquet([{listed}], hive_partitioning = false, union_by_name = true) order by uid"
         columns = ", ".join(quoted(n) for n in (*FIXED, *given))
     else:
@@ -238,17 +241,17 @@ def _of_history(
     con.register("changes", lake.dataset(CHANGES))
     con.register("users", lake.dataset("identity.users"))
     columns = ", ".join(f"{_typed(catalogue, n)} as {quoted(n)}" for n in given)
-    tags = ", ".join(text_literal(n) for n in given)
+    tags = ", ".join(literal(n) for n in given)
     con.execute(HISTORY.format(view=VIEW, day=f"date '{as_of}'", columns=columns, tags=tags))
     return PointInTime(as_of, None, "history", _users(con), tuple(given), tuple(notes), con)
 
 
 def _typed(catalogue: Catalogue, name: str) -> str:
-    value = f"max(h.value) filter (h.tag = {text_literal(name)})"
+    value = f"max(h.value) filter (h.tag = {literal(name)})"
     tag = catalogue.tags[name]
     if tag.type == "string":
         # the process has null where a text is unknown
-        return f"coalesce({value}, {text_literal(UNKNOWN)})"
+        return f"coalesce({value}, {literal(UNKNOWN)})"
     return value if tag.log_bands else f"cast({value} as {DUCKDB[tag.type]})"
 
 

@@ -30,7 +30,7 @@ from features.quality import QualitySettings
 from jobs.profile.estimates import horizon_warnings
 from jobs.profile.feed_rows import freshness_of
 from jobs.profile.frozen import before_facts, checked_refit, depends_on, frozen
-from jobs.profile.inputs import CHANGES, facts_of, first_day_of_activity, items_of, population
+from jobs.profile.inputs import CHANGES, computed_facts, first_day_of_activity, items_of, population
 from jobs.profile.overrides import OVERRIDES, overrides_of
 from jobs.profile.publishing import (
     PROFILE,
@@ -167,7 +167,7 @@ def update_profile(
         run.staged = {t: lake.stage(t, run_id) if publish else scratch / "made" / t for t in TABLES}
         buckets = population(run)
         start = before_facts(run, refit)
-        facts = facts_of(run, buckets, start.numbers)
+        facts = computed_facts(run, buckets, start.numbers)
         run.overrides = overrides_of(run, buckets, run.staged[OVERRIDES], declared_valid_days)
         snapshots = snapshots_of(lake)
         before = max((d for d in snapshots if d < as_of), default=None)

@@ -22,9 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.breaks import counted
-from features.changes import Comparison
-from features.quality import aged_distribution, distribution
-from features.tagging import FIXED, Recipe, evaluate, numpy_columns, profile_columns, values_of
+from features.changes import TwoSnapshots
+from features.quality import aged_distribution, users_by_bin
+from features.tagging import FIXED, Recipe, apply_recipe, numpy_columns, profile_columns, values_of
 from features.tags import UNKNOWN
 from jobs.activity.facts import read_facts
 from lake.lake import partition_path
@@ -47,7 +47,7 @@ def values_of_bucket(item: Item) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     with _connection() as con:
         base = base_of(item, shared)
-        table = evaluate(con, base, Recipe.from_json(shared["recipe"]), _score)
+        table = apply_recipe(con, base, Recipe.from_json(shared["recipe"]), _score)
         written: dict[str, str] = {}
         specs = shared["breaks"]
         if specs:
@@ -68,7 +68,7 @@ def values_of_bucket(item: Item) -> dict[str, Any]:
             uid = found["uid"].to_numpy()
             known = ~np.isnan(matrix).any(axis=1)
             uid, matrix = uid[known], matrix[known]
-            first = np.lexsort((uid, hashed(uid)))[: spec["sample"]]
+            first = np.lexsort((uid, mixed(uid)))[: spec["sample"]]
             columns = {f"v{i}": matrix[first, i] for i in range(matrix.shape[1])}
             path = out / f"model-{name}.parquet"
             pq.write_table(pa.table({"uid": uid[first], **columns}), path)
@@ -86,7 +86,7 @@ def profile_of_bucket(item: Item) -> dict[str, Any]:
     recipe = Recipe.from_json(shared["recipe"])
     columns = profile_columns(recipe)
     with _connection() as con:
-        table = evaluate(con, base, recipe, _score, [*columns, *(f"computed.{t}" for t in recipe.overridden)])
+        table = apply_recipe(con, base, recipe, _score, [*columns, *(f"computed.{t}" for t in recipe.overridden)])
     is_member = np.asarray(table["is_member"].to_numpy(zero_copy_only=False), dtype=bool)
     agreement = [row for t in recipe.overridden for row in _agreement(t, base, table, is_member)]
     del base
@@ -100,7 +100,7 @@ def profile_of_bucket(item: Item) -> dict[str, Any]:
         "bucket": item["bucket"],
         "users": len(profile),
         "members": int(np.count_nonzero(is_member)),
-        "bins": {t: distribution(profile[t].combine_chunks(), is_member, as_of) for t, _ in recipe.tags},
+        "bins": {t: users_by_bin(profile[t].combine_chunks(), is_member, as_of) for t, _ in recipe.tags},
         "agreement": agreement,
         **_compared(profile, item, shared),
     }
@@ -120,7 +120,7 @@ def flows_of_bucket(item: Item) -> dict[str, Any]:
     return {"flows": _flows(current, {shared["from_as_of"]: item["previous"]}, shared["schemes"])}
 
 
-def hashed(uid: np.ndarray) -> np.ndarray:
+def mixed(uid: np.ndarray) -> np.ndarray:
     """A well-mixed 64-bit number per uid (the finaliser of splitmix64)."""
     x = uid.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -257,7 +257,7 @@ def _compared(profile: pa.Table | None, item: Item, shared: Mapping[str, Any]) -
     previous = _profile(item["previous"], shared["tags"])
     if profile is None:
         profile = _nobody()
-    found = Comparison(profile, previous, _log(item["log"], item["uids"]) if item["log"] else None)
+    found = TwoSnapshots(profile, previous, _log(item["log"], item["uids"]) if item["log"] else None)
     dynamic = set(shared["dynamic"])
     schemes = shared["schemes"]
     before = shared["previous_as_of"]
@@ -284,7 +284,9 @@ def _flows(
     """Flows of the segmentations from each of these days (with the files of its snapshot) to ``profile``."""
     rows = []
     for day, files in earlier.items():
-        found = Comparison(_nobody() if profile is None else profile, _profile(files, [[s, "string"] for s in schemes]))
+        found = TwoSnapshots(
+            _nobody() if profile is None else profile, _profile(files, [[s, "string"] for s in schemes])
+        )
         rows += [{"from_as_of": day, **row} for s in schemes for row in found.flows(s)]
     return rows
 
@@ -305,7 +307,7 @@ def _log(files: Sequence[Sequence[str]], uids: Sequence[int]) -> pa.Table:
     return whole.take(last["row_max"]).drop_columns(["row"])
 
 
-def _write_changes(found: Comparison, tags: Sequence[tuple[str, Any, pa.DataType]], item: Item, as_of: str) -> int:
+def _write_changes(found: TwoSnapshots, tags: Sequence[tuple[str, Any, pa.DataType]], item: Item, as_of: str) -> int:
     """One row group a tag, so that a first snapshot, where every user has a row a tag, is never held whole."""
     path = Path(item["changes_out"]) / partition_path({"from_day": as_of}) / f"bucket-{item['bucket']}.parquet"
     rows = 0

@@ -9,7 +9,7 @@ from features.aipl import AiplSettings
 from report import charts
 from report.blocks import Block, Cell, Section, Text, Tile, count, decimal, points, same, share, table
 from report.data import Figure, ReportData
-from report.sections.movement import HISTORY, since
+from report.sections.movement import HISTORY, compared_since
 from report.sections.segmentation import how_to_get, lacking, of_role
 from report.words import NAMES
 from schemas.tag_roles import TagRole
@@ -150,14 +150,14 @@ def _flow(d: ReportData, scheme: str) -> Block:
     starts = [v for v in (*order, "NEW") if any(a == v for a, _ in pairs)]
     ends = [v for v in (*order, "LOST") if any(b == v for _, b in pairs)]
     links = [(starts.index(a), ends.index(b), float(n)) for (a, b), n in pairs.items() if a in starts and b in ends]
-    chart = charts.flow(
+    chart = charts.sankey(
         [d.words.value(scheme, v) for v in starts], [d.words.value(scheme, v) for v in ends], links, title
     )
     rows = [
         (d.words.value(scheme, a), d.words.value(scheme, b), count(n))
         for (a, b), n in sorted(pairs.items(), key=lambda kv: -kv[1])
     ]
-    note = since(d) + Text(" 蓝色为变动，灰色为未动。", " Blue moved, grey stayed.")
+    note = compared_since(d) + Text(" 蓝色为变动，灰色为未动。", " Blue moved, grey stayed.")
     heads = [Text("从", "From"), Text("到", "To"), Text("用户", "Users")]
     return Block(title, note, ("segments.segment_flows",), chart, table(heads, rows, first_text=2))
 

@@ -25,10 +25,10 @@ def moved_between(d: ReportData, scheme: str, *, wide: bool = False) -> Block:
     pairs = d.flow(scheme)
     if not pairs or d.flows_from is None:
         return Block(title, Text("与上一次运行相比。", "Against the run before."), FLOWS, missing=HISTORY)
-    return transitions(d, scheme, title, pairs, since(d, scheme), FLOWS, wide=wide)
+    return transitions(d, scheme, title, pairs, compared_since(d, scheme), FLOWS, wide=wide)
 
 
-def since(d: ReportData, scheme: str | None = None) -> Text:
+def compared_since(d: ReportData, scheme: str | None = None) -> Text:
     return held_note(d, scheme, *([] if d.flows_from is None else [d.flows_from])) + Text(
         f"{d.flows_from} → {d.as_of}，逐人计数，会员与访客合计。",
         f"{d.flows_from} → {d.as_of}, counted user by user, members and visitors together.",
@@ -273,7 +273,7 @@ def flows(d: ReportData) -> Section:
     if not rows:
         block = Block(title, Text("与上一次运行相比。", "Against the run before."), FLOWS, missing=HISTORY, wide=True)
     else:
-        note = since(d) + Text(
+        note = compared_since(d) + Text(
             " 期初 = 未动 + 移动 + 离开；离开是指不再在基础人群里（与他人合并，或标识已删除）。",
             " Start = stayed + moved + left; who left is no longer in the base (merged with another person, or erased).",
         )

@@ -32,7 +32,7 @@ def feeds_off(d: ReportData) -> list[Text]:
     ]
 
 
-def missing(d: ReportData) -> list[Text]:
+def missing_feeds(d: ReportData) -> list[Text]:
     """Files that were refused when the release was made or are now, and feeds that are silent for too long."""
     found = []
     now = by_feed(d.refused)

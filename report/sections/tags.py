@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from features.quality import NO_REFERENCE
 from features.tags import PATHS
 from report import charts
-from report.blocks import Block, Section, TagGroup, TagRow, Text, count, decimal, same, share, table
+from report.blocks import Block, Section, TagBlock, TagRow, Text, count, decimal, same, share, table
 from report.data import ReportData
 from report.words import KINDS, METHODS, VERDICTS, group_name, interval
 
@@ -23,7 +23,7 @@ YES = {"true": Text("是", "yes"), "false": Text("否", "no"), "True": Text("是
 
 def digital_tags(d: ReportData) -> Section:
     found = tuple(
-        TagGroup(group_name((a, b)), rows, _note(d, rows))
+        TagBlock(group_name((a, b)), rows, _note(d, rows))
         for a, below in PATHS.items()
         for b in below
         if (rows := tuple(_row(d, t) for t in d.project.catalogue.tags.values() if t.path[:2] == (a, b)))
@@ -116,7 +116,7 @@ def _value(d: ReportData, tag: Tag, value: str) -> Text | None:
     return interval(tag, value, d.project.currency)
 
 
-def _coverage(d: ReportData, groups: tuple[TagGroup, ...]) -> Block:
+def _coverage(d: ReportData, groups: tuple[TagBlock, ...]) -> Block:
     title = Text("各组平均覆盖率", "Mean coverage by group")
     note = Text(
         "组内标签覆盖率的平均；分母是会员或访客的基础人数。",

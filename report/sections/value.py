@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from features.aipl import SUPER
 from report import charts
-from report.blocks import Block, Section, Step, Text, Tile, count, decimal, share, table
+from report.blocks import Block, PyramidLevel, Section, Text, Tile, count, decimal, share, table
 from report.data import ReportData
 from report.sections.segmentation import how_to_get, lacking, of_role, shares, whole_table
 from report.words import NAMES
@@ -57,7 +57,7 @@ def _pyramid(d: ReportData, scheme: str) -> Block:
         if money is not None:
             figure += Text(f" · 消费 {share(money)}", f" · spend {share(money)}")
         said = [d.words.said(scheme, v, what) for what in ("needs", "resources", "strategies")]
-        steps.append(Step(d.words.value(scheme, v), figure, said[0], said[1], said[2]))
+        steps.append(PyramidLevel(d.words.value(scheme, v), figure, said[0], said[1], said[2]))
     return Block(title, note, ("segments.segments", "segments.figures"), steps=tuple(steps), wide=True)
 
 

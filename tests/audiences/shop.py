@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from audiences.compiler import Attribute
-from audiences.language import Words
+from schemas.configuration import Words
 
 
 def attribute(

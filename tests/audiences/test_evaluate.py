@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiences.evaluate import add_counts, counts, evaluate, explain, funnel, reason
-from audiences.language import Words
 from audiences.plan import AllOf, AnyOf, Leaf, Member, Node, Not, Plan, Test, parts
+from schemas.configuration import Words
 
 W = Words(zh="x", en="x")
 KLEENE = {"true": True, "false": False, "unknown": None}

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from audiences.compiler import compile_audience
-from audiences.language import Words, definition_hash, named, read, read_folder
+from audiences.language import definition_hash, named, read, read_folder
 from audiences.plan import Plan, walk
 from audiences.wording import compared
 from schemas.behaviours import BEHAVIOURS, BEHAVIOURS_ZH, BROWSE
+from schemas.configuration import Words
 from schemas.errors import ConfigurationError, NotThereError
 from schemas.measures import MEASURES, WHERE_ZH, Where
 from tests.audiences.shop import CATALOGUE, HEAD, write

@@ -10,7 +10,7 @@ import pytest
 
 import jobs.fission.inputs
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.fission.array_files import load, save
+from jobs.fission.array_files import load_arrays, save_arrays
 from jobs.fission.inputs import write_sold
 
 
@@ -22,7 +22,7 @@ def touches(folder: Path, orders: int, buckets: int = 3) -> list[str]:
         key = draw.integers(-orders, orders, orders)
         key[:: max(orders // 3, 1)] = 0
         folders.append(str(folder / f"bucket-{bucket}"))
-        save(folders[-1], sold_key=key, sold_place=draw.integers(0, USERS_PER_BUCKET, orders).astype(np.int32))
+        save_arrays(folders[-1], sold_key=key, sold_place=draw.integers(0, USERS_PER_BUCKET, orders).astype(np.int32))
     return folders
 
 
@@ -35,12 +35,12 @@ def test_every_order_has_the_smallest_uid_that_brought_it(
     folders = touches(tmp_path, orders)
     wanted: dict[int, int] = {}
     for bucket, folder in enumerate(folders):
-        for key, place in zip(*load(folder, "sold_key", "sold_place"), strict=True):
+        for key, place in zip(*load_arrays(folder, "sold_key", "sold_place"), strict=True):
             if key:
                 uid = int(place) + bucket * USERS_PER_BUCKET
                 wanted[int(key)] = min(uid, wanted.get(int(key), uid))
     write_sold(folders, tmp_path / "sold")
-    key, sharer = load(tmp_path / "sold", "key", "sharer")
+    key, sharer = load_arrays(tmp_path / "sold", "key", "sharer")
     assert list(zip(key.tolist(), sharer.tolist(), strict=True)) == sorted(wanted.items())
 
 

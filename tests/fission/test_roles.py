@@ -11,7 +11,7 @@ from features.fission import roles
 from features.fission.distributors import turned_self_buyer
 from features.fission.growth import active_within, k_factor, share_of_open
 from features.fission.settings import FissionSettings
-from schemas.configuration import load
+from schemas.configuration import read_settings
 from schemas.errors import ConfigurationError
 
 
@@ -23,8 +23,8 @@ def test_the_k_factor_is_as_published() -> None:
 
 def test_a_percentile_gives_equal_values_equal_places() -> None:
     among = np.array([0.0, 0.0, 0.0, 1.0, 2.0])
-    assert roles.percentile(among, among).tolist() == [0.3, 0.3, 0.3, 0.7, 0.9]
-    assert roles.percentile(among, np.array([-1.0, 3.0])).tolist() == [0.0, 1.0]
+    assert roles.place_among(among, among).tolist() == [0.3, 0.3, 0.3, 0.7, 0.9]
+    assert roles.place_among(among, np.array([-1.0, 3.0])).tolist() == [0.0, 1.0]
 
 
 def test_the_maven_shares_many_categories_early_and_is_read() -> None:
@@ -102,7 +102,7 @@ def test_three_paid_levels_are_refused_and_the_error_says_why(tmp_path: Path) ->
     path = tmp_path / "fission.yaml"
     path.write_text("paid_levels: 3\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"ban on pyramid selling.*analysis_only: true"):
-        load(path, FissionSettings)
+        read_settings(path, FissionSettings)
     path.write_text("paid_levels: 3\nanalysis_only: true\n", encoding="utf-8")
-    assert load(path, FissionSettings).paid_levels == 3
-    assert load(Path(__file__).parents[2] / "conf/methods/fission.yaml", FissionSettings) == FissionSettings()
+    assert read_settings(path, FissionSettings).paid_levels == 3
+    assert read_settings(Path(__file__).parents[2] / "conf/methods/fission.yaml", FissionSettings) == FissionSettings()

@@ -13,7 +13,7 @@ import yaml
 
 from cli.drafting import Draft, Part, draft
 from cli.drafting.rendering import with_guesses
-from cli.drafting.rules import Line
+from cli.drafting.rules import FieldLine
 from features.sources import Mapping, mistakes
 from project.folder import ProjectSettings
 from project.loading import load_mappings
@@ -41,7 +41,7 @@ def drafted(folder: Path, text: str, name: str = "export.csv", **options: str) -
     return draft(file, **options)
 
 
-def line(part: Part, field: str) -> Line:
+def line(part: Part, field: str) -> FieldLine:
     return next(found for found in part.lines if found.field == field)
 
 

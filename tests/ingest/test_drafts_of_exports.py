@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from cli.drafting import Draft, draft
-from cli.drafting.forms import is_id, is_money
+from cli.drafting.forms import is_money
+from features.cleaning_texts import is_id
 from features.sources import Mapping, mistakes, shortfalls
 from schemas.contracts import contract
 

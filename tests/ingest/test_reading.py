@@ -12,7 +12,8 @@ import pytest
 
 from features.sources import Mapping
 from jobs.ingest.byte_streams import ArrivedFile, open_text
-from jobs.ingest.reading import Block, read_blocks
+from jobs.ingest.file_columns import TextBlock
+from jobs.ingest.reading import read_blocks
 from schemas.errors import InputError
 
 FIELDS = {"order_id": "id", "ordered_at": "at", "member_id": "who"}
@@ -24,7 +25,7 @@ def a_mapping(**said: Any) -> Mapping:
     return Mapping.model_validate(content)
 
 
-def blocks_of(path: Path, mapping: Mapping, block_bytes: int = BLOCK) -> list[Block]:
+def blocks_of(path: Path, mapping: Mapping, block_bytes: int = BLOCK) -> list[TextBlock]:
     with duckdb.connect(config={"threads": 1}) as con:
         return list(read_blocks(path, path.name, mapping, con, block_bytes))
 

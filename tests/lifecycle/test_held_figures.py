@@ -35,7 +35,7 @@ FIGURES = [
 
 @pytest.mark.parametrize(("topic", "figure", "item", "tags"), FIGURES)
 def test_a_figure_names_the_tags_that_it_is_made_of(topic: str, figure: str, item: str, tags: set[str]) -> None:
-    found = marks.tags_of(shipped.catalogue(), {"topic": topic, "figure": figure, "item": item})
+    found = marks.tags_of_figure(shipped.catalogue(), {"topic": topic, "figure": figure, "item": item})
     assert set(found) == tags
     assert tags <= set(shipped.catalogue().tags)
 

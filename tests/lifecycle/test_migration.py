@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.changes import LOST, NEW
-from features.migration import MigrationSettings, control, imbalance, judged, rows_of, summed
+from features.migration import MigrationSettings, control, drift, imbalance, summed_moves, users_by_origin
 from jobs.insights.migration_tasks import moves_of_bucket
 
 VALUES = ("frequent_high", "frequent_low", "rare_high", "rare_low", "no_purchase")
@@ -54,7 +54,7 @@ def test_rows_are_the_earlier_day_and_columns_the_later_one(
     moves = {(a, b): n for a, b, n in found["moves"]}  # type: ignore[attr-defined]
     assert not imbalance(moves, Counter(before.values()), Counter(after.values()))
     assert sum(moves.values()) == len({*before, *after})
-    assert rows_of(moves).get(NEW, 0) == len(set(after) - set(before))
+    assert users_by_origin(moves).get(NEW, 0) == len(set(after) - set(before))
     assert sum(n for (_, to), n in moves.items() if to == LOST) == len(set(before) - set(after))
     listed = pq.read_table(str(found["users"])).to_pylist() if found["users"] else []
     slid = {u for u in {*before} & {*after} if before[u] in SETTINGS.origins and after[u] == "rare_low"}
@@ -65,7 +65,7 @@ def test_rows_are_the_earlier_day_and_columns_the_later_one(
 def test_a_move_that_is_missing_shows() -> None:
     assert imbalance({("a", "b"): 1, (NEW, "a"): 2}, {"a": 1}, {"a": 2, "b": 1}) == {}
     assert imbalance({("a", "b"): 1}, {"a": 2}, {"b": 1}) == {"from a": (1, 2)}
-    assert summed([{("a", "b"): 1}, {("a", "b"): 2, ("b", LOST): 1}]) == {("a", "b"): 3, ("b", LOST): 1}
+    assert summed_moves([{("a", "b"): 1}, {("a", "b"): 2, ("b", LOST): 1}]) == {("a", "b"): 3, ("b", LOST): 1}
 
 
 HISTORY = [0.04, 0.05, 0.06, 0.05, 0.04, 0.06, 0.05, 0.05, 0.04, 0.06, 0.05, 0.05]
@@ -91,16 +91,16 @@ def test_the_alert_is_raised_above_the_limit_and_not_on_it(slid: int, raised: bo
         (NEW, "rare_low"): 70,
         ("rare_low", "rare_low"): 300,
     }
-    found = judged(moves, "rare_low", HISTORY, SETTINGS)
+    found = drift(moves, "rare_low", HISTORY, SETTINGS)
     assert (found.users, found.moved, found.is_raised) == (200, slid, raised)
     assert found.reason == ("above_limit" if raised else "within_limit")
 
 
 def test_few_users_or_few_periods_are_not_judged() -> None:
     moves = {("frequent_low", "rare_low"): 40, ("frequent_low", "frequent_low"): 9}
-    found = judged(moves, "rare_low", HISTORY, SETTINGS)
+    found = drift(moves, "rare_low", HISTORY, SETTINGS)
     assert (found.share, found.reason, found.is_raised) == (None, "few_users", False)
     moves = {("frequent_low", "rare_low"): 40, ("frequent_low", "frequent_low"): 10}
-    found = judged(moves, "rare_low", HISTORY[:5], SETTINGS)
+    found = drift(moves, "rare_low", HISTORY[:5], SETTINGS)
     assert (found.share, found.reason, found.control, found.is_raised) == (0.8, "few_periods", None, False)
-    assert judged(moves, "rare_low", HISTORY[:6], SETTINGS).is_raised
+    assert drift(moves, "rare_low", HISTORY[:6], SETTINGS).is_raised

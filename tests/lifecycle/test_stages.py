@@ -13,7 +13,7 @@ import pytest
 
 from features.facts import needs
 from features.kernel import compute, merge_files
-from features.tagging import evaluate, make_recipe
+from features.tagging import apply_recipe, make_recipe
 from jobs.profile.tasks import _score
 from schemas.arrow import ARROW
 from tests.kernel.shop import row, table
@@ -52,7 +52,7 @@ def stages(days: list[list[int]], cuts: dict[str, tuple[float, ...]] = CUTS) -> 
         base = base.append_column(f"attribute.{name}", column)
     plan = make_recipe(CATALOGUE, FIRST, cuts, {}, TAGS)
     with duckdb.connect(config={"threads": "1"}) as con:
-        done = evaluate(con, base, plan, _score, ["uid", "as_of", *TAGS]).to_pylist()
+        done = apply_recipe(con, base, plan, _score, ["uid", "as_of", *TAGS]).to_pylist()
     out: list[list[tuple[Any, ...]]] = [[] for _ in days]
     for r in sorted(done, key=lambda r: (r["uid"], r["as_of"])):
         out[r["uid"]].append((r["lifecycle"], (r["lifecycle_since"] - FIRST).days, r["lifecycle_reason"]))

@@ -21,7 +21,7 @@ from queries.flow import flow
 from queries.gap import gap
 from queries.user import card
 from report.card import card_html
-from report.data import load
+from report.data import report_data
 from report.page import html
 from tests.pipeline import shop
 from tests.renamed import PREFIX, rename_folder
@@ -70,7 +70,7 @@ def in_former_names(project: Project, value: object) -> str:
 
 def page(project: Project) -> str:
     """The report without the minute in which its release was made."""
-    d = load(project, releases.release(project.lake))
+    d = report_data(project, releases.release(project.lake))
     d.at = replace(d.at, created_at=datetime(2026, 1, 1, tzinfo=UTC))
     return html(d)[0].replace(PREFIX, "")
 

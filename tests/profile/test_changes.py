@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.changes import LOST, NEW, Comparison, as_text, kept
+from features.changes import LOST, NEW, TwoSnapshots, as_kept, as_text
 
 STAGES = ["a", "b", "none", "unknown"]
 user = st.tuples(st.booleans(), st.sampled_from(STAGES), st.one_of(st.none(), st.integers(0, 40)))
@@ -31,7 +31,7 @@ def table(users: dict[int, Any]) -> pa.Table:
 
 @given(snapshot, snapshot)
 def test_flows_conserve_users_whatever_comes_and_goes(before: dict[int, Any], after: dict[int, Any]) -> None:
-    flows = Comparison(table(after), table(before)).flows("stage")
+    flows = TwoSnapshots(table(after), table(before)).flows("stage")
     starts, ends = Counter(), Counter()  # type: ignore[var-annotated]
     for f in flows:
         assert f["users"] > 0
@@ -51,13 +51,13 @@ def test_changes_played_back_give_every_snapshot(days: list[dict[int, Any]], ban
     previous: pa.Table | None = None
     for users in days:
         current = table(users)
-        found = Comparison(current, previous)
+        found = TwoSnapshots(current, previous)
         for tag, cut, kind in (("stage", None, pa.string()), ("age", bands, pa.int64())):
             changes = found.changes(tag, cut, kind).to_pylist()
             for c in changes:
                 assert known.get((tag, c["uid"])) != c["value"]
                 known[(tag, c["uid"])] = c["value"]
-            shown = as_text(kept(current[tag].combine_chunks(), cut)).to_pylist()
+            shown = as_text(as_kept(current[tag].combine_chunks(), cut)).to_pylist()
             for uid, value in zip(current["uid"].to_pylist(), shown, strict=True):
                 assert known.get((tag, uid)) == value
             for (name, uid), value in known.items():
@@ -67,7 +67,7 @@ def test_changes_played_back_give_every_snapshot(days: list[dict[int, Any]], ban
 
 @given(snapshot, snapshot)
 def test_quality_counts_members_and_visitors_apart(before: dict[int, Any], after: dict[int, Any]) -> None:
-    for row in Comparison(table(after), table(before)).quality("stage", None, pa.string()):
+    for row in TwoSnapshots(table(after), table(before)).quality("stage", None, pa.string()):
         base = {u: v for u, v in after.items() if v[0] == row["is_member"]}
         assert row["base_users"] == len(base)
         assert row["known_users"] == sum(v[1] != "unknown" for v in base.values())
@@ -76,9 +76,9 @@ def test_quality_counts_members_and_visitors_apart(before: dict[int, Any], after
 
 @given(snapshot, snapshot, snapshot)
 def test_a_log_stands_in_for_a_snapshot_that_is_gone(a: dict[int, Any], b: dict[int, Any], c: dict[int, Any]) -> None:
-    logged = Comparison(table(b), table(a)).changes("stage", None, pa.string())
-    whole = Comparison(table(c), table(b)).changes("stage", None, pa.string()).to_pylist()
-    patched = Comparison(table(c), table(a), log=logged).changes("stage", None, pa.string()).to_pylist()
+    logged = TwoSnapshots(table(b), table(a)).changes("stage", None, pa.string())
+    whole = TwoSnapshots(table(c), table(b)).changes("stage", None, pa.string()).to_pylist()
+    patched = TwoSnapshots(table(c), table(a), log=logged).changes("stage", None, pa.string()).to_pylist()
     assert sorted(map(str, patched)) == sorted(map(str, whole))
 
 
@@ -86,12 +86,12 @@ def test_a_log_stands_in_for_a_snapshot_that_is_gone(a: dict[int, Any], b: dict[
     ("value", "expected"), [(0, "<7"), (6, "<7"), (7, "7..29"), (29, "7..29"), (30, ">=30"), (None, None)]
 )
 def test_numbers_that_age_are_kept_by_band(value: int | None, expected: str | None) -> None:
-    assert kept(pa.array([value], pa.int64()), (7, 30)).to_pylist() == [expected]
+    assert as_kept(pa.array([value], pa.int64()), (7, 30)).to_pylist() == [expected]
 
 
 def test_a_tag_that_the_earlier_snapshot_lacks_was_unknown() -> None:
     now = table({1: (True, "a", 3)})
-    found = Comparison(now, now.drop_columns(["stage"]))
+    found = TwoSnapshots(now, now.drop_columns(["stage"]))
     assert found.changes("stage", None, pa.string()).to_pylist() == [{"uid": 1, "tag": "stage", "value": "a"}]
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from features.breaks import counted, quantiles
-from features.changes import Comparison, as_text, kept
+from features.changes import TwoSnapshots, as_kept, as_text
 from jobs.profile.inputs import BUCKET_FILE, log_of
 from jobs.profile.snapshots import expired
 from jobs.profile.step import TABLES
@@ -102,7 +102,7 @@ def history_differs(shop: Shop, days: list[str], tags: list[str]) -> list[Any]:
                 """
             )
             column = pa.array([r["shown"] for r in rows], ARROW[tag.type])
-            texts = as_text(kept(column, tag.log_bands)).to_pylist()
+            texts = as_text(as_kept(column, tag.log_bands)).to_pylist()
             wrong += [(day, name, r, t) for r, t in zip(rows, texts, strict=True) if r["value"] != t]
     return wrong
 
@@ -203,7 +203,7 @@ def test_a_bucket_reads_its_own_changes_of_the_days_between(tmp_path: Path) -> N
     assert [Path(p).stem for _, p in log_of(files, 1)] == ["bucket-1", "all"]
     assert [Path(p).stem for _, p in log_of(files, 7)] == ["all"], "a file that names no bucket may hold any"
     item = {"bucket": 7, "changes_out": str(tmp_path)}
-    found = Comparison(pa.table({"uid": pa.array([700_001]), "is_member": [True], "tier": ["gold"]}), None)
+    found = TwoSnapshots(pa.table({"uid": pa.array([700_001]), "is_member": [True], "tier": ["gold"]}), None)
     assert _write_changes(found, [("tier", None, pa.string())], item, "2026-03-02") == 1
     (written,) = tmp_path.rglob("*.parquet")
     assert BUCKET_FILE.fullmatch(written.name), "the tasks name their files so"

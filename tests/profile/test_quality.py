@@ -22,11 +22,11 @@ from features.quality import (
     causes,
     coverage,
     declarations,
-    distribution,
     judge,
     merged_bins,
     psi,
     same_declaration,
+    users_by_bin,
     usual_move,
 )
 from project.frozen import break_hash
@@ -38,7 +38,7 @@ LIMITS = QualitySettings(min_users=20)
 
 def spread(column: pa.Array) -> dict[str, int]:
     """Bins of members only."""
-    return {b: n[1] for b, n in distribution(column, np.ones(len(column), bool), DAY).items()}
+    return {b: n[1] for b, n in users_by_bin(column, np.ones(len(column), bool), DAY).items()}
 
 
 def test_psi_is_the_sum_over_bins_worked_out_by_hand() -> None:
@@ -112,14 +112,14 @@ def test_a_cohort_that_only_grows_older_has_not_moved(ages: list[int], step: int
     later = DAY + timedelta(days=step)
     members = np.ones(len(ages), bool)
     days = pa.array([DAY - timedelta(days=n) for n in ages], pa.date32())
-    assert aged_distribution(days, members, DAY, later) == distribution(days, members, later)
+    assert aged_distribution(days, members, DAY, later) == users_by_bin(days, members, later)
     counted = pa.array(ages, pa.int32())
     grown = pa.array([n + step for n in ages], pa.int32())
-    assert aged_distribution(counted, members, DAY, later) == distribution(grown, members, later)
+    assert aged_distribution(counted, members, DAY, later) == users_by_bin(grown, members, later)
 
 
 def test_members_and_visitors_are_spread_apart_and_parts_add_up() -> None:
-    part = distribution(pa.array(["x", "y", "x"]), np.array([True, False, False]), DAY)
+    part = users_by_bin(pa.array(["x", "y", "x"]), np.array([True, False, False]), DAY)
     assert part == {"x": [1, 1], "y": [1, 0]}
     assert merged_bins([part, part]) == ({"x": 2, "y": 2}, {"x": 2})
 

@@ -14,7 +14,7 @@ from deltalake import write_deltalake
 from lake.lake import Lake
 from lake.releases import RELEASED_LAYERS, write_release
 from report.blocks import Block
-from report.data import load
+from report.data import report_data
 from report.page import html, sections
 from report.sections import sharing
 from schemas.contracts import contract
@@ -65,12 +65,14 @@ def touches(found: Block) -> list[list[str]]:
 
 
 def test_the_page_of_an_older_release_is_made(older: MadeShop, tmp_path: Path) -> None:
-    page = html(load(older.project, older.made))[0]
+    page = html(report_data(older.project, older.made))[0]
     assert "Registration names it" in page
 
 
 def test_touches_of_an_older_release_are_counted_by_outcome_and_the_page_says_why(older: MadeShop) -> None:
-    (found,) = [b for s in sections(load(older.project, older.made)) for b in s.blocks if "every touch" in b.title.en]
+    (found,) = [
+        b for s in sections(report_data(older.project, older.made)) for b in s.blocks if "every touch" in b.title.en
+    ]
     assert touches(found) == [
         ["Brought the person", "100", "50.0%"],
         ["Provably after joining", "20", "10.0%"],
@@ -88,7 +90,7 @@ def test_old_rows_of_a_table_that_was_widened_since_are_counted_too() -> None:
 
 
 def test_trees_that_an_older_release_did_not_make_are_not_said_to_be_empty(older: MadeShop) -> None:
-    section = sharing.fission(load(older.project, older.made))
+    section = sharing.fission(report_data(older.project, older.made))
     for title in ("largest reach trees", "Cards that reached most", "Won and reached"):
         found = block(section, title)
         assert found.missing is not None

@@ -17,7 +17,7 @@ from features.rhythm import Silence
 from lake.manifest import ManifestRow
 from project.held import Marks
 from report.blocks import Block, Section, Text, texts
-from report.data import ReportData, load
+from report.data import ReportData, report_data
 from report.page import WORDS, attention, html, overview, plotly_script, report, sections
 from report.words import FEEDS as FEED_NAMES
 from report.words import ID_KINDS, Vocabulary
@@ -75,7 +75,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def data(made: MadeShop) -> ReportData:
-    return load(made.project, made.made)
+    return report_data(made.project, made.made)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_the_head_tells_members_from_visitors(data: ReportData) -> None:
 
 
 def test_a_young_shop_is_told_what_is_missing_instead_of_empty_charts(bare: MadeShop) -> None:
-    found = load(bare.project, bare.made)
+    found = report_data(bare.project, bare.made)
     text, drawn = html(found)
     assert drawn < 12
     missing = {b.title.en: b.missing.en for b in blocks(sections(found)) if b.missing}

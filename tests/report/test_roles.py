@@ -16,7 +16,7 @@ from queries.flow import flow
 from queries.gap import gap
 from queries.user import card
 from report.card import card_html
-from report.data import ReportData, load
+from report.data import ReportData, report_data
 from report.page import attention, html, sections
 from schemas.errors import NotThereError
 from schemas.tag_roles import ROLES, TagRole, used_by
@@ -49,7 +49,7 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> MadeShop:
 
 
 def data(shop: MadeShop) -> ReportData:
-    return load(shop.project, shop.made)
+    return report_data(shop.project, shop.made)
 
 
 def test_renamed_tags_keep_their_parts_value_for_value(made: MadeShop, renamed: MadeShop) -> None:
@@ -121,7 +121,7 @@ def test_figures_of_roles_without_a_tag_have_no_marks() -> None:
     nothing: Any = SimpleNamespace(of_role=lambda role: None, showing=lambda attribute: None)
     for topic in TOPICS:
         row = {"topic": topic, "figure": "fast", "item": "kept/x"}
-        assert set(marks.tags_of(nothing, row)) <= {"kept"}
+        assert set(marks.tags_of_figure(nothing, row)) <= {"kept"}
 
 
 def test_a_gap_of_stages_without_labels_calls_them_by_their_values(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from features.breaks import counted, quantiles
 from features.catalogue import Catalogue
 from features.expansion import _number, normalised
 from features.layering import Input
-from features.tagging import evaluate, make_recipe, profile_columns
+from features.tagging import apply_recipe, make_recipe, profile_columns
 from features.tags import layer_values
 from project.loading import load_catalogue
 from schemas.arrow import ARROW
@@ -97,7 +97,7 @@ def test_scores_and_layers_are_what_they_are_by_hand(tmp_path: Path, con: duckdb
     points = quantiles(counted(np.array(spend[1:], float)), found.breaks["worth_points_1"].spec.quantiles or ())
     numbers = {"worth_points_1": points, "worth_least_2": (1.0,), "worth_greatest_2": (5.0,)}
     plan = make_recipe(found, AS_OF, numbers, {})
-    table = evaluate(con, base(found, spend, days), plan, lambda c, v: np.zeros(0), profile_columns(plan))
+    table = apply_recipe(con, base(found, spend, days), plan, lambda c, v: np.zeros(0), profile_columns(plan))
     ranks = [(sum(p < x for p in points) + sum(p <= x for p in points)) / (2 * len(points)) for x in spend]
     expected = [None, *(0.75 * r + 0.25 * (1 - (d - 1) / 4) for r, d in zip(ranks[1:], days[1:], strict=True))]
     scores = table["worth_score"].to_pylist()
@@ -120,10 +120,10 @@ def test_shares_cut_the_layers_at_frozen_quantiles_of_the_score(tmp_path: Path, 
         "worth_greatest_2": (2.0,),
     }
     plan = make_recipe(found, AS_OF, numbers, {}, ["worth_score"])
-    scores = evaluate(con, users, plan, lambda c, v: np.zeros(0))["worth_score"].to_numpy()
+    scores = apply_recipe(con, users, plan, lambda c, v: np.zeros(0))["worth_score"].to_numpy()
     numbers["worth_cuts"] = quantiles(counted(scores), found.breaks["worth_cuts"].spec.quantiles or ())
     plan = make_recipe(found, AS_OF, numbers, {})
-    table = evaluate(con, users, plan, lambda c, v: np.zeros(0))
+    table = apply_recipe(con, users, plan, lambda c, v: np.zeros(0))
     counts = {v: table["worth"].to_pylist().count(v) for v in ("low", "middle", "high", "none")}
     assert counts == {"low": 50, "middle": 30, "high": 20, "none": 1}
 
@@ -132,7 +132,7 @@ def test_an_input_that_is_the_same_for_all_counts_as_absent(tmp_path: Path, con:
     found = catalogue(tmp_path, CUTS)
     numbers = {"worth_points_1": (5.0,), "worth_least_2": (2.0,), "worth_greatest_2": (2.0,)}
     plan = make_recipe(found, AS_OF, numbers, {})
-    table = evaluate(con, base(found, [5], [2]), plan, lambda c, v: np.zeros(0))
+    table = apply_recipe(con, base(found, [5], [2]), plan, lambda c, v: np.zeros(0))
     assert table["worth_score"].to_pylist() == [pytest.approx(0.75 * 0.5 + 0.25 * 0.5)]
 
 

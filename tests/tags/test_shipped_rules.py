@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from features.tagging import evaluate, make_recipe
+from features.tagging import apply_recipe, make_recipe
 from jobs.profile.tasks import _score
 from tests.tags.test_tagging import AS_OF, CATALOGUE, base
 
@@ -28,7 +28,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 def values(con: duckdb.DuckDBPyConnection, tag: str, users: list[User], **numbers: tuple[float, ...]) -> list[Any]:
     plan = make_recipe(CATALOGUE, AS_OF, numbers, {}, [tag])
-    found: list[Any] = evaluate(con, base(users), plan, _score)[tag].to_pylist()
+    found: list[Any] = apply_recipe(con, base(users), plan, _score)[tag].to_pylist()
     return found
 
 

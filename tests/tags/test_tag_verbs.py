@@ -21,7 +21,7 @@ from lake.engine import Engine
 from lake.sql import connect
 from project import check as tag_check
 from project import setup
-from project.catalogue_store import Remembered, remember, remembered
+from project.catalogue_store import Remembered, remember_catalogue, remembered
 from project.folder import Project
 from project.loading import load_catalogue
 from queries.tag_lineage import lineage
@@ -283,7 +283,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, embedded: Engine) -> Project:
     run_activity(project, embedded, "a1")
     run_profile(project, embedded, AS_OF, run_id="p1")
     releases.write_release(project.lake, AS_OF, "r1", project.lake.versions())
-    remember(project.lake, project.catalogue)
+    remember_catalogue(project.lake, project.catalogue)
     return project
 
 

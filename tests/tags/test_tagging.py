@@ -19,7 +19,7 @@ from features.frozen_numbers import Break
 from features.rfm import EIGHT, segment_of
 from features.tagging import (
     Recipe,
-    evaluate,
+    apply_recipe,
     expression_sql,
     kept_tags,
     make_recipe,
@@ -69,7 +69,7 @@ def numbers_of(con: duckdb.DuckDBPyConnection, table: pa.Table) -> dict[str, tup
         here = [name for name in waiting if CATALOGUE.rounds[("break", name)] == number]
         needed = CATALOGUE.closure([("break", name) for name in here])
         plan = make_recipe(CATALOGUE, AS_OF, found, {}, [n for kind, n in needed if kind == "tag"])
-        done = evaluate(con, table, plan, _score)
+        done = apply_recipe(con, table, plan, _score)
         for name in here:
             b = CATALOGUE.breaks[name]
             assert b.of is not None
@@ -90,7 +90,7 @@ def _frozen(spec: Break, values: Counted) -> tuple[float, ...]:
 
 def tags_of(con: duckdb.DuckDBPyConnection, *users: dict[str, Any], numbers: Any = None) -> list[dict[str, Any]]:
     plan = make_recipe(CATALOGUE, AS_OF, {**CATALOGUE.fixed, **(numbers or {})}, {})
-    found: list[dict[str, Any]] = evaluate(con, base(list(users)), plan, _score, profile_columns(plan)).to_pylist()
+    found: list[dict[str, Any]] = apply_recipe(con, base(list(users)), plan, _score, profile_columns(plan)).to_pylist()
     return found
 
 
@@ -257,13 +257,13 @@ def test_a_model_labels_those_inside_and_names_the_others(con: duckdb.DuckDBPyCo
     users = [bought(int(rng.integers(0, 90)), days=1 + i % 9, net=10 ** (2 + i % 5)) for i in range(200)] + [{}, {}]
     model = CATALOGUE.models["spending_clusters"]
     plan = make_recipe(CATALOGUE, AS_OF, {}, {}, ["net_amount_365d", "purchase_days_365d", "days_since_last_purchase"])
-    done = evaluate(con, base(users), plan, _score)
+    done = apply_recipe(con, base(users), plan, _score)
     inputs = [expression_sql(CATALOGUE, e, {}) for e in model.inputs[:3]]
     values = numpy_columns(values_of(con, done, inputs, expression_sql(CATALOGUE, model.where, {})))
     values = np.column_stack([values, np.zeros(len(values))])
     card = fit(values, model.spec.inputs, version="v", k_range=(3, 4), bootstraps=2).to_json()
     plan = make_recipe(CATALOGUE, AS_OF, {}, {"spending_clusters": card})
-    found = evaluate(con, base(users), plan, _score, profile_columns(plan)).to_pylist()
+    found = apply_recipe(con, base(users), plan, _score, profile_columns(plan)).to_pylist()
     labels = [u["spending_cluster"] for u in found]
     assert set(labels[:200]) == {f"cluster_{i}" for i in range(1, card["k"] + 1)}
     assert labels[200:] == ["no_purchase", "no_purchase"]
@@ -291,7 +291,7 @@ def test_a_held_tag_keeps_its_last_values_and_what_builds_on_it_sees_them(con: d
         previous__spending_cluster=["cluster_2", None],
     )
     plan = make_recipe(CATALOGUE, AS_OF, {}, {}, held=held)
-    found = evaluate(con, table, plan, _score, profile_columns(plan)).to_pylist()
+    found = apply_recipe(con, table, plan, _score, profile_columns(plan)).to_pylist()
     assert [u["super_user"] for u in found] == ["ordinary", "ordinary"]
     assert [u["days_since_last_purchase"] for u in found] == [400, None]
     assert [u["spending_cluster"] for u in found] == ["cluster_2", "unknown"]
@@ -313,7 +313,7 @@ def test_what_somebody_said_wins_and_the_computed_value_stands_beside_it(con: du
     assert plan.overridden == tuple(n for n in CATALOGUE.tags if n in said)
     keep = [*profile_columns(plan), *(f"computed.{n}" for n in plan.overridden)]
     for names in (keep, None):
-        found = evaluate(con, table, plan, _score, names).to_pylist()
+        found = apply_recipe(con, table, plan, _score, names).to_pylist()
         assert [(u["gender"], u["computed.gender"]) for u in found] == [("male", "female"), ("female", "female")]
         assert [(u["orders_30d"], u["computed.orders_30d"]) for u in found] == [(7, 3), (0, 0)]
         assert [(u["spending_cluster"], u["computed.spending_cluster"]) for u in found] == [
