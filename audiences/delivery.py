@@ -147,8 +147,7 @@ def deliver(folder: Path, file_name: str, content: bytes, manifest: Mapping[str,
     """
     if folder.exists():
         raise DeliveryExistsError(f"{folder} is there already; deliveries are never overwritten")
-    checksum = hashlib.sha256(content).hexdigest()
-    whole = {**manifest, "file": file_name, "bytes": len(content), "checksum": f"sha256:{checksum}"}
+    whole = described(manifest, file_name, content)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.parent / f"{_PARTIAL}{folder.name}-{uuid.uuid4().hex}"
     partial.mkdir(mode=0o700)
@@ -163,7 +162,13 @@ def deliver(folder: Path, file_name: str, content: bytes, manifest: Mapping[str,
         _sync_folder(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Delivered(folder, folder / file_name, folder / MANIFEST, checksum)
+    return Delivered(folder, folder / file_name, folder / MANIFEST, whole["checksum"].removeprefix("sha256:"))
+
+
+def described(manifest: Mapping[str, Any], file_name: str, content: bytes) -> dict[str, Any]:
+    """A manifest with its file's name, bytes and SHA-256."""
+    checksum = hashlib.sha256(content).hexdigest()
+    return {**manifest, "file": file_name, "bytes": len(content), "checksum": f"sha256:{checksum}"}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

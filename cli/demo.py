@@ -22,8 +22,8 @@ from jobs.progress import Steps
 from lake import releases
 from lake.audit import Auditor
 from lake.engine import Engine, Kind
+from lake.folder_store import put_if_absent
 from lake.refused import reason_of, refused
-from lake.releases import put_if_absent
 from project import setup
 from project.folder import SETTINGS_FILE, Project
 from report.page import report as write_report

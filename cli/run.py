@@ -239,6 +239,11 @@ def status(
         further = len(found["unmatched"]) - MOST_GAPS
         shown += f" and {further:,} more" if further > 0 else ""
         print(f"{len(found['unmatched']):,} files of the inbox that no mapping names: {shown}")
+    for held in found["held"]:
+        who = "another process" if held["process"] is None else f"process {held['process']}"
+        where = f" on {held['host']}" if held["host"] else ""
+        since = f" since {held['since']}" if held["since"] else ""
+        print(f"{held['table']} is held by {who}{where}{since}: it is being written.")
     if found["unfinished"]:
         print(unfinished_in_words(found["unfinished"], MOST_GAPS))
     if found["feeds"]:

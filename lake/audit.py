@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.publish import Days
+from lake.store import Store
 from schemas.contracts import Contract, Level, contract
 from schemas.errors import AuditError
 from schemas.suite import Expectation, History, suite
@@ -100,7 +101,7 @@ class Auditor:
         if failures := [f for f in found if f.level == "fail"]:
             self.write_docs()
             lines = "\n".join(f"  {f}" for f in failures)
-            where = f"; see {self.docs / INDEX}" if self.docs else ""
+            where = f"; see {self._place(self.docs / INDEX)}" if self.docs else ""
             raise AuditError(f"the audit stopped the publication, what was published before stays{where}\n{lines}")
         return AuditReport(judged, warnings)
 
@@ -177,7 +178,31 @@ class Auditor:
             context.build_data_docs(site_names=[stamp])
             _add_pages(Path(built), self.docs, stamp)
         _keep_newest(self.docs, self.keep_docs)
+        if self._is_shared:
+            _share(self.lake.store, self.docs, self.keep_docs)
         return self.docs / INDEX
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether the pages belong to a lake that is not on this disk."""
+        return self.lake.store.is_remote and self.docs is not None and self.docs.is_relative_to(self.lake.root)
+
+    def _place(self, page: Path) -> str:
+        return self.lake.store.url(page) if self._is_shared else str(page)
+
+
+def _share(store: Store, docs: Path, keep: int) -> None:
+    """Put the pages into the store, and take those away that are beyond ``keep``, whoever wrote them."""
+    start = f"{store.name(docs)}/"
+    there = set(store.names(start))
+    made = [p for p in docs.rglob("*") if p.is_file()]
+    store.share(str(p) for p in made if store.name(p) not in there and p.name != INDEX)
+    for page in (p for p in made if p.name == INDEX):
+        store.replace(store.name(page), page.read_bytes())
+    indices = sorted(n for n in there | {store.name(p) for p in made} if n.startswith(f"{start}index-"))
+    kept = {Path(n).stem.removeprefix("index-") for n in indices[-keep:]}
+    stamps = ((n, _STAMPED.search(n)) for n in there)
+    store.delete(n for n, stamp in stamps if stamp is not None and stamp.group() not in kept)
 
 
 def _add_pages(built: Path, docs: Path, stamp: str) -> None:

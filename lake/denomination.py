@@ -7,13 +7,12 @@ be added up: a lake keeps both for ever, in one small file.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from lake.lake import Lake
-from lake.releases import put_if_absent
 from schemas.errors import ConfigurationError
 
 SETTINGS = ("time_zone", "currency")
+KEPT = "ops/lake.json"
 
 
 def keep(lake: Lake, currency: str) -> tuple[str, ...]:
@@ -21,13 +20,11 @@ def keep(lake: Lake, currency: str) -> tuple[str, ...]:
 
     Gives a remark where a lake that holds something already is only told now: what it was filled in is not known.
     """
-    path = _path(lake)
-    if path.exists():
+    if lake.store.is_there(KEPT):
         refuse_other(lake, currency)
         return ()
     filled = bool(lake.versions())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    put_if_absent(path, json.dumps({"time_zone": lake.zone, "currency": currency}))
+    lake.store.create(KEPT, json.dumps({"time_zone": lake.zone, "currency": currency}).encode())
     refuse_other(lake, currency)
     if not filled:
         return ()
@@ -39,21 +36,17 @@ def keep(lake: Lake, currency: str) -> tuple[str, ...]:
 
 def refuse_other(lake: Lake, currency: str) -> None:
     """ConfigurationError where the project asks for another zone or currency than the lake is kept in."""
-    path = _path(lake)
-    if not path.exists():
+    text = lake.store.read(KEPT)
+    if text is None:
         return
-    kept = json.loads(path.read_text(encoding="utf-8"))
+    kept = json.loads(text)
     wanted = {"time_zone": lake.zone, "currency": currency}
     if differ := [name for name in SETTINGS if kept[name] != wanted[name]]:
         said = " and ".join(f"{name}: {wanted[name]}" for name in differ)
         held = " and ".join(f"{name}: {kept[name]}" for name in differ)
         raise ConfigurationError(
-            f"huaxiang.yaml says {said}, and the lake {lake.root} is kept in {held}, which cannot change: its days and "
+            f"huaxiang.yaml says {said}, and the lake {lake.address} is kept in {held}, which cannot change: its days and "
             f"amounts would no longer mean the same. Set {held} again; or begin a new lake: name an empty folder as "
             "`lake:` in huaxiang.yaml, then `huaxiang ingest` and `huaxiang run` (or `backfill`) make everything anew "
-            f"from the inbox (files that left it lie below {lake.root / 'landing'})"
+            f"from the inbox (files that left it lie below {lake.address}/landing)"
         )
-
-
-def _path(lake: Lake) -> Path:
-    return lake.root / "ops" / "lake.json"

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,8 +26,11 @@ import psutil
 import pyarrow as pa
 
 import schemas.errors
+from lake.attempts import Place, fetch_inputs, inputs_of, place_of, run_attempt, taken_up
 from lake.disk import is_full, pass_over_writers
+from lake.folder_store import FolderStore
 from lake.lake import Lake
+from lake.store import Store
 from schemas.arrow import ARROW, SPARK, arrow_schema
 from schemas.contracts import contract
 from schemas.errors import DiskFullError, HuaxiangError
@@ -47,15 +51,25 @@ class Engine:
 
     name: Kind
     spark: SparkSession
+    _work: tempfile.TemporaryDirectory[str]
+    _links: tempfile.TemporaryDirectory[str] | None = None
+    is_apart = False
+    """Whether tasks may run on another machine, more than once: each attempt then has paths of its own (lake/attempts.py)."""
+    store: Store | None = None
+    """Where the paths of frames and tasks lie; absent, on disks that everybody sees."""
 
     def table(self, lake: Lake, table: str, version: int | None = None) -> DataFrame:
         """A Delta table at a version (latest if absent); an empty frame with its schema where it holds nothing."""
         files = lake.files(table, version)
         if not files:
             return self.empty(lake.schema(table, version))
+        if lake.store.is_remote and not self.is_apart:
+            return self._files(
+                lake.path(table), [f.path for f in files], lake.schema(table, version), contract(table).partitions
+            )
         # The version is pinned even for "latest": an engine may hold on to an older snapshot of the same path.
         pinned = lake.version(table) if version is None else version
-        return self.spark.read.format("delta").option("versionAsOf", str(pinned)).load(str(lake.path(table)))
+        return self.spark.read.format("delta").option("versionAsOf", str(pinned)).load(self.place(lake.path(table)))
 
     def empty(self, schema: pa.Schema) -> DataFrame:
         return self.spark.createDataFrame([], _ddl(schema))
@@ -65,20 +79,62 @@ class Engine:
         paths = list(files)
         if not paths:
             return self.empty(schema)
-        return self.spark.read.schema(_ddl(schema)).parquet(*paths)
+        return self.spark.read.schema(_ddl(schema)).parquet(*self.places(paths))
+
+    def place(self, path: str | Path) -> str:
+        """A path as this engine opens it."""
+        return (
+            str(path) if self.store is None or not self.is_apart else self.store.url(path).replace("s3://", "s3a://", 1)
+        )
+
+    def places(self, paths: Sequence[str]) -> list[str]:
+        """The same of files, which are there afterwards: fetched to this machine, or put where all machines see them."""
+        if self.store is None:
+            return list(paths)
+        if not self.is_apart:
+            return self.store.local(paths)
+        self.store.share(p for p in paths if Path(p).is_file())
+        return [self.place(p) for p in paths]
 
     def folder(self, folder: Path, schema: pa.Schema, partitions: Sequence[str] = ()) -> DataFrame:
         """Every file below a folder written hive-style, partition columns included and typed."""
+        return self._files(folder, (self.store or FolderStore(folder)).below(folder), schema, partitions)
+
+    def _files(self, base: Path, files: Sequence[str], schema: pa.Schema, partitions: Sequence[str]) -> DataFrame:
+        """Files below ``base`` in folders that name their partitions."""
         from pyspark.sql import functions as F
 
-        if not any(folder.rglob("*.parquet")):
+        if not files:
             return self.empty(schema)
         # Sail reads partition columns of plain folders as text whatever the schema says: cast on both.
         data = pa.schema([f for f in schema if f.name not in partitions])
         keys = pa.schema([pa.field(f.name, pa.string()) for f in schema if f.name in partitions])
-        reader = self.spark.read.schema(_ddl(pa.schema([*data, *keys]))).option("basePath", str(folder))
-        found = reader.parquet(str(folder))
+        reader = self.spark.read.schema(_ddl(pa.schema([*data, *keys])))
+        if self.is_apart:
+            found = reader.option("basePath", self.place(base)).parquet(*self.places(files))
+        else:
+            # Not a list of files: Sail then leaves out what the names of their folders say.
+            folder = self._linked(base, self.places(files))
+            found = reader.option("basePath", str(folder)).parquet(str(folder))
         return found.select(*(F.col(f.name).cast(_spark_type(f.type)).alias(f.name) for f in schema))
+
+    def _linked(self, base: Path, files: Sequence[str]) -> Path:
+        """A folder with these files and no others, in folders that name their partitions; ``base`` where it is that."""
+        folders = {part for file in files for part in Path(file).relative_to(base).parts[:-1]}
+        if all("=" in f for f in folders) and base.is_dir() and {str(p) for p in base.rglob("*.parquet")} == set(files):
+            return base
+        if self._links is None:
+            # Hard links, on the disk of the files: Sail passes over symbolic ones, and folders with a dot, in silence.
+            near = base if self.store is None else self.store.folder
+            near.mkdir(parents=True, exist_ok=True)
+            self._links = tempfile.TemporaryDirectory(prefix="linked-", dir=near)
+        folder = Path(self._links.name) / uuid.uuid4().hex
+        for n, file in enumerate(files):
+            partition = [part for part in Path(file).relative_to(base).parts[:-1] if "=" in part]
+            place = folder.joinpath(*partition)
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"{n:06d}.parquet").hardlink_to(file)
+        return folder
 
     def staged(self, lake: Lake, table: str, folder: Path) -> DataFrame:
         """What was staged for a table, as the table would show it."""
@@ -113,6 +169,11 @@ class Engine:
     def close(self) -> None:
         raise NotImplementedError
 
+    def _cleanup(self) -> None:
+        self._work.cleanup()
+        if self._links is not None:
+            self._links.cleanup()
+
     def __enter__(self) -> Engine:
         return self
 
@@ -128,6 +189,7 @@ class EmbeddedEngine(Engine):
     def __init__(self, cores: int, memory_bytes: int):
         self.cores = cores
         self.memory_bytes = memory_bytes
+        self._work = tempfile.TemporaryDirectory(prefix="huaxiang-")
         self._pool: ProcessPoolExecutor | None = None
         self._spark: SparkSession | None = None
         self._stop: Callable[[], None] | None = None
@@ -138,7 +200,6 @@ class EmbeddedEngine(Engine):
         if self._spark is None:
             from lake.sail_session import sail_session
 
-            self._work = tempfile.TemporaryDirectory(prefix="huaxiang-")
             self._spark, self._stop = sail_session(Path(self._work.name), self.cores, self.memory_bytes)
         return self._spark
 
@@ -148,6 +209,8 @@ class EmbeddedEngine(Engine):
             pool.submit(_import, modules)
 
     def map(self, task: str, items: Sequence[dict[str, Any]], progress: Progress | None = None) -> list[dict[str, Any]]:
+        if self.store is not None:
+            fetch_inputs(self.store, items)
         return _collect(self._workers(), task, items, progress) if items else []
 
     def _workers(self) -> ProcessPoolExecutor:
@@ -164,8 +227,8 @@ class EmbeddedEngine(Engine):
             self._pool = None
         if self._stop is not None:
             self._stop()
-            self._work.cleanup()
             self._spark = self._stop = None
+        self._cleanup()
 
 
 class SparkEngine(Engine):
@@ -178,20 +241,34 @@ class SparkEngine(Engine):
 
         self._work = tempfile.TemporaryDirectory(prefix="huaxiang-")
         self.spark, self._stop = spark_session(where, Path(self._work.name), cores, memory_bytes, s3)
+        self.is_apart = where != "local"
 
     def map(self, task: str, items: Sequence[dict[str, Any]], progress: Progress | None = None) -> list[dict[str, Any]]:
         if not items:
             return []
         from lake.spark_map import results
 
-        texts = [json.dumps(item) for item in items]
-        with closing(results(self.spark, _arrow_runner(task), texts, progress)) as found:
+        place = place_of(self.store) if self.is_apart and self.store is not None else None
+        texts = [json.dumps(item) for item in self._given(items)]
+        with closing(results(self.spark, _arrow_runner(task, place), texts, progress)) as found:
             done = {position: _unwrapped(result) for position, result in found}
-        return [done[position] for position in range(len(items))]
+        made = [done[position] for position in range(len(items))]
+        return made if place is None or self.store is None else [taken_up(self.store, outcome) for outcome in made]
+
+    def _given(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Items as their tasks are given them; files that only this machine has are put where every machine sees them."""
+        if self.store is None:
+            return list(items)
+        if not self.is_apart:
+            fetch_inputs(self.store, items)
+            return list(items)
+        given = [{"item": item, "inputs": inputs_of(self.store, item)} for item in items]
+        self.store.share(f for g in given for files in g["inputs"].values() for f in files)
+        return given
 
     def close(self) -> None:
         self._stop()
-        self._work.cleanup()
+        self._cleanup()
 
 
 def _import(modules: Sequence[str]) -> None:
@@ -202,24 +279,36 @@ def _import(modules: Sequence[str]) -> None:
 
 
 def open_engine(
-    kind: Kind, *, where: str = "local", cores: int | None = None, memory_gb: float | None = None
+    kind: Kind,
+    *,
+    where: str = "local",
+    cores: int | None = None,
+    memory_gb: float | None = None,
+    store: Store | None = None,
 ) -> Engine:
     """The engine that the project or ``--engine`` names; ``where`` is Spark's: local, submit or a Connect address.
 
-    Absent, ``cores`` are those this process may use and ``memory_gb`` is half of the machine's.
+    Absent, ``cores`` are those this process may use and ``memory_gb`` is half of the machine's. ``store`` is where the
+    lake lies that it works on.
     """
     usable = cores or len(os.sched_getaffinity(0))
     memory_bytes = int(memory_gb * 2**30) if memory_gb else psutil.virtual_memory().total // 2
-    if kind == "embedded":
-        return EmbeddedEngine(usable, memory_bytes)
-    return SparkEngine(where, usable, memory_bytes)
+    engine = EmbeddedEngine(usable, memory_bytes) if kind == "embedded" else SparkEngine(where, usable, memory_bytes)
+    engine.store = store
+    return engine
 
 
-def run_task(task: str, item: str) -> str:
-    """One item through ``"module:function"``, errors of the user's making turned into a result."""
-    module, _, function = task.partition(":")
+def run_task(task: str, item: str, place: Place | None = None) -> str:
+    """One item through ``"module:function"``, errors of the user's making turned into a result.
+
+    With a ``place`` it is one attempt: the item holds its inputs beside itself, the result what was written.
+    """
+    module, _, name = task.partition(":")
     try:
-        return json.dumps(getattr(importlib.import_module(module), function)(json.loads(item)))
+        function, given = getattr(importlib.import_module(module), name), json.loads(item)
+        if place is not None:
+            return json.dumps(run_attempt(function, given["item"], given["inputs"], place))
+        return json.dumps(function(given))
     except HuaxiangError as e:
         return json.dumps({"__error__": type(e).__name__, "message": str(e)})
     except Exception as e:
@@ -265,14 +354,14 @@ def _collect(
     return [json.loads(f.result()) for f in futures]
 
 
-def _arrow_runner(task: str) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+def _arrow_runner(task: str, place: Place | None) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         from lake.engine import run_task as run_one
 
         for batch in batches:
             for position, item in zip(batch["position"].to_pylist(), batch["item"].to_pylist(), strict=True):
                 yield pa.RecordBatch.from_pydict(
-                    {"position": pa.array([position], pa.int32()), "result": pa.array([run_one(task, item)])}
+                    {"position": pa.array([position], pa.int32()), "result": pa.array([run_one(task, item, place)])}
                 )
 
     return run

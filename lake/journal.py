@@ -1,19 +1,25 @@
 """What a run has staged, so that what a killed or failed run left behind is removed.
 
-Every run keeps one file under ``LAKE/ops/journal`` and holds it locked while it lives. A journal that nobody holds
-belongs to a dead run: its staged folders that no table refers to are deleted.
+Every run notes what it stages under ``ops/journal/RUN`` and holds its journal's name while it lives. Notes that nobody
+holds belong to a dead run: its staged files that no table refers to are deleted.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
+
+from lake.store import HeldByAnotherError, Lease, Store
+
+JOURNALS = "ops/journal/"
+SCRATCH = "ops/scratch"
+LEASE = "journal."
+"""What the name of a journal's lease begins with."""
 
 
 class Published(Protocol):
@@ -27,52 +33,47 @@ class Journalled(Protocol):
     """What a journal needs of a lake."""
 
     @property
-    def root(self) -> Path: ...
+    def store(self) -> Store: ...
 
-    def files(self, table: str, /) -> Sequence[Published]: ...
+    def version(self, table: str, /) -> int | None: ...
+
+    def files(self, table: str, version: int | None = None, /) -> Sequence[Published]: ...
 
 
-_held: dict[Path, IO[str]] = {}
+@dataclass
+class _Open:
+    """A journal that this process holds."""
+
+    lease: Lease
+    notes: list[dict[str, Any]] = field(default_factory=list)
 
 
-def journal_path(lake: Journalled, run_id: str) -> Path:
-    return lake.root / "ops" / "journal" / f"{run_id}.jsonl"
+_held: dict[tuple[str, str], _Open] = {}
 
 
 def scratch(lake: Journalled, run_id: str) -> Path:
     """The run's folder for files that no table will hold; deleted when the run finishes or is recovered."""
-    folder = lake.root / "ops" / "scratch" / run_id
+    folder = lake.store.path(f"{SCRATCH}/{run_id}")
     folder.mkdir(parents=True, exist_ok=True)
-    note(lake, run_id, {"scratch": str(folder.relative_to(lake.root))})
+    note(lake, run_id, {"scratch": lake.store.name(folder)})
     return folder
 
 
 def note(lake: Journalled, run_id: str, line: dict[str, Any]) -> None:
-    """Append one line to the run's journal; the first call takes the journal for this process."""
-    path = journal_path(lake, run_id)
-    if path not in _held:
-        _held[path] = _taken(path)
-    _held[path].write(json.dumps(line) + "\n")
-    _held[path].flush()
+    """Add one note to the run's journal; the first one takes the journal for this process."""
+    key = (lake.store.address, run_id)
+    if key not in _held:
+        # Held before the first note is there: notes that nobody holds are a dead run's.
+        _held[key] = _Open(lake.store.hold(f"{LEASE}{run_id}"))
+    journal = _held[key]
+    if line in journal.notes:
+        return
+    journal.notes.append(line)
+    lake.store.create(_note_name(run_id, len(journal.notes)), json.dumps(line).encode())
 
 
-def _taken(path: Path) -> IO[str]:
-    """A new journal, locked. Between the opening and the lock ``recover`` may take it for a dead run's: then another."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        f = path.open("a", encoding="utf-8")
-        fcntl.flock(f, fcntl.LOCK_EX)
-        if _is_there(f, path):
-            return f
-        f.close()
-
-
-def _is_there(f: IO[str], path: Path) -> bool:
-    """Whether the open file is still the one of that name."""
-    try:
-        return os.path.samestat(os.fstat(f.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+def _note_name(run_id: str, n: int) -> str:
+    return f"{JOURNALS}{run_id}/{n:05d}.json"
 
 
 @contextmanager
@@ -81,7 +82,8 @@ def kept(lake: Journalled, run_id: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        _remove_leftovers(lake, _lines(journal_path(lake, run_id)))
+        if (journal := _held.get((lake.store.address, run_id))) is not None:
+            _remove_leftovers(lake, journal.notes)
         finish(lake, run_id)
         raise
     finish(lake, run_id)
@@ -89,52 +91,70 @@ def kept(lake: Journalled, run_id: str) -> Iterator[None]:
 
 def finish(lake: Journalled, run_id: str) -> None:
     """The run is done: its scratch folder, staging folders that nothing was put into, and its journal are removed."""
-    path = journal_path(lake, run_id)
-    shutil.rmtree(lake.root / "ops" / "scratch" / run_id, ignore_errors=True)
-    for folder in (lake.root / line["folder"] for line in _lines(path) if "table" in line):
-        if not any(p.is_file() for p in folder.rglob("*")):
+    journal = _held.pop((lake.store.address, run_id), None)
+    if journal is None:
+        return
+    store = lake.store
+    for line in journal.notes:
+        if "scratch" in line:
+            store.remove_below(store.path(line["scratch"]))
+        elif not store.below(folder := store.path(line["folder"]), ""):
             shutil.rmtree(folder, ignore_errors=True)
     # Removed while it is held: one that lies there unheld is a dead run's.
-    path.unlink(missing_ok=True)
-    if (f := _held.pop(path, None)) is not None:
-        f.close()
+    store.delete(_note_name(run_id, n) for n in range(1, len(journal.notes) + 1))
+    store.remove_empty(f"{JOURNALS}{run_id}")
+    journal.lease.release()
 
 
 def recover(lake: Journalled) -> list[str]:
     """Clean up after dead runs and return their ids; live runs are left alone."""
     recovered = []
-    for path in sorted((lake.root / "ops" / "journal").glob("*.jsonl")):
-        if path in _held:
+    store = lake.store
+    for run_id in _runs(store):
+        try:
+            lease = store.hold(f"{LEASE}{run_id}")
+        except HeldByAnotherError:
             continue
         try:
-            with path.open("r+", encoding="utf-8") as f:
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not _is_there(f, path):
-                    continue
-                _remove_leftovers(lake, _lines(path))
-                path.unlink()
-        except (BlockingIOError, FileNotFoundError):
-            continue
-        recovered.append(path.stem)
+            # It may have ended between our look and our hold: then its notes are gone.
+            names = store.names(f"{JOURNALS}{run_id}/")
+            found = [raw for name in names if (raw := store.read(name)) is not None]
+            if not found:
+                continue
+            _remove_leftovers(lake, [json.loads(raw) for raw in found])
+            store.delete(names)
+            store.remove_empty(f"{JOURNALS}{run_id}")
+            recovered.append(run_id)
+        finally:
+            lease.release()
     return recovered
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """What a journal notes; a line that a killed run left unfinished is none."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8") as f:
-        return [json.loads(line) for line in f if line.endswith("\n")]
+def _runs(store: Store) -> list[str]:
+    return sorted({name.removeprefix(JOURNALS).split("/")[0] for name in store.names(JOURNALS)})
 
 
-def _remove_leftovers(lake: Journalled, lines: list[dict[str, Any]]) -> None:
-    for line in lines:
+def _remove_leftovers(lake: Journalled, notes: Sequence[dict[str, Any]]) -> None:
+    for line in notes:
         if "scratch" in line:
-            shutil.rmtree(lake.root / line["scratch"], ignore_errors=True)
+            lake.store.remove_below(lake.store.path(line["scratch"]))
         if "table" not in line:
             continue
-        folder = lake.root / line["folder"]
-        # Published files of a dead run are in the newest version: nobody else could write the table before now.
-        prefix = str(folder) + "/"
-        if not any(f.path.startswith(prefix) for f in lake.files(line["table"])):
-            shutil.rmtree(folder, ignore_errors=True)
+        folder = lake.store.path(line["folder"])
+        if not _is_published(lake, line["table"], line.get("version"), folder):
+            lake.store.remove_below(folder)
+
+
+def _is_published(lake: Journalled, table: str, since: int | None, folder: Path) -> bool:
+    """Whether a version of the table, from the one that was there when the folder was made, has a file of it.
+
+    All of them are asked, not the newest only: a journal may be found late, and releases need what they name.
+    """
+    newest = lake.version(table)
+    if newest is None:
+        return False
+    start = f"{folder}/"
+    return any(
+        any(f.path.startswith(start) for f in lake.files(table, version))
+        for version in range(newest, (newest if since is None else min(since, newest)) - 1, -1)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,20 +14,30 @@ from urllib.parse import quote, unquote
 import pyarrow as pa
 import pyarrow.dataset as pads
 from deltalake import DeltaTable, Field
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lake import journal
+from lake.addresses import open_store
+from lake.staged import described
+from lake.store import Store, in_one_line
 from schemas.arrow import arrow_schema
 from schemas.contracts import contract, contracts
-from schemas.errors import HuaxiangError
+from schemas.errors import HuaxiangError, StoreError
 
 LOG_RETENTION = "interval 800 days"
 """How long Delta keeps the log of old versions: longer than any release, or its versions could not be read."""
 
 
+OPENING_TRIES = 6
+"""How often a version that is known to be there is opened: a store may list it late."""
+
+
 @dataclass(frozen=True)
 class DataFile:
-    """One Parquet file of a table: absolute path, typed partition values, rows."""
+    """One Parquet file of a table: its path below the lake's folder, typed partition values, rows.
+
+    On an object store the path becomes a file by ``Lake.local``.
+    """
 
     path: str
     partition: dict[str, Any]
@@ -48,13 +59,13 @@ def by_bucket(files: Iterable[DataFile]) -> dict[int, list[str]]:
 
 
 class Lake:
-    """A folder of Delta tables. ``zone`` is the business time zone in which days and months are cut.
+    """Delta tables at a place: a folder, or a store. ``zone`` is the business time zone in which days and months are cut.
 
     ``pinned`` tables are read at these versions and not written (None: not there); ``at`` makes such a view.
     """
 
-    def __init__(self, root: Path, zone: str, pinned: Mapping[str, int | None] | None = None):
-        self.root = Path(root).absolute()
+    def __init__(self, place: Path | str | Store, zone: str, pinned: Mapping[str, int | None] | None = None):
+        self.store = place if isinstance(place, Store) else open_store(place)
         self.zone = zone
         self.pinned = dict(pinned or {})
         self._opened: dict[str, DeltaTable] = {}
@@ -64,11 +75,25 @@ class Lake:
 
         The newest version of such a table is the fixed one, and it cannot be written through the view.
         """
-        return Lake(self.root, self.zone, self.pinned | dict(versions))
+        return Lake(self.store, self.zone, self.pinned | dict(versions))
+
+    @property
+    def root(self) -> Path:
+        """The folder below which the lake's paths lie in this process."""
+        return self.store.folder
+
+    @property
+    def address(self) -> str:
+        """What a user calls the lake: its folder, or its URI."""
+        return self.store.address
 
     def path(self, table: str) -> Path:
         layer, name = table.split(".")
         return self.root / layer / name
+
+    def local(self, files: Iterable[DataFile | str]) -> list[str]:
+        """Paths of data or scratch files, each of them a local file now: on an object store those that lack are fetched."""
+        return self.store.local(f if isinstance(f, str) else f.path for f in files)
 
     def delta(self, table: str, version: int | None = None) -> DeltaTable | None:
         """The Delta table at a version (latest if absent); None while it does not exist.
@@ -82,17 +107,33 @@ class Lake:
         opened = self._opened.get(table)
         if opened is not None and opened.version() == wanted:
             return opened
-        try:
-            found = DeltaTable(str(self.path(table)), version=wanted)
-        except TableNotFoundError:
-            return None
-        if version is None:
+        found = self._open(table, wanted)
+        if found is not None and version is None:
             self._opened[table] = found
         return found
 
+    def _open(self, table: str, version: int) -> DeltaTable | None:
+        store, path = self.store, self.path(table)
+        for attempt in range(OPENING_TRIES):
+            try:
+                return DeltaTable(store.delta_address(path), version=version, storage_options=store.delta_options())
+            except TableNotFoundError:
+                if not store.is_remote:
+                    return None
+            except DeltaError:
+                if not store.is_remote or attempt == OPENING_TRIES - 1:
+                    raise
+            except OSError as e:
+                if not store.is_remote:
+                    raise
+                raise StoreError(f"{store.address}: {table} cannot be opened: {in_one_line(e)}") from e
+            # Its log says that the version is there: a list that lags shows it later.
+            time.sleep(0.1 * 2**attempt)
+        return None
+
     def version(self, table: str) -> int | None:
         """The newest version, or the one that it is pinned to; None while the table does not exist."""
-        return self.pinned[table] if table in self.pinned else _newest_version(self.path(table))
+        return self.pinned[table] if table in self.pinned else self.store.newest_version(self.path(table))
 
     def versions(self) -> dict[str, int]:
         """``version`` of every table that exists, by ``layer.table``."""
@@ -114,15 +155,21 @@ class Lake:
             wanted = pa.schema([*wanted, *extra])
         found = self.delta(table)
         if found is None:
-            DeltaTable.create(
-                str(self.path(table)),
-                schema=wanted,
-                mode="ignore",
-                partition_by=list(c.partitions) or None,
-                name=c.name,
-                description=c.description["en"],
-                configuration={"delta.logRetentionDuration": LOG_RETENTION},
-            )
+            try:
+                DeltaTable.create(
+                    self.store.delta_address(self.path(table)),
+                    storage_options=self.store.delta_options(),
+                    schema=wanted,
+                    mode="ignore",
+                    partition_by=list(c.partitions) or None,
+                    name=c.name,
+                    description=c.description["en"],
+                    configuration={"delta.logRetentionDuration": LOG_RETENTION} | self.store.table_properties(),
+                )
+            except DeltaError:
+                # Made by another meanwhile, or by us and the answer was lost: a table that is there is what was wanted.
+                if not self.store.is_remote or self.delta(table) is None:
+                    raise
             return
         have = pa.schema(found.schema().to_arrow())
         missing = [f for f in wanted if f.name not in have.names]
@@ -138,7 +185,11 @@ class Lake:
     def files(self, table: str, version: int | None = None, where: Mapping[str, Any] | None = None) -> list[DataFile]:
         """The table's data files, those of the named partitions only: ``where={"as_of": day, "bucket": [0, 1]}``."""
         found = self.delta(table, version)
-        return [] if found is None else _matching(_data_files(found, self.path(table)), where)
+        if found is None:
+            return []
+        files = _matching(_data_files(found, self.path(table)), where)
+        self.store.note_there(f.path for f in files)
+        return files
 
     def added_since(self, table: str, version: int | None, until: int | None = None) -> list[DataFile]:
         """Files of the version ``until`` (newest if absent) that were not in ``version``; all files if that is None."""
@@ -157,7 +208,8 @@ class Lake:
         """A new folder at the table's final place; files below it belong to the table once they are published."""
         self._refuse_pinned(table)
         folder = self.path(table) / f"d-{run_id}-{uuid.uuid4().hex[:8]}"
-        journal.note(self, run_id, {"table": table, "folder": str(folder.relative_to(self.root))})
+        note = {"table": table, "folder": self.store.name(folder), "version": self.version(table)}
+        journal.note(self, run_id, note)
         folder.mkdir(parents=True)
         return folder
 
@@ -173,38 +225,52 @@ class Lake:
 
     def staged(self, table: str, folder: Path) -> list[DataFile]:
         """What was written below a staging folder, partitions read from the folders' names."""
-        import pyarrow.parquet as pq
-
         schema = arrow_schema(contract(table))
         found = []
-        for path in sorted(folder.rglob("*.parquet")):
-            raw = dict(part.split("=", 1) for part in path.relative_to(folder).parts[:-1])
+        for path in self.store.below(folder):
+            raw = dict(part.split("=", 1) for part in Path(path).relative_to(folder).parts[:-1])
+            about = described(self.store, path)
             found.append(
                 DataFile(
-                    path=str(path),
+                    path=path,
                     partition={k: typed(schema.field(k).type, unquote(v)) for k, v in raw.items()},
-                    rows=pq.read_metadata(path).num_rows,
-                    bytes=path.stat().st_size,
+                    rows=about.rows,
+                    bytes=about.bytes,
                 )
             )
         return found
+
+    def is_filled(self, folder: Path) -> bool:
+        """Whether anything was written below a staging or scratch folder."""
+        return bool(self.store.below(folder))
+
+    def drop(self, folder: Path) -> None:
+        """Throw away what was written below a staging or scratch folder."""
+        self.store.forget_below(folder)
 
     def dataset(self, table: str, version: int | None = None) -> pads.Dataset:
         """The table for DuckDB and pyarrow scanners, partition columns included; empty while it does not exist."""
         found = self.delta(table, version)
         if found is None or not found.file_uris():
             return pads.dataset(self.schema(table).empty_table())
-        return found.to_pyarrow_dataset()
+        # Arrow's own file systems: deltalake's ends processes by signal (docs/decisions/arrow-reads-tables.md).
+        return found.to_pyarrow_dataset(
+            filesystem=self.store.arrow_files(self.path(table), [f.path for f in _data_files(found, self.path(table))])
+        )
 
     def metadata(self, table: str, key: str = "huaxiang") -> dict[str, Any]:
         """What the newest publication of the table noted about itself (run, inputs); empty before the first."""
-        found = self.delta(table)
-        if found is None:
-            return {}
-        for commit in found.history():
-            if key in commit and commit["version"] <= found.version():
-                noted: dict[str, Any] = json.loads(commit[key])
-                return noted
+        version, log = self.version(table), f"{table.replace('.', '/')}/_delta_log"
+        # Of the log only what it takes: a table's whole history is a file a commit.
+        while version is not None and version >= 0:
+            commit = self.store.read(f"{log}/{version:020d}.json")
+            if commit is None:
+                break
+            for line in map(json.loads, commit.splitlines()):
+                if key in line.get("commitInfo", {}):
+                    noted: dict[str, Any] = json.loads(line["commitInfo"][key])
+                    return noted
+            version -= 1
         return {}
 
 
@@ -213,15 +279,6 @@ def typed(kind: pa.DataType, text: str | None) -> Any:
     if text is None or text == "__HIVE_DEFAULT_PARTITION__":
         return None
     return pa.array([text]).cast(kind)[0].as_py()
-
-
-def _newest_version(path: Path) -> int | None:
-    """The greatest version in a table's log, from the names of its files; None where there is no log."""
-    try:
-        names = [f.name for f in (path / "_delta_log").iterdir()]
-    except FileNotFoundError:
-        return None
-    return max((int(n[:20]) for n in names if n.endswith(".json") and n[:20].isdigit()), default=None)
 
 
 def _data_files(table: DeltaTable, root: Path) -> list[DataFile]:

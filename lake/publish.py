@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from lake.lake import DataFile, Lake, _data_files
+from lake.locks import refuse_lost
+from lake.staged import described
+from lake.store import in_one_line
 from schemas.arrow import file_schema
 from schemas.contracts import contract
-from schemas.errors import HuaxiangError
+from schemas.errors import HuaxiangError, StoreError
 
 Days = Mapping[str, Collection[date]]
 """By table, the days whose slices a publication replaces."""
@@ -69,6 +72,7 @@ def publish(
             f"{table} moved from version {read_version} to {delta.version()} while run {run_id} worked on it; "
             "nothing was published, run it again"
         )
+    refuse_lost(lake)
     files = lake.staged(table, staged) if isinstance(staged, Path) else list(staged)
     root = lake.path(table)
     schema = pa.schema(delta.schema().to_arrow())
@@ -77,21 +81,35 @@ def publish(
     _refuse_foreign(table, root, files, replace, partitions)
     further = [] if appended is None else lake.staged(table, appended)
     _refuse_foreign(table, root, further, None, partitions)
-    adds = [_add_action(table, root, f, schema, partitions) for f in [*files, *further]]
+    adds = [_add_action(lake, table, root, f, schema, partitions) for f in [*files, *further]]
     if not adds and not removes and not even_empty:
         return delta.version()
-    delta.create_write_transaction(
-        [*adds, *removes],
-        mode="append",
-        schema=delta.schema(),
-        partition_by=list(partitions) or None,
-        commit_properties=CommitProperties(
-            custom_metadata={"huaxiang": json.dumps({"run_id": run_id, "key": key, **(metadata or {})})},
-            app_transactions=[Transaction(key, 1)],
-            max_commit_retries=0,
-        ),
-        post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
-    )
+    lake.store.share(f.path for f in [*files, *further])
+    refuse_lost(lake)
+    noted = json.dumps({"run_id": run_id, "key": key, **(metadata or {})})
+    try:
+        delta.create_write_transaction(
+            [*adds, *removes],
+            mode="append",
+            schema=delta.schema(),
+            partition_by=list(partitions) or None,
+            commit_properties=CommitProperties(
+                custom_metadata={"huaxiang": noted}, app_transactions=[Transaction(key, 1)], max_commit_retries=0
+            ),
+            post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+        )
+    except (DeltaError, OSError) as e:
+        # A store may have taken the commit and its answer been lost: then the key is there.
+        if lake.store.is_remote and (now := lake.delta(table)) is not None and now.transaction_version(key) is not None:
+            return now.version()
+        if not isinstance(e, CommitFailedError):
+            if lake.store.is_remote:
+                raise StoreError(f"{lake.address}: {table} cannot be published: {in_one_line(e)}") from e
+            raise
+        raise PublishError(
+            f"{table} was written by somebody else while run {run_id} published version {delta.version() + 1}; "
+            "nothing was published, run it again"
+        ) from e
     published = lake.version(table)
     assert published is not None
     return published
@@ -139,12 +157,15 @@ def _refuse_foreign(
             raise PublishError(f"{table}: {f.path} ({f.partition}) lies outside the slices that are replaced")
 
 
-def _add_action(table: str, root: Path, f: DataFile, schema: pa.Schema, partitions: tuple[str, ...]) -> AddAction:
+def _add_action(
+    lake: Lake, table: str, root: Path, f: DataFile, schema: pa.Schema, partitions: tuple[str, ...]
+) -> AddAction:
     path = Path(f.path)
-    if not path.is_file():
-        raise PublishError(f"{table}: staged file {path.name} is not there")
-    footer = pq.ParquetFile(path)
-    have = footer.schema_arrow
+    try:
+        about = described(lake.store, f.path)
+    except FileNotFoundError:
+        raise PublishError(f"{table}: staged file {path.name} is not there") from None
+    have = about.arrow_schema
     wanted = file_schema(schema, partitions)
     for field in have:
         if field.name not in wanted.names:
@@ -153,26 +174,13 @@ def _add_action(table: str, root: Path, f: DataFile, schema: pa.Schema, partitio
             raise PublishError(
                 f"{table}: {path.name} column {field.name!r} is {field.type}, wanted {wanted.field(field.name).type}"
             )
-    statistics = _statistics(footer.metadata, have)
+    # No bounds: delta-rs turns the absent bound of one column into ``column >= null`` for every file as soon as another
+    # column has bounds, and such a reader finds no rows (docs/decisions/statistics.md). Parquet footers have them.
     return AddAction(
         path=str(path.relative_to(root)),
-        size=path.stat().st_size,
+        size=about.bytes,
         partition_values={k: None if v is None else str(v) for k, v in f.partition.items()},
-        modification_time=int(path.stat().st_mtime * 1000),
+        modification_time=about.modified_ms,
         data_change=True,
-        stats=json.dumps(statistics),
+        stats=json.dumps({"numRecords": about.rows, "nullCount": about.nulls}),
     )
-
-
-def _statistics(footer: pq.FileMetaData, schema: pa.Schema) -> dict[str, Any]:
-    """numRecords, and null counts where every row group has them.
-
-    No bounds: delta-rs turns the absent bound of one column into ``column >= null`` for every file as soon as another
-    column has bounds, and such a reader finds no rows (docs/decisions/statistics.md). Parquet footers have them.
-    """
-    nulls: dict[str, int] = {}
-    for i, field in enumerate(schema):
-        parts = [footer.row_group(g).column(i).statistics for g in range(footer.num_row_groups)]
-        if parts and all(p is not None and p.has_null_count for p in parts):
-            nulls[field.name] = sum(p.null_count for p in parts)
-    return {"numRecords": footer.num_rows, "nullCount": nulls}

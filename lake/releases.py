@@ -8,13 +8,12 @@ every table. Readers go through it, so they never see half of a run. ``latest`` 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 from lake.lake import Lake
+from lake.locks import refuse_lost
 from schemas.contracts import contracts
 from schemas.errors import NotThereError
 
@@ -42,12 +41,11 @@ class Release:
     refused: dict[str, int] = field(default_factory=dict)
 
 
-def _folder(lake: Lake) -> Path:
-    return lake.root / "ops" / "releases"
+RELEASES = "ops/releases/"
 
 
-def _read(path: Path) -> Release:
-    raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+def _read(text: bytes) -> Release:
+    raw: dict[str, Any] = json.loads(text)
     raw["as_of"] = date.fromisoformat(raw["as_of"])
     raw["created_at"] = datetime.fromisoformat(raw["created_at"])
     return Release(**raw)
@@ -55,7 +53,18 @@ def _read(path: Path) -> Release:
 
 def entries(lake: Lake) -> list[Release]:
     """Every release and rollback in the order in which they were written."""
-    return [_read(p) for p in sorted(_folder(lake).glob("[0-9]*.json"))]
+    listed = [name for name in lake.store.names(RELEASES) if name.removeprefix(RELEASES)[0].isdigit()]
+    texts = [text for name in listed if (text := lake.store.read(name)) is not None]
+    if lake.store.is_remote:
+        # A list may lag behind what was put: the numbers after the last one are asked for by name.
+        number = int(listed[-1].removeprefix(RELEASES).removesuffix(".json")) if listed else 0
+        while (text := lake.store.read(_name(number := number + 1))) is not None:
+            texts.append(text)
+    return [_read(text) for text in texts]
+
+
+def _name(number: int) -> str:
+    return f"{RELEASES}{number:010d}.json"
 
 
 def releases(lake: Lake) -> list[Release]:
@@ -132,8 +141,7 @@ def write_release(
     for entry in entries(lake):
         if entry.run_id == run_id:
             return entry
-    folder = _folder(lake)
-    folder.mkdir(parents=True, exist_ok=True)
+    refuse_lost(lake)
     while True:
         number = max((r.number for r in entries(lake)), default=0) + 1
         made = Release(
@@ -148,29 +156,12 @@ def write_release(
             counts=counts or {},
             refused=refused or {},
         )
-        if put_if_absent(folder / f"{number:010d}.json", json.dumps(_plain(made), ensure_ascii=False, indent=1)):
+        if lake.store.create(_name(number), json.dumps(_plain(made), ensure_ascii=False, indent=1).encode()):
             return made
 
 
 def _plain(r: Release) -> dict[str, Any]:
     return asdict(r) | {"as_of": r.as_of.isoformat(), "created_at": r.created_at.isoformat()}
-
-
-def put_if_absent(path: Path, text: str, mode: int = 0o666) -> bool:
-    """Write a whole small file under its name, or not at all; False if the name is taken. ``mode`` as the umask allows."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(opened, "w", encoding="utf-8") as f:
-        f.write(text)
-        f.flush()
-        os.fsync(f.fileno())
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
 
 
 def rollback(lake: Lake, to: int | str | None, run_id: str, by: str) -> Release:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from features.catalogue import Catalogue
 from lake import releases
 from lake.lake import Lake
-from lake.releases import Release, put_if_absent
+from lake.releases import Release
 
 PROFILE = "profile.profile"
 Declared = dict[str, dict[str, Any]]
@@ -29,13 +28,13 @@ class Remembered:
     declared: Declared
 
 
-def remember_catalogue(lake: Lake, catalogue: Catalogue) -> Path:
-    """Keep the catalogue's declarations under its version; one that is kept already stays as it is."""
-    path = _path(lake, catalogue.version)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        put_if_absent(path, json.dumps(catalogue.declared, ensure_ascii=False, indent=1, sort_keys=True))
-    return path
+def remember_catalogue(lake: Lake, catalogue: Catalogue) -> str:
+    """Keep the catalogue's declarations under its version; one that is kept already stays as it is. Gives its name."""
+    name = _name(catalogue.version)
+    if not lake.store.is_there(name):
+        text = json.dumps(catalogue.declared, ensure_ascii=False, indent=1, sort_keys=True)
+        lake.store.create(name, text.encode())
+    return name
 
 
 def remembered(lake: Lake, which: int | str | None = None) -> Remembered | None:
@@ -47,13 +46,13 @@ def remembered(lake: Lake, which: int | str | None = None) -> Remembered | None:
         return None
     release = releases.release(lake, which)
     version = _version_of(lake, release)
-    if version is None or not (path := _path(lake, version)).is_file():
+    if version is None or (text := lake.store.read(_name(version))) is None:
         return None
-    return Remembered(release, version, json.loads(path.read_text(encoding="utf-8")))
+    return Remembered(release, version, json.loads(text))
 
 
-def _path(lake: Lake, version: str) -> Path:
-    return lake.root / "profile" / "_catalogues" / f"{version}.json"
+def _name(version: str) -> str:
+    return f"profile/_catalogues/{version}.json"
 
 
 def _version_of(lake: Lake, release: Release) -> str | None:

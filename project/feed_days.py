@@ -61,6 +61,7 @@ class FeedDays:
     def _of_files(self, feed: str, paths: list[str], number: str) -> dict[date, int]:
         if not paths:
             return {}
+        paths = self._lake.local(paths)
         at = ", ".join((*contract(f"silver.{feed}").event_time, "_ingested_at"))
         day = f"timezone({literal(self._lake.zone)}, coalesce({at}))::date"
         known = self._known_at and f"and _ingested_at <= timestamptz {literal(self._known_at.isoformat())}"

@@ -21,11 +21,13 @@ from pydantic import Field, field_validator
 from features.quality import QualitySettings
 from features.rhythm import ArrivalSettings
 from lake import denomination
+from lake.addresses import open_store
 from lake.audit import Auditor
 from lake.disk import told_when_full
 from lake.engine import Engine, Kind, open_engine
 from lake.lake import Lake
-from lake.releases import put_if_absent
+from lake.store import Store, StoreOptions, scheme
+from project.inbox import FolderInbox, Inbox, StoreInbox
 from schemas.configuration import Settings, Words, nearest, read_settings
 from schemas.errors import ConfigurationError
 from schemas.money import DEFAULT_CURRENCY
@@ -49,13 +51,28 @@ class Secrets(Settings):
     id_salt: str = "HUAXIANG_ID_SALT"
 
 
+class StoreSettings(Settings):
+    """How an object store is reached where the environment does not say it, and how its lake is held and cached.
+
+    Keys and tokens are never said here: they are the environment's, or the machine's role.
+    """
+
+    endpoint: str | None = None
+    region: str | None = None
+    cache: str | None = None
+    cache_gb: float = Field(default=20.0, gt=0)
+    lease_seconds: float = Field(default=60.0, ge=1)
+    clock_skew_seconds: float = Field(default=90.0, ge=0)
+
+
 class ProjectSettings(Settings):
-    """``huaxiang.yaml``. Paths are relative to the project folder."""
+    """``huaxiang.yaml``. Paths are relative to the project folder; lake, inbox and exports may be stores' addresses."""
 
     name: Words = Words(zh="未命名", en="Unnamed")
-    lake: Path = Path("lake")
-    inbox: Path = Path("inbox")
-    exports: Path = Path("exports")
+    lake: str = "lake"
+    inbox: str = "inbox"
+    exports: str = "exports"
+    store: StoreSettings = StoreSettings()
     engine: Kind = "embedded"
     spark: str = "local"
     cores: int | None = Field(default=None, ge=1)
@@ -114,9 +131,15 @@ class Project:
     @cached_property
     def lake(self) -> Lake:
         """ConfigurationError where the lake is kept in another time zone or currency than the settings say."""
-        found = Lake(self.folder / self.settings.lake, self.zone)
+        found = Lake(self.store_at(self.settings.lake), self.zone)
         denomination.refuse_other(found, self.currency)
         return found
+
+    def store_at(self, address: str) -> Store:
+        """The store at an address of the settings: below the project folder, or an object store."""
+        if scheme(address) is None:
+            return open_store(self.folder / address)
+        return open_store(address, StoreOptions(**self.settings.store.model_dump()))
 
     def over(self, lake: Lake) -> Project:
         """The same project over a view of its lake, such as one at fixed versions; what was read once stays read."""
@@ -126,10 +149,25 @@ class Project:
 
     @property
     def inbox(self) -> Path:
+        """The folder that files wait in; ConfigurationError where they wait on an object store."""
+        if scheme(self.settings.inbox) is not None:
+            raise ConfigurationError(f"the inbox is {self.settings.inbox}, and this needs one that is a folder")
         return self.folder / self.settings.inbox
+
+    @cached_property
+    def waiting(self) -> Inbox:
+        """The inbox, wherever it is."""
+        if scheme(self.settings.inbox) is None:
+            return FolderInbox(self.inbox)
+        return StoreInbox(self.store_at(self.settings.inbox))
 
     @property
     def exports(self) -> Path:
+        """The folder that files leave from; ConfigurationError where they leave by an object store."""
+        if scheme(self.settings.exports) is not None:
+            raise ConfigurationError(
+                f"exports are {self.settings.exports}, and this writes to a folder: name it (--out, --to)"
+            )
         return self.folder / self.settings.exports
 
     @property
@@ -165,7 +203,7 @@ class Project:
 
     def open_engine(self, kind: Kind | None = None) -> Engine:
         s = self.settings
-        return open_engine(kind or s.engine, where=s.spark, cores=s.cores, memory_gb=s.memory_gb)
+        return open_engine(kind or s.engine, where=s.spark, cores=s.cores, memory_gb=s.memory_gb, store=self.lake.store)
 
     @contextmanager
     def audited(self, engine: Engine) -> Iterator[Auditor]:
@@ -217,18 +255,25 @@ def salt_of(lake: Lake, secret: str) -> str:
 
     ConfigurationError where it is not the one that the lake began with: ids and hashed keys would match no more.
     """
-    given = os.environ.get(secret)
-    own, mark = (lake.root / "identity" / name for name in ("_salt", "_salt_mark"))
-    own.parent.mkdir(parents=True, exist_ok=True)
-    if not given and not own.exists():
-        if mark.exists():
+    store, given = lake.store, os.environ.get(secret)
+    if not given and not store.is_there(SALT):
+        if store.is_there(SALT_MARK):
             raise ConfigurationError(f"this lake began with the salt in {secret}, which is not set: set it again")
-        put_if_absent(own, secrets.token_hex(32), mode=0o600)
-    salt = given or own.read_text(encoding="ascii")
+        store.create(SALT, secrets.token_hex(32).encode(), private=True)
+    salt = given or _text(store, SALT)
     known_by = hashlib.sha256(salt.encode()).hexdigest()[:16]
-    if not mark.exists():
-        put_if_absent(mark, known_by, mode=0o600)
-    if mark.read_text(encoding="ascii") != known_by:
-        remedy = "unset it" if own.exists() else "give it the value it had"
+    if not store.is_there(SALT_MARK):
+        store.create(SALT_MARK, known_by.encode(), private=True)
+    if _text(store, SALT_MARK) != known_by:
+        remedy = "unset it" if store.is_there(SALT) else "give it the value it had"
         raise ConfigurationError(f"the salt in {secret} is not the one that this lake began with: {remedy}")
     return salt
+
+
+SALT, SALT_MARK = "identity/_salt", "identity/_salt_mark"
+
+
+def _text(store: Store, name: str) -> str:
+    found = store.read(name)
+    assert found is not None, name
+    return found.decode("ascii")

@@ -73,7 +73,7 @@ def remedy(catalogue: Catalogue, held: Iterable[str]) -> str:
 
 def quality_rows(lake: Lake, day: date, version: int | None = None) -> list[Row]:
     """Rows of ``profile.tag_quality`` of a day; what an older lake has not is None."""
-    return stored_rows([f.path for f in lake.files(QUALITY, version, where={"as_of": day})])
+    return stored_rows(lake.local(lake.files(QUALITY, version, where={"as_of": day})))
 
 
 def stored_rows(files: Iterable[str]) -> list[Row]:

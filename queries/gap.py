@@ -23,7 +23,8 @@ from features.aipl import (
     unexplained_share,
     without_rates,
 )
-from lake.releases import put_if_absent, release
+from lake.folder_store import put_if_absent
+from lake.releases import release
 from lake.sql import connect
 from project.folder import Project
 from project.held import held_in_words, marks_of

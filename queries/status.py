@@ -7,6 +7,7 @@ from typing import Any
 
 from features.quality import VERDICTS
 from lake import refused, releases
+from lake.locks import holders
 from lake.run_notes import WARNINGS
 from lake.sql import connect
 from project import arrivals
@@ -42,12 +43,12 @@ def status(project: Project) -> dict[str, Any]:
     ``silent`` are feeds that were silent for too long by the day of the latest release, in words; ``warnings`` those of
     the run that released last; ``quality`` tags of the latest release by verdict, and those held; ``unmatched`` files of
     the inbox that no mapping names (absent: mappings have mistakes), ``unfinished`` those whose names say
-    that they are still being written.
+    that they are still being written; ``held`` what a process writes now, with its host.
     """
     lake = project.lake
     every = releases.releases(lake)
     found: dict[str, Any] = {"refused": [refused.as_values(r) for r in refused.refused(lake)]}
-    found |= {"project": str(project.folder), "lake": str(lake.root), "feeds": [], "quarantine": []}
+    found |= {"project": str(project.folder), "lake": lake.address, "feeds": [], "quarantine": []}
     with connect(lake, None) as con:
         if lake.version("landing.manifest") is not None:
             found["feeds"] = _rows(con, FEEDS)
@@ -63,8 +64,9 @@ def status(project: Project) -> dict[str, Any]:
     found["latest"] = None if current is None else _release(current)
     found["silent"] = [] if current is None else arrivals.silent(project, current.as_of)
     found["unmatched"] = _unmatched(project)
-    found["unfinished"] = unfinished(project.inbox)
+    found["unfinished"] = unfinished(project.waiting)
     found["quality"] = None if current is None else _quality(project, current)
+    found["held"] = [{"table": h.name, "process": h.process, "host": h.host, "since": h.since} for h in holders(lake)]
     found["gaps"] = _gaps([r.as_of for r in every])
     return found
 
@@ -87,7 +89,7 @@ def _quality(project: Project, at: releases.Release) -> dict[str, Any] | None:
 
 def _unmatched(project: Project) -> list[str] | None:
     try:
-        return unmatched(project.inbox, project.sources)
+        return unmatched(project.waiting, project.sources)
     except ConfigurationError:
         return None
 

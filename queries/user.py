@@ -1,14 +1,13 @@
 """Step ``user``: one person's tags by group, as a release has them; personal data masked unless it is asked for.
 
-Every look at unmasked personal data, and every search by a member's own id, is written to ``LAKE/ops/reveals.jsonl``
+Every look at unmasked personal data, and every search by a member's own id, is written to ``LAKE/ops/reveals``
 before anything is shown.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
+import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -27,6 +26,8 @@ from queries.user_history import Override, Stay, Story, Tree, story
 from schemas.contracts import CONSENT_SAID_LAST, NEWEST_FIRST, contract
 from schemas.errors import NotThereError, UsageError
 from schemas.money import money_cell
+
+REVEALS = "ops/reveals/"
 
 IDENTIFIERS = "identity.identifiers"
 PROFILE = "profile.profile"
@@ -111,13 +112,13 @@ def find_uid(
         if marked == who:
             _refuse_two_readings(lake, who)
         return int(marked)
-    for f in lake.files(PROFILE, where={"as_of": at.as_of}):
-        found = pads.dataset(f.path).to_table(columns=["uid"], filter=pads.field("user_id") == who)
+    for path in lake.local(lake.files(PROFILE, where={"as_of": at.as_of})):
+        found = pads.dataset(path).to_table(columns=["uid"], filter=pads.field("user_id") == who)
         if len(found):
             return int(found["uid"][0].as_py())
-    for f in lake.files(USERS):
+    for path in lake.local(lake.files(USERS)):
         # of somebody who was merged since: by their uid it is said into whom
-        found = pads.dataset(f.path).to_table(columns=["uid"], filter=pads.field("user_id") == who)
+        found = pads.dataset(path).to_table(columns=["uid"], filter=pads.field("user_id") == who)
         if len(found):
             return int(found["uid"][0].as_py())
     raise NotThereError(
@@ -195,8 +196,8 @@ def card(
 
 def _profile_row(lake: Lake, at: Release, uid: int) -> dict[str, Any] | None:
     where = {"as_of": at.as_of, "bucket": uid // USERS_PER_BUCKET}
-    for f in lake.files(PROFILE, where=where):
-        found = pads.dataset(f.path).to_table(filter=pads.field("uid") == uid)
+    for path in lake.local(lake.files(PROFILE, where=where)):
+        found = pads.dataset(path).to_table(filter=pads.field("uid") == uid)
         if len(found):
             row: dict[str, Any] = found.to_pylist()[0]
             return row
@@ -205,8 +206,8 @@ def _profile_row(lake: Lake, at: Release, uid: int) -> dict[str, Any] | None:
 
 def _missing(lake: Lake, at: Release, uid: int) -> str:
     """Why a uid has no row: merged into another, retired with nobody in its place, not yet known, or never given."""
-    for f in lake.files(USERS, where={"bucket": uid // USERS_PER_BUCKET}):
-        found = pads.dataset(f.path).to_table(filter=pads.field("uid") == uid).to_pylist()
+    for path in lake.local(lake.files(USERS, where={"bucket": uid // USERS_PER_BUCKET})):
+        found = pads.dataset(path).to_table(filter=pads.field("uid") == uid).to_pylist()
         if found and found[0]["merged_into_uid"] is not None:
             return f"uid {uid} was merged into uid {found[0]['merged_into_uid']} on {found[0]['retired_day']}"
         if found and found[0]["retired_day"] is not None:
@@ -287,9 +288,7 @@ def _contacts(lake: Lake, members: list[str], reveal: bool) -> list[dict[str, An
 
 
 def log_reveal(lake: Lake, requested_by: str, what: str, uid: int | None, purpose: str) -> None:
-    """Append one line to ``LAKE/ops/reveals.jsonl`` and wait until it is on disk."""
-    path = lake.root / "ops" / "reveals.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Note it below ``ops/reveals`` and wait until it is there."""
     line = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "by": requested_by,
@@ -297,8 +296,5 @@ def log_reveal(lake: Lake, requested_by: str, what: str, uid: int | None, purpos
         "uid": uid,
         "purpose": purpose,
     }
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
-        f.write(json.dumps(line, ensure_ascii=False) + "\n")
-        f.flush()
-        os.fsync(f.fileno())
+    name = f"{REVEALS}{datetime.now(UTC):%Y-%m-%dT%H%M%S}-{uuid.uuid4().hex[:8]}.json"
+    lake.store.create(name, json.dumps(line, ensure_ascii=False).encode(), private=True)

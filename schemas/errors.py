@@ -46,6 +46,10 @@ class LockedError(HuaxiangError):
     exit_code = 6
 
 
+class LostLeaseError(LockedError):
+    """This run held the table and is not its holder any more: it was stopped or cut off for too long."""
+
+
 class NotThereError(HuaxiangError):
     """What was asked for does not exist: a release, an audience, a tag, a user."""
 
@@ -56,6 +60,12 @@ class OutdatedError(HuaxiangError):
     """What was asked for would put an older day in the place of a newer one."""
 
     exit_code = 8
+
+
+class StoreError(HuaxiangError):
+    """An object store refuses, cannot be reached or has no such bucket."""
+
+    exit_code = 9
 
 
 class DiskFullError(HuaxiangError):

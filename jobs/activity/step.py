@@ -153,7 +153,7 @@ class _Step:
         if moved is not None:
             self.engine.write(moved, extended, contract(TABLE).partitions, contract(TABLE).sort)
         for rows_of_table in (folder, extended):
-            if any(rows_of_table.rglob("*.parquet")):
+            if self.lake.is_filled(rows_of_table):
                 self.audit({TABLE: rows_of_table})
         staged = [*self.lake.staged(TABLE, folder), *(more := self.lake.staged(TABLE, extended))]
         version = publish(

@@ -60,8 +60,9 @@ def builds(lake: Lake, audience: str | None = None) -> list[dict[str, Any]]:
     """Rows of ``audiences.sizes`` in order of audience and day."""
     where = None if audience is None else {"audience": audience}
     rows: list[dict[str, Any]] = []
-    for f in lake.files(SIZES, where=where):
-        rows += [{"audience": f.partition["audience"], **row} for row in _read(f.path).to_pylist()]
+    files = lake.files(SIZES, where=where)
+    for f, path in zip(files, lake.local(files), strict=True):
+        rows += [{"audience": f.partition["audience"], **row} for row in _read(path).to_pylist()]
     return sorted(rows, key=lambda r: (r["audience"], r["as_of"]))
 
 
@@ -82,7 +83,11 @@ class Build:
         members, log = self.lake.stage(MEMBERSHIP, self.run_id), self.lake.stage(LOG, self.run_id)
         now = prepared(self.project, self.at, self.plan, scratch)
         found = run_on_buckets(
-            "jobs.audiences.build:members_of_bucket", self.items(now, scratch, members, log), engine, progress
+            self.lake,
+            "jobs.audiences.build:members_of_bucket",
+            self.items(now, scratch, members, log),
+            engine,
+            progress,
         )
         users, enters, exits = (sum(one[k] for one in found) for k in ("users", "enters", "exits"))
         sizes = self.lake.stage(SIZES, self.run_id)
@@ -160,7 +165,7 @@ class Build:
         inside = np.zeros(0, np.bool_)
         for day in (d for d in self.days_logged() if d < self.at.as_of):
             files = self.lake.files(LOG, where={"audience": self.plan.audience, "as_of": day})
-            for path in [f.path for f in files]:
+            for path in self.lake.local(files):
                 inside = changed_by(path, inside)
         return inside
 

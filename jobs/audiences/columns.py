@@ -23,6 +23,7 @@ from features.kernel import Products, compute
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.activity.bucket_files import BucketFiles, Wanted
 from jobs.activity.products import CODES, products_as_of
+from lake.attempts import fetch_inputs
 from lake.engine import Engine, Progress
 from lake.lake import Lake, by_bucket
 from lake.releases import Release, lake_at
@@ -56,7 +57,7 @@ def with_elders(lake: Lake, release: Release, plan: Plan) -> Plan:
     A list is kept for long: who is on it to be left out must stay so after a merge. The definition's hash is as it was.
     """
     named = {v for _, node in walk(plan.root) if isinstance(node, Leaf) for v in _users_named(node.model_dump())}
-    files = [f.path for f in lake_at(lake, release).files(USERS)] if named else []
+    files = lake.local(lake_at(lake, release).files(USERS)) if named else []
     if not files:
         return plan
     users, wanted = pads.dataset(files), pa.array(sorted(named), pa.string())
@@ -103,7 +104,7 @@ def prepared(project: Project, release: Release, plan: Plan, scratch: Path, furt
     columns = list(dict.fromkeys(["uid", "user_id", "is_member", *plan.columns, *further]))
     wanted_columns = [c for c in columns if c not in ("as_of", "bucket")]
     profiles = by_bucket(lake.files(PROFILE, where={"as_of": release.as_of}))
-    refuse_missing(release, [p for paths in profiles.values() for p in paths], wanted_columns)
+    refuse_missing(release, lake.local([p for paths in profiles.values() for p in paths][:1]), wanted_columns)
     facts = facts_of(plan)
     shared: Inputs = {
         "as_of": release.as_of.isoformat(),
@@ -240,11 +241,12 @@ def columns_of(table: pa.Table) -> dict[str, pa.ChunkedArray]:
 
 
 def run_on_buckets(
-    task: str, items: Sequence[Inputs], engine: Engine | None, progress: Progress | None
+    lake: Lake, task: str, items: Sequence[Inputs], engine: Engine | None, progress: Progress | None
 ) -> list[dict[str, Any]]:
     """Run a task on every bucket: in this process for few, by the engine for many."""
     if engine is not None and len(items) > INLINE_BUCKETS:
         return engine.map(task, items, progress)
+    fetch_inputs(lake.store, items)
     module, name = task.split(":")
     function = getattr(importlib.import_module(module), name)
     found = []

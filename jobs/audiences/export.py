@@ -22,14 +22,16 @@ from audiences.compiler import Attribute, fixed_attributes
 from audiences.language import Audience, Export
 from audiences.plan import Plan
 from jobs.audiences.build import MEMBERSHIP, Built, builds
+from jobs.audiences.outbox import FolderOutbox, Outbox, StoreOutbox
 from jobs.audiences.rows import FileRows, file_rows
 from jobs.audiences.step import build, plan_of
 from lake import journal
 from lake.engine import Engine, Progress
-from lake.lake import DataFile, Lake
+from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import publish
 from lake.releases import Release, release
+from lake.store import scheme
 from project.attributes import attributes
 from project.folder import Project
 from project.held import held_in_words, marks_of, remedy, tags_of
@@ -52,9 +54,9 @@ class Exported:
     audience: str
     release: int
     as_of: date
-    folder: Path
-    file: Path
-    manifest: Path
+    folder: str
+    file: str
+    manifest: str
     rows: int
     left_out: dict[str, int]
     contacts_withheld: dict[str, dict[str, int]]
@@ -87,14 +89,15 @@ def export(
     audience, plan = plan_of(project, name)
     built = build(project, name, which=which, engine=engine, progress=progress)
     at = release(project.lake, built.release)
-    home = (folder or project.exports).absolute() / audience.id
+    outbox = outbox_of(project, audience.id, folder)
     with lock(project.lake, DELIVERIES, wait_seconds=60):
         journal.recover(project.lake)
-        delivery.clear_partials(home)
+        outbox.clear()
         label = f"{at.as_of}-r{at.number}-{plan.definition_hash[:8]}"
-        place = _place(home, label, again)
-        if place.exists():
-            manifest = delivery.read_manifest(place)
+        label = _free(outbox, label) if again else label
+        place = outbox.place(label)
+        if outbox.is_there(label):
+            manifest = outbox.manifest(label)
             _note(project.lake, manifest, place)
             return _known(manifest, place, built)
         found = file_rows(
@@ -107,10 +110,17 @@ def export(
         if wanted.money == "main":
             table = delivery.in_main_units(table, _money(project, table.column_names), project.currency)
         content = delivery.csv_bytes(table.rename_columns(list(headers.values())), wanted.format == "excel")
-        done = delivery.deliver(place, f"{audience.id}-{at.as_of}.csv", content, manifest)
-        manifest = delivery.read_manifest(done.folder)
-        _note(project.lake, manifest, done.folder)
-        return _known(manifest, done.folder, built, already=False)
+        outbox.deliver(label, f"{audience.id}-{at.as_of}.csv", content, manifest)
+        manifest = outbox.manifest(label)
+        _note(project.lake, manifest, place)
+        return _known(manifest, place, built, already=False)
+
+
+def outbox_of(project: Project, audience: str, folder: Path | None = None) -> Outbox:
+    """Where deliveries of an audience go: a folder that was asked for, or where the project's exports are."""
+    if folder is None and scheme(project.settings.exports) is not None:
+        return StoreOutbox(project.store_at(project.settings.exports), audience)
+    return FolderOutbox((folder or project.exports).absolute() / audience)
 
 
 def refuse_held(project: Project, names: Iterable[str], which: int | str | None) -> None:
@@ -128,24 +138,24 @@ def refuse_held(project: Project, names: Iterable[str], which: int | str | None)
     )
 
 
-def _place(home: Path, label: str, again: bool) -> Path:
-    """The delivery's folder; with ``again`` the first that is free."""
-    place, number = home / label, 1
-    while again and place.exists():
+def _free(outbox: Outbox, label: str) -> str:
+    """The label, or the first of its numbers that is free."""
+    free, number = label, 1
+    while outbox.is_there(free):
         number += 1
-        place = home / f"{label}-{number}"
-    return place
+        free = f"{label}-{number}"
+    return free
 
 
-def _known(manifest: Mapping[str, Any], place: Path, built: Built, already: bool = True) -> Exported:
+def _known(manifest: Mapping[str, Any], place: str, built: Built, already: bool = True) -> Exported:
     return Exported(
         delivery_id=manifest["delivery_id"],
         audience=manifest["audience"],
         release=manifest["release"],
         as_of=date.fromisoformat(manifest["as_of"]),
         folder=place,
-        file=place / manifest["file"],
-        manifest=place / delivery.MANIFEST,
+        file=f"{place}/{manifest['file']}",
+        manifest=f"{place}/{delivery.MANIFEST}",
         rows=manifest["rows"],
         left_out=manifest["left_out"],
         contacts_withheld=manifest.get("contacts_withheld", {}),
@@ -158,15 +168,15 @@ def _known(manifest: Mapping[str, Any], place: Path, built: Built, already: bool
 
 def _members(lake: Lake, audience: str, at: Release) -> pa.Array:
     """uids in order; HuaxiangError if the audience was built from another release meanwhile."""
-    files = lake.files(MEMBERSHIP, where={"audience": audience})
-    uids = pa.concat_arrays([*_column(files, "uid"), pa.array([], pa.int64())])
+    paths = lake.local(lake.files(MEMBERSHIP, where={"audience": audience}))
+    uids = pa.concat_arrays([*_column(paths, "uid"), pa.array([], pa.int64())])
     if builds(lake, audience)[-1]["release"] != at.number:
         raise HuaxiangError(f"audience {audience!r} was built anew while it was exported; export it again")
     return uids.sort()
 
 
-def _column(files: list[DataFile], name: str) -> list[pa.Array]:
-    return [pq.ParquetFile(f.path).read(columns=[name])[name].combine_chunks() for f in files]
+def _column(paths: list[str], name: str) -> list[pa.Array]:
+    return [pq.ParquetFile(path).read(columns=[name])[name].combine_chunks() for path in paths]
 
 
 def _money(project: Project, names: Sequence[str]) -> list[str]:
@@ -247,13 +257,12 @@ def _described(name: str, header: str, project: Project, wanted: Export) -> dict
     return described | ({"unit": known.unit} if known.unit else {})
 
 
-def _note(lake: Lake, manifest: Mapping[str, Any], place: Path) -> None:
+def _note(lake: Lake, manifest: Mapping[str, Any], place: str) -> None:
     """The delivery's row; one that is there already is left as it is (a run that was killed between file and row)."""
     if any(row["delivery_id"] == manifest["delivery_id"] for row in deliveries(lake)):
         return
     lake.ensure(DELIVERIES)
-    inside = place.is_relative_to(lake.root)
-    path = place.relative_to(lake.root) if inside else place
+    path = place.removeprefix(f"{lake.address}/")
     row = {
         "delivery_id": manifest["delivery_id"],
         "audience": manifest["audience"],
@@ -276,6 +285,6 @@ def _note(lake: Lake, manifest: Mapping[str, Any], place: Path) -> None:
 
 def deliveries(lake: Lake, audience: str | None = None) -> list[dict[str, Any]]:
     """Rows of ``exports.deliveries``, newest first."""
-    rows = [row for f in lake.files(DELIVERIES) for row in pq.ParquetFile(f.path).read().to_pylist()]
+    rows = [row for path in lake.local(lake.files(DELIVERIES)) for row in pq.ParquetFile(path).read().to_pylist()]
     found = [r for r in rows if audience is None or r["audience"] == audience]
     return sorted(found, key=lambda r: r["created_at"], reverse=True)

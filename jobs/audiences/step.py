@@ -8,7 +8,8 @@ again gives the same rows.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -28,6 +29,7 @@ from jobs.audiences.build import LOG, MEMBERSHIP, SIZES, Build, Built, builds
 from jobs.audiences.columns import Inputs, bucket_columns, columns_of, prepared, run_on_buckets, with_elders
 from jobs.audiences.rows import file_rows
 from lake import journal
+from lake.attempts import fetch_inputs
 from lake.engine import Engine, Progress
 from lake.lake import Lake
 from lake.locks import lock
@@ -135,22 +137,26 @@ def preview(
     plan = with_elders(project.lake, at, plan)
     further = [c for c in audience.definition.export.columns if c not in ("as_of",)]
     with _shared_folder(project.lake, engine) as scratch:
-        ready = prepared(project, at, plan, Path(scratch), further)
+        ready = prepared(project, at, plan, scratch, further)
         items = [
             {
                 **item,
                 "plan": plan.model_dump(mode="json"),
                 "sample": sample,
                 "sample_columns": further,
-                "members_file": str(Path(scratch) / f"members-{bucket}.parquet"),
+                "members_file": str(scratch / f"members-{bucket}.parquet"),
             }
             for bucket, item in ready.buckets.items()
         ]
-        found = run_on_buckets("jobs.audiences.step:counts_of_bucket", items, engine, progress)
+        found = run_on_buckets(project.lake, "jobs.audiences.step:counts_of_bucket", items, engine, progress)
         uids = pa.concat_arrays(
             [
                 pa.array([], pa.int64()),
-                *(c for item in items for c in pq.read_table(item["members_file"])["uid"].chunks),
+                *(
+                    c
+                    for path in project.lake.local(r["members_file"] for r in found)
+                    for c in pq.read_table(path)["uid"].chunks
+                ),
             ]
         )
     file = file_rows(project.lake, audience, at, uids, project.settings.unknown_consent)
@@ -202,6 +208,7 @@ def counts_of_bucket(item: Inputs) -> dict[str, Any]:
         pc.select_k_unstable(inside["user_id"], item["sample"], [("user_id", "ascending")])
     )
     return {
+        "members_file": item["members_file"],
         "base": len(table),
         "users": len(inside),
         "members": int(pc.sum(inside["is_member"]).as_py() or 0),
@@ -217,6 +224,7 @@ def why(project: Project, name: str, uid: int, *, which: int | str | None = None
     plan = with_elders(project.lake, at, plan)
     with TemporaryDirectory() as scratch:
         item = prepared(project, at, plan, Path(scratch)).buckets.get(uid // USERS_PER_BUCKET)
+        fetch_inputs(project.lake.store, [] if item is None else [item])
         table = None if item is None else bucket_columns(item, uid)
     if table is None or not len(table):
         raise NotThereError(f"uid {uid} is not in release {at.number} ({at.as_of}); `huaxiang user` shows who is")
@@ -300,9 +308,13 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _shared_folder(lake: Lake, engine: Engine | None) -> TemporaryDirectory[str]:
-    """A folder for small files that tasks share: beside the lake where another machine may run them."""
-    parent = None if engine is None else lake.root / "ops" / "scratch"
-    if parent is not None:
-        parent.mkdir(parents=True, exist_ok=True)
-    return TemporaryDirectory(prefix="preview-", dir=parent)
+@contextmanager
+def _shared_folder(lake: Lake, engine: Engine | None) -> Iterator[Path]:
+    """A folder for small files that tasks share: of the lake where another machine may run them."""
+    if engine is None:
+        with TemporaryDirectory(prefix="preview-") as folder:
+            yield Path(folder)
+        return
+    run_id = f"preview-{uuid.uuid4().hex[:10]}"
+    with journal.kept(lake, run_id):
+        yield lake.scratch(run_id)

@@ -79,7 +79,7 @@ def run_brushing(project: Project, engine: Engine, run_id: str, audit: Audit | N
         if judged:
             held = evidence.scores(judged).filter(F.col("score") >= settings.threshold)
             engine.write(_rows(held), folder, contract(TABLE).partitions, contract(TABLE).key)
-        if audit is not None and any(folder.rglob("*.parquet")):
+        if audit is not None and lake.is_filled(folder):
             audit({TABLE: folder})
         publish(
             lake,

@@ -26,6 +26,7 @@ from jobs.fission import reach as fission_reach
 from jobs.fission.inputs import FissionInputs
 from jobs.fission.touches import KINDS
 from jobs.profile.snapshots import day_of
+from lake.attempts import local_folder
 from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import Audit
 from schemas.arrow import arrow_schema, file_schema
@@ -120,8 +121,9 @@ class _Step:
         self._write_touches(touches, self._forest(touches))
         self._reach_trees(touches)
         folders = [t["folder"] for t in touches]
-        inputs.products(folders)
-        inputs.sold(folders)
+        here = [local_folder(self.lake.store, folder, self.scratch / "read") for folder in folders]
+        inputs.products(here)
+        inputs.sold(here)
         reach = self._reach(touches)
         made = self._roles(touches, reach, self._numbers(touches, reach))
         return sum(m["rows"] for m in made)

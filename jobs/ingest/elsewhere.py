@@ -7,7 +7,6 @@ feed: other columns of other months are read for these keys alone.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from jobs.ingest.parsing import connection
@@ -18,7 +17,7 @@ from schemas.quarantine import literal, quoted
 
 def seek(item: dict[str, Any]) -> dict[str, Any]:
     """``feed``, ``keys`` (files of the keys sought), ``existing``, ``own`` and ``remove`` as in settling but of all
-    months, ``staged`` (folder of the unit's silver), ``out``.
+    months, ``staged`` (files of the unit's silver), ``out``.
 
     Writes to ``out`` the versions without ``source_time``: with ``slice`` those that this run brings, and
     without it the newest one that silver has of each key.
@@ -34,7 +33,7 @@ def seek(item: dict[str, Any]) -> dict[str, Any]:
             f"null::bigint as _row, null::varchar as slice from {existing} semi join {sought} using ({keys}) "
             f"where source_time is null group by {keys}"
         )
-    if staged := sorted(str(p) for p in Path(item["staged"]).rglob("*.parquet")):
+    if staged := item["staged"]:
         listed, own = (", ".join(literal(v) for v in values) for values in (staged, item["own"]))
         found.append(
             f"select {keys}, row_hash, {stamps}, parse_path(filename)[-2] as slice "

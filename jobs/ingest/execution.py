@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -58,7 +57,7 @@ def execute(
         staged += [_stage(lake, unit, run_id) for unit in open_units]
         _parse(lake, engine, staged, progress)
         for s in staged:
-            _keep_unreplaced(s)
+            _keep_unreplaced(lake, s)
         _settle(lake, engine, staged, run_id, progress)
         for s in staged:
             try:
@@ -87,7 +86,7 @@ def _cleared_when_full(lake: Lake, staged: Sequence[Staged]) -> Iterator[None]:
             for s in staged:
                 for table, folder in s.folders.items():
                     if not _is_published(lake, s.unit, table):
-                        shutil.rmtree(folder, ignore_errors=True)
+                        lake.drop(folder)
         raise
 
 
@@ -175,7 +174,8 @@ def _parse_items(lake: Lake, s: Staged, batches: Sequence[Batch], word: str, gro
             if word == "again":
                 item["received_at"] = group[0]["received_at"]
                 item["folders"] = {"silver": str(s.folders[f"silver.{s.unit.feed}"])}
-            item["files"] = [{"path": str(lake.root / f["landing"]), "name": f["name"]} for f in group]
+            item["files"] = [{"path": str(lake.store.path(f["landing"])), "name": f["name"]} for f in group]
+            lake.store.note_there(f["path"] for f in item["files"])
             items.append(item)
     return items
 
@@ -207,7 +207,7 @@ def _collect(s: Staged, item: dict[str, Any], result: dict[str, Any]) -> None:
     s.slices += result.get("slices", [])
 
 
-def _keep_unreplaced(s: Staged) -> None:
+def _keep_unreplaced(lake: Lake, s: Staged) -> None:
     """Rows stay where the file that was to take their place is refused."""
     files = [(b.source, f) for b in s.unit.batches for f in b.files]
     refused = [f for source, f in files if (source, f["name"]) in s.errors and f.get("replaces")]
@@ -219,7 +219,7 @@ def _keep_unreplaced(s: Staged) -> None:
     if not s.unit.remove:
         again = [c for c in s.candidates if c["again"]]
         for candidate in again:
-            Path(candidate["path"]).unlink()
+            lake.store.forget(candidate["path"])
         s.candidates = [c for c in s.candidates if not c["again"]]
 
 
@@ -234,7 +234,7 @@ def _settle(lake: Lake, engine: Engine, staged: Sequence[Staged], run_id: str, p
             months |= gone
             for c in s.candidates:
                 if c["again"] and c["month"] not in gone:
-                    Path(c["path"]).unlink()
+                    lake.store.forget(c["path"])
         s.months = sorted(months)
         for month in s.months:
             items.append((s, _settle_item(lake, s, silver, month, scratch)))
@@ -245,6 +245,8 @@ def _settle(lake: Lake, engine: Engine, staged: Sequence[Staged], run_id: str, p
     for n, result in zip(waiting, again, strict=True):
         results[n] = result
     for (s, _), result in zip(items, results, strict=True):
+        for path in result["rewritten"]:
+            lake.store.forget(path)
         for counter, rows in ((s.taken, result["taken"]), (s.duplicates, result["duplicates"])):
             for batch, file, n in rows:
                 counter[batch, file] += n
@@ -264,7 +266,9 @@ def _seek(lake: Lake, engine: Engine, items: Sequence[tuple[Staged, dict[str, An
         out = str(Path(first["keys"]).with_name(f"{feed}-{uuid.uuid4().hex[:8]}-versions.parquet"))
         for _, item in mine:
             item["versions"] = out
-        wanted.append({**first, "keys": keys, "existing": existing, "staged": str(s.folders[silver]), "out": out})
+        wanted.append(
+            {**first, "keys": keys, "existing": existing, "staged": lake.store.below(s.folders[silver]), "out": out}
+        )
     if wanted:
         engine.map("jobs.ingest.elsewhere:seek", wanted, None)
 
@@ -276,7 +280,7 @@ def _settle_item(lake: Lake, s: Staged, silver: str, month: int, scratch: Path) 
     return {
         "feed": s.unit.feed,
         "folder": str(s.folders[silver] / partition_path({"event_month": month})),
-        "candidates": [c["path"] for c in s.candidates if c["month"] == month and Path(c["path"]).exists()],
+        "candidates": [c["path"] for c in s.candidates if c["month"] == month and lake.store.is_known(c["path"])],
         "existing": [f.path for f in existing],
         "own": [b.batch_id for b in s.unit.batches],
         "remove": s.unit.remove,
@@ -293,7 +297,8 @@ def _months_of(lake: Lake, table: str, pairs: Sequence[Sequence[str]]) -> set[in
     with duckdb.connect(config={"threads": 1}) as con:
         for f in lake.files(table):
             where = " or ".join(f"(_batch_id = {literal(b)} and _file = {literal(n)})" for b, n in pairs)
-            sql = f"select 1 from read_parquet({literal(f.path)}, hive_partitioning = false) where {where} limit 1"
+            [path] = lake.local([f])
+            sql = f"select 1 from read_parquet({literal(path)}, hive_partitioning = false) where {where} limit 1"
             if con.execute(sql).fetchall():
                 found.add(int(f.partition["event_month"]))
     return found
@@ -313,14 +318,14 @@ def _publish(lake: Lake, s: Staged, run_id: str, audit_staged: Audit | None) -> 
             )
     if audit_staged is not None:
         # Bronze and quarantine promise lineage only; judging them was two thirds of the audit's time.
-        audit_staged({t: f for t, f in s.folders.items() if t.startswith("silver.") and any(f.rglob("*.parquet"))})
+        audit_staged({t: f for t, f in s.folders.items() if t.startswith("silver.") and lake.is_filled(f)})
     unit.prepared = {"rows": [asdict(r) for r in rows], "changed": [asdict(r) for r in changed]}
     unit.prepared["found"] = [[*key, found] for key, found in s.found.items()]
     unit.prepared["errors"] = [[*key, message] for key, message in s.errors.items()]
     write_intent(lake, unit)
     for table in unit.tables:
         if _is_published(lake, unit, table):
-            shutil.rmtree(s.folders[table], ignore_errors=True)
+            lake.drop(s.folders[table])
             continue
         publish(
             lake,
@@ -364,7 +369,7 @@ def _abandon(lake: Lake, s: Staged, why: str, run_id: str) -> UnitResult:
     """Nothing of the unit stays: neither staged files nor the intent."""
     for table, folder in s.folders.items():
         if not _is_published(lake, s.unit, table):
-            shutil.rmtree(folder, ignore_errors=True)
+            lake.drop(folder)
     result = UnitResult(s.unit, errors=s.errors, stopped=why, found=s.found)
     _remember(lake, result, run_id)
     return result
@@ -391,7 +396,7 @@ def _stage_without(lake: Lake, table: str, batch: str, gone: Sequence[str], fold
     files = lake.files(table, where={"_batch_id": batch})
     if not files:
         return
-    listed = ", ".join(literal(f.path) for f in files)
+    listed = ", ".join(literal(path) for path in lake.local(files))
     names = ", ".join(literal(n) for n in gone)
     target = folder / partition_path({"_batch_id": batch}) / f"kept-{uuid.uuid4().hex[:8]}.parquet"
     writer = None

@@ -13,16 +13,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from features.sources import Mapping
 from lake.disk import told_when_full
 from lake.lake import Lake
 from lake.manifest import ManifestRow
+from project.inbox import Inbox, Waiting
 from schemas.errors import InputError
 
-CHUNK = 1 << 20
+SEEN = "landing/_seen.json"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Arrival:
     landing: str
 
 
-def land(lake: Lake, inbox: Path, found: Sequence[tuple[Mapping, Path]]) -> list[Arrival | InputError]:
+def land(lake: Lake, inbox: Inbox, found: Sequence[tuple[Mapping, Waiting]]) -> list[Arrival | InputError]:
     """Checksum and landing copy of every file, made in one pass over its bytes, in the order given.
 
     A file whose size, time and inode are as they were when it was last read is not read again. InputError stands for a
@@ -46,32 +47,32 @@ def land(lake: Lake, inbox: Path, found: Sequence[tuple[Mapping, Path]]) -> list
     seen = _Seen(lake)
     with told_when_full(lake, lambda: "new files are not taken yet"):
         with ThreadPoolExecutor(max_workers=min(4, (os.cpu_count() or 1))) as pool:
-            landed = list(pool.map(lambda pair: _land_one(lake, inbox, pair[0], pair[1], seen), found))
+            landed = list(pool.map(lambda pair: _land_one(lake, inbox, pair[0], pair[1].name, seen), found))
         seen.save()
     return landed
 
 
-def _land_one(lake: Lake, inbox: Path, mapping: Mapping, path: Path, seen: _Seen) -> Arrival | InputError:
+def _land_one(lake: Lake, inbox: Inbox, mapping: Mapping, name: str, seen: _Seen) -> Arrival | InputError:
     """InputError says what is wrong with the file. What landing itself cannot take, its disk being full, is raised."""
-    name = path.relative_to(inbox).as_posix()
-    folder = lake.root / "landing" / mapping.feed
+    folder, last = lake.store.path(f"landing/{mapping.feed}"), PurePosixPath(name).name
     part = folder / f".{uuid.uuid4().hex}.part"
     try:
         with _readable(name):
-            before = path.stat()
-        checksum = seen.checksum(path, before)
-        if checksum is not None and (folder / landing_name(checksum, path.name)).exists():
-            return _arrival(lake, mapping, name, checksum, before.st_size, folder / landing_name(checksum, path.name))
+            before = inbox.marked(name)
+        checksum = seen.checksum(inbox, before)
+        if checksum is not None and lake.store.is_there(lake.store.name(folder / landing_name(checksum, last))):
+            return _arrival(lake, mapping, name, checksum, before.bytes, folder / landing_name(checksum, last))
         folder.mkdir(parents=True, exist_ok=True)
-        checksum = copy_with_checksum(path, part, name)
+        checksum = copy_with_checksum(inbox, name, part)
         with _readable(name):
-            after = path.stat()
-        if after.st_size != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
+            after = inbox.marked(name)
+        if after.marks[:2] != before.marks[:2]:
             return InputError(f"{name}: is still being written; it is left for the next run")
-        target = folder / landing_name(checksum, path.name)
+        target = folder / landing_name(checksum, last)
         part.replace(target)
-        seen.note(path, after, checksum)
-        return _arrival(lake, mapping, name, checksum, after.st_size, target)
+        lake.store.share([str(target)])
+        seen.note(inbox, after, checksum)
+        return _arrival(lake, mapping, name, checksum, after.bytes, target)
     except InputError as e:
         return e
     finally:
@@ -87,7 +88,7 @@ def _readable(name: str) -> Iterator[None]:
 
 
 def _arrival(lake: Lake, mapping: Mapping, name: str, checksum: str, size: int, target: Path) -> Arrival:
-    return Arrival(mapping.name, mapping.feed, name, checksum, size, str(target.relative_to(lake.root)))
+    return Arrival(mapping.name, mapping.feed, name, checksum, size, lake.store.name(target))
 
 
 def landing_name(checksum: str, name: str) -> str:
@@ -100,62 +101,51 @@ def content_of(landed: Path) -> str:
     return landed.name[:16]
 
 
-def copy_with_checksum(source: Path, target: Path, name: str) -> str:
-    """InputError where the source, called ``name``, cannot be read; OSError where the target cannot be written."""
+def copy_with_checksum(inbox: Inbox, name: str, target: Path) -> str:
+    """InputError where the file cannot be read; OSError where the target cannot be written."""
     digest = hashlib.sha256()
     with target.open("wb") as dst:
-        for chunk in _chunks(source, name):
+        for chunk in _chunks(inbox, name):
             digest.update(chunk)
             dst.write(chunk)
     return digest.hexdigest()
 
 
-def _chunks(source: Path, name: str) -> Iterator[bytes]:
-    with _readable(name), source.open("rb") as src:
-        while chunk := src.read(CHUNK):
-            yield chunk
+def _chunks(inbox: Inbox, name: str) -> Iterator[bytes]:
+    with _readable(name):
+        yield from inbox.chunks(name)
 
 
 class _Seen:
-    """Checksums of inbox files by path, size, time and inode, so that a large inbox is not read on every run."""
+    """Checksums of inbox files by address and marks, so that a large inbox is not read on every run."""
 
     def __init__(self, lake: Lake):
-        self.path = lake.root / "landing" / "_seen.json"
-        self.noted: dict[str, list[Any]] = {}
-        if self.path.exists():
-            self.noted = json.loads(self.path.read_text(encoding="utf-8"))
+        self.store = lake.store
+        text = self.store.read(SEEN)
+        self.noted: dict[str, list[Any]] = {} if text is None else json.loads(text)
         self.changed = False
 
-    def checksum(self, path: Path, stat: os.stat_result) -> str | None:
-        noted = self.noted.get(str(path))
-        return noted[-1] if noted and noted[:-1] == self._marks(stat) else None
+    def checksum(self, inbox: Inbox, file: Waiting) -> str | None:
+        noted = self.noted.get(f"{inbox.address}/{file.name}")
+        return noted[-1] if noted and noted[:-1] == list(file.marks) else None
 
-    def note(self, path: Path, stat: os.stat_result, checksum: str) -> None:
-        self.noted[str(path)] = [*self._marks(stat), checksum]
+    def note(self, inbox: Inbox, file: Waiting, checksum: str) -> None:
+        self.noted[f"{inbox.address}/{file.name}"] = [*file.marks, checksum]
         self.changed = True
-
-    def _marks(self, stat: os.stat_result) -> list[int]:
-        return [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
 
     def save(self) -> None:
         if self.changed:
-            part = self.path.with_name(f".{uuid.uuid4().hex}.part")
-            try:
-                part.write_text(json.dumps(self.noted, ensure_ascii=False), encoding="utf-8")
-                part.replace(self.path)
-            finally:
-                part.unlink(missing_ok=True)
+            self.store.replace(SEEN, json.dumps(self.noted, ensure_ascii=False).encode())
 
 
 def clear_parts(lake: Lake, feeds: Iterable[str]) -> None:
     """Remove what a killed run copied in part; the caller holds the locks of the feeds."""
     for feed in feeds:
-        for part in (lake.root / "landing" / feed).glob(".*.part"):
+        for part in lake.store.path(f"landing/{feed}").glob(".*.part"):
             part.unlink(missing_ok=True)
 
 
 def drop_landing(lake: Lake, paths: Iterable[str], rows: Iterable[ManifestRow]) -> None:
     """Remove landing copies of files that were not taken: landing holds what the manifest names."""
     kept = {r.path for r in rows}
-    for path in set(paths) - kept:
-        (lake.root / path).unlink(missing_ok=True)
+    lake.store.delete(sorted(set(paths) - kept))

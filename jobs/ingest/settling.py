@@ -50,10 +50,11 @@ def settle(item: dict[str, Any]) -> dict[str, Any]:
     ([batch, file] pairs whose rows go), ``rewrite`` (write existing rows anew), ``resume_ordinals``; ``keys`` (where the
     keys go that are to be sought in other months; absent if there is no other) and ``versions`` (what was found of them).
 
-    Gives ``taken`` and ``duplicates`` as [batch, file, rows], and ``removed`` rows; or ``sought`` where nothing was done
+    Gives ``taken`` and ``duplicates`` as [batch, file, rows], ``removed`` rows, and the candidates that were
+    ``rewritten`` and are not wanted any more; or ``sought`` where nothing was done
     because ``versions`` are needed first.
     """
-    candidates = [c for c in item["candidates"] if Path(c).exists()]
+    candidates = list(item["candidates"])
     verdicts = _judge(item, candidates)
     if verdicts is None:
         return {"sought": item["keys"]}
@@ -63,18 +64,20 @@ def settle(item: dict[str, Any]) -> dict[str, Any]:
     removed = _write_kept(item, out) if item["rewrite"] else 0
     sizes = {c: pq.read_metadata(c).num_rows for c in candidates}
     joined = item["rewrite"] or (len(candidates) > 1 and sum(sizes.values()) < SMALL_ROWS * len(candidates))
+    rewritten = []
     for path in candidates:
         verdict = verdicts.get(path)
         _count(path, verdict, taken, duplicates)
         if verdict is None and not joined:
             continue
         _write_candidate(path, verdict, out, contract(f"silver.{item['feed']}").generated)
-        Path(path).unlink()
+        rewritten.append(path)
     out.close()
     return {
         "taken": [[*k, n] for k, n in taken.items()],
         "duplicates": [[*k, n] for k, n in duplicates.items()],
         "removed": removed,
+        "rewritten": rewritten,
     }
 
 

@@ -71,15 +71,16 @@ def ingest(
     with _locked(lake, mappings), journal.kept(lake, run_id):
         report.notes += denomination.keep(lake, project.currency)
         _recover(lake, engine, mappings, run_id, report, audit_staged)
-        found = matches(project.inbox, mappings)
-        report.unmatched = unmatched(project.inbox, project.sources)
-        report.unfinished = unfinished(project.inbox)
+        inbox = project.waiting
+        found = matches(inbox, mappings)
+        report.unmatched = unmatched(inbox, project.sources)
+        report.unfinished = unfinished(inbox)
         before = manifest(lake, {m.feed for m in mappings})
         report.without_files = without_files(mappings, found, before)
         arrivals = []
-        for (mapping, path), landed in zip(found, land(lake, project.inbox, found), strict=True):
+        for (mapping, waiting), landed in zip(found, land(lake, inbox, found), strict=True):
             if isinstance(landed, InputError):
-                name = path.relative_to(project.inbox).as_posix()
+                name = waiting.name
                 if is_dismissed(before, mapping.name, name, ""):
                     report.files.append(FileReport(mapping.feed, mapping.name, name, "dismissed"))
                 else:
@@ -352,7 +353,7 @@ def _unit(project: Project, feed: str, kind: Any, received_at: datetime, batches
 
 def _replay_batch(lake: Lake, mapping: Mapping, received_at: datetime) -> Batch | None:
     """The waiting rows of a mapping, by the batch and file that they came with."""
-    paths = [f.path for f in lake.files(f"quarantine.{mapping.feed}")]
+    paths = lake.local(lake.files(f"quarantine.{mapping.feed}"))
     if not paths:
         return None
     listed = ", ".join(literal(p) for p in paths)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -104,26 +103,22 @@ class UnitResult:
 # --- intents ---
 
 
-def _intents(lake: Lake) -> Path:
-    return lake.root / "ops" / "intents"
+def _intent(feed: str) -> str:
+    return f"ops/intents/{feed}.json"
 
 
 def write_intent(lake: Lake, unit: Unit) -> None:
     """Write down, at once and whole, what is about to be done."""
-    folder = _intents(lake)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{uuid.uuid4().hex}.part"
-    part.write_text(json.dumps(asdict(unit), ensure_ascii=False), encoding="utf-8")
-    part.replace(folder / f"{unit.feed}.json")
+    lake.store.replace(_intent(unit.feed), json.dumps(asdict(unit), ensure_ascii=False).encode())
 
 
 def read_intents(lake: Lake, feeds: Iterable[str]) -> list[Unit]:
     """Units that a killed run left unfinished."""
     found = []
     for feed in feeds:
-        path = _intents(lake) / f"{feed}.json"
-        if path.exists():
-            raw = json.loads(path.read_text(encoding="utf-8"))
+        text = lake.store.read(_intent(feed))
+        if text is not None:
+            raw = json.loads(text)
             for name in ("batches", "again"):
                 raw[name] = [Batch(**b) for b in raw[name]]
             found.append(Unit(**raw))
@@ -131,7 +126,7 @@ def read_intents(lake: Lake, feeds: Iterable[str]) -> list[Unit]:
 
 
 def forget_intent(lake: Lake, unit: Unit) -> None:
-    (_intents(lake) / f"{unit.feed}.json").unlink(missing_ok=True)
+    lake.store.delete([_intent(unit.feed)])
 
 
 @dataclass

@@ -85,7 +85,7 @@ def _moved(
     ]
     made = run.map(TASK, items)
     moves = summed_moves({(a, b): n for a, b, n in r["moves"]} for r in made)
-    return moves, [Path(r["users"]) for r in made if r["users"]]
+    return moves, [Path(path) for path in run.lake.local(r["users"] for r in made if r["users"])]
 
 
 def _was_there(run: InsightRun, scheme: str, day: dt.date) -> bool:

@@ -129,7 +129,7 @@ class InsightRun:
             }
             for bucket, files in self.by_bucket("activity.activity").items()
         ]
-        return [str(r["path"]) for r in self.map("jobs.activity.facts:facts_of_bucket", items)]
+        return self.lake.local(r["path"] for r in self.map("jobs.activity.facts:facts_of_bucket", items))
 
     @cached_property
     def snapshots(self) -> list[dt.date]:

@@ -137,8 +137,8 @@ class WindowOrders:
     def category_baskets(self) -> np.ndarray:
         """Baskets by category number."""
         counts = np.zeros(len(self.category_names), np.int64)
-        for part in self.parts:
-            table = pq.ParquetFile(part["baskets"]).read()
+        for path in self.project.lake.local(part["baskets"] for part in self.parts):
+            table = pq.ParquetFile(path).read()
             counts[table["category"].to_numpy()] += table["users"].to_numpy()
         return counts
 
@@ -151,7 +151,7 @@ class WindowOrders:
         """Totals of everybody by category and day; their file."""
         found: Cells = cells_together([])
         for paths in _batches([part["cells"] for part in self.parts], FILES_AT_ONCE):
-            found = cells_together([found, *(tasks.read_cells(p) for p in paths)])
+            found = cells_together([found, *(tasks.read_cells(p) for p in self.project.lake.local(paths))])
         tasks.write_cells(found, path := self.folder / "cells.parquet")
         return str(path)
 
@@ -167,8 +167,8 @@ class WindowOrders:
             for part in self.parts
         ]
         total = np.zeros(len(self.categories) ** 2, np.int64)
-        for found in self.map("pairs_of_bucket", items):
-            table = pq.ParquetFile(found["pairs"]).read()
+        for path in self.project.lake.local(found["pairs"] for found in self.map("pairs_of_bucket", items)):
+            table = pq.ParquetFile(path).read()
             total[table["pair"].to_numpy()] += table["users"].to_numpy()
         key = np.flatnonzero(total)
         return rules(

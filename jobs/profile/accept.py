@@ -75,7 +75,8 @@ def accept(project: Project, tag: str | None, *, accepted_by: str) -> Acceptance
 
 def acceptances(lake: Lake) -> list[dict[str, Any]]:
     """Rows of ``profile.tag_acceptances``."""
-    return [r for f in lake.files(ACCEPTANCES) for r in pq.read_table(f.path, partitioning=None).to_pylist()]
+    files = lake.local(lake.files(ACCEPTANCES))
+    return [r for path in files for r in pq.read_table(path, partitioning=None).to_pylist()]
 
 
 def _publish(lake: Lake, rows: list[dict[str, Any]]) -> None:

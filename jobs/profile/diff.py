@@ -216,7 +216,7 @@ def _computed(
         declared_valid_days=project.settings.declared_valid_days,
         publish=False,
     )
-    return sorted(str(p) for p in report.staged[PROFILE].rglob("*.parquet"))
+    return project.lake.local(project.lake.store.below(report.staged[PROFILE]))
 
 
 def _view(con: duckdb.DuckDBPyConnection, name: str, files: list[str]) -> None:
@@ -225,7 +225,7 @@ def _view(con: duckdb.DuckDBPyConnection, name: str, files: list[str]) -> None:
 
 
 def _published(con: duckdb.DuckDBPyConnection, lake: Lake, release: Release) -> None:
-    files = [f.path for f in lake.files(PROFILE, where={"as_of": release.as_of})]
+    files = lake.local(lake.files(PROFILE, where={"as_of": release.as_of}))
     _view(con, "old", files)
 
 

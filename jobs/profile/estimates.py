@@ -175,7 +175,7 @@ def shop_gaps(lake: Lake, as_of: dt.date, run_map: Map, folder: Path, known_at: 
         for bucket, files in by_bucket(lake.files("activity.activity")).items()
     ]
     made = run_map(TASK, items) if items else []
-    return merged_gaps(pq.read_table(r["path"], partitioning=None) for r in made)
+    return merged_gaps(pq.read_table(path, partitioning=None) for path in lake.local(r["path"] for r in made))
 
 
 def merged_gaps(parts: Iterable[pa.Table]) -> Gaps:

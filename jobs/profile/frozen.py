@@ -81,7 +81,7 @@ def frozen(run: ProfileRun, items: list[dict[str, Any]], start: Frozen) -> Froze
         for kind, name in here:
             if kind == "break":
                 spec = catalogue.breaks[name].spec
-                values = merged(_counted_file(p) for p in _files(parts, "breaks", name))
+                values = merged(_counted_file(p) for p in run.lake.local(_files(parts, "breaks", name)))
                 found.numbers[name] = numbers = _numbers_of(spec, values)
                 found.cuts[name] = tuple(Cut(n, "users", int(values[1].sum())) for n in numbers)
                 if int(values[1].sum()) < max(spec.min_users, 1) or ("break", name) in passing:
@@ -146,7 +146,8 @@ def _fit(run: ProfileRun, name: str, files: Sequence[str]) -> dict[str, Any] | N
     from models.clusters import fit
 
     spec = run.catalogue.models[name].spec
-    sample = pa.concat_tables(pq.read_table(p, partitioning=None) for p in files) if files else None
+    read = (pq.read_table(p, partitioning=None) for p in run.lake.local(files))
+    sample = pa.concat_tables(read) if files else None
     if sample is None or len(sample) < spec.min_users:
         return None
     uid = sample["uid"].to_numpy()

@@ -17,10 +17,11 @@ from features.kernel.rows import USERS_PER_BUCKET
 from jobs.activity.products import products_as_of
 from jobs.profile.run import ProfileRun
 from lake.lake import Lake, by_bucket
+from lake.staged import described
 from project.frozen import Numbers
 
 CHANGES = "profile.tag_changes"
-BUCKET_FILE = re.compile(r"bucket-(\d+)\.parquet")
+BUCKET_FILE = re.compile(r"bucket-(\d+)(--[0-9a-f]+)?\.parquet")
 """What jobs.profile.tasks calls a file of changes."""
 
 
@@ -40,9 +41,9 @@ def population(run: ProfileRun) -> dict[int, list[str]]:
     folder = run.scratch / "users"
     run.engine.write(state, folder, partition_by=["bucket"], sort_by=["uid"])
     found: dict[int, list[str]] = {}
-    for path in sorted(folder.rglob("*.parquet")):
-        if pq.read_metadata(path).num_rows:
-            found.setdefault(int(path.parent.name.removeprefix("bucket=")), []).append(str(path))
+    for path in run.lake.store.below(folder):
+        if described(run.lake.store, path).rows:
+            found.setdefault(int(Path(path).parent.name.removeprefix("bucket=")), []).append(path)
     return dict(sorted(found.items()))
 
 
@@ -78,7 +79,7 @@ def first_day_of_activity(lake: Lake) -> dt.date | None:
     """
     files = [f for f in lake.files("activity.activity") if f.rows]
     first = min((f.partition["period"] for f in files), default=None)
-    days = (_least_day(f.path) for f in files if f.partition["period"] == first)
+    days = (_least_day(path) for path in lake.local(f for f in files if f.partition["period"] == first))
     return min(days, default=None)
 
 
@@ -96,8 +97,9 @@ def _least_day(path: str) -> dt.date:
 def _bucket_sizes(lake: Lake) -> dict[int, int]:
     """How many uids of each bucket were ever given, from the footers of identity.users."""
     found: dict[int, int] = {}
-    for f in lake.files("identity.users"):
-        footer = pq.read_metadata(f.path)
+    files = lake.files("identity.users")
+    for f, path in zip(files, lake.local(files), strict=True):
+        footer = pq.read_metadata(path)
         position = footer.schema.names.index("uid")
         bucket = f.partition["bucket"]
         for g in range(footer.num_row_groups):

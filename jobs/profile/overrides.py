@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from features.kernel.rows import USERS_PER_BUCKET
 from features.overrides import stated
 from jobs.profile.run import Overrides, ProfileRun
-from lake.lake import by_bucket, partition_path
+from lake.lake import Lake, by_bucket, partition_path
 from schemas.arrow import arrow_schema, file_schema
 from schemas.configuration import nearest
 from schemas.contracts import contract
@@ -227,7 +227,7 @@ def _sql(
         con.execute("set TimeZone = 'UTC'")
         con.execute("set python_enable_replacements = false")
         for name in (MANUAL, DECLARED):
-            paths = sorted(str(p) for p in files[name].rglob("*.parquet")) if name in files else []
+            paths = run.lake.local(run.lake.store.below(files[name])) if name in files else []
             if paths:
                 con.execute(f"create view {name} as select {', '.join(READ)} from read_parquet({paths!r})")
             else:
@@ -236,13 +236,16 @@ def _sql(
         con.register(
             "declaring", pa.Table.from_pylist(pairs, pa.schema([("attribute", pa.string()), ("tag", pa.string())]))
         )
-        find_named(con, by_bucket(run.lake.files("identity.users")), buckets)
+        find_named(con, run.lake, by_bucket(run.lake.files("identity.users")), buckets)
         con.execute(SAID)
         yield con
 
 
 def find_named(
-    con: duckdb.DuckDBPyConnection, users: Mapping[int, list[str]], population: Mapping[int, list[str]]
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    users: Mapping[int, list[str]],
+    population: Mapping[int, list[str]],
 ) -> None:
     """Tables ``elders`` and ``base`` of whom ``manual`` and ``declared`` name; no other bucket's files are opened.
 
@@ -250,17 +253,21 @@ def find_named(
     those that are in the base population, elders in place of the retired, with their bucket.
     """
     con.execute("create table named as select uid from manual union select uid from declared")
-    con.execute(f"create table elders as {ELDERS.format(files=_files_of(con, 'named', users, 'merged_into_uid'))}")
+    con.execute(
+        f"create table elders as {ELDERS.format(files=_files_of(con, lake, 'named', users, 'merged_into_uid'))}"
+    )
     con.execute(
         "create table wanted as select coalesce(e.elder, n.uid) as uid from named n left join elders e using (uid)"
     )
-    con.execute(f"create table base as {BASE.format(files=_files_of(con, 'wanted', population))}")
+    con.execute(f"create table base as {BASE.format(files=_files_of(con, lake, 'wanted', population))}")
 
 
-def _files_of(con: duckdb.DuckDBPyConnection, table: str, buckets: Mapping[int, list[str]], *more: str) -> str:
+def _files_of(
+    con: duckdb.DuckDBPyConnection, lake: Lake, table: str, buckets: Mapping[int, list[str]], *more: str
+) -> str:
     """SQL of the files of the buckets that the table's uids are in, with uid and ``more``."""
     per_bucket = f"select distinct uid // {USERS_PER_BUCKET} from {table} where uid is not null order by all"
-    paths = [p for (b,) in con.execute(per_bucket).fetchall() for p in buckets.get(b, [])]
+    paths = lake.local(p for (b,) in con.execute(per_bucket).fetchall() for p in buckets.get(b, []))
     if not paths:
         return f"(select {', '.join(f'cast(null as bigint) as {c}' for c in ('uid', *more))} where false)"
     return f"read_parquet([{', '.join(literal(p) for p in paths)}], hive_partitioning = false)"

@@ -130,14 +130,14 @@ def point_in_time(
             try:
                 made = run_profile(project.over(lake), engine, as_of, run_id=run_id, known_at=known_at, publish=False)
                 folder = made.staged.get(PROFILE)
-                files = [] if folder is None else [f.path for f in lake.staged(PROFILE, folder)]
+                files = [] if folder is None else lake.local(lake.staged(PROFILE, folder))
                 notes += _held_notes(catalogue, wanted, made.held)
                 notes.append("who is who is as known today; rows ingested on the day of --known-at count")
                 yield _priced(project, _of_files(con, catalogue, as_of, known_at, wanted, files, "recomputed", notes))
             finally:
                 journal.finish(lake, run_id)
             return
-        files = [f.path for f in lake.files(PROFILE, where={"as_of": as_of})]
+        files = lake.local(lake.files(PROFILE, where={"as_of": as_of}))
         if files:
             held = _held_notes(catalogue, wanted, marks(lake, catalogue, as_of).since)
             yield _priced(project, _of_files(con, catalogue, as_of, None, wanted, files, "snapshot", held))

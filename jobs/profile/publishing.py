@@ -118,7 +118,7 @@ def _dated(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def _rows(lake: Lake, table: str, day: dt.date) -> list[dict[str, Any]]:
     files = lake.files(table, where={"as_of": day})
-    return [r for f in files for r in pq.read_table(f.path, partitioning=None).to_pylist()]
+    return [r for path in lake.local(files) for r in pq.read_table(path, partitioning=None).to_pylist()]
 
 
 def _pairs(run: ProfileRun, snapshots: Snapshots, day: dt.date) -> list[dict[str, Any]]:
@@ -222,4 +222,4 @@ def publish_all(run: ProfileRun, read: Mapping[str, int | None], later: Later, d
 
 def staged_folders(run: ProfileRun) -> dict[str, Path]:
     """Folders of the tables that something was staged for."""
-    return {t: f for t, f in run.staged.items() if any(f.rglob("*.parquet"))}
+    return {t: f for t, f in run.staged.items() if run.lake.is_filled(f)}

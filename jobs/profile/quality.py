@@ -171,8 +171,8 @@ def _columns(path: str, names: Sequence[str]) -> pa.Table:
 def accepted_levels(lake: Lake) -> dict[str, list[dt.date]]:
     """By tag the days from which on a level that was held is accepted."""
     found: dict[str, list[dt.date]] = {}
-    for f in lake.files(ACCEPTANCES):
-        for row in pq.read_table(f.path, partitioning=None).to_pylist():
+    for path in lake.local(lake.files(ACCEPTANCES)):
+        for row in pq.read_table(path, partitioning=None).to_pylist():
             found.setdefault(row["tag"], []).append(row["held_since"])
     return found
 
@@ -180,8 +180,8 @@ def accepted_levels(lake: Lake) -> dict[str, list[dt.date]]:
 def spreads_of(lake: Lake, day: dt.date) -> dict[str, Spread]:
     """How the published values of every tag were spread on a day."""
     found: dict[str, Spread] = {}
-    for f in lake.files(DISTRIBUTION, where={"as_of": day}):
-        columns = pq.read_table(f.path, partitioning=None).to_pydict()
+    for path in lake.local(lake.files(DISTRIBUTION, where={"as_of": day})):
+        columns = pq.read_table(path, partitioning=None).to_pydict()
         for tag, is_member, name, users in zip(
             *(columns[n] for n in ("tag", "is_member", "bin", "users")), strict=True
         ):

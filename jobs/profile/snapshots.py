@@ -34,7 +34,7 @@ def day_of(
         read = {table: lake.version(table) for table in tables}
         staged = {table: lake.stage(table, run_id) for table in tables}
         yield staged
-        if audit is not None and (filled := {t: f for t, f in staged.items() if any(f.rglob("*.parquet"))}):
+        if audit is not None and (filled := {t: f for t, f in staged.items() if lake.is_filled(f)}):
             audit(filled, {table: [as_of] for table in tables})
         for table in tables:
             there = {f.partition["as_of"] for f in lake.files(table)}

@@ -17,7 +17,6 @@ month ends stay.
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -217,8 +216,7 @@ def _computed(
         if depends_on(run.catalogue, start, run.held):
             found = frozen(run, items, start)
         for table in (PROFILE, SEGMENTS, CHANGES):
-            shutil.rmtree(run.staged[table])
-            run.staged[table].mkdir(parents=True)
+            run.lake.drop(run.staged[table])
 
 
 def _profiles(run: ProfileRun, items: Made, found: Frozen, before: dt.date | None) -> Made:

@@ -280,7 +280,7 @@ def test_an_audience_that_nobody_is_in_is_built_and_emptied(shop: Shop) -> None:
     assert build(shop.project, "beijing").already_built
     done = export(shop.project, "beijing", requested_by="me", which=None)
     assert done.rows == 0
-    assert done.file.read_bytes() == b"user_id,register_city,paid_amount_90d_CNY,phone\r\n"
+    assert Path(done.file).read_bytes() == b"user_id,register_city,paid_amount_90d_CNY,phone\r\n"
 
 
 def test_a_release_without_anybody_gives_an_empty_audience(tmp_path: Path) -> None:
@@ -424,12 +424,12 @@ def test_a_build_that_fails_leaves_nothing_staged(shop: Shop, monkeypatch: pytes
 
 def test_an_export_holds_the_members_with_contacts_and_is_noted(shop: Shop) -> None:
     done = export(shop.project, "beijing", requested_by="li")
-    assert rows_of(done.file) == [
+    assert rows_of(Path(done.file)) == [
         {"user_id": "m000001", "register_city": "北京", "paid_amount_90d_CNY": "100.00", "phone": "+8613800130001"},
         {"user_id": "m000002", "register_city": "北京", "paid_amount_90d_CNY": "200.00", "phone": "+8613800130002"},
         {"user_id": "m100001", "register_city": "北京", "paid_amount_90d_CNY": "100.00", "phone": "+8613800130271"},
     ]
-    manifest = read_manifest(done.folder)
+    manifest = read_manifest(Path(done.folder))
     assert manifest["definition"]["include"]["all"][0] == {"tag": "register_city", "is": ["北京"]}
     assert manifest["definition_hash"] == done.built.definition_hash
     assert (manifest["release"], manifest["as_of"], manifest["rows"]) == (1, "2026-03-10", 3)
@@ -447,8 +447,8 @@ def test_money_leaves_in_minor_units_where_the_audience_says_so(shop: Shop) -> N
     text = (shop.folder / "audiences" / "beijing.yaml").read_text(encoding="utf-8")
     shop.define("in_fen", text.replace("export:\n", "export:\n  money: minor\n"))
     done = export(shop.project, "in_fen", requested_by="li")
-    assert {r["paid_amount_90d_minor"] for r in rows_of(done.file)} == {"10000", "20000"}
-    manifest = read_manifest(done.folder)
+    assert {r["paid_amount_90d_minor"] for r in rows_of(Path(done.file))} == {"10000", "20000"}
+    manifest = read_manifest(Path(done.folder))
     assert (manifest["columns"][2]["header"], manifest["columns"][2]["unit"]) == ("paid_amount_90d_minor", "minor")
     assert manifest["money"] == {"currency": "CNY", "unit": "minor"}
 
@@ -505,7 +505,7 @@ def test_a_consent_withdrawn_after_the_build_is_respected(shop: Shop) -> None:
     # what a later record does not say takes nothing back
     assert (asked.users, asked.deliverable, asked.left_out) == (3, 2, {"refused marketing": 1})
     done = export(shop.project, "beijing", requested_by="li")
-    assert [r["user_id"] for r in rows_of(done.file)] == ["m000002", "m100001"]
+    assert [r["user_id"] for r in rows_of(Path(done.file))] == ["m000002", "m100001"]
     assert done.left_out == {"refused marketing": 1}
 
 
@@ -514,7 +514,7 @@ def test_consent_is_ignored_only_with_a_reason_that_the_manifest_keeps(shop: Sho
     shop.define("beijing", BEIJING + "consent: ignore\nconsent_reason: recall of a faulty cream\n")
     done = export(shop.project, "beijing", requested_by="li")
     assert done.rows == 3
-    assert read_manifest(done.folder)["consent_reason"] == "recall of a faulty cream"
+    assert read_manifest(Path(done.folder))["consent_reason"] == "recall of a faulty cream"
 
 
 def test_of_a_persons_records_one_refusal_is_a_refusal(shop: Shop) -> None:
@@ -529,7 +529,7 @@ def test_visitors_and_the_unreachable_are_left_out_and_counted(shop: Shop) -> No
     consented(shop, M2={"phone": "12345", "marketing_consent": True})
     done = export(shop.project, "beijing", requested_by="li")
     # the newest contact counts; an invalid one is not replaced by an older
-    assert [r["user_id"] for r in rows_of(done.file)] == ["m100001"]
+    assert [r["user_id"] for r in rows_of(Path(done.file))] == ["m100001"]
     assert done.left_out == {"no member": 1, "no valid contact": 1}
 
 
@@ -543,7 +543,7 @@ def test_who_was_merged_after_the_release_is_reached_under_the_elder(shop: Shop)
     shop.put("identity.identifiers", [{**r, "uid": 1} if r["uid"] == 2 else r for r in ids])
     done = export(shop.project, "beijing", requested_by="li")
     # both rows of the release are one person now, and one number leaves once
-    assert [r["user_id"] for r in rows_of(done.file)] == ["m000001", "m100001"]
+    assert [r["user_id"] for r in rows_of(Path(done.file))] == ["m000001", "m100001"]
     assert done.left_out == {"contact is in the file already": 1}
 
 
@@ -552,15 +552,15 @@ def test_without_contacts_consent_is_not_asked(shop: Shop) -> None:
     consented(shop, M1={"marketing_consent": False})
     done = export(shop.project, "everybody", requested_by="li")
     assert done.rows == 8
-    assert rows_of(done.file)[0] == {"uid": "1", "user_id": "m000001", "as_of": "2026-03-10", "is_member": "true"}
-    assert done.file.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert rows_of(Path(done.file))[0] == {"uid": "1", "user_id": "m000001", "as_of": "2026-03-10", "is_member": "true"}
+    assert Path(done.file).read_bytes().startswith(b"\xef\xbb\xbf")
 
 
 def test_foreign_formulas_are_marked_in_exports(shop: Shop) -> None:
     shop.release(D, people(u1={"register_city": "=cmd|' /C calc'!A0"}), number=2)
     shop.define("everybody", ALWAYS + "export: {columns: [user_id, register_city]}\n")
     done = export(shop.project, "everybody", requested_by="li")
-    assert rows_of(done.file)[0]["register_city"] == "'=cmd|' /C calc'!A0"
+    assert rows_of(Path(done.file))[0]["register_city"] == "'=cmd|' /C calc'!A0"
 
 
 @pytest.mark.parametrize("change", [lambda s: s.replace("clear", "md5"), lambda s: s.replace("plain", "excel")])

@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from cli import audience as verbs
+from queries.user import REVEALS
 from tests.audiences.lake_shop import Shop, beijing_shop
 
 app = typer.Typer()
@@ -75,7 +76,7 @@ def test_a_user_is_shown_by_group_and_masked(shop: Shop) -> None:
     assert "基本信息 / 人口信息" in shown and "女" in shown
     assert "138******01" in shown and "13800130001" not in shown
     assert "13800130001" in typed(shop, "user", "M1", "--member", "--reveal", "--purpose", "complaint")
-    assert len((shop.lake.root / "ops" / "reveals.jsonl").read_text().splitlines()) == 2
+    assert len(shop.lake.store.names(REVEALS)) == 2
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,11 @@ def delivered(shop: Shop) -> tuple[dict[str, tuple[str, str]], Exported]:
     """Phone and e-mail by uid."""
     asked = preview(shop.project, "everybody")
     done = export(shop.project, "everybody", requested_by="li")
-    text = done.file.read_text(encoding="utf-8")
+    text = Path(done.file).read_text(encoding="utf-8")
     found = {r["uid"]: (r["phone"], r["email"]) for r in csv.DictReader(io.StringIO(text, newline=""))}
     assert asked.deliverable == len(found) and asked.left_out == done.left_out
     assert asked.users == len(found) + sum(done.left_out.values()), "everybody is in the file or counted"
-    assert asked.contacts_withheld == done.contacts_withheld == read_manifest(done.folder)["contacts_withheld"]
+    assert asked.contacts_withheld == done.contacts_withheld == read_manifest(Path(done.folder))["contacts_withheld"]
     return found, done
 
 
@@ -183,7 +183,7 @@ def test_unknown_consent_is_decided_by_the_project_and_a_refusal_is_not(shop: Sh
     assert delivered(shop)[1].left_out == {"no member": 5, "refused marketing": 1, "consent is not known": 2}
     (shop.folder / "huaxiang.yaml").write_text("name: {zh: 店, en: Shop}\nunknown_consent: allow\n", encoding="utf-8")
     done = export(shop.project, "everybody", requested_by="li", again=True)
-    assert (done.rows, read_manifest(done.folder)["unknown_consent"]) == (1, "allow")
+    assert (done.rows, read_manifest(Path(done.folder))["unknown_consent"]) == (1, "allow")
     assert done.contacts_withheld == {"phone": {"refused": 1}}
     assert done.notes == ("2 whose consent is not known count as agreed (unknown_consent in huaxiang.yaml)",)
 

@@ -13,7 +13,7 @@ import pytest
 
 from audiences.contacts import masked
 from lake.releases import release
-from queries.user import Card, card, find_uid, read_value
+from queries.user import REVEALS, Card, card, find_uid, read_value
 from schemas.errors import NotThereError
 from tests.audiences.lake_shop import D, Shop, beijing_shop, people
 
@@ -30,8 +30,7 @@ def shop(template: Path, tmp_path: Path) -> Shop:
 
 
 def reveals(shop: Shop) -> list[dict[str, Any]]:
-    path = shop.lake.root / "ops" / "reveals.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return [json.loads(shop.lake.store.read(name) or b"") for name in shop.lake.store.names(REVEALS)]
 
 
 def test_a_card_shows_tags_by_group_with_labels_and_money(shop: Shop) -> None:
@@ -91,11 +90,12 @@ def test_a_look_at_personal_data_is_logged_with_who_and_why(shop: Shop) -> None:
     assert in_clear(found)
     (line,) = reveals(shop)
     assert (line["by"], line["uid"], line["purpose"], line["what"]) == ("li", 1, "complaint 17", "ids and contacts")
-    assert (shop.lake.root / "ops" / "reveals.jsonl").stat().st_mode & 0o077 == 0
+    (name,) = shop.lake.store.names(REVEALS)
+    assert shop.lake.store.path(name).stat().st_mode & 0o077 == 0
 
 
 def test_nothing_is_shown_that_could_not_be_logged(shop: Shop) -> None:
-    (shop.lake.root / "ops" / "reveals.jsonl").mkdir()
+    (shop.lake.root / "ops" / "reveals").write_text("in the way")
     with pytest.raises(OSError):
         card(shop.project, 1, reveal=True, requested_by="li")
 

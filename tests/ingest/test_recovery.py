@@ -16,6 +16,7 @@ import pytest
 import jobs.ingest.execution
 import jobs.ingest.step
 from lake import journal
+from lake.file_locks import FileLease
 from lake.refused import refused
 from tests.ingest.shop import BROWSE, LINES, ORDERS, RECEIVED, Shop, csv
 from tests.ingest.test_ingest import H, L, an_order
@@ -96,8 +97,10 @@ def die_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> list[str]:
 
 def bury() -> None:
     """What the operating system does for a dead process: its locks are gone."""
-    for f in journal._held.values():
-        f.close()
+    for run in journal._held.values():
+        lease = run.lease
+        assert isinstance(lease, FileLease)
+        lease._file.close()
     journal._held.clear()
 
 

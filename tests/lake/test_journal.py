@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lake import journal
+from lake.folder_store import FolderStore
 from lake.lake import Lake
+from lake.publish import publish
+from lake.run_notes import WARNINGS, remember_warnings
+from lake.store import Lease
 
 ELSEWHERE = """
 import sys
@@ -36,34 +38,22 @@ def staged_file(lake: Lake, run_id: str) -> Path:
     return path
 
 
-def beside(work: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
-
-
-def test_recover_between_the_opening_of_a_journal_and_its_lock_takes_nothing_from_the_run(
+def test_recover_between_the_start_of_a_run_and_its_first_note_takes_nothing_from_it(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, go_on = threading.Event(), threading.Event()
-    lock = fcntl.flock
+    seen: list[list[str]] = []
+    create = FolderStore.create
 
-    def later(f: Any, operation: int) -> None:
-        if threading.current_thread() is not threading.main_thread() and not opened.is_set():
-            opened.set()
-            assert go_on.wait(30)
-        lock(f, operation)
+    def after_others_looked(self: FolderStore, name: str, data: bytes, *, private: bool = False) -> bool:
+        seen.append(recovered_elsewhere(lake))
+        done = create(self, name, data, private=private)
+        seen.append(recovered_elsewhere(lake))
+        return done
 
-    monkeypatch.setattr("lake.journal.fcntl.flock", later)
-    found: list[Path] = []
-    run = beside(lambda: found.append(staged_file(lake, "r1")))
-    assert opened.wait(30)
-    journal.recover(lake)
-    go_on.set()
-    run.join(30)
-    assert journal.journal_path(lake, "r1").is_file(), "the run is known to who comes later"
-    assert recovered_elsewhere(lake) == []
-    assert found[0].is_file()
+    monkeypatch.setattr(FolderStore, "create", after_others_looked)
+    path = staged_file(lake, "r1")
+    assert seen == [[], []]
+    assert path.is_file()
     journal.finish(lake, "r1")
 
 
@@ -72,14 +62,13 @@ def test_recover_between_the_end_of_a_run_and_its_journal_takes_nothing_from_wha
 ) -> None:
     path = staged_file(lake, "r1")
     seen: list[list[str]] = []
-    unlink = Path.unlink
+    delete = FolderStore.delete
 
-    def then_recover(self: Path, missing_ok: bool = False) -> None:
-        unlink(self, missing_ok=missing_ok)
-        if self == journal.journal_path(lake, "r1"):
-            seen.append(recovered_elsewhere(lake))
+    def then_recover(self: FolderStore, names: Iterable[str]) -> None:
+        delete(self, names)
+        seen.append(recovered_elsewhere(lake))
 
-    monkeypatch.setattr(Path, "unlink", then_recover)
+    monkeypatch.setattr(FolderStore, "delete", then_recover)
     before = recovered_elsewhere(lake)
     journal.finish(lake, "r1")
     # a table whose newest version has the file no more, since a later run replaced it: releases still need it
@@ -87,25 +76,33 @@ def test_recover_between_the_end_of_a_run_and_its_journal_takes_nothing_from_wha
     assert path.is_file()
 
 
-def test_a_journal_that_is_taken_away_while_recover_waits_for_it_is_no_dead_run(
+def test_a_journal_that_is_taken_away_while_recover_reaches_for_it_is_no_dead_run(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = staged_file(lake, "r1")
-    lock = fcntl.flock
+    hold = FolderStore.hold
 
-    def ended_meanwhile(f: Any, operation: int) -> None:
-        monkeypatch.setattr("lake.journal.fcntl.flock", lock)
+    def ended_meanwhile(self: FolderStore, name: str) -> Lease:
+        monkeypatch.setattr(FolderStore, "hold", hold)
         journal.finish(lake, "r1")
-        lock(f, operation)
+        return hold(self, name)
 
-    # as another process would see it: the journal is not this one's
-    own = dict(journal._held)
-    monkeypatch.setattr(journal, "_held", {})
-    monkeypatch.setattr("lake.journal.fcntl.flock", ended_meanwhile)
+    monkeypatch.setattr(FolderStore, "hold", ended_meanwhile)
     assert journal.recover(lake) == []
     assert path.is_file()
-    for f in own.values():
-        f.close()
+
+
+def test_files_of_a_dead_run_stay_where_any_version_since_has_them(lake: Lake) -> None:
+    """Found late, after a later run replaced them: releases still name the version that has them."""
+    remember_warnings(lake, "r1", date(2026, 3, 1), ["kept"])
+    [first] = [f.path for f in lake.files(WARNINGS)]
+    lease = journal._held.pop((lake.store.address, "r1")).lease
+    lease.release()
+    lake.ensure(WARNINGS)
+    publish(lake, WARNINGS, [], replace="all", read_version=lake.version(WARNINGS), run_id="r2", key="r2")
+    assert lake.files(WARNINGS) == []
+    assert journal.recover(lake) == ["r1"]
+    assert Path(first).is_file()
 
 
 def test_a_dead_runs_files_go(lake: Lake) -> None:
@@ -136,7 +133,7 @@ def test_a_run_that_fails_leaves_neither_journal_nor_staged_files(lake: Lake) ->
         (lake.scratch("r1") / "some").write_bytes(b"rows")
         raise RuntimeError
     assert not path.parent.exists()
-    assert not any((lake.root / "ops" / "journal").iterdir())
+    assert lake.store.names(journal.JOURNALS) == []
     assert not any((lake.root / "ops" / "scratch").iterdir())
 
 
@@ -146,4 +143,4 @@ def test_a_run_that_is_done_leaves_its_files_and_no_empty_folders(lake: Lake) ->
         empty = lake.stage("profile.breaks", "r1")
     assert path.is_file()
     assert not empty.exists()
-    assert not any((lake.root / "ops" / "journal").iterdir())
+    assert lake.store.names(journal.JOURNALS) == []

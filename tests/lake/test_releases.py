@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -108,9 +110,8 @@ def test_a_lock_is_refused_while_its_holder_lives_and_free_when_it_is_killed(lak
 
 
 def test_a_held_lock_says_in_words_who_holds_it_since_when_and_what_to_do(lake: Lake) -> None:
-    words = (
-        rf"run is held by process {os.getpid()} since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC; wait .*`kill {os.getpid()}`"
-    )
+    me = f"process {os.getpid()} on {re.escape(socket.gethostname())}"
+    words = rf"run is held by {me} since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC; wait .*`kill {os.getpid()}` on "
     with lock(lake, "run"), pytest.raises(LockedError, match=words), lock(lake, "run"):
         pass
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jobs.ingest.step import ingest
-from lake import releases
+from lake import journal, releases
 from lake.engine import Engine
 from project.folder import Project
 from tests.pipeline import shop
@@ -84,5 +84,5 @@ def test_a_killed_ingest_and_a_killed_run_leave_no_trace(before: Project, tmp_pa
         finished(project, *run_arguments)
         shop.assert_same(expected, shop.tables(project), ("whole", f"killed at {part:.0%}"))
         assert releases.release(project.lake).as_of == DAY
-        assert not list((project.lake.root / "ops" / "journal").glob("*.jsonl")), "a journal was left behind"
+        assert not project.lake.store.names(journal.JOURNALS), "a journal was left behind"
         shutil.rmtree(project.folder)

@@ -14,6 +14,7 @@ import pytest
 from jobs.identity.step import update_identity
 from jobs.profile.overrides import find_named
 from lake.engine import Engine
+from lake.lake import Lake
 from tests.profile.conftest import Shop
 from tests.profile.small import catalogue_of
 from tests.silver import at
@@ -167,6 +168,6 @@ def test_only_files_of_buckets_that_somebody_is_named_of_are_read(tmp_path: Path
     with duckdb.connect() as con:
         con.register("manual", pa.table({"uid": pa.array([250_001, None, 999_999], pa.int64())}))
         con.register("declared", pa.table({"uid": pa.array([250_002], pa.int64())}))
-        find_named(con, retired, population)
+        find_named(con, Lake(tmp_path, "UTC"), retired, population)
         assert con.execute("select uid, elder from elders").fetchall() == [(250_001, 10)]
         assert con.execute("select uid, bucket from base order by uid").fetchall() == [(10, 0), (250_002, 2)]

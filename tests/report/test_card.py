@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from cli import audience as verbs
 from cli.report import report as report_verb
-from queries.user import card
+from queries.user import REVEALS, card
 from report.blocks import Text
 from report.card import card_html, contacts, lanes, strategies
 from report.words import Vocabulary
@@ -106,8 +106,8 @@ def test_clear_text_is_logged_and_its_file_is_for_its_owner_only(made: MadeShop,
     typed(shop, "user", "4", "--html", str(page), "--reveal", "--purpose", "complaint 17", "--by", "li")
     assert "13800138004" in page.read_text(encoding="utf-8")
     assert page.stat().st_mode & 0o077 == 0
-    (line,) = (shop.lake.root / "ops" / "reveals.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(line)["purpose"] == "complaint 17"
+    (name,) = shop.lake.store.names(REVEALS)
+    assert json.loads(shop.lake.store.read(name) or b"")["purpose"] == "complaint 17"
 
 
 def test_the_terminal_shows_stages_tree_and_overrides(made: MadeShop) -> None:

@@ -1,0 +1,171 @@
+"""Tasks whose attempts have paths of their own: where a task may run on another machine, or twice.
+
+A task names its paths as the driver sees them, below the lake's folder. A file that is there is read, and so is a scratch folder
+that holds something: on the machine that runs the task they are fetched. Every other path is written: below a folder of
+the attempt's own, and put into the store under a name of its own. The task's result names what counts; a second attempt
+leaves files that nobody names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lake.addresses import open_store
+from lake.journal import SCRATCH
+from lake.staged import describe
+from lake.store import Store, StoreOptions, new_attempt, of_attempt, plain
+
+WRITTEN = "__written__"
+ATTEMPTS = "ops/attempts"
+"""Where attempts on a folder write before their files get their names."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What another machine needs to know of the driver's lake: its address, and the folder that paths begin with."""
+
+    address: str
+    folder: str
+    options: StoreOptions | None = None
+
+    def as_text(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of_text(cls, text: str) -> Place:
+        raw = json.loads(text)
+        options = raw.pop("options")
+        return cls(**raw, options=None if options is None else StoreOptions(**options))
+
+
+def place_of(store: Store) -> Place:
+    return Place(store.address, str(store.folder), getattr(store, "options", None))
+
+
+def paths_in(value: Any, folder: str) -> Iterable[str]:
+    """Every text of an item, however deep, that is a path below the folder."""
+    if isinstance(value, str):
+        if value.startswith(folder + os.sep):
+            yield value
+    elif isinstance(value, Mapping):
+        for v in value.values():
+            yield from paths_in(v, folder)
+    elif isinstance(value, (list, tuple)):
+        for v in value:
+            yield from paths_in(v, folder)
+
+
+def replaced(value: Any, by: Callable[[str], str], folder: str) -> Any:
+    """The value with every path below the folder replaced."""
+    if isinstance(value, str):
+        return by(value) if value.startswith(folder + os.sep) else value
+    if isinstance(value, Mapping):
+        return {k: replaced(v, by, folder) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [replaced(v, by, folder) for v in value]
+    return value
+
+
+def fetch_inputs(store: Store, items: Sequence[Mapping[str, Any]]) -> None:
+    """Bring to this machine every file that items name and that is not to be written."""
+    if not store.is_remote:
+        return
+    named = dict.fromkeys(p for item in items for p in paths_in(item, str(store.folder)))
+    store.local(p for p in named if store.is_known(p))
+
+
+def inputs_of(store: Store, item: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Paths of an item that a task reads, with their files. The others it writes."""
+    named = dict.fromkeys(paths_in(item, str(store.folder)))
+    scratch = f"{store.path(SCRATCH)}{os.sep}"
+    files = {p: [p] if store.is_known(p) else store.below(Path(p), "") if p.startswith(scratch) else [] for p in named}
+    return {p: found for p, found in files.items() if found}
+
+
+def run_attempt(
+    run: Callable[[dict[str, Any]], Any], item: dict[str, Any], inputs: Mapping[str, Sequence[str]], place: Place
+) -> Any:
+    """One attempt of a task on whatever machine; its result with what it wrote.
+
+    ``inputs`` are the paths that it reads, with their files. All others below the driver's folder it writes.
+    """
+    store = _store_at(place)
+    attempt, driver = new_attempt(), place.folder
+    own = store.folder / ATTEMPTS / attempt
+    local = {f: str(store.folder / Path(f).relative_to(driver)) for files in inputs.values() for f in files}
+    store.local(local.values())
+    read = store.folder / ATTEMPTS / f"{attempt}-read"
+    here = {
+        p: local[p] if p in local else with_plain_names(read / Path(p).relative_to(driver), Path(p), files, local)
+        for p, files in inputs.items()
+    }
+
+    def mapped(path: str) -> str:
+        return here.get(path) or str(own / Path(path).relative_to(driver))
+
+    try:
+        result = run(replaced(item, mapped, driver))
+        written: dict[str, dict[str, Any]] = {}
+        renamed: dict[str, str] = {}
+        for made in sorted(p for p in own.rglob("*") if p.is_file()):
+            name = made.relative_to(own)
+            final = name.with_name(of_attempt(name.name, attempt))
+            told = str(Path(driver) / final)
+            written[told] = describe(made)
+            renamed[str(made)] = told
+            target = store.folder / final
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made.replace(target)
+            store.share([str(target)])
+        back = {local: p for p, local in here.items()}
+
+        def told_of(path: str) -> str:
+            if path in renamed or path in back:
+                return renamed.get(path) or back[path]
+            start = own if path.startswith(f"{own}{os.sep}") else store.folder
+            return str(Path(driver) / Path(path).relative_to(start))
+
+        return {"result": replaced(result, told_of, str(store.folder)), WRITTEN: written}
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+        shutil.rmtree(read, ignore_errors=True)
+
+
+def with_plain_names(target: Path, folder: Path, files: Sequence[str], local: Mapping[str, str]) -> str:
+    """A folder of links to local files under the names that they had before an attempt named them."""
+    for f in files:
+        place = target / Path(f).relative_to(folder)
+        link = place.with_name(plain(place.name))
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(local[f])
+    return str(target)
+
+
+def local_folder(store: Store, folder: str | Path, read: Path) -> str:
+    """A scratch folder as this process reads it: itself where its files were written here, else links below ``read``."""
+    files = store.below(Path(folder), "")
+    if not any(f in store.described for f in files):
+        return str(folder)
+    store.local(files)
+    target = read / store.name(folder)
+    if target.exists():
+        shutil.rmtree(target)
+    return with_plain_names(target, Path(folder), files, {f: f for f in files})
+
+
+@cache
+def _store_at(place: Place) -> Store:
+    return open_store(place.address, place.options)
+
+
+def taken_up(store: Store, outcome: Mapping[str, Any]) -> Any:
+    """The result of the attempt that counts; its files are there from now on."""
+    store.describe(outcome[WRITTEN])
+    return outcome["result"]
