@@ -147,7 +147,7 @@ def deliver(folder: Path, file_name: str, content: bytes, manifest: Mapping[str,
     """
     if folder.exists():
         raise DeliveryExistsError(f"{folder} is there already; deliveries are never overwritten")
-    whole = described(manifest, file_name, content)
+    whole = with_checksum(manifest, file_name, content)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.parent / f"{_PARTIAL}{folder.name}-{uuid.uuid4().hex}"
     partial.mkdir(mode=0o700)
@@ -165,7 +165,7 @@ def deliver(folder: Path, file_name: str, content: bytes, manifest: Mapping[str,
     return Delivered(folder, folder / file_name, folder / MANIFEST, whole["checksum"].removeprefix("sha256:"))
 
 
-def described(manifest: Mapping[str, Any], file_name: str, content: bytes) -> dict[str, Any]:
+def with_checksum(manifest: Mapping[str, Any], file_name: str, content: bytes) -> dict[str, Any]:
     """A manifest with its file's name, bytes and SHA-256."""
     checksum = hashlib.sha256(content).hexdigest()
     return {**manifest, "file": file_name, "bytes": len(content), "checksum": f"sha256:{checksum}"}

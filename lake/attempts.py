@@ -20,7 +20,7 @@ from typing import Any
 from lake.addresses import open_store
 from lake.journal import SCRATCH
 from lake.staged import describe
-from lake.store import Store, StoreOptions, new_attempt, of_attempt, plain
+from lake.store import Store, StoreOptions, new_attempt, of_attempt, plain_name
 
 WRITTEN = "__written__"
 ATTEMPTS = "ops/attempts"
@@ -28,7 +28,7 @@ ATTEMPTS = "ops/attempts"
 
 
 @dataclass(frozen=True)
-class Place:
+class LakePlace:
     """What another machine needs to know of the driver's lake: its address, and the folder that paths begin with."""
 
     address: str
@@ -39,14 +39,14 @@ class Place:
         return json.dumps(asdict(self))
 
     @classmethod
-    def of_text(cls, text: str) -> Place:
+    def of_text(cls, text: str) -> LakePlace:
         raw = json.loads(text)
         options = raw.pop("options")
         return cls(**raw, options=None if options is None else StoreOptions(**options))
 
 
-def place_of(store: Store) -> Place:
-    return Place(store.address, str(store.folder), getattr(store, "options", None))
+def lake_place_of(store: Store) -> LakePlace:
+    return LakePlace(store.address, str(store.folder), getattr(store, "options", None))
 
 
 def paths_in(value: Any, folder: str) -> Iterable[str]:
@@ -90,7 +90,7 @@ def inputs_of(store: Store, item: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def run_attempt(
-    run: Callable[[dict[str, Any]], Any], item: dict[str, Any], inputs: Mapping[str, Sequence[str]], place: Place
+    run: Callable[[dict[str, Any]], Any], item: dict[str, Any], inputs: Mapping[str, Sequence[str]], place: LakePlace
 ) -> Any:
     """One attempt of a task on whatever machine; its result with what it wrote.
 
@@ -142,7 +142,7 @@ def with_plain_names(target: Path, folder: Path, files: Sequence[str], local: Ma
     """A folder of links to local files under the names that they had before an attempt named them."""
     for f in files:
         place = target / Path(f).relative_to(folder)
-        link = place.with_name(plain(place.name))
+        link = place.with_name(plain_name(place.name))
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(local[f])
     return str(target)
@@ -161,7 +161,7 @@ def local_folder(store: Store, folder: str | Path, read: Path) -> str:
 
 
 @cache
-def _store_at(place: Place) -> Store:
+def _store_at(place: LakePlace) -> Store:
     return open_store(place.address, place.options)
 
 

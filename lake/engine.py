@@ -26,7 +26,7 @@ import psutil
 import pyarrow as pa
 
 import schemas.errors
-from lake.attempts import Place, fetch_inputs, inputs_of, place_of, run_attempt, taken_up
+from lake.attempts import LakePlace, fetch_inputs, inputs_of, lake_place_of, run_attempt, taken_up
 from lake.disk import is_full, pass_over_writers
 from lake.folder_store import FolderStore
 from lake.lake import Lake
@@ -248,7 +248,7 @@ class SparkEngine(Engine):
             return []
         from lake.spark_map import results
 
-        place = place_of(self.store) if self.is_apart and self.store is not None else None
+        place = lake_place_of(self.store) if self.is_apart and self.store is not None else None
         texts = [json.dumps(item) for item in self._given(items)]
         with closing(results(self.spark, _arrow_runner(task, place), texts, progress)) as found:
             done = {position: _unwrapped(result) for position, result in found}
@@ -298,7 +298,7 @@ def open_engine(
     return engine
 
 
-def run_task(task: str, item: str, place: Place | None = None) -> str:
+def run_task(task: str, item: str, place: LakePlace | None = None) -> str:
     """One item through ``"module:function"``, errors of the user's making turned into a result.
 
     With a ``place`` it is one attempt: the item holds its inputs beside itself, the result what was written.
@@ -354,7 +354,7 @@ def _collect(
     return [json.loads(f.result()) for f in futures]
 
 
-def _arrow_runner(task: str, place: Place | None) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+def _arrow_runner(task: str, place: LakePlace | None) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         from lake.engine import run_task as run_one
 

@@ -237,7 +237,7 @@ def is_of_attempt(name: str) -> bool:
     return ATTEMPT.search(name) is not None
 
 
-def plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A file's name before an attempt named it."""
     return ATTEMPT.sub("", name)
 

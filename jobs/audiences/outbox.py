@@ -86,7 +86,7 @@ class StoreOutbox(Outbox):
                 f"{self.place(label)} is there already; deliveries are never overwritten"
             )
         self.store.replace(self._name(label, file), content)
-        text = json.dumps(delivery.described(manifest, file, content), ensure_ascii=False, indent=2) + "\n"
+        text = json.dumps(delivery.with_checksum(manifest, file, content), ensure_ascii=False, indent=2) + "\n"
         if not self.store.create(self._name(label, delivery.MANIFEST), text.encode()):
             raise delivery.DeliveryExistsError(
                 f"{self.place(label)} appeared meanwhile; deliveries are never overwritten"

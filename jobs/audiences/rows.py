@@ -159,10 +159,10 @@ def _reached(
 
 
 def _profile(lake: Lake, at: Release, uids: pa.Array, columns: list[str]) -> pa.Table:
-    files = lake_at(lake, at).files(PROFILE, where={"as_of": at.as_of})
+    paths = lake.local(lake_at(lake, at).files(PROFILE, where={"as_of": at.as_of}))
     stored = [c for c in columns if c != "as_of"]
-    refuse_missing(at, [f.path for f in files], stored)
-    parts = [pads.dataset(f.path).to_table(columns=stored, filter=pads.field("uid").isin(uids)) for f in files]
+    refuse_missing(at, paths, stored)
+    parts = [pads.dataset(path).to_table(columns=stored, filter=pads.field("uid").isin(uids)) for path in paths]
     if not parts:
         parts = [pa.table({c: pa.array([], pa.int64() if c == "uid" else pa.null()) for c in stored})]
     table = pa.concat_tables(parts).sort_by("uid").combine_chunks()

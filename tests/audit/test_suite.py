@@ -72,7 +72,7 @@ def test_a_table_open_to_the_catalogue_may_have_further_columns() -> None:
 
 def test_an_upper_and_a_lower_bound_are_one_expectation() -> None:
     quantity = Column(field=fields()["quantity"], min=1, max=99, level="warn")
-    made = suite(Contract(layer="silver", table="t", description={}, grain="", columns=(quantity,)))
+    made = suite(Contract(layer="profile", table="t", description={}, grain="", columns=(quantity,)))
     (between,) = of_type(made, "expect_column_values_to_be_between")
     assert between.kwargs == {"column": "quantity", "min_value": 1, "max_value": 99}
     assert between.says == "quantity is at least 1 and at most 99"

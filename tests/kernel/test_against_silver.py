@@ -14,11 +14,12 @@ import pytest
 
 from features.facts import Fact
 from jobs.activity.facts import facts_of_bucket
-from jobs.activity.step import SOURCES, run_activity
+from jobs.activity.step import run_activity
 from jobs.identity.step import update_identity
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.sql import connect
+from schemas.behaviours import ACTIVE_FEEDS
 from tests.kernel.silver_oracle import prepare, silver_oracle
 from tests.silver import at, write_silver
 
@@ -177,7 +178,7 @@ def write_shop(lake: Lake, seed: int = 7) -> None:
                 row.setdefault("member_id", "m1")
             rows.append(row)
         write_silver(lake, feed, rows)
-    for feed in SOURCES:
+    for feed in ACTIVE_FEEDS:
         lake.ensure(f"silver.{feed}")
 
 
@@ -230,7 +231,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, embedded: Engine) -> Shop:
 @pytest.fixture(scope="module")
 def con(shop: Shop) -> Iterator[duckdb.DuckDBPyConnection]:
     """The oracle's tables in memory: hundreds of statements read them."""
-    tables = [f"silver.{feed}" for feed in (*SOURCES, "products")] + ["identity.identifiers"]
+    tables = [f"silver.{feed}" for feed in (*ACTIVE_FEEDS, "products")] + ["identity.identifiers"]
     with connect(shop.lake, None) as lake, duckdb.connect() as found:
         found.execute("SET TimeZone = 'UTC'; CREATE SCHEMA silver; CREATE SCHEMA identity")
         for table in tables:
