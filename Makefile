@@ -12,7 +12,7 @@ TEST_JAVA := JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1"
 unexport PYTHONDONTWRITEBYTECODE
 QUICK := not spark and not airflow and not slow
 
-.PHONY: help demo test check bench cluster notebooks setup setup-dev setup-spark setup-airflow format clean
+.PHONY: help demo test check pages bench cluster notebooks setup setup-dev setup-spark setup-airflow format clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ check: $(VENV)/.dev ## format, lint, types and the quick tests; about three minu
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --config-file setup.cfg
 	@HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest --quiet -n 2 --dist loadfile -m "$(QUICK)" $(ARGS)
+
+pages: $(VENV)/.base ## write anew what is made from contracts, tags and steps: pages of docs/, lists for the DAGs
+	@$(BIN)/python -m cli.pages
 
 bench: $(VENV)/.dev ## ours against DuckDB and Polars on 1 M users, in one run
 	@$(MAKE) --no-print-directory setup-spark || true

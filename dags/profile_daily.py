@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from shop import BROWSE, DAY, ORDERS, PROFILE, REFERENCE, SHARES, after, verb
+from airflow.sdk import AssetAll
+from shop import DAY, PROFILE, STEPS, TAKEN, after, verb
+
+STEPS_SAID = "\n".join(f"    - {name}: {what}" for name, what in STEPS.items())
 
 with after(
     "profile_daily",
-    """### Profile
-    Identity, activity, profile, segments and a release for one business day, after orders, browse, shares and reference
-    of that day. Running a day again that nothing has changed for says so and does nothing.
+    f"""### Profile
+    The steps of a run and a release for one business day, after the feeds of that day ({", ".join(TAKEN)}). Running a day
+    again that nothing has changed for says so and does nothing.
+
+{STEPS_SAID}
     """,
-    assets=ORDERS & BROWSE & SHARES & REFERENCE,
+    assets=AssetAll(*TAKEN.values()),
     tags=["profile"],
 ):
     verb("run", f"run --as-of {DAY}", outlets=[PROFILE])

@@ -7,13 +7,18 @@ names the command where it is not on the path.
 The **partition key** of a run is the business day, ``2026-03-31``. It goes with the assets from ingest to export, so a
 back-fill or a re-run of an old day touches that day only.
 
+Which feeds there are, which of them arrive together and what the steps of a run are stands in ``derived.json``
+(``make pages``).
+
 Airflow reads only those files of this folder in which both words, airflow and dag, stand.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
@@ -25,10 +30,14 @@ COMMAND = os.environ.get("HUAXIANG_COMMAND", "huaxiang")
 DAY = "{{ macros.ds_format(partition_key, '%Y-%m-%d', '%Y-%m-%d') }}"
 ZONE = os.environ.get("HUAXIANG_TIME_ZONE", "Asia/Shanghai")
 
-ORDERS = Asset(name="orders", uri="huaxiang://silver/orders")
-BROWSE = Asset(name="browse", uri="huaxiang://silver/browse")
-SHARES = Asset(name="shares", uri="huaxiang://silver/shares")
-REFERENCE = Asset(name="reference", uri="huaxiang://silver/members")
+_DERIVED = json.loads(Path(__file__).with_name("derived.json").read_text(encoding="utf-8"))
+FEEDS: dict[str, list[str]] = _DERIVED["feeds"]
+"""Feeds that arrive together, by the name of their DAG and asset."""
+STEPS: dict[str, str] = _DERIVED["steps"]
+"""The steps of a run, and what each makes."""
+REFERENCE = "reference"
+
+TAKEN = {name: Asset(name=name, uri=f"huaxiang://silver/{feeds[0]}") for name, feeds in FEEDS.items()}
 PROFILE = Asset(name="profile", uri="huaxiang://profile/profile")
 
 OF_EVERY_TASK: dict[str, Any] = {

@@ -1,13 +1,13 @@
 """The steps of a run, in their order: what each reads and writes, and its function. This is the one list of them.
 
-Pipeline, progress, ``ops.runs``, the layers that a run writes and ``huaxiang run --step`` follow from it. A new step is
-an entry here and a package of its name under ``jobs/``.
+Pipeline, progress, ``ops.runs``, releases, ``huaxiang run --step``, the page of steps and what the DAGs say follow from it.
+A new step is an entry here and a package of its name under ``jobs/``; its tables have their contracts in ``schemas/``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from jobs.activity.step import run_activity
@@ -54,7 +54,11 @@ class Done:
 @dataclass(frozen=True)
 class Step:
     """One entry. ``reads`` are tables that the run had at its start or that earlier steps wrote; ``tasks`` are modules
-    of map tasks that worker processes import beside the first work."""
+    of map tasks that worker processes import beside the first work.
+
+    ``layer.*`` stands for every table of a layer that is there by then, and in ``writes`` for those of which no other
+    step says that it writes them.
+    """
 
     name: str
     run: Callable[[Given, Advance], Done]
@@ -104,48 +108,69 @@ def _insights(g: Given, advance: Advance) -> Done:
     return Done(sum(rows.values()), warnings=tuple(in_short(g.project.catalogue.without(used_by("insights")))))
 
 
-def _of(layer: str, *without: str) -> tuple[str, ...]:
-    return tuple(c.name for c in contracts().values() if c.layer == layer and c.table not in without)
+def settled(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps with ``layer.*`` written out."""
+    by_layer: dict[str, list[str]] = {}
+    for name, c in contracts().items():
+        by_layer.setdefault(c.layer, []).append(name)
+    written = {layer_of(table) for s in steps for table in s.writes}
+    named = {table for s in steps for table in s.writes if not table.endswith(".*")}
+    there = {name for layer, names in by_layer.items() if layer not in written for name in names}
+
+    def every(tables: Sequence[str], wanted: Callable[[str], bool]) -> tuple[str, ...]:
+        found = []
+        for table in tables:
+            whole = table.endswith(".*")
+            found += [n for n in by_layer[layer_of(table)] if wanted(n)] if whole else [table]
+        return tuple(dict.fromkeys(found))
+
+    made = []
+    for s in steps:
+        reads, writes = every(s.reads, there.__contains__), every(s.writes, lambda name: name not in named)
+        there |= set(writes)
+        made.append(replace(s, reads=reads, writes=writes))
+    return tuple(made)
 
 
-SILVER, IDENTITY, ACTIVITY = _of("silver"), _of("identity"), ("activity.activity", "activity.codes")
-FISSION, SEGMENTS = _of("fission"), ("segments.segments", "segments.segment_flows")
-PROFILE = (*_of("profile", "offers"), *SEGMENTS)
-INSIGHTS = tuple(name for name in _of("segments") if name not in SEGMENTS)
+def layer_of(table: str) -> str:
+    return table.split(".")[0]
 
-STEPS: tuple[Step, ...] = (
-    Step("identity", _identity, reads=SILVER, writes=IDENTITY),
-    Step("brushing", _brushing, reads=(*SILVER, *IDENTITY), writes=("activity.order_flags",)),
-    Step("activity", _activity, reads=(*SILVER, *IDENTITY, "activity.order_flags"), writes=ACTIVITY),
-    Step(
-        "fission",
-        _fission,
-        reads=(*SILVER, *IDENTITY, *ACTIVITY, "activity.order_flags"),
-        writes=FISSION,
-        tasks=("jobs.fission.touches", "jobs.fission.roles"),
-    ),
-    Step(
-        "offers",
-        _offers,
-        reads=(*SILVER, *IDENTITY, *ACTIVITY),
-        writes=("profile.offers",),
-        tasks=("jobs.offers.tasks",),
-    ),
-    Step(
-        "profile",
-        _profile,
-        reads=(*SILVER, *IDENTITY, *ACTIVITY, *FISSION, "profile.offers"),
-        writes=PROFILE,
-        tasks=("jobs.activity.facts", "jobs.profile.tasks"),
-    ),
-    Step(
-        "insights",
-        _insights,
-        reads=(*SILVER, *IDENTITY, *ACTIVITY, "activity.order_flags", *FISSION, "profile.offers", *PROFILE),
-        writes=INSIGHTS,
-    ),
+
+STEPS: tuple[Step, ...] = settled(
+    (
+        Step("identity", _identity, reads=("silver.*",), writes=("identity.*",)),
+        Step("brushing", _brushing, reads=("silver.*", "identity.*"), writes=("activity.order_flags",)),
+        Step("activity", _activity, reads=("silver.*", "identity.*", "activity.order_flags"), writes=("activity.*",)),
+        Step(
+            "fission",
+            _fission,
+            reads=("silver.*", "identity.*", "activity.*"),
+            writes=("fission.*",),
+            tasks=("jobs.fission.touches", "jobs.fission.roles"),
+        ),
+        Step(
+            "offers",
+            _offers,
+            reads=("silver.*", "identity.*", "activity.activity", "activity.codes"),
+            writes=("profile.offers",),
+            tasks=("jobs.offers.tasks",),
+        ),
+        Step(
+            "profile",
+            _profile,
+            reads=("silver.*", "identity.*", "activity.activity", "activity.codes", "fission.*", "profile.offers"),
+            writes=("profile.*", "segments.segments", "segments.segment_flows"),
+            tasks=("jobs.activity.facts", "jobs.profile.tasks"),
+        ),
+        Step(
+            "insights",
+            _insights,
+            reads=("silver.*", "identity.*", "activity.*", "fission.*", "profile.*", "segments.*"),
+            writes=("segments.*",),
+        ),
+    )
 )
-WRITTEN_LAYERS = (*dict.fromkeys(table.split(".")[0] for step in STEPS for table in step.writes), "ops")
+WRITTEN_LAYERS = (*dict.fromkeys(layer_of(table) for step in STEPS for table in step.writes), "ops")
 """Layers that a run writes, and reads as it wrote them. All others are inputs, which others may write meanwhile."""
 TASKS = tuple(module for step in STEPS for module in step.tasks)
 

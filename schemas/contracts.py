@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from schemas.errors import NotThereError
 
 HERE = Path(__file__).parent
-LAYERS = ("silver", "identity", "activity", "profile", "segments", "fission", "audiences", "exports", "landing", "ops")
+_FIRST = ("silver", "identity", "activity", "profile", "segments", "fission", "audiences", "exports", "landing", "ops")
+LAYERS = (*_FIRST, *sorted({p.stem for p in (HERE / "tables").glob("*.yaml")} - {*_FIRST}))
+"""Every layer has its file in ``tables/``; these are shown first."""
 SILVER_LINEAGE = ("source_time", "event_month", "row_hash", "_batch_id", "_file", "_row", "_ingested_at")
 NEWEST_FIRST = "source_time desc nulls last, _ingested_at desc, _file desc, _row desc"
 """Order of a silver row's versions in SQL, the one that counts first; features/versions.py says it to Spark."""

@@ -87,8 +87,16 @@ def test_what_hangs_on_a_payment_is_not_known_before_the_payment_is(shop: Shop) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("what", "then"), [("columns", jobs.activity.step.COLUMNS[:-1]), ("details", {"negative": 4})])
-def test_a_table_made_with_other_columns_or_codes_is_made_anew(
+@pytest.mark.parametrize(
+    ("what", "then"),
+    [
+        ("columns", jobs.activity.step.COLUMNS[:-1]),
+        ("details", {"negative": 4}),
+        ("declared", {"coupons": {"column": "behaviour"}}),
+        ("declared", {"a feed that is gone": {"behaviour": "view"}}),
+    ],
+)
+def test_a_table_made_with_other_columns_codes_or_feeds_is_made_anew(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str, then: Any
 ) -> None:
     shop.write("orders", order(paid_at=at("2026-03-06 09:00")))
@@ -100,6 +108,19 @@ def test_a_table_made_with_other_columns_or_codes_is_made_anew(
     report = shop.run()
     assert report.slices_rebuilt == 1
     assert shop.rows() == rows
+    assert shop.run().slices_rebuilt == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "then"), [("details", {"negative": 5}), ("declared", {})])
+def test_a_code_or_feed_that_came_since_makes_no_table_anew(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str, then: Any
+) -> None:
+    shop.write("orders", order(paid_at=at("2026-03-06 09:00")))
+    shop.write("order_lines", line())
+    with monkeypatch.context() as older:
+        older.setitem(jobs.activity.step.MADE_AS, what, then)
+        shop.run()
     assert shop.run().slices_rebuilt == 0
 
 
