@@ -48,7 +48,7 @@ def _spend(con: duckdb.DuckDBPyConnection, run: InsightRun, spend: str, who: str
         """,
         params={"day": run.as_of},
     ).to_arrow_table()
-    return spread(*(np.array(table[name].to_pylist(), np.int64) for name in ("amount", "users")))
+    return spread(*(table[name].to_numpy().astype(np.int64) for name in ("amount", "users")))
 
 
 def _concentration(found: Insight, base: str, s: Spread, settings: ValueSettings) -> None:
