@@ -33,7 +33,7 @@ from lake.lake import Lake
 from lake.store import Store
 from schemas.arrow import ARROW, SPARK, arrow_schema
 from schemas.contracts import contract
-from schemas.errors import DiskFullError, HuaxiangError
+from schemas.errors import ConfigurationError, DiskFullError, HuaxiangError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -286,11 +286,17 @@ def open_engine(
     memory_gb: float | None = None,
     store: Store | None = None,
 ) -> Engine:
-    """The engine that the project or ``--engine`` names; ``where`` is Spark's: local, submit or a Connect address.
+    """The engine that the project or ``--engine`` names; ``where`` is Spark's: local, submit, a cluster's or a Connect address.
 
     Absent, ``cores`` are those this process may use and ``memory_gb`` is half of the machine's. ``store`` is where the
-    lake lies that it works on.
+    lake lies that it works on. ConfigurationError for a cluster and a lake on an object store.
     """
+    if kind == "spark" and where != "local" and store is not None and store.is_remote:
+        # Frames are written to the driver's copies, which executors of other machines do not have.
+        raise ConfigurationError(
+            f"spark: {where} cannot write the lake {store.address} yet: a cluster needs a lake in a folder that all its "
+            "machines see. On an object store use engine: embedded, or spark: local"
+        )
     usable = cores or len(os.sched_getaffinity(0))
     memory_bytes = int(memory_gb * 2**30) if memory_gb else psutil.virtual_memory().total // 2
     engine = EmbeddedEngine(usable, memory_bytes) if kind == "embedded" else SparkEngine(where, usable, memory_bytes)
