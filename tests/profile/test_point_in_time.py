@@ -37,7 +37,7 @@ class AsProject(Project):
     """A shop's lake and catalogue as those of a project."""
 
     def __init__(self, shop: Shop):
-        super().__init__(shop.lake.root.parent, ProjectSettings(lake=shop.lake.root))
+        super().__init__(shop.lake.root.parent, ProjectSettings(lake=str(shop.lake.root)))
         self.__dict__["lake"], self.__dict__["catalogue"] = shop.lake, shop.catalogue
 
 
