@@ -88,6 +88,7 @@ def run(
     with ExitStack() as held:
         held.enter_context(lock(lake, "run"))
         journal.recover(lake)
+        lake.store.trim()
         noted = denomination.keep(lake, project.currency)
         widen(lake)
         inputs = input_versions(lake)

@@ -186,6 +186,7 @@ def _recover(
     report.recovered = [u.feed for u in left]
     _do(lake, engine, left, run_id, report, None, audit_staged)
     journal.recover(lake)
+    lake.store.trim()
     clear_parts(lake, {m.feed for m in mappings})
 
 
