@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-
-class Text(NamedTuple):
-    """A text in both languages."""
-
-    zh: str
-    en: str
-
-    def __add__(self, other: Any) -> Text:
-        return Text(
-            self.zh + (other.zh if isinstance(other, Text) else other),
-            self.en + (other.en if isinstance(other, Text) else other),
-        )
+from schemas.text import Text
 
 
 def same(text: str) -> Text:

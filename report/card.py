@@ -12,10 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from report.blocks import Text, decimal, same
+from report.blocks import decimal, same
 from report.page import Language, asset, templates, write_whole
-from report.words import ID_KINDS, NAMES, Vocabulary, group_name, unfilled
-from schemas.tag_roles import TagRole
+from report.words import ID_KINDS, NAMES, Vocabulary, group_name
+from schemas.tag_roles import TagRole, no_tag_has
+from schemas.text import Text
 
 if TYPE_CHECKING:
     from project.folder import Project
@@ -120,7 +121,7 @@ def card_html(project: Project, card: Card, lang: Language = "zh") -> str:
         style=asset("report.css"),
         script=asset("card.js"),
         rfm=[(Text(t.zh, t.en), _value(project, t)) for t in rfm(project, card)],
-        without=[unfilled(role) for role in project.catalogue.without(RFM)],
+        without=[no_tag_has(role) for role in project.catalogue.without(RFM)],
         lanes=lanes(card.history, card.as_of, words),
         stays=[
             (words.tag(s.tag), words.value(s.tag, s.value), str(s.from_day), str(s.until_day) if s.until_day else None)

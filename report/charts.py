@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from report.blocks import Chart, Text
+from report.blocks import Chart
+from schemas.text import Text
 
 ACCENT, SOFT, GREY, PALE, WARN = "#1f5fbf", "#8fb2e6", "#8a94a1", "#c9d0d9", "#a63a27"
 QUIET = "#5b6675"

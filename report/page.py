@@ -18,13 +18,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lake import releases
-from report.blocks import Chart, Section, Text, Tile, count, same, share
+from report.blocks import Chart, Section, Tile, count, same, share
 from report.data import ReportData, report_data
 from report.sections.quality import feeds_off, missing_feeds
 from report.words import NAMES
 from schemas.alerts import ALERTS
 from schemas.errors import HuaxiangError, NotThereError
 from schemas.tag_roles import ROLES, used_by
+from schemas.text import Text
 
 if TYPE_CHECKING:
     import jinja2

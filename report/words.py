@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from report.blocks import Text, same
+from report.blocks import same
 from schemas.contracts import feeds
 from schemas.money import major
-from schemas.tag_roles import TagRole, no_tag_has
+from schemas.text import Text
 
 if TYPE_CHECKING:
     from features.catalogue import Catalogue
@@ -209,12 +209,6 @@ class Vocabulary:
         found = getattr(self.tags.get(tag), what, None) or {}
         text = found.get(value)
         return None if text is None else Text(text.zh, text.en)
-
-
-def unfilled(role: TagRole) -> Text:
-    """That no tag has a role, what goes without, and how to give it to one."""
-    said = no_tag_has(role)
-    return Text(said.zh, said.en)
 
 
 def interval(tag: Tag, written: str, currency: str) -> Text | None:

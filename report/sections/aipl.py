@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 from features.aipl import AiplSettings
 from report import charts
-from report.blocks import Block, Cell, Section, Text, Tile, count, decimal, points, same, share, table
+from report.blocks import Block, Cell, Section, Tile, count, decimal, points, same, share, table
 from report.data import Figure, ReportData
 from report.sections.movement import HISTORY, compared_since
 from report.sections.segmentation import how_to_get, lacking, of_role
 from report.words import NAMES
 from schemas.tag_roles import TagRole
+from schemas.text import Text
 
 FIGURES = ("segments.figures",)
 STAGES = ("awareness", "interest", "purchase", "loyalty")

@@ -8,11 +8,12 @@ from itertools import pairwise
 
 from features.gaps import LifecycleSettings
 from report import charts
-from report.blocks import Block, Cell, Chart, Section, Text, count, decimal, share, table
+from report.blocks import Block, Cell, Chart, Section, count, decimal, share, table
 from report.data import ReportData, Row
 from report.sections.segmentation import of_role, shares, whole_table
 from report.words import BASES, LEVELS, NO_CUT
 from schemas.tag_roles import TagRole
+from schemas.text import Text
 
 FIGURES, CURVES = ("segments.figures",), ("segments.curves",)
 BREAKS = ("profile.breaks", "segments.figures")

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from features.cross_purchase import CrossPurchaseSettings
 from report import charts
-from report.blocks import Block, Cell, Section, Text, count, decimal, same, share, table
+from report.blocks import Block, Cell, Section, count, decimal, same, share, table
 from report.data import ReportData
 from report.sections.segmentation import how_to_get, lacking
 from report.words import NAMES, SIGNALS
 from schemas.tag_roles import TagRole
+from schemas.text import Text
 
 FIGURES = ("segments.figures",)
 SHOWN_PAIRS, LISTED_RULES = 15, 60

@@ -6,12 +6,13 @@ import datetime as dt
 
 from features.migration import MigrationSettings
 from report import charts
-from report.blocks import Block, Section, Text, Tile, count, decimal, same, share, table
+from report.blocks import Block, Section, Tile, count, decimal, same, share, table
 from report.data import ReportData, Row
 from report.sections.segmentation import held_note, of_role, shares, whole_table
 from report.words import ALERT_REASONS, NAMES
 from schemas.alerts import ALERTS
 from schemas.tag_roles import TagRole
+from schemas.text import Text
 
 HISTORY = Text(
     "此前没有运行过这个方案，无从比较。", "No earlier run has this segmentation, so there is nothing to compare with."

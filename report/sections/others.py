@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from report.blocks import Section, Text
+from report.blocks import Section
 from report.data import ReportData
 from report.sections.segmentation import shares, whole_table
 from schemas.tag_roles import ROLES, used_by
+from schemas.text import Text
 
 SHOWN = tuple(role for role in used_by("report") if ROLES[role].segmentation)
 """Roles of the segmentations that have a part of their own."""

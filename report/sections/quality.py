@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from lake.refused import by_feed, since
 from report import charts
-from report.blocks import Block, Section, Text, count, decimal, same, share, table
+from report.blocks import Block, Section, count, decimal, same, share, table
 from report.data import ReportData
 from report.words import FEEDS
 from schemas.alerts import FEED_ROWS
+from schemas.text import Text
 
 
 def quality(d: ReportData) -> Section:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from report import charts
-from report.blocks import Block, Cell, Section, Text, count, decimal, same, table
+from report.blocks import Block, Cell, Section, count, decimal, same, table
 from report.data import ReportData, Row
 from report.sections.movement import moved_between
 from report.sections.segmentation import lacking, of_role, shares, whole_table
 from schemas.tag_roles import TagRole
+from schemas.text import Text
 
 SCHEMES = (TagRole.RFM, TagRole.RFM_VALUE)
 MEASURES = {

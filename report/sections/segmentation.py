@@ -9,10 +9,10 @@ from operator import or_
 
 from project.held import Marks
 from report import charts
-from report.blocks import Block, Cell, Table, Text, count, decimal, same, share
+from report.blocks import Block, Cell, Table, count, decimal, same, share
 from report.data import ReportData
-from report.words import unfilled
-from schemas.tag_roles import ROLES, TagRole
+from schemas.tag_roles import ROLES, TagRole, no_tag_has
+from schemas.text import Text
 
 WINDOW = Text(
     "窗口 365 天，会员与访客合计；均值只算买家。", "365 days, members and visitors together; means are over buyers."
@@ -30,12 +30,12 @@ def of_role(d: ReportData, role: TagRole, *make: Callable[[ReportData, str], Blo
     if tag is not None:
         return tuple(one(d, tag) for one in make)
     name = ROLES[role].name
-    return (Block(Text(name.zh, name.en.capitalize()), Text("", ""), missing=unfilled(role), wide=True),)
+    return (Block(Text(name.zh, name.en.capitalize()), Text("", ""), missing=no_tag_has(role), wide=True),)
 
 
 def lacking(d: ReportData, *roles: TagRole) -> Text | None:
     """The same of the first of these roles that no tag has; None where each has one."""
-    return next((unfilled(role) for role in d.project.catalogue.without(roles)), None)
+    return next((no_tag_has(role) for role in d.project.catalogue.without(roles)), None)
 
 
 def _spend_note(d: ReportData) -> Text:

@@ -7,10 +7,11 @@ from typing import Any
 
 from features.fission.settings import K_DAYS, FissionSettings
 from report import charts
-from report.blocks import Block, Section, Text, Tile, count, decimal, same, share, table
+from report.blocks import Block, Section, Tile, count, decimal, same, share, table
 from report.data import Figure, ReportData, by_share
 from report.words import NAMES
 from schemas.contracts import fields
+from schemas.text import Text
 
 FIGURES = ("segments.figures",)
 TOUCH_KINDS, OUTCOMES = (fields()[n].values for n in ("touch_kind", "touch_outcome"))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from features.quality import NO_REFERENCE
 from features.tags import PATHS
 from report import charts
-from report.blocks import Block, Section, TagBlock, TagRow, Text, count, decimal, same, share, table
+from report.blocks import Block, Section, TagBlock, TagRow, count, decimal, same, share, table
 from report.data import ReportData
 from report.words import KINDS, METHODS, VERDICTS, group_name, interval
+from schemas.text import Text
 
 if TYPE_CHECKING:
     from features.tags import Tag

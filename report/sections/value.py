@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from features.aipl import SUPER
 from report import charts
-from report.blocks import Block, PyramidLevel, Section, Text, Tile, count, decimal, share, table
+from report.blocks import Block, PyramidLevel, Section, Tile, count, decimal, share, table
 from report.data import ReportData
 from report.sections.segmentation import how_to_get, lacking, of_role, shares, whole_table
 from report.words import NAMES
 from schemas.tag_roles import TagRole
+from schemas.text import Text
 
 FIGURES = ("segments.figures",)
 SEPARATOR = " · "

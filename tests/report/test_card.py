@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from cli import audience as verbs
 from cli.report import report as report_verb
 from queries.user import REVEALS, card
-from report.blocks import Text
 from report.card import card_html, contacts, lanes, strategies
 from report.words import Vocabulary
+from schemas.text import Text
 from tests.report.made_shop import HOSTILE, D, MadeShop
 
 app = typer.Typer()

@@ -16,13 +16,14 @@ import pytest
 from features.rhythm import Silence
 from lake.manifest import ManifestRow
 from project.held import Marks
-from report.blocks import Block, Section, Text, texts
+from report.blocks import Block, Section, texts
 from report.data import ReportData, report_data
 from report.page import WORDS, attention, html, overview, plotly_script, report, sections
 from report.words import FEEDS as FEED_NAMES
 from report.words import ID_KINDS, Vocabulary
 from schemas.contracts import FEEDS, fields
 from schemas.errors import HuaxiangError, NotThereError
+from schemas.text import Text
 from tests.report.made_shop import HOSTILE, HOSTILE_CATEGORY, SCHEMES, D, MadeShop
 
 CHINESE = re.compile("[\u4e00-\u9fff]")

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from features.quality import QualitySettings
 from project.loading import load_catalogue
-from report.blocks import Block, Section, Text
+from report.blocks import Block, Section
 from report.data import Figure, ReportData
 from report.sections import aipl, lifecycle, methods, movement, others, rfm, tags, value
 from report.words import Vocabulary
+from schemas.text import Text
 from tests import shipped
 
 D = date(2026, 3, 31)
