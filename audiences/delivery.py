@@ -174,10 +174,17 @@ def with_checksum(manifest: Mapping[str, Any], file_name: str, content: bytes) -
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a delivery; HuaxiangError if the file beside it is not the one that it describes."""
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    content = (folder / manifest["file"]).read_bytes()
-    if f"sha256:{hashlib.sha256(content).hexdigest()}" != manifest["checksum"]:
-        raise HuaxiangError(f"{folder / manifest['file']} was changed after it was delivered; export it again")
+    file = folder / manifest["file"]
+    refuse_changed(manifest, file.read_bytes() if file.is_file() else None, str(folder))
     return manifest
+
+
+def refuse_changed(manifest: Mapping[str, Any], content: bytes | None, place: str) -> None:
+    """HuaxiangError where a delivery's file is not the one that its manifest describes; None: it is gone."""
+    checksum = None if content is None else f"sha256:{hashlib.sha256(content).hexdigest()}"
+    if checksum != manifest["checksum"]:
+        what = "is gone" if content is None else "was changed"
+        raise HuaxiangError(f"{place}/{manifest['file']} {what} after it was delivered; export it again")
 
 
 def clear_partials(parent: Path) -> int:

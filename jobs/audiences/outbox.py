@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -11,7 +10,6 @@ from typing import Any
 
 from audiences import delivery
 from lake.store import Store
-from schemas.errors import HuaxiangError
 
 
 class Outbox(ABC):
@@ -73,11 +71,7 @@ class StoreOutbox(Outbox):
         text = self.store.read(self._name(label, delivery.MANIFEST))
         assert text is not None, label
         found: dict[str, Any] = json.loads(text)
-        content = self.store.read(self._name(label, found["file"])) or b""
-        if f"sha256:{hashlib.sha256(content).hexdigest()}" != found["checksum"]:
-            raise HuaxiangError(
-                f"{self.place(label)}/{found['file']} was changed after it was delivered; export it again"
-            )
+        delivery.refuse_changed(found, self.store.read(self._name(label, found["file"])), self.place(label))
         return found
 
     def deliver(self, label: str, file: str, content: bytes, manifest: Mapping[str, Any]) -> None:
