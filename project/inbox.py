@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features.sources import Mapping
 from lake.manifest import ManifestRow
-from lake.store import Store
+
+if TYPE_CHECKING:
+    from lake.object_store import ObjectStore
 
 CHUNK = 1 << 20
 
@@ -80,15 +81,14 @@ class FolderInbox(Inbox):
 class StoreInbox(Inbox):
     """What a list shows is taken: a file that is put while it is listed comes with the next ingest."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: ObjectStore):
         self.store, self.address = store, store.address
 
     def files(self) -> list[Waiting]:
         return [Waiting(f.name, f.bytes, (f.bytes, f.mark)) for f in self.store.objects()]
 
     def matching(self, pattern: str) -> list[Waiting]:
-        wanted = re.compile(as_regex(pattern))
-        return [f for f in self.files() if wanted.fullmatch(f.name)]
+        return [f for f in self.files() if is_matched(f.name, pattern)]
 
     def marked(self, name: str) -> Waiting:
         found = self.store.object(name)
@@ -100,16 +100,18 @@ class StoreInbox(Inbox):
         return self.store.chunks(name)
 
 
-def as_regex(pattern: str) -> str:
-    """A pattern of ``Path.glob`` for whole names with slashes."""
-    parts = []
-    for part in pattern.split("/"):
-        if part == "**":
-            parts.append("(?:[^/]+/)*")
-        else:
-            parts.append(fnmatch.translate(part).removeprefix("(?s:").removesuffix(")\\Z").replace(".*", "[^/]*"))
-            parts.append("/")
-    return "".join(parts).removesuffix("/")
+def is_matched(name: str, pattern: str) -> bool:
+    """Whether a name with slashes matches a pattern as ``Path.glob`` has them: ``*`` stays within a part, ``**`` spans parts."""
+    return _parts_match(name.split("/"), pattern.split("/"))
+
+
+def _parts_match(parts: Sequence[str], wanted: Sequence[str]) -> bool:
+    if not wanted:
+        return not parts
+    first, further = wanted[0], wanted[1:]
+    if first == "**":
+        return any(_parts_match(parts[n:], further) for n in range(len(parts) + 1))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], first) and _parts_match(parts[1:], further)
 
 
 def matches(inbox: Inbox, mappings: Iterable[Mapping]) -> list[tuple[Mapping, Waiting]]:
