@@ -8,14 +8,17 @@ leaves files that nobody names.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
 
 from lake.addresses import open_store
 from lake.journal import SCRATCH
@@ -34,15 +37,6 @@ class LakePlace:
     address: str
     folder: str
     options: StoreOptions | None = None
-
-    def as_text(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def of_text(cls, text: str) -> LakePlace:
-        raw = json.loads(text)
-        options = raw.pop("options")
-        return cls(**raw, options=None if options is None else StoreOptions(**options))
 
 
 def lake_place_of(store: Store) -> LakePlace:
@@ -108,22 +102,16 @@ def run_attempt(
     }
 
     def mapped(path: str) -> str:
-        return here.get(path) or str(own / Path(path).relative_to(driver))
+        if path in here:
+            return here[path]
+        # Its folder is there on the driver.
+        written = own / Path(path).relative_to(driver)
+        written.parent.mkdir(parents=True, exist_ok=True)
+        return str(written)
 
     try:
         result = run(replaced(item, mapped, driver))
-        written: dict[str, dict[str, Any]] = {}
-        renamed: dict[str, str] = {}
-        for made in sorted(p for p in own.rglob("*") if p.is_file()):
-            name = made.relative_to(own)
-            final = name.with_name(of_attempt(name.name, attempt))
-            told = str(Path(driver) / final)
-            written[told] = describe(made)
-            renamed[str(made)] = told
-            target = store.folder / final
-            target.parent.mkdir(parents=True, exist_ok=True)
-            made.replace(target)
-            store.share([str(target)])
+        written, renamed = _put(store, own, attempt, driver)
         back = {local: p for p, local in here.items()}
 
         def told_of(path: str) -> str:
@@ -136,6 +124,54 @@ def run_attempt(
     finally:
         shutil.rmtree(own, ignore_errors=True)
         shutil.rmtree(read, ignore_errors=True)
+
+
+def _put(store: Store, own: Path, attempt: str, driver: str) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Put what an attempt wrote below ``own`` where it belongs; what each file holds by its path as the driver sees it, and
+    those paths by the ones that it was written to."""
+    written: dict[str, dict[str, Any]] = {}
+    renamed: dict[str, str] = {}
+    for made in sorted(p for p in own.rglob("*") if p.is_file()):
+        name = made.relative_to(own)
+        final = name.with_name(of_attempt(name.name, attempt))
+        told = str(Path(driver) / final)
+        written[told] = describe(made)
+        renamed[str(made)] = told
+        target = store.folder / final
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made.replace(target)
+        store.share([str(target)])
+    return written, renamed
+
+
+def write_attempt(
+    batches: Iterable[pa.RecordBatch], folder: str, partition_by: Sequence[str], place: LakePlace
+) -> dict[str, dict[str, Any]]:
+    """Rows of one task of a frame as Parquet below ``folder``, in their order: what each file holds, by its path.
+
+    A file for each partition, or one. Rows of a partition lie beside each other.
+    """
+    rows = iter(batches)
+    first = next((b for b in rows if b.num_rows), None)
+    if first is None:
+        return {}
+    store = _store_at(place)
+    attempt = new_attempt()
+    own = store.folder / ATTEMPTS / attempt
+    keys = pa.schema([first.schema.field(name) for name in partition_by])
+    try:
+        pads.write_dataset(
+            chain([first], rows),
+            own / Path(folder).relative_to(place.folder),
+            schema=first.schema,
+            format="parquet",
+            partitioning=pads.partitioning(keys, flavor="hive") if partition_by else None,
+            use_threads=False,
+            existing_data_behavior="overwrite_or_ignore",
+        )
+        return _put(store, own, attempt, place.folder)[0]
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def with_plain_names(target: Path, folder: Path, files: Sequence[str], local: Mapping[str, str]) -> str:

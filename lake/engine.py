@@ -13,12 +13,13 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,10 +31,10 @@ from lake.attempts import LakePlace, fetch_inputs, inputs_of, lake_place_of, run
 from lake.disk import is_full, pass_over_writers
 from lake.folder_store import FolderStore
 from lake.lake import Lake
-from lake.store import Store
+from lake.store import Store, scheme
 from schemas.arrow import ARROW, SPARK, arrow_schema
 from schemas.contracts import contract
-from schemas.errors import ConfigurationError, DiskFullError, HuaxiangError
+from schemas.errors import DiskFullError, HuaxiangError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with (done, total) after every finished task."""
 Kind = Literal["embedded", "spark"]
+FILES = "path string, holds string"
 PRELOADED = ["numpy", "pyarrow.compute", "pyarrow.parquet", "duckdb", "deltalake", "schemas.contracts"]
 
 
@@ -147,14 +149,23 @@ class Engine:
         placed = df.repartition(*partition_by) if partition_by else df.coalesce(1)
         if sort_by:
             placed = placed.sortWithinPartitions(*partition_by, *sort_by)
-        writer = placed.write.mode("append")
-        (writer.partitionBy(*partition_by) if partition_by else writer).parquet(str(folder))
+        self._write(placed, folder, partition_by)
+
+    def spread(self, df: DataFrame, folder: Path) -> None:
+        """As many files below ``folder`` as the frame has tasks: of what grows with ids, not with a slice."""
+        self._write(df, folder, ())
 
     def kept(self, df: DataFrame, folder: Path) -> DataFrame:
         """The frame's rows, computed once and read back from ``folder``: the embedded engine caches nothing."""
-        df.write.mode("overwrite").parquet(str(folder))
+        (self.store or FolderStore(folder)).forget_below(folder)
+        self._write(df, folder, ())
         arrow = {ddl: ARROW[name] for name, ddl in SPARK.items()}
         return self.folder(folder, pa.schema([(f.name, arrow[f.dataType.simpleString()]) for f in df.schema.fields]))
+
+    def _write(self, placed: DataFrame, folder: Path, partition_by: Sequence[str]) -> None:
+        """Every task's rows, in their order, as Parquet below a folder; rows of a partition lie beside each other."""
+        writer = placed.write.mode("append")
+        (writer.partitionBy(*partition_by) if partition_by else writer).parquet(str(folder))
 
     def warm(self, modules: Sequence[str]) -> None:
         """Start beside other work what tasks of these modules need; an engine that keeps no processes does nothing."""
@@ -255,6 +266,14 @@ class SparkEngine(Engine):
         made = [done[position] for position in range(len(items))]
         return made if place is None or self.store is None else [taken_up(self.store, outcome) for outcome in made]
 
+    def _write(self, placed: DataFrame, folder: Path, partition_by: Sequence[str]) -> None:
+        if not self.is_apart or self.store is None or not self.store.is_remote:
+            super()._write(placed, folder, partition_by)
+            return
+        # Not by Spark's own writer: on an object store it renames, and of its files nobody would say what they hold.
+        told = placed.mapInArrow(_file_writer(str(folder), tuple(partition_by), lake_place_of(self.store)), FILES)
+        self.store.describe({row["path"]: json.loads(row["holds"]) for row in told.collect()})
+
     def _given(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Items as their tasks are given them; files that only this machine has are put where every machine sees them."""
         if self.store is None:
@@ -289,19 +308,27 @@ def open_engine(
     """The engine that the project or ``--engine`` names; ``where`` is Spark's: local, submit, a cluster's or a Connect address.
 
     Absent, ``cores`` are those this process may use and ``memory_gb`` is half of the machine's. ``store`` is where the
-    lake lies that it works on. ConfigurationError for a cluster and a lake on an object store.
+    lake lies that it works on.
     """
-    if kind == "spark" and where != "local" and store is not None and store.is_remote:
-        # Frames are written to the driver's copies, which executors of other machines do not have.
-        raise ConfigurationError(
-            f"spark: {where} cannot write the lake {store.address} yet: a cluster needs a lake in a folder that all its "
-            "machines see. On an object store use engine: embedded, or spark: local"
-        )
     usable = cores or len(os.sched_getaffinity(0))
     memory_bytes = int(memory_gb * 2**30) if memory_gb else psutil.virtual_memory().total // 2
-    engine = EmbeddedEngine(usable, memory_bytes) if kind == "embedded" else SparkEngine(where, usable, memory_bytes)
+    if kind == "embedded":
+        engine: Engine = EmbeddedEngine(usable, memory_bytes)
+    else:
+        engine = SparkEngine(where, usable, memory_bytes, _s3_of(store))
     engine.store = store
     return engine
+
+
+def _s3_of(store: Store | None) -> S3 | None:
+    """Where a lake on S3 answers; None for any other."""
+    if store is None or scheme(store.address) != "s3":
+        return None
+    from lake.object_store import ObjectStore
+    from lake.spark_session import S3
+
+    assert isinstance(store, ObjectStore)
+    return S3(store.options.endpoint, store.options.region)
 
 
 def run_task(task: str, item: str, place: LakePlace | None = None) -> str:
@@ -327,6 +354,15 @@ def _begin_worker() -> None:
     # Ctrl-C reaches every process: workers end without a word, and the caller says what happened.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.unraisablehook = pass_over_writers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A pool's workers wait for ever for one that was killed, and hold its memory and its standard error meanwhile."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _unwrapped(result: str) -> dict[str, Any]:
@@ -351,8 +387,8 @@ def _collect(
                 progress(len(futures) - len(pending), len(futures))
     except BrokenProcessPool:
         raise HuaxiangError(
-            f"a worker process of {task} was killed, most likely for lack of memory; "
-            "give the machine more memory or set `cores: 1` in huaxiang.yaml, and run again"
+            f"a worker process of {task} was ended from outside; if the system's log says that memory ran out, "
+            "set `cores: 1` in huaxiang.yaml or give the machine more, and run again"
         ) from None
     finally:
         for f in pending:
@@ -369,6 +405,21 @@ def _arrow_runner(task: str, place: LakePlace | None) -> Callable[[Iterable[pa.R
                 yield pa.RecordBatch.from_pydict(
                     {"position": pa.array([position], pa.int32()), "result": pa.array([run_one(task, item, place)])}
                 )
+
+    return run
+
+
+def _file_writer(
+    folder: str, partition_by: Sequence[str], place: LakePlace
+) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        from lake.attempts import write_attempt
+
+        written = write_attempt(batches, folder, partition_by, place)
+        holds = [json.dumps(about) for about in written.values()]
+        yield pa.RecordBatch.from_pydict(
+            {"path": pa.array(list(written), pa.string()), "holds": pa.array(holds, pa.string())}
+        )
 
     return run
 

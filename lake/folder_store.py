@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow.fs as pafs
 
 from lake.file_locks import held_files, hold_file
-from lake.store import Holding, Lease, Store, Stored
+from lake.store import Holding, Lease, Store
 
 
 class FolderStore(Store):
@@ -59,21 +59,6 @@ class FolderStore(Store):
     def holdings(self) -> list[Holding]:
         return held_files(self.folder / "_locks")
 
-    def objects(self, prefix: str = "") -> list[Stored]:
-        return [found for name in self.names(prefix) if (found := self.object(name)) is not None]
-
-    def object(self, name: str) -> Stored | None:
-        try:
-            stat = (self.folder / name).stat()
-        except FileNotFoundError:
-            return None
-        return Stored(name, stat.st_size, f"{stat.st_mtime_ns}-{stat.st_ino}")
-
-    def chunks(self, name: str) -> Iterator[bytes]:
-        with (self.folder / name).open("rb") as source:
-            while chunk := source.read(1 << 20):
-                yield chunk
-
     def local(self, paths: Iterable[str]) -> list[str]:
         return list(paths)
 
@@ -89,7 +74,7 @@ class FolderStore(Store):
     def delta_address(self, path: Path) -> str:
         return str(path)
 
-    def arrow_files(self, table: Path, paths: Sequence[str]) -> pafs.FileSystem:
+    def arrow_files(self, table: Path) -> pafs.FileSystem:
         return pafs.SubTreeFileSystem(str(table), pafs.LocalFileSystem())
 
     def newest_version(self, table: Path) -> int | None:

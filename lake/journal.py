@@ -7,7 +7,6 @@ holds belong to a dead run: its staged files that no table refers to are deleted
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -98,8 +97,10 @@ def finish(lake: Journalled, run_id: str) -> None:
     for line in journal.notes:
         if "scratch" in line:
             store.remove_below(store.path(line["scratch"]))
-        elif not store.below(folder := store.path(line["folder"]), ""):
-            shutil.rmtree(folder, ignore_errors=True)
+        elif store.below(folder := store.path(line["folder"]), ""):
+            store.sweep(folder)
+        else:
+            store.forget_below(folder)
     # Removed while it is held: one that lies there unheld is a dead run's.
     store.delete(_note_name(run_id, n) for n in range(1, len(journal.notes) + 1))
     store.remove_empty(f"{JOURNALS}{run_id}")

@@ -254,9 +254,9 @@ class Lake:
         if found is None or not found.file_uris():
             return pads.dataset(self.schema(table).empty_table())
         # Arrow's own file systems: deltalake's ends processes by signal (docs/decisions/arrow-reads-tables.md).
-        return found.to_pyarrow_dataset(
-            filesystem=self.store.arrow_files(self.path(table), [f.path for f in _data_files(found, self.path(table))])
-        )
+        if not self.store.arrow_reads:
+            self.local(_data_files(found, self.path(table)))
+        return found.to_pyarrow_dataset(filesystem=self.store.arrow_files(self.path(table)))
 
     def metadata(self, table: str, key: str = "huaxiang") -> dict[str, Any]:
         """What the newest publication of the table noted about itself (run, inputs); empty before the first."""

@@ -7,6 +7,7 @@ environment or the machine's role, never from a project's files.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -15,6 +16,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,19 +32,16 @@ from lake.store import (
     Holding,
     Lease,
     Store,
-    Stored,
     StoreOptions,
-    cache_of,
     in_one_line,
     scheme,
-    sizes_below,
 )
 from schemas.errors import StoreError
 
 TRANSFERS = 8
 """Files that are fetched or put side by side."""
 CHUNK = 8 << 20
-RETRY_SECONDS, RETRIES, PATIENCE_SECONDS = 30, 8, 20
+RETRY_SECONDS, RETRIES, PATIENCE_SECONDS, CONNECT_SECONDS = 30, 8, 20, 5
 """How long, and how often, a request is tried again while the store answers with errors of its own; how long each waits.
 
 Well within a lease: ``deltalake`` holds Python's lock while it waits, and nothing is renewed meanwhile.
@@ -54,11 +53,20 @@ IN_USE_SECONDS = 3600
 LOCKS = "_locks/"
 
 
+@dataclass(frozen=True)
+class Stored:
+    """One object: its name, its bytes, and a mark that changes with its content."""
+
+    name: str
+    bytes: int
+    mark: str
+
+
 class ObjectStore(Store):
     """``folder`` is a local copy, filled as it is read; ``put`` ones are right for ever, as data files never change."""
 
     def __init__(self, address: str, options: StoreOptions):
-        super().__init__(cache_of(address.rstrip("/"), options), address.rstrip("/"), is_remote=True)
+        super().__init__(_cache_of(address.rstrip("/"), options), address.rstrip("/"), is_remote=True)
         self.options = options
         backoff = {"init_backoff": timedelta(milliseconds=50), "max_backoff": timedelta(seconds=2), "base": 2}
         retry = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS), "backoff": backoff}
@@ -262,7 +270,7 @@ class ObjectStore(Store):
     def delta_options(self) -> dict[str, str]:
         found = {
             "timeout": f"{PATIENCE_SECONDS}s",
-            "connect_timeout": "5s",
+            "connect_timeout": f"{CONNECT_SECONDS}s",
             "max_retries": str(RETRIES),
             "retry_timeout": f"{RETRY_SECONDS}s",
             "backoff_config.init_backoff": "50ms",
@@ -278,12 +286,14 @@ class ObjectStore(Store):
 
     def _client(self) -> dict[str, Any]:
         # Given any option, the client no longer reads AWS_ALLOW_HTTP itself.
-        wait = {"timeout": timedelta(seconds=PATIENCE_SECONDS), "connect_timeout": timedelta(seconds=5)}
+        wait = {"timeout": timedelta(seconds=PATIENCE_SECONDS), "connect_timeout": timedelta(seconds=CONNECT_SECONDS)}
         return {**wait, "allow_http": True} if self._is_plain() else wait
 
     def _is_plain(self) -> bool:
-        endpoint = self.options.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
-        return endpoint.startswith("http://")
+        return (self._endpoint() or "").startswith("http://")
+
+    def _endpoint(self) -> str | None:
+        return self.options.endpoint or os.environ.get("AWS_ENDPOINT_URL")
 
     def table_properties(self) -> dict[str, str]:
         # Opening asks twice for every commit since the last checkpoint; the default is one in a hundred.
@@ -292,24 +302,24 @@ class ObjectStore(Store):
     def delta_address(self, path: Path) -> str:
         return self.url(path)
 
-    def arrow_files(self, table: Path, paths: Sequence[str]) -> pafs.FileSystem:
-        bucket = self.url(table).split("://", 1)[1]
-        kind = scheme(self.address)
-        if kind == "s3":
-            endpoint = self.options.endpoint or os.environ.get("AWS_ENDPOINT_URL")
-            region = self.options.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-            files: pafs.FileSystem = pafs.S3FileSystem(
-                endpoint_override=endpoint.split("://", 1)[-1] if endpoint else None,
-                scheme="http" if self._is_plain() else "https",
-                region=region,
-                retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=RETRIES),
-                connect_timeout=5,
-                request_timeout=PATIENCE_SECONDS,
-            )
-            return pafs.SubTreeFileSystem(bucket, files)
+    @property
+    def arrow_reads(self) -> bool:
         # Arrow knows Google and Azure by other names and rules: local copies serve, at the price of whole files.
-        self.local(paths)
-        return pafs.SubTreeFileSystem(str(table), pafs.LocalFileSystem())
+        return scheme(self.address) == "s3"
+
+    def arrow_files(self, table: Path) -> pafs.FileSystem:
+        if not self.arrow_reads:
+            return pafs.SubTreeFileSystem(str(table), pafs.LocalFileSystem())
+        endpoint = self._endpoint()
+        files: pafs.FileSystem = pafs.S3FileSystem(
+            endpoint_override=endpoint.split("://", 1)[-1] if endpoint else None,
+            scheme="http" if self._is_plain() else "https",
+            region=self.options.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+            retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=RETRIES),
+            connect_timeout=CONNECT_SECONDS,
+            request_timeout=PATIENCE_SECONDS,
+        )
+        return pafs.SubTreeFileSystem(self.url(table).split("://", 1)[1], files)
 
     def newest_version(self, table: Path) -> int | None:
         known = self._versions.get(table)
@@ -330,7 +340,7 @@ class ObjectStore(Store):
 
     def trim(self) -> None:
         """Remove the copies that were not used for longest, until the others fit; those in use stay."""
-        files = sorted(sizes_below(self.folder), key=lambda f: f[0])
+        files = sorted(_sizes_below(self.folder), key=lambda f: f[0])
         over = sum(size for _, size, _ in files) - int(self.options.cache_gb * 2**30)
         before = time.time() - IN_USE_SECONDS
         for used, size, path in files:
@@ -427,3 +437,22 @@ def _used(path: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _cache_of(address: str, options: StoreOptions) -> Path:
+    """Where local copies of an object store lie: below the named folder, or below the user's cache."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    base = Path(options.cache).expanduser() if options.cache else home / "huaxiang"
+    key = hashlib.sha256(f"{options.endpoint or ''} {address}".encode()).hexdigest()[:16]
+    return base.absolute() / "lakes" / key
+
+
+def _sizes_below(folder: Path) -> Sequence[tuple[float, int, Path]]:
+    """Every file below a folder with its last use and its size; what vanishes meanwhile is passed over."""
+    found = []
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            stat = path.stat()
+            if path.is_file():
+                found.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
+    return found

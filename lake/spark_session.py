@@ -32,6 +32,17 @@ CATALOG_CLASS = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 MIB = 1024 * 1024
 IDLE = "7d"
 _MODE = "SPARK_CONNECT_MODE_ENABLED"
+OF_S3 = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL",
+    "AWS_ALLOW_HTTP",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
+)
+"""Variables by which this process reaches S3, and tasks on a cluster of ours too."""
 _SNAPSHOTS = "spark.databricks.delta.snapshotPartitions"
 FEW_SNAPSHOTS = "2"
 """50 by default: most of the time of a small job."""
@@ -138,11 +149,12 @@ def cluster_settings() -> dict[str, str]:
 
 
 def s3a_settings(s3: S3) -> dict[str, str]:
-    """How every machine of a cluster reaches S3 as ``s3a://``.
+    """How every machine of a cluster reaches S3: its JVM as ``s3a://``, its tasks by the environment, as this process does.
 
-    Keys are none of our settings: Spark hands on those of this process's environment, or machines have roles.
+    Keys are those of this process's environment, or machines have roles; where Spark shows its settings they are masked.
     """
-    found = {}
+    found = {f"spark.executorEnv.{name}": os.environ[name] for name in OF_S3 if name in os.environ}
+    found["spark.redaction.regex"] = "(?i)secret|password|token|access[._]?key"
     endpoint = s3.endpoint or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
         by_host = os.environ.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() == "true"

@@ -7,13 +7,12 @@ intents, leases) goes by name and by four verbs: create if absent, replace, read
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,15 +48,6 @@ class Holding:
     host: str | None = None
     since: str | None = None
     own: bool = False
-
-
-@dataclass(frozen=True)
-class Stored:
-    """One object: its name, its bytes, and a mark that changes with its content."""
-
-    name: str
-    bytes: int
-    mark: str
 
 
 class HeldByAnotherError(Exception):
@@ -122,19 +112,6 @@ class Store(ABC):
     def holdings(self) -> list[Holding]:
         """Every name that is held now, by whomever."""
 
-    # --- objects of others, such as an inbox ---
-
-    @abstractmethod
-    def objects(self, prefix: str = "") -> list[Stored]:
-        """Everything below a prefix, in order of name."""
-
-    @abstractmethod
-    def object(self, name: str) -> Stored | None: ...
-
-    @abstractmethod
-    def chunks(self, name: str) -> Iterator[bytes]:
-        """The content of one, piece by piece; OSError where it cannot be read."""
-
     # --- data files, by path below ``folder`` ---
 
     @abstractmethod
@@ -161,9 +138,14 @@ class Store(ABC):
     def delta_address(self, path: Path) -> str:
         """A table's folder as ``deltalake`` opens it."""
 
+    @property
+    def arrow_reads(self) -> bool:
+        """Whether Arrow opens the store itself, and fetches of a file only what it needs; else files are made local first."""
+        return True
+
     @abstractmethod
-    def arrow_files(self, table: Path, paths: Sequence[str]) -> pafs.FileSystem:
-        """The files ``paths`` of a table for Arrow and DuckDB, which read of them only what they need."""
+    def arrow_files(self, table: Path) -> pafs.FileSystem:
+        """The files of a table for Arrow and DuckDB, by their names below it."""
 
     @abstractmethod
     def newest_version(self, table: Path) -> int | None:
@@ -216,6 +198,19 @@ class Store(ABC):
         self.described.pop(str(path), None)
         Path(path).unlink(missing_ok=True)
 
+    def sweep(self, folder: Path) -> None:
+        """Remove what attempts left below a staging folder whose results were not taken: of lost machines, of second tries."""
+        start = f"{folder}{os.sep}"
+        if not any(p.startswith(start) for p in self.described):
+            return
+        names = self.names(f"{self.name(folder)}/")
+        self.delete(n for n in names if is_of_attempt(n) and str(self.path(n)) not in self.described)
+
+    def drop_parts(self, name: str) -> None:
+        """Remove files of a folder that a dead process copied in part; the caller holds its lock."""
+        for part in (self.folder / name).glob(".*.part"):
+            part.unlink(missing_ok=True)
+
     def forget_below(self, folder: Path) -> None:
         """The same for every file below a folder."""
         for path in [p for p in self.described if p.startswith(f"{folder}{os.sep}")]:
@@ -244,25 +239,6 @@ def plain_name(name: str) -> str:
 
 def new_attempt() -> str:
     return uuid.uuid4().hex[:12]
-
-
-def cache_of(address: str, options: StoreOptions) -> Path:
-    """Where local copies of an object store lie: below the named folder, or below the user's cache."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    base = Path(options.cache).expanduser() if options.cache else home / "huaxiang"
-    key = hashlib.sha256(f"{options.endpoint or ''} {address}".encode()).hexdigest()[:16]
-    return base.absolute() / "lakes" / key
-
-
-def sizes_below(folder: Path) -> Sequence[tuple[float, int, Path]]:
-    """Every file below a folder with its last use and its size; what vanishes meanwhile is passed over."""
-    found = []
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
-            stat = path.stat()
-            if path.is_file():
-                found.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
-    return found
 
 
 def scheme(address: str) -> str | None:

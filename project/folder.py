@@ -159,7 +159,11 @@ class Project:
         """The inbox, wherever it is."""
         if scheme(self.settings.inbox) is None:
             return FolderInbox(self.inbox)
-        return StoreInbox(self.store_at(self.settings.inbox))
+        from lake.object_store import ObjectStore
+
+        store = self.store_at(self.settings.inbox)
+        assert isinstance(store, ObjectStore)
+        return StoreInbox(store)
 
     @property
     def exports(self) -> Path:
@@ -208,7 +212,7 @@ class Project:
     @contextmanager
     def audited(self, engine: Engine) -> Iterator[Auditor]:
         """The auditor of one process; its Data Docs are written when the block ends, also after a failure."""
-        auditor = Auditor(engine, self.lake, self.lake.root / "ops" / "audits", self.settings.keep_audits)
+        auditor = Auditor(engine, self.lake, self.lake.store.path("ops/audits"), self.settings.keep_audits)
         auditor.warm()
         with told_when_full(self.lake):
             try:

@@ -159,6 +159,36 @@ def test_features_and_models_are_pure() -> None:
     assert not wrong
 
 
+OF_PATHS = re.compile(
+    r"\.(glob|rglob|iterdir|hardlink_to|symlink_to)\(|\bos\.(link|symlink|listdir|scandir|walk|rename|replace)\("
+    r"|\b(fcntl|flock|LocalFileSystem)\b|\blake\.root\b|\bstore\.folder\b|\bjournal\._held\b"
+)
+BESIDE_THE_LAKE = {
+    "audiences/delivery.py": "a folder of exports",
+    "audiences/language.py": "a project's audiences",
+    "cli/pages.py": "the repository's tags",
+    "jobs/profile/diff.py": "another version of a project's tags",
+    "project/example.py": "the example's tags",
+    "project/folder.py": "a project's YAML",
+    "project/inbox.py": "an inbox that is a folder",
+    "project/setup.py": "a project's files",
+    "schemas/contracts.py": "contracts of this distribution",
+}
+"""Modules that list or move paths, none of them of a lake."""
+
+
+def test_nothing_outside_lake_lists_moves_links_or_locks_a_path_of_the_lake() -> None:
+    """Steps write into folders that the lake gives them and read files that it made local; where they lie is its own."""
+    found = {
+        str(path.relative_to(ROOT)): line
+        for folder in set(MAY_IMPORT) - {"lake", "simulator"}
+        for path in modules(folder)
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if OF_PATHS.search(line)
+    }
+    assert set(found) == set(BESIDE_THE_LAKE)
+
+
 def test_no_module_has_a_name_that_says_nothing() -> None:
     wrong = [str(p.relative_to(ROOT)) for folder in MAY_IMPORT for p in modules(folder) if p.stem in VAGUE]
     assert not wrong

@@ -87,8 +87,8 @@ class FissionInputs:
         uid, elder = (from_arrow(retired[n], np.dtype(np.int64), None, n) for n in ("uid", "elder"))
         save_arrays(self.scratch / "retired", retired=uid, elder=last_elders(uid, elder))
         found: dict[int, list[str]] = {}
-        for path in sorted(folder.rglob("*.parquet")):
-            found.setdefault(int(path.parent.name.removeprefix("bucket=")), []).append(str(path))
+        for path in self.lake.store.below(folder):
+            found.setdefault(int(Path(path).parent.name.removeprefix("bucket=")), []).append(path)
         return found
 
     def products(self, touches: Sequence[str]) -> None:

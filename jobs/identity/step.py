@@ -224,8 +224,7 @@ class _Step:
         if c.partitions:
             self.engine.write(df, folder, c.partitions, c.key)
         else:
-            # As many files as there are tasks: these tables grow with the ids, not with a slice.
-            df.select(*c.column_names).write.mode("append").parquet(str(folder))
+            self.engine.spread(df.select(*c.column_names), folder)
         return folder
 
     def _publish(self, table: str, staged: dict[str, Path], replace: Any, note: dict[str, Any] | None = None) -> None:

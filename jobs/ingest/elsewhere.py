@@ -20,7 +20,7 @@ def seek(item: dict[str, Any]) -> dict[str, Any]:
     months, ``staged`` (files of the unit's silver), ``out``.
 
     Writes to ``out`` the versions without ``source_time``: with ``slice`` those that this run brings, and
-    without it the newest one that silver has of each key.
+    without it the newest one that silver has of each key. Gives ``out`` by the name that it has.
     """
     keys = ", ".join(quoted(k) for k in contract(f"silver.{item['feed']}").key)
     files = ", ".join(literal(p) for p in item["keys"])
@@ -41,4 +41,4 @@ def seek(item: dict[str, Any]) -> dict[str, Any]:
             f"where source_time is null and _batch_id in ({own})"
         )
     connection().execute(f"copy ({' union all by name '.join(found)}) to {literal(item['out'])} (format parquet)")
-    return {}
+    return {"out": item["out"]}

@@ -240,7 +240,7 @@ def _settle(lake: Lake, engine: Engine, staged: Sequence[Staged], run_id: str, p
             items.append((s, _settle_item(lake, s, silver, month, scratch)))
     results = engine.map("jobs.ingest.settling:settle", [i for _, i in items], progress) if items else []
     waiting = [n for n, r in enumerate(results) if "sought" in r]
-    _seek(lake, engine, [items[n] for n in waiting])
+    _seek(lake, engine, [(*items[n], results[n]["sought"]) for n in waiting])
     again = engine.map("jobs.ingest.settling:settle", [items[n][1] for n in waiting], None) if waiting else []
     for n, result in zip(waiting, again, strict=True):
         results[n] = result
@@ -252,25 +252,31 @@ def _settle(lake: Lake, engine: Engine, staged: Sequence[Staged], run_id: str, p
                 counter[batch, file] += n
 
 
-def _seek(lake: Lake, engine: Engine, items: Sequence[tuple[Staged, dict[str, Any]]]) -> None:
-    """Give the items whose months wait for versions of other months a file of them, one for all months of a feed."""
-    by_feed: dict[str, list[tuple[Staged, dict[str, Any]]]] = {}
-    for s, item in items:
-        by_feed.setdefault(s.unit.feed, []).append((s, item))
+def _seek(lake: Lake, engine: Engine, waiting: Sequence[tuple[Staged, dict[str, Any], str]]) -> None:
+    """Give the items whose months wait for versions of other months a file of them, one for all months of a feed.
+
+    Each with the file of its keys, by the name that its task gave it.
+    """
+    by_feed: dict[str, list[tuple[Staged, dict[str, Any], str]]] = {}
+    for s, item, keys in waiting:
+        by_feed.setdefault(s.unit.feed, []).append((s, item, keys))
     wanted = []
     for feed, mine in by_feed.items():
-        s, first = mine[0]
+        s, first, _ = mine[0]
         silver = f"silver.{feed}"
-        existing = [f.path for f in lake.files(silver, version=s.versions[silver])]
-        keys = [i["keys"] for _, i in mine]
-        out = str(Path(first["keys"]).with_name(f"{feed}-{uuid.uuid4().hex[:8]}-versions.parquet"))
-        for _, item in mine:
-            item["versions"] = out
         wanted.append(
-            {**first, "keys": keys, "existing": existing, "staged": lake.store.below(s.folders[silver]), "out": out}
+            {
+                **first,
+                "keys": [keys for _, _, keys in mine],
+                "existing": [f.path for f in lake.files(silver, version=s.versions[silver])],
+                "staged": lake.store.below(s.folders[silver]),
+                "out": str(Path(first["keys"]).with_name(f"{feed}-{uuid.uuid4().hex[:8]}-versions.parquet")),
+            }
         )
-    if wanted:
-        engine.map("jobs.ingest.elsewhere:seek", wanted, None)
+    found = engine.map("jobs.ingest.elsewhere:seek", wanted, None) if wanted else []
+    for mine, result in zip(by_feed.values(), found, strict=True):
+        for _, item, _ in mine:
+            item["versions"] = result["out"]
 
 
 def _settle_item(lake: Lake, s: Staged, silver: str, month: int, scratch: Path) -> dict[str, Any]:

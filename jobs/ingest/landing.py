@@ -141,8 +141,7 @@ class _Seen:
 def clear_parts(lake: Lake, feeds: Iterable[str]) -> None:
     """Remove what a killed run copied in part; the caller holds the locks of the feeds."""
     for feed in feeds:
-        for part in lake.store.path(f"landing/{feed}").glob(".*.part"):
-            part.unlink(missing_ok=True)
+        lake.store.drop_parts(f"landing/{feed}")
 
 
 def drop_landing(lake: Lake, paths: Iterable[str], rows: Iterable[ManifestRow]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -24,8 +25,9 @@ from jobs.progress import Advance, Steps
 from lake.engine import Engine, SparkEngine
 from lake.spark_cluster import SparkCluster, spark_cluster
 from lake.spark_session import S3
-from project.folder import Project
+from project.folder import SETTINGS_FILE, Project
 from tests.pipeline import shop
+from tests.pipeline.conftest import SALT
 from tests.stores import Bucket, S3Server
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
@@ -39,6 +41,7 @@ spark.sql.codegen.wholeStage false
 spark.sql.codegen.factoryMode NO_CODEGEN
 spark.executor.memory 1g
 """
+(DAY,) = shop.last_days(1)
 NAP, SLOW_AT_FIRST, MARK = (f"tests.lake.slow_items:{task}" for task in ("nap", "slow_at_first", "leave_a_mark"))
 
 
@@ -50,10 +53,10 @@ def cluster(spark_parts: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def lake_bucket(cluster: SparkCluster, s3_server: S3Server) -> Iterator[Bucket]:
-    """A bucket that this process has the keys of. The workers began without them."""
+    """A bucket that this process has the keys of, and a salt of ids. The workers began without them."""
     made = s3_server.bucket()
     with pytest.MonkeyPatch.context() as patched:
-        for name, value in made.environment.items():
+        for name, value in {**made.environment, "HUAXIANG_ID_SALT": SALT}.items():
             patched.setenv(name, value)
         yield made
     made.remove()
@@ -150,22 +153,56 @@ class KillsWhileProfiling(Steps):
         self.killed = time.time()
 
 
+@pytest.fixture(scope="module")
+def made_here(lake_bucket: Bucket, embedded: Engine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Path]:
+    """A day of a shop by the embedded engine, and the same shop's folder after ingest and before the run."""
+    home = tmp_path_factory.mktemp("shop")
+    first = shop.new_project(home / "embedded")
+    shop.deliver(first, DAY)
+    ingest(first, embedded, received_at=shop.received(first, DAY))
+    shutil.copytree(first.folder, home / "ingested")
+    run(first, embedded, DAY)
+    return first, home / "ingested"
+
+
 def test_a_run_on_the_cluster_gives_the_tables_of_the_embedded_engine_though_a_worker_is_lost(
-    on_cluster: Engine, cluster: SparkCluster, embedded: Engine, tmp_path: Path
+    on_cluster: Engine, cluster: SparkCluster, made_here: tuple[Project, Path], tmp_path: Path
 ) -> None:
     """With speculation on, on a lake in a folder that all see; value for value, and no row double."""
-    (day,) = shop.last_days(1)
-    first = shop.new_project(tmp_path / "embedded")
-    shop.deliver(first, day)
-    ingest(first, embedded, received_at=shop.received(first, day))
-    shutil.copytree(first.folder, tmp_path / "cluster")
-    run(first, embedded, day)
+    first, ingested = made_here
+    shutil.copytree(ingested, tmp_path / "cluster")
     project = Project.load(tmp_path / "cluster")
     steps = KillsWhileProfiling(quiet=True)
     steps.cluster = cluster
-    run(project, on_cluster, day, steps=steps)
+    run(project, on_cluster, DAY, steps=steps)
     assert steps.killed is not None
+    cluster.add_worker()
     shop.assert_same(shop.tables(first), shop.tables(project), ("embedded", "cluster"))
+
+
+def test_on_a_lake_in_an_object_store_too_from_ingest_on(
+    on_cluster: Engine,
+    cluster: SparkCluster,
+    made_here: tuple[Project, Path],
+    lake_bucket: Bucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The driver's copies and those of the workers lie apart; nothing of an attempt that does not count is in a table."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "of the driver"))
+    project = shop.new_project(tmp_path / "project")
+    settings = project.folder / SETTINGS_FILE
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(re.sub("^lake:.*$", f"lake: {lake_bucket.uri}", text, flags=re.M), encoding="utf-8")
+    project = Project.load(project.folder)
+    shop.deliver(project, DAY)
+    monkeypatch.setattr(on_cluster, "store", project.lake.store)
+    steps = KillsWhileProfiling(quiet=True)
+    steps.cluster = cluster
+    ingest(project, on_cluster, received_at=shop.received(project, DAY))
+    run(project, on_cluster, DAY, steps=steps)
+    assert steps.killed is not None
+    shop.assert_same(shop.tables(made_here[0]), shop.tables(project), ("embedded", "cluster on S3"))
 
 
 def test_the_command_says_where_it_runs_and_ctrl_c_ends_all_of_it(spark_parts: None) -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from lake import journal, releases
-from lake.engine import open_engine
 from lake.lake import Lake
 from lake.object_store import ObjectStore
 from lake.publish import PublishError, publish
 from lake.run_notes import WARNINGS, remember_warnings
 from lake.store import StoreOptions
-from schemas.errors import ConfigurationError, StoreError
+from schemas.errors import StoreError
 from tests.stores import Bucket
 
 DAY = date(2026, 3, 1)
@@ -130,8 +129,3 @@ def test_copies_are_kept_within_their_bound_and_those_in_use_stay(lake: Lake, mo
     store.trim()
     assert not Path(path).exists()
     assert Path(lake.local(lake.files(WARNINGS))[0]).is_file(), "fetched again"
-
-
-def test_a_cluster_is_refused_such_a_lake_before_anything_starts(lake: Lake) -> None:
-    with pytest.raises(ConfigurationError, match="cannot write the lake s3://"):
-        open_engine("spark", where="spark://127.0.0.1:1", store=lake.store)

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from pyarrow import dataset as pads
-from pyarrow.fs import S3FileSystem, SubTreeFileSystem
+from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem, SubTreeFileSystem
 from pyspark.errors import PySparkException
 
 from lake.engine import Engine
+from lake.object_store import RETRIES
 from tests.store.options import DELTA
 from tests.stores import REGION, Bucket
 
@@ -44,10 +45,14 @@ def table(bucket: Bucket) -> Iterator[str]:
     yield uri
 
 
-def lazy(bucket: Bucket, uri: str) -> pads.Dataset:
+def lazy(bucket: Bucket, uri: str, tries: int = RETRIES) -> pads.Dataset:
     """The table by arrow's own reader of S3, not by deltalake's, which runs Python in arrow's threads; see below."""
     files = S3FileSystem(
-        endpoint_override=bucket.endpoint.removeprefix("http://"), scheme="http", region=REGION, request_timeout=20
+        endpoint_override=bucket.endpoint.removeprefix("http://"),
+        scheme="http",
+        region=REGION,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=tries),
+        request_timeout=20,
     )
     delta = DeltaTable(uri, storage_options=DELTA)
     return delta.to_pyarrow_dataset(filesystem=SubTreeFileSystem(uri.removeprefix("s3://"), files))
@@ -85,7 +90,7 @@ def test_duckdb_reads_right_from_a_store_that_fails_now_and_then(bucket: Bucket,
 
 
 def test_duckdb_says_that_the_store_fails_instead_of_answering(bucket: Bucket, table: str) -> None:
-    dataset = lazy(bucket, table)
+    dataset = lazy(bucket, table, tries=2)
     bucket.fail(503, every=1)
     with duckdb.connect() as con:
         con.register("t", dataset)
