@@ -198,7 +198,7 @@ def test_audience_card_report_and_sql_are_those_of_a_folder(shops: Shops, tmp_pa
     assert rows(shops.store, query) == rows(shops.folder, query)
     with pytest.raises(ConfigurationError, match="--out"):
         report(shops.store)
-    pages = [report(p, out=tmp_path / f"{i}.html").path.read_text() for i, p in enumerate((shops.folder, shops.store))]
+    pages = [report(p, out=tmp_path / f"{i}.html").file.read_text() for i, p in enumerate((shops.folder, shops.store))]
     assert pages[1].count("</section>") == pages[0].count("</section>") > 5
 
 
