@@ -84,7 +84,13 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(tmp_path / "lake", ZONE)
 
 
-LONGEST_FIRST = ("tests/cluster", "tests/pipeline/test_both_engines.py", "tests/airflow", "tests/pipeline")
+LONGEST_FIRST = (
+    "tests/cluster",
+    "tests/pipeline/test_both_engines.py",
+    "tests/store/test_pipeline_on_s3.py",
+    "tests/airflow",
+    "tests/pipeline",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
