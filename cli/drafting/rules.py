@@ -324,7 +324,9 @@ def _value_rule(col: Column, column: str, values: Sequence[str]) -> tuple[Any, s
         odd = [shown(v, "status") for v in seen if v.lower() not in (*YES, *NO)]
         return column, f"check: what do {', '.join(odd[:5])} mean?" if odd else ""
     known = known_values(col.name)
-    found = {v: known[bare(v)] for v in seen if known.get(bare(v)) in col.values}
+    # What says it as the contract does means itself; a new feed's values have no other names.
+    meant = {v: v if v in col.values else known.get(bare(v)) for v in seen}
+    found = {v: m for v, m in meant.items() if m in col.values}
     odd = [shown(v, "status") for v in seen if v not in found]
     comment = f"check: not mapped yet, so quarantined: {', '.join(odd)}" if odd else ""
     if all(k == v for k, v in found.items()) and not odd:

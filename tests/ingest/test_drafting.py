@@ -94,6 +94,16 @@ def test_what_an_unknown_column_holds_is_masked_by_what_it_looks_like(tmp_path: 
         assert harmless in shown, "times and amounts are not masked"
 
 
+def test_values_that_are_the_contracts_own_are_no_question(tmp_path: Path) -> None:
+    acts = ["live", "join_group", "video", "live", "sample"]
+    lines = [{"ts": 1772323500000 + n, "act": act, "mid": f"m{n}", "sku": "s"} for n, act in enumerate(acts)]
+    own = drafted(tmp_path, "\n".join(json.dumps(line) for line in lines), "browse.jsonl").text()
+    assert "behaviour: act\n" in own and "quarantined" not in own
+    more = "\n".join(json.dumps(line) for line in [*lines, {**lines[0], "act": "hover", "ts": 1772323600000}])
+    mixed = drafted(tmp_path, more, "browse2.jsonl").text()
+    assert "not mapped yet, so quarantined: hover\n" in mixed and "live: live" in mixed
+
+
 def test_the_draft_takes_the_file(tmp_path: Path) -> None:
     shop = Shop(tmp_path / "shop")
     file = shop.deliver("browse/1.jsonl", "")
