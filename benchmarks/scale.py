@@ -25,6 +25,7 @@ from features.kernel.rows import USERS_PER_BUCKET
 from jobs.fission.array_files import save_arrays
 from jobs.fission.inputs import FissionInputs, write_sold
 from jobs.fission.tasks import forest_of_touches
+from lake.folder_store import FolderStore
 from lake.lake import Lake
 
 TABLES = ("silver.members", "identity.identifiers", "identity.users")
@@ -86,7 +87,7 @@ def run(what: str, folder: Path, n: int) -> None:
         write_sold(folders, folder / "sold")
     else:
         tables = {name: pads.dataset(folder / f"{name}.parquet") for name in TABLES}
-        lake = cast(Lake, SimpleNamespace(zone="UTC", dataset=tables.__getitem__))
+        lake = cast(Lake, SimpleNamespace(zone="UTC", store=FolderStore(folder), dataset=tables.__getitem__))
         FissionInputs(lake, dt.date(2026, 12, 1), None, folder / "read").people()
 
 
