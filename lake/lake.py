@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 from deltalake import DeltaTable, Field
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -187,7 +188,7 @@ class Lake:
         found = self.delta(table, version)
         if found is None:
             return []
-        files = _matching(_data_files(found, self.path(table)), where)
+        files = _data_files(found, self.path(table), where)
         self.store.note_there(f.path for f in files)
         return files
 
@@ -281,8 +282,13 @@ def typed(kind: pa.DataType, text: str | None) -> Any:
     return pa.array([text]).cast(kind)[0].as_py()
 
 
-def _data_files(table: DeltaTable, root: Path) -> list[DataFile]:
+def _data_files(table: DeltaTable, root: Path, where: Mapping[str, Any] | None = None) -> list[DataFile]:
     actions = pa.table(table.get_add_actions())
+    # Years of days have a file a bucket each: only those that are asked for become objects.
+    for name, value in (where or {}).items():
+        wanted = list(value) if isinstance(value, (list, tuple, set, frozenset)) else [value]
+        held = pc.struct_field(actions["partition"], name)
+        actions = actions.filter(pc.is_in(held, value_set=pa.array(wanted, held.type)))
     partitions = actions["partition"].to_pylist() if "partition" in actions.column_names else [{}] * len(actions)
     columns = zip(
         actions["path"].to_pylist(),
@@ -292,10 +298,3 @@ def _data_files(table: DeltaTable, root: Path) -> list[DataFile]:
         strict=True,
     )
     return [DataFile(str(root / unquote(path)), partition, rows, size) for path, partition, rows, size in columns]
-
-
-def _matching(files: Sequence[DataFile], where: Mapping[str, Any] | None) -> list[DataFile]:
-    if not where:
-        return list(files)
-    wanted = {k: set(v) if isinstance(v, (list, tuple, set, frozenset)) else {v} for k, v in where.items()}
-    return [f for f in files if all(f.partition.get(k) in v for k, v in wanted.items())]

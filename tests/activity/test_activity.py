@@ -86,6 +86,15 @@ def test_what_hangs_on_a_payment_is_not_known_before_the_payment_is(shop: Shop) 
     )
 
 
+def made_as(shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str, then: Any) -> None:
+    """A table of one order that was made when ``what`` of a table's making was otherwise."""
+    shop.write("orders", order(paid_at=at("2026-03-06 09:00")))
+    shop.write("order_lines", line())
+    with monkeypatch.context() as older:
+        older.setitem(jobs.activity.step.MADE_AS, what, then)
+        shop.run()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "then"),
@@ -99,11 +108,7 @@ def test_what_hangs_on_a_payment_is_not_known_before_the_payment_is(shop: Shop) 
 def test_a_table_made_with_other_columns_codes_or_feeds_is_made_anew(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str, then: Any
 ) -> None:
-    shop.write("orders", order(paid_at=at("2026-03-06 09:00")))
-    shop.write("order_lines", line())
-    with monkeypatch.context() as older:
-        older.setitem(jobs.activity.step.MADE_AS, what, then)
-        shop.run()
+    made_as(shop, monkeypatch, what, then)
     rows = shop.rows()
     report = shop.run()
     assert report.slices_rebuilt == 1
@@ -116,11 +121,7 @@ def test_a_table_made_with_other_columns_codes_or_feeds_is_made_anew(
 def test_a_code_or_feed_that_came_since_makes_no_table_anew(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str, then: Any
 ) -> None:
-    shop.write("orders", order(paid_at=at("2026-03-06 09:00")))
-    shop.write("order_lines", line())
-    with monkeypatch.context() as older:
-        older.setitem(jobs.activity.step.MADE_AS, what, then)
-        shop.run()
+    made_as(shop, monkeypatch, what, then)
     assert shop.run().slices_rebuilt == 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,25 +16,29 @@ from tests.store.options import CLIENT, RETRY, mark, store_at
 from tests.stores import Bucket
 
 
+def winners(act: Callable[[int], object], loses: type[Exception]) -> list[int]:
+    """Sixteen who act at the same moment; those whom it did not lose."""
+    won: list[int] = []
+    start = threading.Barrier(16)
+
+    def one(i: int) -> None:
+        start.wait()
+        with suppress(loses):
+            act(i)
+            won.append(i)
+
+    racers = [threading.Thread(target=one, args=(i,)) for i in range(16)]
+    for r in racers:
+        r.start()
+    for r in racers:
+        r.join()
+    return won
+
+
 def test_of_many_who_create_a_name_exactly_one_wins_and_its_content_stays(bucket: Bucket) -> None:
     store = store_at(bucket.uri)
     for n in range(5):
-        won: list[int] = []
-        start = threading.Barrier(16)
-
-        def create(i: int, name: str = f"race/{n}", won: list[int] = won, start: threading.Barrier = start) -> None:
-            start.wait()
-            try:
-                store.put(name, str(i).encode(), mode="create")
-                won.append(i)
-            except AlreadyExistsError:
-                pass
-
-        racers = [threading.Thread(target=create, args=(i,)) for i in range(16)]
-        for r in racers:
-            r.start()
-        for r in racers:
-            r.join()
+        won = winners(lambda i, name=f"race/{n}": store.put(name, str(i).encode(), mode="create"), AlreadyExistsError)
         assert len(won) == 1
         assert bytes(store.get(f"race/{n}").bytes()) == str(won[0]).encode()
 
@@ -54,22 +60,7 @@ def test_what_changed_meanwhile_is_not_replaced(bucket: Bucket) -> None:
 def test_of_many_who_replace_the_same_state_exactly_one_wins(bucket: Bucket) -> None:
     store = store_at(bucket.uri)
     seen = mark(store.put("pointer", b"start"))
-    won: list[int] = []
-    start = threading.Barrier(16)
-
-    def replace(i: int) -> None:
-        start.wait()
-        try:
-            store.put("pointer", str(i).encode(), mode=seen)
-            won.append(i)
-        except PreconditionError:
-            pass
-
-    racers = [threading.Thread(target=replace, args=(i,)) for i in range(16)]
-    for r in racers:
-        r.start()
-    for r in racers:
-        r.join()
+    won = winners(lambda i: store.put("pointer", str(i).encode(), mode=seen), PreconditionError)
     assert len(won) == 1
     assert bytes(store.get("pointer").bytes()) == str(won[0]).encode()
 
