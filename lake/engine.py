@@ -267,10 +267,10 @@ class SparkEngine(Engine):
         return made if place is None or self.store is None else [taken_up(self.store, outcome) for outcome in made]
 
     def _write(self, placed: DataFrame, folder: Path, partition_by: Sequence[str]) -> None:
-        if not self.is_apart or self.store is None or not self.store.is_remote:
+        if not self.is_apart or self.store is None:
             super()._write(placed, folder, partition_by)
             return
-        # Not by Spark's own writer: on an object store it renames, and of its files nobody would say what they hold.
+        # Not by Spark's own writer: it renames, which an object store cannot, and nobody would say what its files hold.
         told = placed.mapInArrow(_file_writer(str(folder), tuple(partition_by), lake_place_of(self.store)), FILES)
         self.store.describe({row["path"]: json.loads(row["holds"]) for row in told.collect()})
 

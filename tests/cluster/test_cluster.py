@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 
@@ -23,8 +23,10 @@ from jobs.ingest.step import ingest
 from jobs.pipeline import run
 from jobs.progress import Advance, Steps
 from lake.engine import Engine, SparkEngine
+from lake.folder_store import FolderStore
 from lake.spark_cluster import SparkCluster, spark_cluster
 from lake.spark_session import S3
+from lake.store import is_of_attempt
 from project.folder import SETTINGS_FILE, Project
 from tests.pipeline import shop
 from tests.pipeline.conftest import SALT
@@ -153,42 +155,40 @@ class KillsWhileProfiling(Steps):
         self.killed = time.time()
 
 
-@pytest.fixture(scope="module")
-def made_here(lake_bucket: Bucket, embedded: Engine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Path]:
-    """A day of a shop by the embedded engine, and the same shop's folder after ingest and before the run."""
-    home = tmp_path_factory.mktemp("shop")
-    first = shop.new_project(home / "embedded")
-    shop.deliver(first, DAY)
-    ingest(first, embedded, received_at=shop.received(first, DAY))
-    shutil.copytree(first.folder, home / "ingested")
-    run(first, embedded, DAY)
-    return first, home / "ingested"
-
-
-def test_a_run_on_the_cluster_gives_the_tables_of_the_embedded_engine_though_a_worker_is_lost(
-    on_cluster: Engine, cluster: SparkCluster, made_here: tuple[Project, Path], tmp_path: Path
+def test_on_a_folder_that_all_see_frames_and_tasks_write_under_names_of_their_attempts(
+    on_cluster: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With speculation on, on a lake in a folder that all see; value for value, and no row double."""
-    first, ingested = made_here
-    shutil.copytree(ingested, tmp_path / "cluster")
-    project = Project.load(tmp_path / "cluster")
-    steps = KillsWhileProfiling(quiet=True)
-    steps.cluster = cluster
-    run(project, on_cluster, DAY, steps=steps)
-    assert steps.killed is not None
-    cluster.add_worker()
-    shop.assert_same(shop.tables(first), shop.tables(project), ("embedded", "cluster"))
+    """And leave nothing beside what counts; a store is another place for the same."""
+    store, stamps = FolderStore(tmp_path / "lake"), pa.timestamp("us", "UTC")
+    monkeypatch.setattr(on_cluster, "store", store)
+    folder = store.path("silver/rows")
+    frame = on_cluster.spark.range(0, 1000, 1, 2).selectExpr("id % 3 as bucket", "id", "timestamp_micros(id) as at")
+    on_cluster.write(frame, folder, ["bucket"], ["id"])
+    files = store.below(folder)
+    assert [Path(f).parent.name for f in files] == ["bucket=0", "bucket=1", "bucket=2"]
+    assert all(is_of_attempt(Path(f).name) and Path(f).is_file() for f in files)
+    assert sorted(p.as_posix() for p in store.folder.rglob("*") if p.is_file()) == files
+    rows = pa.concat_tables([pq.ParquetFile(f).read() for f in files])
+    assert dict(zip(rows.column_names, rows.schema.types, strict=True)) == {"id": pa.int64(), "at": stamps}
+    assert rows["id"].to_pylist() == [n for b in range(3) for n in range(b, 1000, 3)]
+    schema = pa.schema([("bucket", pa.int32()), ("id", pa.int64()), ("at", stamps)])
+    again = on_cluster.folder(folder, schema, ["bucket"])
+    kept = on_cluster.kept(again.where("bucket = 1"), store.path("ops/scratch/r/kept"))
+    assert (kept.count(), again.count()) == (333, 1000)
 
 
-def test_on_a_lake_in_an_object_store_too_from_ingest_on(
+def test_a_day_on_an_object_store_from_ingest_on_gives_the_tables_of_the_embedded_engine_though_a_worker_is_lost(
     on_cluster: Engine,
     cluster: SparkCluster,
-    made_here: tuple[Project, Path],
+    embedded: Engine,
     lake_bucket: Bucket,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The driver's copies and those of the workers lie apart; nothing of an attempt that does not count is in a table."""
+    """With speculation on; value for value, no row double, and nothing left of attempts that did not count."""
+    first = shop.new_project(tmp_path / "embedded")
+    shop.one_day(first, embedded, DAY)
+    # The driver's copies and those of the workers lie apart.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "of the driver"))
     project = shop.new_project(tmp_path / "project")
     settings = project.folder / SETTINGS_FILE
@@ -196,13 +196,17 @@ def test_on_a_lake_in_an_object_store_too_from_ingest_on(
     settings.write_text(re.sub("^lake:.*$", f"lake: {lake_bucket.uri}", text, flags=re.M), encoding="utf-8")
     project = Project.load(project.folder)
     shop.deliver(project, DAY)
-    monkeypatch.setattr(on_cluster, "store", project.lake.store)
+    store = project.lake.store
+    monkeypatch.setattr(on_cluster, "store", store)
     steps = KillsWhileProfiling(quiet=True)
     steps.cluster = cluster
     ingest(project, on_cluster, received_at=shop.received(project, DAY))
     run(project, on_cluster, DAY, steps=steps)
     assert steps.killed is not None
-    shop.assert_same(shop.tables(made_here[0]), shop.tables(project), ("embedded", "cluster on S3"))
+    cluster.add_worker()
+    shop.assert_same(shop.tables(first), shop.tables(project), ("embedded", "cluster"))
+    named = {f.path for table in project.lake.versions() for f in project.lake.files(table)}
+    assert [n for n in store.names("") if is_of_attempt(n) and str(store.path(n)) not in named] == []
 
 
 def test_the_command_says_where_it_runs_and_ctrl_c_ends_all_of_it(spark_parts: None) -> None:

@@ -15,13 +15,14 @@ import pytest
 import jobs.fission.inputs
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.fission.inputs import FissionInputs
+from lake.folder_store import FolderStore
 from lake.lake import Lake
 
 USERS = 300_000
 
 
 @pytest.fixture(scope="module")
-def lake() -> Lake:
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """Two versions of every member's record, of whom every third was invited."""
     ids = [f"m{n:09d}" for n in range(USERS)]
     stamps = pa.array(np.arange(USERS) * 1_000 + 1_767_225_600_000_000, pa.timestamp("us", "UTC"))
@@ -56,7 +57,14 @@ def lake() -> Lake:
             {"uid": uid, "merged_into_uid": pa.nulls(USERS, pa.int64()), "retired_day": pa.nulls(USERS, pa.date32())}
         ),
     }
-    return cast(Lake, SimpleNamespace(zone="UTC", dataset=lambda table: pads.dataset(tables[table])))
+    return cast(
+        Lake,
+        SimpleNamespace(
+            zone="UTC",
+            store=FolderStore(tmp_path_factory.mktemp("lake")),
+            dataset=lambda table: pads.dataset(tables[table]),
+        ),
+    )
 
 
 def members(lake: Lake, folder: Path) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from lake.engine import Engine, open_engine
 from lake.sail_session import environment
 from lake.spark_cluster import spark_cluster
 from lake.spark_jars import jars
-from lake.spark_session import CATALOG, CATALOG_CLASS, EXTENSION, NEEDED, S3, remote, s3a_settings, spark_session
+from lake.spark_session import CATALOG, CATALOG_CLASS, EXTENSION, NEEDED, OF_S3, S3, remote, s3a_settings, spark_session
 from schemas.errors import NotThereError
 from tests.lake.submitted import THEIRS
 
@@ -72,22 +73,38 @@ def test_a_cluster_does_not_begin_on_a_port_that_is_taken(spark_parts: None, tmp
 
 
 def test_s3_is_where_the_project_says_or_else_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST"):
+    for name in OF_S3:
         monkeypatch.delenv(name, raising=False)
-    assert s3a_settings(S3()) == {}
+    of_the_jvm, masks = "spark.hadoop.fs.s3a.", "spark.redaction.regex"
+    nothing = s3a_settings(S3())
+    assert list(nothing) == [masks]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://store.example")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "cn-north-1")
-    assert s3a_settings(S3()) == {
-        "spark.hadoop.fs.s3a.endpoint": "https://store.example",
-        "spark.hadoop.fs.s3a.path.style.access": "true",
-        "spark.hadoop.fs.s3a.endpoint.region": "cn-north-1",
+    assert s3a_settings(S3()) == nothing | {
+        f"{of_the_jvm}endpoint": "https://store.example",
+        f"{of_the_jvm}path.style.access": "true",
+        f"{of_the_jvm}endpoint.region": "cn-north-1",
+        "spark.executorEnv.AWS_ENDPOINT_URL": "https://store.example",
+        "spark.executorEnv.AWS_DEFAULT_REGION": "cn-north-1",
     }
     monkeypatch.setenv("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true")
-    assert s3a_settings(S3("https://other.example", "eu-west-1")) == {
-        "spark.hadoop.fs.s3a.endpoint": "https://other.example",
-        "spark.hadoop.fs.s3a.path.style.access": "false",
-        "spark.hadoop.fs.s3a.endpoint.region": "eu-west-1",
+    found = s3a_settings(S3("https://other.example", "eu-west-1"))
+    assert {name.removeprefix(of_the_jvm): found[name] for name in found if name.startswith(of_the_jvm)} == {
+        "endpoint": "https://other.example",
+        "path.style.access": "false",
+        "endpoint.region": "eu-west-1",
     }
+
+
+def test_keys_go_to_the_tasks_of_a_cluster_and_are_masked_where_spark_shows_its_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "of this process")
+    found = s3a_settings(S3())
+    keys = [name for name, value in found.items() if value == "of this process"]
+    assert len(keys) == 3
+    assert all(re.search(found["spark.redaction.regex"], name) for name in keys)
 
 
 @pytest.mark.spark
