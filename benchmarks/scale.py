@@ -1,7 +1,8 @@
-"""What the tasks that hold something of all users cost: ``python -m benchmarks.scale forest|orders|members N``.
+"""What grows with users: ``python -m benchmarks.scale forest|orders|members N`` and ``python -m benchmarks.scale shop FOLDER``.
 
-``forest``: N people in one tree of random parents. ``orders``: N orders brought. ``members``: N members of fission.
-Two sizes give the bytes that one more takes. Inputs are made in this process, what is measured runs in another.
+``forest``: N people in one tree of random parents. ``orders``: N orders brought. ``members``: N members of fission. These are
+the tasks that hold something of all users; two sizes give the bytes that one more takes. Inputs are made in this process, what
+is measured runs in another. ``shop``: what the runs of a project took by step, and what its lake holds by layer.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from jobs.fission.inputs import FissionInputs, write_sold
 from jobs.fission.tasks import forest_of_touches
 from lake.folder_store import FolderStore
 from lake.lake import Lake
+from lake.sql import connect
+from project.folder import Project
 
 TABLES = ("silver.members", "identity.identifiers", "identity.users")
 
@@ -91,12 +94,49 @@ def run(what: str, folder: Path, n: int) -> None:
         FissionInputs(lake, dt.date(2026, 12, 1), None, folder / "read").people()
 
 
+STEPS = """
+with days as (select run_id, min(as_of) as day, row_number() over (order by min(created_at)) as nth from ops.runs group by run_id)
+select step, round(sum(seconds) filter (nth = 1), 1) as first_day, round(sum(seconds) filter (nth = (select max(nth) from days)), 1) as last_day,
+       max(peak_memory_mb)::bigint as peak_mib
+from ops.runs join days using (run_id) group by step order by min(created_at), first_day desc
+"""
+
+
+def show_shop(folder: Path) -> None:
+    """Tables in Markdown: seconds of every step, and files and bytes of every layer."""
+    lake = Project.load(folder).lake
+    with connect(lake, None) as con:
+        (users,) = con.execute(
+            "select count(*) from profile.profile where as_of = (select max(as_of) from profile.profile)"
+        ).fetchall()[0]
+        (rows,) = con.execute("select count(*) from activity.activity").fetchall()[0]
+        steps = con.execute(STEPS).fetchall()
+    print(
+        f"{users:,} users, {rows:,} rows of activity\n\n| step | first day s | last day s | peak MiB |\n|---|---|---|---|"
+    )
+    for step, first, last, peak in steps:
+        print(f"| {step} | {first} | {last} | {peak:,} |")
+    layers: dict[str, list[int]] = {}
+    for table in lake.versions():
+        files = lake.files(table)
+        total = layers.setdefault(table.split(".")[0], [0, 0, 0])
+        for i, n in enumerate((len(files), sum(f.bytes for f in files), sum(f.rows for f in files))):
+            total[i] += n
+    print("\n| layer | files | MB | rows |\n|---|---|---|---|")
+    for layer, (count, size, held) in layers.items():
+        print(f"| {layer} | {count:,} | {size / 1e6:,.1f} | {held:,} |")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("forest", "orders", "members"))
-    parser.add_argument("n", type=int, help="a multiple of 100,000")
+    parser.add_argument("what", choices=("forest", "orders", "members", "shop"))
+    parser.add_argument("n", help="a multiple of 100,000; of a shop its folder")
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.what == "shop":
+        show_shop(Path(options.n))
+        return 0
+    options.n = int(options.n)
     if options.run is not None:
         run(options.what, options.run, options.n)
         return 0

@@ -33,7 +33,7 @@ from report.card import write_card
 from report.page import chosen_release
 from schemas.errors import UsageError
 
-audience = typer.Typer(no_args_is_help=True, help="Audiences: who is in, why, and the file.")
+audience = typer.Typer(no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(help="Audience, by the name of its file.")]
 ReleaseOption = Annotated[str | None, typer.Option("--release", help="Release number or day; default: the latest.")]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -28,15 +31,6 @@ A reader that goes away (| head) changes none of them.
 
 DEBUG = "--debug"
 
-app = typer.Typer(
-    name="huaxiang",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Order, browse and share logs -> user profiles -> audience files.",
-    epilog=EXIT_CODES,
-)
-
 
 def _version(asked: bool) -> None:
     if asked:
@@ -44,24 +38,71 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-def _register() -> None:
-    from cli import audience, insight, profile, project, release, report, run, sql, tag
+VERBS = {
+    **dict.fromkeys(("init", "check", "demo"), "project"),
+    **dict.fromkeys(("ingest", "run", "backfill"), "run"),
+    "status": "status",
+    "sql": "sql",
+    "profile": "profile",
+    **dict.fromkeys(("gap", "flow"), "insight"),
+    "user": "audience",
+    "report": "report",
+}
+"""Verbs in the order in which they are shown, with the module that has the function of that name."""
+GROUPS = {
+    "source": ("project", "Mappings of files to feeds."),
+    "release": ("release", "What readers see: list, compare, go back."),
+    "audience": ("audience", "Audiences: who is in, why, and the file."),
+    "tag": ("tag", "The catalogue of tags."),
+}
+"""Groups of verbs, with the module that has the group of that name, and what it is for."""
 
-    verbs: tuple[Callable[..., None], ...] = (
-        *(project.init, project.check, project.demo),
-        *(run.ingest, run.run, run.backfill, run.status, sql.sql, profile.profile),
-        *(insight.gap, insight.flow),
-        *(audience.user, report.report),
+
+def commands(asked: str | None = None) -> typer.Typer:
+    """Every verb; or ``asked`` and of the others only what ``--help`` says of them: their modules stay unopened."""
+    app = typer.Typer(
+        name="huaxiang",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Order, browse and share logs -> user profiles -> audience files.",
+        epilog=EXIT_CODES,
     )
-    for function in verbs:
-        app.command()(function)
-    for name, group in (
-        ("source", project.source),
-        ("release", release.release),
-        ("audience", audience.audience),
-        ("tag", tag.tag),
-    ):
-        app.add_typer(group, name=name)
+    app.callback()(_options)
+    for name, module in VERBS.items():
+        real = asked in (None, name)
+        app.command(name)(getattr(import_module(f"cli.{module}"), name) if real else _shown(module, name))
+    for name, (module, what) in GROUPS.items():
+        real = asked in (None, name)
+        app.add_typer(getattr(import_module(f"cli.{module}"), name) if real else typer.Typer(), name=name, help=what)
+    return app
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def _shown(module: str, name: str) -> Callable[[], None]:
+    """A verb that is only shown, with its own words."""
+
+    def verb() -> None:
+        raise RuntimeError(f"{name} was not asked for")
+
+    verb.__doc__ = next(
+        ast.get_docstring(node)
+        for node in _parsed(module).body
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    )
+    return verb
+
+
+@cache
+def _parsed(module: str) -> ast.Module:
+    return ast.parse(Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
 
 
 def main() -> None:
@@ -72,13 +113,13 @@ def main() -> None:
         sys.argv.remove(DEBUG)
         os.environ["HUAXIANG_DEBUG"] = "1"
     try:
-        _register()
+        app = commands(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(_ended(_for_machines() if "--json" in sys.argv else _for_people()))
+    sys.exit(_ended(_for_machines(app) if "--json" in sys.argv else _for_people(app)))
 
 
-def _for_people() -> int:
+def _for_people(app: typer.Typer) -> int:
     try:
         app()
     except SystemExit as e:
@@ -98,16 +139,7 @@ def _ended(code: int) -> int:
     return code
 
 
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
-    pass
-
-
-def _for_machines() -> int:
+def _for_machines(app: typer.Typer) -> int:
     """The verb's exit code; wrong usage is said as JSON, as every other error is."""
     try:
         return app(standalone_mode=False) or 0

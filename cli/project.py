@@ -13,7 +13,7 @@ from project import setup
 from project.folder import SETTINGS_FILE
 from schemas.errors import InputError
 
-source = typer.Typer(no_args_is_help=True, help="Mappings of files to feeds.")
+source = typer.Typer(no_args_is_help=True)
 
 
 @verb

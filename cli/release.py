@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from cli.session import HERE, JsonOption, ProjectOption, open_project, show_json, show_table, verb
-from jobs.pipeline import new_run_id
 from lake import releases
+from lake.journal import new_run_id
 from lake.locks import lock
 from queries.release_diff import difference
 
-release = typer.Typer(no_args_is_help=True, help="What readers see: list, compare, go back.")
+release = typer.Typer(no_args_is_help=True)
 
 
 @release.command("list")

@@ -21,7 +21,6 @@ from cli.session import (
     steps_for,
     verb,
 )
-from jobs.profile.diff import Change, TagDiff, tag_diff
 from project.folder import Project
 from queries.tag_page import MOST_VALUES, Standing, TagPage, tag_page
 from report.words import BASES, interval
@@ -31,6 +30,7 @@ from schemas.tag_roles import ROLES, TagRole
 
 if TYPE_CHECKING:
     from features.tags import Tag
+    from jobs.profile.diff import Change, TagDiff
 
 MOST_WARNINGS = 20
 QUALITY = (
@@ -45,7 +45,7 @@ VERDICTS = {
     "watch": "further than usual",
     "act": "far further than usual, or a limit is broken",
 }
-tag = typer.Typer(no_args_is_help=True, help="The catalogue of tags.")
+tag = typer.Typer(no_args_is_help=True)
 NameArgument = Annotated[str, typer.Argument(help="Id of the tag.")]
 KINDS = {
     "added": "Added",
@@ -272,6 +272,8 @@ def diff(
     as_json: JsonOption = False,
 ) -> None:
     """What the tags as they are now would do to how many users, before it is published."""
+    from jobs.profile.diff import tag_diff
+
     p = open_project(project)
     if not count:
         _print_diff(p, tag_diff(p, against), as_json)

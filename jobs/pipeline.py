@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from jobs.steps import STEPS, TASKS, WRITTEN_LAYERS, Done, Given, Step, step_nam
 from lake import denomination, journal, releases
 from lake.audit import Auditor
 from lake.engine import Engine
+from lake.journal import new_run_id
 from lake.lake import Lake
 from lake.locks import lock
 from lake.manifest import manifest
@@ -53,10 +53,6 @@ class RunReport:
     already_done: bool
     steps: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-
-
-def new_run_id(verb: str, day: date | None = None) -> str:
-    return f"{verb}-{day.isoformat() if day else 'now'}-{uuid.uuid4().hex[:10]}"
 
 
 def run(

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from lake.addresses import open_store
 from lake.journal import SCRATCH
@@ -151,6 +150,8 @@ def write_attempt(
 
     A file for each partition, or one. Rows of a partition lie beside each other.
     """
+    import pyarrow.dataset as pads
+
     rows = iter(batches)
     first = next((b for b in rows if b.num_rows), None)
     if first is None:

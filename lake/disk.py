@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lake import releases
-from lake.lake import Lake
 from schemas.errors import DiskFullError
+
+if TYPE_CHECKING:
+    from lake.lake import Lake
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SAID = ("No space left on device", "Disk quota exceeded", "(os error 28)", "(os error 122)")
@@ -64,6 +65,8 @@ def told_when_full(lake: Lake, published: Callable[[], str] | None = None) -> It
 
 def released(lake: Lake) -> str:
     """What readers see, in words."""
+    from lake import releases
+
     current = releases.latest(lake)
     if current is None:
         return "nothing is released, nothing half-made is published"

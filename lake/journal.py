@@ -7,9 +7,11 @@ holds belong to a dead run: its staged files that no table refers to are deleted
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,6 +50,11 @@ class _Open:
 
 
 _held: dict[tuple[str, str], _Open] = {}
+
+
+def new_run_id(verb: str, day: date | None = None) -> str:
+    """An id that no other run has: what it does, of which day."""
+    return f"{verb}-{day.isoformat() if day else 'now'}-{uuid.uuid4().hex[:10]}"
 
 
 def scratch(lake: Journalled, run_id: str) -> Path:

@@ -8,12 +8,11 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 from deltalake import DeltaTable, Field
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
@@ -24,6 +23,9 @@ from lake.store import Store, in_one_line
 from schemas.arrow import arrow_schema
 from schemas.contracts import contract, contracts
 from schemas.errors import HuaxiangError, StoreError
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 LOG_RETENTION = "interval 800 days"
 """How long Delta keeps the log of old versions: longer than any release, or its versions could not be read."""
@@ -251,6 +253,9 @@ class Lake:
 
     def dataset(self, table: str, version: int | None = None) -> pads.Dataset:
         """The table for DuckDB and pyarrow scanners, partition columns included; empty while it does not exist."""
+        # It brings pandas along: a quarter of a second that most verbs need not pay.
+        import pyarrow.dataset as pads
+
         found = self.delta(table, version)
         if found is None or not found.file_uris():
             return pads.dataset(self.schema(table).empty_table())

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
+import pyarrow.compute as pc
 
 from features.catalogue import Catalogue, Node
 from features.frozen_numbers import Break, Model
@@ -135,9 +135,9 @@ def break_rows(
     lake: Lake, days: Iterable[dt.date], names: Iterable[str] | None = None, version: int | None = None
 ) -> list[Row]:
     """Rows of the days' breaks (all names if absent), in order of day, name and position; what an older lake has not is None."""
-    wanted = pads.field("as_of").isin(list(days))
+    wanted = pc.field("as_of").isin(list(days))
     if names is not None:
-        wanted &= pads.field("name").isin(pa.array(list(names), pa.string()))
+        wanted &= pc.field("name").isin(pa.array(list(names), pa.string()))
     return sorted(_rows(lake, BREAKS, wanted, version), key=lambda r: (r["as_of"], r["name"], r["position"]))
 
 
@@ -151,11 +151,11 @@ def numbers_of(rows: Iterable[Mapping[str, Any]]) -> Numbers:
 
 def days_seen(lake: Lake, version: int | None = None) -> int | None:
     """Days of data that the run of the newest day could see; None without one."""
-    rows = _rows(lake, BREAKS, pads.field("name") == OBSERVED_DAYS, version)
+    rows = _rows(lake, BREAKS, pc.field("name") == OBSERVED_DAYS, version)
     return int(max(rows, key=lambda r: r["as_of"])["number"]) if rows else None
 
 
-def _rows(lake: Lake, table: str, wanted: pads.Expression, version: int | None = None) -> list[Row]:
+def _rows(lake: Lake, table: str, wanted: pc.Expression, version: int | None = None) -> list[Row]:
     rows = lake.dataset(table, version).to_table(filter=wanted).to_pylist()
     return [{name: row.get(name) for name in contract(table).column_names} for row in rows]
 
@@ -173,7 +173,7 @@ def kept_numbers(lake: Lake, specs: Mapping[str, str], as_of: dt.date) -> Frozen
     if not specs:
         return found
     wanted = pa.array(sorted(s + end for s in specs.values() for end in ("", NOT_KEPT)), pa.string())
-    rows = _rows(lake, BREAKS, pads.field("spec").isin(wanted))
+    rows = _rows(lake, BREAKS, pc.field("spec").isin(wanted))
     own = {r["name"] for r in rows if r["as_of"] == as_of and r["spec"] == specs.get(r["name"], "") + NOT_KEPT}
     for name, spec in specs.items():
         mine = [r for r in rows if (r["name"], r["spec"]) == (name, spec)]
@@ -198,7 +198,7 @@ def kept_cards(lake: Lake, specs: Mapping[str, str], as_of: dt.date) -> Cards:
     A back-filled day keeps the labels of the days around it. Cards of another declaration do not count.
     """
     found: Cards = {}
-    rows = _rows(lake, MODELS, pads.field("name").isin(pa.array(list(specs), pa.string())))
+    rows = _rows(lake, MODELS, pc.field("name").isin(pa.array(list(specs), pa.string())))
     for name, spec in specs.items():
         mine = [(r, card) for r in rows if r["name"] == name and (card := json.loads(r["content"]))["spec"] == spec]
         fitted = _fitted_for(as_of, (r["as_of"] for r, _ in mine))

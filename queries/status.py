@@ -49,7 +49,7 @@ def status(project: Project) -> dict[str, Any]:
     every = releases.releases(lake)
     found: dict[str, Any] = {"refused": [refused.as_values(r) for r in refused.refused(lake)]}
     found |= {"project": str(project.folder), "lake": lake.address, "feeds": [], "quarantine": []}
-    with connect(lake, None) as con:
+    with connect(lake, None, ("landing", "quarantine", "ops")) as con:
         if lake.version("landing.manifest") is not None:
             found["feeds"] = _rows(con, FEEDS)
             for feed in (f["feed"] for f in found["feeds"]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from datetime import date
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.demo import DemoReport, _audience_in_words
-from cli.main import _register, app, main
-from cli.run import MOST_WARNINGS, _release_in_words, _show_warnings
+from cli.main import GROUPS, VERBS, commands, main
+from cli.run import MOST_WARNINGS, _show_warnings
 from cli.session import show_table
+from cli.status import _release_in_words
 from jobs.pipeline import RunReport
 from lake.releases import write_release
 from lake.run_notes import remember_warnings
@@ -29,9 +31,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def typed(*words: str, code: int = 0) -> str:
-    if not app.registered_groups:
-        _register()
-    done = CliRunner().invoke(app, list(words))
+    done = CliRunner().invoke(commands(), list(words))
     assert done.exit_code == code, done.output
     return " ".join(done.output.replace("│", " ").split())
 
@@ -67,8 +67,6 @@ def test_a_demo_with_an_unknown_engine_makes_nothing(tmp_path: Path) -> None:
 def test_wrong_usage_is_json_for_machines(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    app.registered_commands.clear()
-    app.registered_groups.clear()
     monkeypatch.setattr(sys, "argv", ["huaxiang", *words, "--json"])
     with pytest.raises(SystemExit) as e:
         main()
@@ -77,8 +75,6 @@ def test_wrong_usage_is_json_for_machines(
 
 
 def test_exit_codes_of_verbs_hold_for_machines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    app.registered_commands.clear()
-    app.registered_groups.clear()
     monkeypatch.setattr(sys, "argv", ["huaxiang", "status", "--json", "--project", str(tmp_path)])
     with pytest.raises(SystemExit) as e:
         main()
@@ -142,3 +138,46 @@ def test_warnings_beyond_twenty_are_counted_kept_and_listed_when_asked_for(
     assert typed("status", "--warnings", "-p", str(project)).count("warning: w") == 25
     assert json.loads(typed("status", "--json", "-p", str(project)))["warnings"] == list(told)
     assert "The newest run warned 25 times" in typed("status", "-p", str(project))
+
+
+HEAVY = {
+    "pyarrow",
+    "numpy",
+    "deltalake",
+    "duckdb",
+    "pydantic",
+    "pandas",
+    "pyspark",
+    "pysail",
+    "great_expectations",
+    "sklearn",
+}
+FOR_WORK = HEAVY - {"pyarrow", "numpy", "deltalake", "duckdb", "pydantic"}
+
+
+@pytest.mark.parametrize(("words", "not_needed"), [(["--help"], HEAVY), (["release", "list"], FOR_WORK)])
+def test_a_verb_opens_only_the_libraries_that_it_needs(tmp_path: Path, words: list[str], not_needed: set[str]) -> None:
+    """A second of every start, otherwise."""
+    project = tmp_path / "shop"
+    setup.init(project)
+    program = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: print('opened', *{m.split('.')[0] for m in sys.modules}, file=sys.stderr))\n"
+        "from cli.main import main\n"
+        f"sys.argv = {['huaxiang', *words]!r}\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    opened = set(done.stderr.splitlines()[-1].removeprefix("opened ").split())
+    assert "typer" in opened and not opened & not_needed
+
+
+def test_help_says_of_every_verb_what_the_verb_says_of_itself() -> None:
+    shown = subprocess.run([sys.executable, "-m", "cli.main", "--help"], capture_output=True, text=True, check=True)
+    words = " ".join(shown.stdout.replace("│", " ").split())
+    for name in VERBS:
+        real = next(c for c in commands().registered_commands if c.callback is not None and c.callback.__name__ == name)
+        first = " ".join((real.callback.__doc__ or "").split("\n\n")[0].split())
+        assert f"{name} {first}" in words
+    assert all(f"{name} {what}" in words for name, (_, what) in GROUPS.items())

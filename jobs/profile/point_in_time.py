@@ -30,11 +30,11 @@ from features.catalogue import Catalogue, user_tables
 from features.sql_parts import DUCKDB
 from features.tagging import FIXED
 from features.tags import UNKNOWN
-from jobs.pipeline import new_run_id
 from jobs.profile.inputs import CHANGES
 from jobs.profile.publishing import PROFILE
 from jobs.profile.step import run_profile
 from lake import journal
+from lake.journal import new_run_id
 from lake.releases import entries, lake_at, newest
 from project.held import held_in_words, marks
 from schemas.errors import HuaxiangError, NotThereError

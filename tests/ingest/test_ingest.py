@@ -18,7 +18,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cli.main import _register, app
+from cli.main import commands
 from cli.session import verb
 from jobs.ingest.reading import read_blocks, text_of
 from lake.manifest import manifest
@@ -358,9 +358,7 @@ def test_files_that_wait_as_unfinished_are_named_by_ingest_and_status_hidden_one
     assert (report.taken, report.failed, report.unmatched, report.unfinished) == (1, 0, [], names)
     told = f"3 files wait as unfinished: {', '.join(names)} (names like _* *~ *.part "
     assert told in report.text()
-    if not app.registered_groups:
-        _register()
-    assert told in CliRunner().invoke(app, ["status", "-p", str(shop.folder)]).output
+    assert told in CliRunner().invoke(commands(), ["status", "-p", str(shop.folder)]).output
     for n in range(5):
         shop.deliver(f"orders/_{n}.csv", "")
     assert ", orders/_3.csv and 3 more (" in shop.ingest().text()
@@ -572,12 +570,10 @@ def test_what_was_taken_can_be_asked_for_before_the_first_release(shop: Shop) ->
     shop.deliver("orders/1.csv", csv(H, an_order(1), ["o2", "when?", "", "m"]))
     shop.ingest()
     asked = ["sql", "select reasons from quarantine.orders", "--json", "--project", str(shop.folder)]
-    if not app.registered_groups:
-        _register()
-    done = CliRunner().invoke(app, asked)
+    done = CliRunner().invoke(commands(), asked)
     assert done.exit_code == 0
     assert "'when?' is no time" in done.output
-    assert "nothing has been released yet" in CliRunner().invoke(app, [*asked, "--release", "1"]).output
+    assert "nothing has been released yet" in CliRunner().invoke(commands(), [*asked, "--release", "1"]).output
 
 
 @pytest.mark.parametrize("code", ["EACCES", "EROFS", "ENOSPC"])

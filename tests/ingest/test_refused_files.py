@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli.main import _register, app
+from cli.main import commands
 from lake.refused import dismiss, in_words, refused
 from project.arrivals import missing, refuse_nothing
 from schemas.errors import AuditError, HuaxiangError, InputError, NotThereError
@@ -239,8 +239,6 @@ def test_status_lists_refused_files_first_and_ingest_dismisses_them(shop: Shop) 
 
 
 def typed(*words: str, code: int = 0) -> str:
-    if not app.registered_groups:
-        _register()
-    done = CliRunner().invoke(app, list(words))
+    done = CliRunner().invoke(commands(), list(words))
     assert done.exit_code == code, done.output
     return done.output

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from cli.main import _register, app
+from cli.main import commands
 from jobs import __version__
 from lake.releases import write_release
 from project.folder import Project
@@ -32,9 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def typed(folder: Path, *words: str, code: int = 0) -> tuple[str, str]:
-    if not app.registered_groups:
-        _register()
-    done = CliRunner().invoke(app, ["sql", *words, "-p", str(folder)])
+    done = CliRunner().invoke(commands(), ["sql", *words, "-p", str(folder)])
     assert done.exit_code == code, done.output
     return done.stdout, done.stderr
 

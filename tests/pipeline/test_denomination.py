@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli.main import _register, app
+from cli.main import commands
 from jobs.ingest.step import ingest
 from jobs.pipeline import run
 from lake import releases
@@ -47,8 +47,7 @@ def test_another_currency_is_refused_before_anything_is_added_up(tmp_path: Path)
 def test_what_only_reads_is_refused_too_and_says_so_in_one_line(tmp_path: Path) -> None:
     taken(hand_made.new_project(tmp_path / "shop", currency="USD"))
     hand_made.change_settings(tmp_path / "shop", currency="CNY")
-    _register()
-    said = CliRunner().invoke(app, ["status", "--project", str(tmp_path / "shop"), "--json"])
+    said = CliRunner().invoke(commands(), ["status", "--project", str(tmp_path / "shop"), "--json"])
     assert said.exit_code == ConfigurationError.exit_code
     assert json.loads(said.stdout)["error"] == "ConfigurationError"
 

@@ -10,20 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli.main import _register, app
+from cli.main import commands
 from project import setup
 
 BROKEN = sorted((Path(__file__).parent / "broken").glob("*.yaml"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _verbs() -> None:
-    if not app.registered_groups:
-        _register()
-
-
 def checked(folder: Path, *words: str) -> Any:
-    return CliRunner().invoke(app, ["tag", "check", "--project", str(folder), *words])
+    return CliRunner().invoke(commands(), ["tag", "check", "--project", str(folder), *words])
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from cli.main import _register, app
+from cli.main import commands
 from jobs.activity.step import run_activity
 from jobs.identity.step import update_identity
 from jobs.profile.diff import _computed, changes, tag_diff
@@ -96,14 +96,8 @@ export: {columns: [user_id, worth]}
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _verbs() -> None:
-    if not app.registered_groups:
-        _register()
-
-
 def said(project: Project, *words: str) -> Any:
-    return CliRunner().invoke(app, ["tag", *words, "--project", str(project.folder)])
+    return CliRunner().invoke(commands(), ["tag", *words, "--project", str(project.folder)])
 
 
 def new_project(folder: Path) -> Project:
