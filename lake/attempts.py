@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -27,6 +29,8 @@ from lake.store import Store, StoreOptions, new_attempt, of_attempt, plain_name
 WRITTEN = "__written__"
 ATTEMPTS = "ops/attempts"
 """Where attempts on a folder write before their files get their names."""
+LEFT_SECONDS = 86_400
+"""After which an attempt's folder is a dead one's."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,17 @@ def local_folder(store: Store, folder: str | Path, read: Path) -> str:
 
 @cache
 def _store_at(place: LakePlace) -> Store:
-    return open_store(place.address, place.options)
+    store = open_store(place.address, place.options)
+    clear_left(store)
+    return store
+
+
+def clear_left(store: Store) -> None:
+    """Remove what attempts of processes that were killed left in their folders here, a day ago or before."""
+    for left in (store.folder / ATTEMPTS).glob("*"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def taken_up(store: Store, outcome: Mapping[str, Any]) -> Any:
