@@ -40,7 +40,8 @@ from tests.pipeline.conftest import SALT
 from tests.store.options import store_at
 from tests.stores import Bucket, S3Server
 
-LEASE_SECONDS = 8
+LEASE_SECONDS = 20
+"""Long enough for a command to start and to meet a dead one's lease, however busy the machine."""
 FIRST, SECOND = shop.last_days(2)
 NAME = "sharers_without_purchase"
 
