@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
-from itertools import count, takewhile
-from pathlib import Path
 from typing import Any
 
 from lake.lake import Lake
@@ -55,18 +53,14 @@ def _read(text: bytes) -> Release:
 
 def entries(lake: Lake) -> list[Release]:
     """Every release and rollback in the order in which they were written."""
-    numbers = [
-        int(n.removeprefix(RELEASES).removesuffix(".json"))
-        for n in lake.store.names(RELEASES)
-        if n[len(RELEASES)].isdigit()
-    ]
+    listed = [name for name in lake.store.names(RELEASES) if name.removeprefix(RELEASES)[0].isdigit()]
+    texts = [text for name in listed if (text := lake.store.read(name)) is not None]
     if lake.store.is_remote:
         # A list may lag behind what was put: the numbers after the last one are asked for by name.
-        following = count(max(numbers, default=0) + 1)
-        numbers.extend(takewhile(lambda n: lake.store.is_there(_name(n)), following))
-    # An entry never changes: on an object store it is fetched once.
-    paths = lake.store.local(str(lake.store.path(_name(n))) for n in numbers)
-    return [_read(Path(path).read_bytes()) for path in paths]
+        number = int(listed[-1].removeprefix(RELEASES).removesuffix(".json")) if listed else 0
+        while (text := lake.store.read(_name(number := number + 1))) is not None:
+            texts.append(text)
+    return [_read(text) for text in texts]
 
 
 def _name(number: int) -> str:

@@ -129,3 +129,16 @@ def test_copies_are_kept_within_their_bound_and_those_in_use_stay(lake: Lake, mo
     store.trim()
     assert not Path(path).exists()
     assert Path(lake.local(lake.files(WARNINGS))[0]).is_file(), "fetched again"
+
+
+def test_a_lake_that_is_begun_anew_at_its_place_shows_no_release_of_the_one_before(bucket: Bucket, lake: Lake) -> None:
+    """Local copies outlive what a shop that tries things out removes from its bucket."""
+    releases.write_release(lake, DAY, "first", {})
+    assert [r.run_id for r in releases.entries(lake)] == ["first"]
+    store = lake.store
+    assert isinstance(store, ObjectStore)
+    store.delete(store.names(""))
+    anew = Lake(ObjectStore(bucket.uri, store.options), ZONE)
+    assert releases.entries(anew) == []
+    releases.write_release(anew, DAY, "second", {})
+    assert [r.run_id for r in releases.entries(anew)] == ["second"]
