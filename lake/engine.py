@@ -45,6 +45,7 @@ Progress = Callable[[int, int], None]
 """Called with (done, total) after every finished task."""
 Kind = Literal["embedded", "spark"]
 FILES = "path string, holds string"
+"""What tasks that write frames give: each file, and what it holds as JSON."""
 PRELOADED = ["numpy", "pyarrow.compute", "pyarrow.parquet", "duckdb", "deltalake", "schemas.contracts"]
 
 
@@ -158,7 +159,7 @@ class Engine:
     def kept(self, df: DataFrame, folder: Path) -> DataFrame:
         """The frame's rows, computed once and read back from ``folder``: the embedded engine caches nothing."""
         (self.store or FolderStore(folder)).forget_below(folder)
-        self._write(df, folder, ())
+        self.spread(df, folder)
         arrow = {ddl: ARROW[name] for name, ddl in SPARK.items()}
         return self.folder(folder, pa.schema([(f.name, arrow[f.dataType.simpleString()]) for f in df.schema.fields]))
 

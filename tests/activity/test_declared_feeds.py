@@ -67,7 +67,10 @@ def test_a_number_stands_for_one_name() -> None:
 def test_every_behaviour_comes_from_a_feed() -> None:
     assert [b for b in BEHAVIOURS if not given_by(b)] == []
     assert set(DECLARED_FEEDS) < set(ACTIVE_FEEDS) < {c.table for c in feeds()}
-    assert set(BROWSE) >= set(contracts()["silver.browse"].column("behaviour").values)
+    of_browse = {b for b in BROWSE if "browse" in given_by(b)}
+    assert of_browse == set(contracts()["silver.browse"].column("behaviour").values)
+    on_site = {c.table for c in feeds() if c.becomes is not None and c.becomes.on_site}
+    assert {feed for b in set(BROWSE) - of_browse for feed in given_by(b)} == on_site - {"browse"}
 
 
 def test_every_feed_arrives_once() -> None:

@@ -17,6 +17,7 @@ import pytest
 from features.cleaning import Cleaner
 from features.sources import Mapping
 from project.loading import load_mappings
+from schemas.contracts import feeds
 from simulator import Shop
 
 SOURCES = Path(__file__).parents[2] / "conf" / "sources"
@@ -48,7 +49,8 @@ def _as_json_text(value: object) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
-def test_every_simulated_feed_has_its_mapping(small: Shop) -> None:
+def test_every_feed_has_its_mapping(small: Shop) -> None:
+    assert MAPPINGS.keys() == {c.table for c in feeds()}
     assert small.feeds.keys() == set(SIMULATED) <= MAPPINGS.keys()
 
 

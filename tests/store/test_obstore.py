@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -27,11 +28,8 @@ def winners(act: Callable[[int], object], loses: type[Exception]) -> list[int]:
             act(i)
             won.append(i)
 
-    racers = [threading.Thread(target=one, args=(i,)) for i in range(16)]
-    for r in racers:
-        r.start()
-    for r in racers:
-        r.join()
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(one, range(16)))
     return won
 
 
@@ -149,8 +147,6 @@ def test_lists_go_on_beyond_a_page_of_a_thousand_in_order_of_name(bucket: Bucket
 
 
 def _put_all(store: Any, names: list[str]) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: store.put(name, b""), names))
 

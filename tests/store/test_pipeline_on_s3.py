@@ -53,7 +53,6 @@ class Shops:
     folder: Project
     store: Project
     bucket: Bucket
-    cache: Path
     said: str
 
     def on_another_machine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
@@ -89,7 +88,7 @@ def shops(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
         killed_at_a_put(bucket, "*/profile/*/_delta_log/*.json", store, "run", "--as-of", SECOND.isoformat())
         wait_for_the_lease()
         finished(store, "run", "--as-of", SECOND.isoformat())
-        yield Shops(folder, store, bucket, home / "cache", said)
+        yield Shops(folder, store, bucket, said)
     bucket.remove()
 
 
