@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ from lake.journal import new_run_id
 from lake.lake import Lake
 from lake.locks import lock
 from lake.manifest import manifest
-from lake.publish import publish
+from lake.publish import publish, put_back
 from lake.run_notes import remember_warnings
 from project import arrivals
 from project.catalogue_store import remember_catalogue
@@ -39,7 +39,7 @@ from project.folder import Project
 from schemas.arrow import arrow_schema
 from schemas.configuration import nearest
 from schemas.contracts import contract, contracts
-from schemas.errors import HuaxiangError, NotThereError
+from schemas.errors import AuditError, HuaxiangError, NotThereError
 
 RUNS = "ops.runs"
 
@@ -100,10 +100,11 @@ def run(
         first = len(steps.times)
         given = Given(project, engine, as_of, run_id, known_at, audit, refit, missing.silent)
         done_by, inputs_of = {}, {}
-        for step in STEPS:
-            inputs_of[step.name] = versions_of(lake, step)
-            with steps.step(f"{as_of} {step.name}") as advance:
-                done_by[step.name] = step.run(given, advance)
+        with _judged(lake, audit):
+            for step in STEPS:
+                inputs_of[step.name] = versions_of(lake, step)
+                with steps.step(f"{as_of} {step.name}") as advance:
+                    done_by[step.name] = step.run(given, advance)
         remember_catalogue(lake, project.catalogue)
         tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in releases.RELEASED_LAYERS}
         foreign = foreign_amounts(project.catalogue, project.currency)
@@ -166,10 +167,37 @@ def run_step(
         run_id, first = new_run_id(f"step-{name}", as_of), len(steps.times)
         held.enter_context(journal.kept(lake, run_id))
         read = versions_of(lake, step)
-        with steps.step(f"{as_of} {name}") as advance:
+        with _judged(lake, audit), steps.step(f"{as_of} {name}") as advance:
             done = step.run(Given(project.over(lake), engine, as_of, run_id, known_at, audit), advance)
         _note_steps(lake, engine, run_id, as_of, steps, first, {name: done}, {name: read})
     return done
+
+
+@contextmanager
+def _judged(lake: Lake, audit: Auditor | None) -> Iterator[None]:
+    """Every table that the block publishes is confirmed before it ends, and so is what a run that was killed published.
+
+    What the audit stops is put back to what the newest releases name, so that nothing is built on it.
+    """
+    if audit is None:
+        yield
+        return
+    confirmed = releases.newest_versions(lake)
+    try:
+        audit.published({t: confirmed.get(t, 0) for t in _written(lake) if lake.version(t) != confirmed.get(t, 0)})
+        yield
+        audit.confirm()
+    except AuditError:
+        for table in _written(lake):
+            with lock(lake, table):
+                put_back(lake, table, confirmed.get(table, 0))
+        raise
+
+
+def _written(lake: Lake) -> list[str]:
+    """Tables that are there, that runs write and releases name."""
+    layers = set(WRITTEN_LAYERS) & set(releases.RELEASED_LAYERS)
+    return [name for name in lake.versions() if name.split(".")[0] in layers]
 
 
 def versions_of(lake: Lake, step: Step) -> dict[str, int]:

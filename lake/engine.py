@@ -53,6 +53,7 @@ class Engine:
     """What both engines share: reading tables and files as frames, and writing frames as sorted, partitioned files."""
 
     name: Kind
+    cores: int
     spark: SparkSession
     _work: tempfile.TemporaryDirectory[str]
     _links: tempfile.TemporaryDirectory[str] | None = None
@@ -67,7 +68,7 @@ class Engine:
         if not files:
             return self.empty(lake.schema(table, version))
         if lake.store.is_remote and not self.is_apart:
-            return self._files(
+            return self.files(
                 lake.path(table), [f.path for f in files], lake.schema(table, version), contract(table).partitions
             )
         # The version is pinned even for "latest": an engine may hold on to an older snapshot of the same path.
@@ -101,9 +102,9 @@ class Engine:
 
     def folder(self, folder: Path, schema: pa.Schema, partitions: Sequence[str] = ()) -> DataFrame:
         """Every file below a folder written hive-style, partition columns included and typed."""
-        return self._files(folder, (self.store or FolderStore(folder)).below(folder), schema, partitions)
+        return self.files(folder, (self.store or FolderStore(folder)).below(folder), schema, partitions)
 
-    def _files(self, base: Path, files: Sequence[str], schema: pa.Schema, partitions: Sequence[str]) -> DataFrame:
+    def files(self, base: Path, files: Sequence[str], schema: pa.Schema, partitions: Sequence[str]) -> DataFrame:
         """Files below ``base`` in folders that name their partitions."""
         from pyspark.sql import functions as F
 
@@ -230,7 +231,7 @@ class EmbeddedEngine(Engine):
             # Not fork: delta-rs and Sail hold threads, and a forked child of theirs panics.
             context = get_context("forkserver")
             context.set_forkserver_preload(PRELOADED)
-            self._pool = ProcessPoolExecutor(self.cores, context, initializer=_begin_worker)
+            self._pool = ProcessPoolExecutor(self.cores, context, initializer=begin_worker)
         return self._pool
 
     def close(self) -> None:
@@ -252,6 +253,7 @@ class SparkEngine(Engine):
         from lake.spark_session import spark_session
 
         self._work = tempfile.TemporaryDirectory(prefix="huaxiang-")
+        self.cores = cores
         self.spark, self._stop = spark_session(where, Path(self._work.name), cores, memory_bytes, s3)
         self.is_apart = where != "local"
 
@@ -351,7 +353,8 @@ def run_task(task: str, item: str, place: LakePlace | None = None) -> str:
         return json.dumps({"__error__": DiskFullError.__name__, "message": f"{task}: {str(e).splitlines()[0]}"})
 
 
-def _begin_worker() -> None:
+def begin_worker() -> None:
+    """How a process of ours begins: it ends with its parent, and without a word."""
     # Ctrl-C reaches every process: workers end without a word, and the caller says what happened.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.unraisablehook = pass_over_writers

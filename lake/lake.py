@@ -272,11 +272,14 @@ class Lake:
             commit = self.store.read(f"{log}/{version:020d}.json")
             if commit is None:
                 break
-            for line in map(json.loads, commit.splitlines()):
-                if key in line.get("commitInfo", {}):
-                    noted: dict[str, Any] = json.loads(line["commitInfo"][key])
+            older = version - 1
+            for about in (line.get("commitInfo", {}) for line in map(json.loads, commit.splitlines())):
+                if key in about:
+                    noted: dict[str, Any] = json.loads(about[key])
                     return noted
-            version -= 1
+                if about.get("operation") == "RESTORE":
+                    older = int(about["operationParameters"]["version"])
+            version = older
         return {}
 
 

@@ -29,10 +29,17 @@ Days = Mapping[str, Collection[date]]
 """By table, the days whose slices a publication replaces."""
 
 
-class Audit(Protocol):
-    """Judges the staged folders of tables before they are published; raising stops it."""
+Confirm = Callable[[], None]
+"""Waits for a second verdict, and raises where it stops what was judged."""
 
-    def __call__(self, staged: Mapping[str, Path], days: Days | None = None, /) -> object: ...
+
+class Audit(Protocol):
+    """Judges the staged folders of tables before they are published; raising stops it.
+
+    What it returns, if anything, is called where more than a later step would read the tables.
+    """
+
+    def __call__(self, staged: Mapping[str, Path], days: Days | None = None, /) -> Confirm | None: ...
 
 
 class PublishError(HuaxiangError):
@@ -113,6 +120,19 @@ def publish(
     published = lake.version(table)
     assert published is not None
     return published
+
+
+def put_back(lake: Lake, table: str, version: int) -> None:
+    """Make the table's newest version hold what an older one held; nothing where it does.
+
+    What that version noted about itself holds again (``Lake.metadata``).
+    """
+    if {f.path for f in lake.files(table)} == {f.path for f in lake.files(table, version)}:
+        return
+    delta = lake.delta(table)
+    assert delta is not None
+    delta.restore(version)
+    lake.ensure(table)
 
 
 def _replaced(delta: DeltaTable, root: Path, replace: Slices) -> list[RemoveAction]:

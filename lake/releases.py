@@ -114,6 +114,14 @@ def release(lake: Lake, which: int | str | None = None) -> Release:
     raise NotThereError(f"no release {which!r}; the newest are {there}")
 
 
+def newest_versions(lake: Lake) -> dict[str, int]:
+    """The newest version of every table that any release names."""
+    found: dict[str, int] = {}
+    for r in releases(lake):
+        found |= {name: max(version, found.get(name, 0)) for name, version in r.tables.items()}
+    return found
+
+
 def lake_at(lake: Lake, at: Release) -> Lake:
     """The lake as a release has it: every table that releases pin at the version that this one names, or not there."""
     pinned = (name for name, c in contracts().items() if c.layer in RELEASED_LAYERS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import secrets
 import sys
@@ -227,31 +226,12 @@ class Project:
 
 def _write_docs(auditor: Auditor) -> None:
     """What was judged stands and is said whether its pages can be written or not."""
-    unwritten = _Unwritten()
-    logger = logging.getLogger("great_expectations")
-    before, logger.propagate = logger.propagate, False
-    logger.addHandler(unwritten)
     try:
-        auditor.write_docs()
+        told = auditor.write_docs()
     except OSError as e:
-        unwritten.told.append(e.strerror or str(e))
-    finally:
-        logger.removeHandler(unwritten)
-        logger.propagate = before
-    if unwritten.told:
-        why = unwritten.told[-1].strip().splitlines()[-1]
-        print(f"huaxiang: pages of the audit could not be written to {auditor.docs}: {why}", file=sys.stderr)
-
-
-class _Unwritten(logging.Handler):
-    """What goes wrong while pages are written, kept instead of printed with its trace."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.told: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.told.append(record.getMessage().rstrip('". \n'))
+        told = [e.strerror or str(e)]
+    if told:
+        print(f"huaxiang: pages of the audit could not be written to {auditor.docs}: {told[-1]}", file=sys.stderr)
 
 
 def salt_of(lake: Lake, secret: str) -> str:

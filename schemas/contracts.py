@@ -6,6 +6,7 @@ quarantine tables are derived from the feeds, so they stand in no file.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -276,6 +277,10 @@ class Contract(_Frozen):
     def needed_ids(self) -> tuple[str, ...]:
         """Columns of which a row must have at least one; empty where none is needed."""
         return tuple(self.persons.values()) if self.needs_person else self.one_of
+
+    def is_personal(self, columns: Iterable[str]) -> bool:
+        """Whether one of these columns is."""
+        return any(self.column(name).field.is_personal for name in columns)
 
     def column(self, name: str) -> Column:
         for c in self.columns:

@@ -28,6 +28,19 @@ class Expectation:
 
 
 @dataclass(frozen=True)
+class Breach:
+    """An expectation that does not hold: where, what was expected, what was seen instead."""
+
+    table: str
+    level: Level
+    expected: str
+    observed: str
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.expected}: {self.observed}"
+
+
+@dataclass(frozen=True)
 class History:
     """What was there before: rows, and of which day in a table that is cut by day."""
 

@@ -21,7 +21,7 @@ from features.links import Keep, kind_of, links_for_table, links_from_table, lin
 from features.uids import Numbered, number_persons
 from lake.lake import Lake
 from lake.locks import lock
-from lake.publish import Audit, publish
+from lake.publish import Audit, publish, put_back
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import FEEDS, contract
 
@@ -109,12 +109,7 @@ def _new_files(
 def undo_half_published(lake: Lake, together: dict[str, int]) -> None:
     """Put back tables that a killed run published before it came to ``links``, which names the versions that count."""
     for table in BEFORE_LINKS:
-        counts = together.get(table, 0)
-        if {f.path for f in lake.files(table)} != {f.path for f in lake.files(table, counts)}:
-            delta = lake.delta(table)
-            assert delta is not None
-            delta.restore(counts)
-            lake.ensure(table)
+        put_back(lake, table, together.get(table, 0))
 
 
 class _Step:

@@ -60,13 +60,25 @@ def execute(
             _keep_unreplaced(lake, s)
         _settle(lake, engine, staged, run_id, progress)
         for s in staged:
-            try:
-                results.append(_publish(lake, s, run_id, audit_staged))
-            except HuaxiangError as e:
-                if is_full(e):
-                    raise
-                results.append(_abandon(lake, s, str(e), run_id))
+            with _stopping(s):
+                _judge(lake, s, audit_staged)
+        for s in staged:
+            with _stopping(s):
+                _publish(lake, s, run_id)
+            results.append(_finish(lake, s.unit, run_id) if s.stopped is None else _abandon(lake, s, run_id))
     return results
+
+
+@contextmanager
+def _stopping(s: Staged) -> Iterator[None]:
+    """What stops a feed stops no other; a feed that is stopped is left alone."""
+    if s.stopped is None:
+        try:
+            yield
+        except HuaxiangError as e:
+            if is_full(e):
+                raise
+            s.stopped = str(e)
 
 
 def _taken(results: Sequence[UnitResult], units: Sequence[Unit]) -> str:
@@ -107,7 +119,7 @@ def _stage(lake: Lake, unit: Unit, run_id: str) -> Staged:
 def _parse(lake: Lake, engine: Engine, staged: Sequence[Staged], progress: Progress | None) -> None:
     items: list[tuple[Staged, str, dict[str, Any]]] = []
     total = sum(_weight(f) for s in staged for b in s.unit.batches for f in b.files)
-    group_bytes = max(1 << 20, min(GROUP_BYTES, total // (2 * getattr(engine, "cores", 2))))
+    group_bytes = max(1 << 20, min(GROUP_BYTES, total // (2 * engine.cores)))
     for s in staged:
         if s.unit.kind == "replay":
             items += [(s, "jobs.ingest.replaying:parse_again", i) for i in _replay_items(lake, s)]
@@ -310,11 +322,10 @@ def _months_of(lake: Lake, table: str, pairs: Sequence[Sequence[str]]) -> set[in
     return found
 
 
-def _publish(lake: Lake, s: Staged, run_id: str, audit_staged: Audit | None) -> UnitResult:
+def _judge(lake: Lake, s: Staged, audit_staged: Audit | None) -> None:
+    """All rows are accounted for, and the audit has seen them; what it says a second time is waited for later."""
     unit = s.unit
-    if s.stopped is not None:
-        raise HuaxiangError(s.stopped)
-    replace = {table: _replaced(lake, s, table) for table in unit.tables}
+    s.replace = {table: _replaced(lake, s, table) for table in unit.tables}
     rows, changed = manifest_rows(lake, s)
     for row in [*rows, *changed]:
         if row.lost:
@@ -324,10 +335,17 @@ def _publish(lake: Lake, s: Staged, run_id: str, audit_staged: Audit | None) -> 
             )
     if audit_staged is not None:
         # Bronze and quarantine promise lineage only; judging them was two thirds of the audit's time.
-        audit_staged({t: f for t, f in s.folders.items() if t.startswith("silver.") and lake.is_filled(f)})
+        silver = {t: f for t, f in s.folders.items() if t.startswith("silver.") and lake.is_filled(f)}
+        s.confirm = audit_staged(silver)
     unit.prepared = {"rows": [asdict(r) for r in rows], "changed": [asdict(r) for r in changed]}
     unit.prepared["found"] = [[*key, found] for key, found in s.found.items()]
     unit.prepared["errors"] = [[*key, message] for key, message in s.errors.items()]
+
+
+def _publish(lake: Lake, s: Staged, run_id: str) -> None:
+    unit = s.unit
+    if s.confirm is not None:
+        s.confirm()
     write_intent(lake, unit)
     for table in unit.tables:
         if _is_published(lake, unit, table):
@@ -337,13 +355,12 @@ def _publish(lake: Lake, s: Staged, run_id: str, audit_staged: Audit | None) -> 
             lake,
             table,
             s.folders[table],
-            replace=replace[table],
+            replace=s.replace[table],
             read_version=s.versions[table],
             run_id=run_id,
             key=unit.key(table),
             metadata={"feed": unit.feed, "batches": [b.batch_id for b in unit.batches]},
         )
-    return _finish(lake, unit, run_id)
 
 
 def _finish(lake: Lake, unit: Unit, run_id: str) -> UnitResult:
@@ -371,12 +388,12 @@ def _remember(lake: Lake, result: UnitResult, run_id: str) -> None:
     forget_intent(lake, unit)
 
 
-def _abandon(lake: Lake, s: Staged, why: str, run_id: str) -> UnitResult:
+def _abandon(lake: Lake, s: Staged, run_id: str) -> UnitResult:
     """Nothing of the unit stays: neither staged files nor the intent."""
     for table, folder in s.folders.items():
         if not _is_published(lake, s.unit, table):
             lake.drop(folder)
-    result = UnitResult(s.unit, errors=s.errors, stopped=why, found=s.found)
+    result = UnitResult(s.unit, errors=s.errors, stopped=s.stopped, found=s.found)
     _remember(lake, result, run_id)
     return result
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from lake.lake import Lake
 from lake.manifest import ManifestRow
+from lake.publish import Confirm
 from lake.refused import Attempt
 
 Progress = Callable[[int, int], None]
@@ -144,4 +145,6 @@ class Staged:
     duplicates: Counter[tuple[str, str]] = field(default_factory=Counter)
     months: list[int] = field(default_factory=list)
     versions: dict[str, int | None] = field(default_factory=dict)
+    replace: dict[str, list[dict[str, object]] | None] = field(default_factory=dict)
     stopped: str | None = None
+    confirm: Confirm | None = None

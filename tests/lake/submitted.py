@@ -20,7 +20,8 @@ def main(folder: str) -> None:
     with open_engine("spark", where="submit", cores=2, memory_gb=1) as engine:
         engine.spark.range(10).write.format("delta").save(f"{folder}/delta")
         auditor = Auditor(engine, lake)
-        report = auditor.judge(auditor.frames(staged(lake, "silver.order_lines", line(1))))
+        report = auditor.judge(staged(lake, "silver.order_lines", line(1)))
+        auditor.confirm()
         found = {
             "frames": type(engine.spark).__module__,
             "rows": engine.spark.read.format("delta").load(f"{folder}/delta").count(),

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.audiences.step import build
 from jobs.ingest.step import ingest
-from jobs.pipeline import run
+from jobs.pipeline import run, run_step
 from lake import releases
 from lake.engine import Engine
 from lake.sql import connect
@@ -165,10 +165,41 @@ def test_a_failing_audit_stops_the_publication_and_yesterday_stays(
             if "profile.profile" in staged:
                 raise AuditError("the audit says no")
 
+        def published(self, since: dict[str, int]) -> None:
+            assert not since
+
     shop.deliver(project, following)
     ingest(project, embedded, received_at=shop.received(project, following))
+    before = shop.tables(project)
     with pytest.raises(AuditError):
         run(project, embedded, following, audit=Judge())  # type: ignore[arg-type]
+    shop.assert_same(shop.tables(project), before, ("after the audit", "before the run"))
     assert releases.release(project.lake).as_of == day
     assert one(project, "select max(as_of) from profile.profile")[0] == day
-    assert run(project, embedded, following).release.as_of == following
+
+    class Second(Judge):
+        """What Great Expectations finds, when the run is all but over."""
+
+        seen: frozenset[str] = frozenset()
+        stops = True
+
+        def __call__(self, staged: dict[str, Path], days: dict[str, list[date]] | None = None) -> None: ...
+
+        def published(self, since: dict[str, int]) -> None:
+            self.seen = frozenset(t for t, version in since.items() if project.lake.added_since(t, version))
+
+        def confirm(self) -> None:
+            if self.stops:
+                raise AuditError("the audit says no")
+
+    with pytest.raises(AuditError):
+        run(project, embedded, following, audit=Second())  # type: ignore[arg-type]
+    assert releases.release(project.lake).as_of == day
+    shop.assert_same(shop.tables(project), before, ("after the second verdict", "before the run"))
+    # As a run that was killed leaves it: published, and confirmed by nobody.
+    run_step(project, embedded, following, "identity")
+    left = Second()
+    left.stops = False
+    assert run(project, embedded, following, audit=left).release.as_of == following  # type: ignore[arg-type]
+    assert "identity.users" in left.seen
+    assert not [t for t in left.seen if not t.startswith("identity.")]
