@@ -101,7 +101,7 @@ class Auditor:
         if self._judge is not None:
             told = self._judge.write_docs(self.docs, self.keep_docs)
         else:
-            told = _process().submit(expectations.written, self.docs, self.keep_docs).result()
+            told = _process().submit(expectations.write_pages, self.docs, self.keep_docs).result()
         if self._is_shared:
             _share(self.lake.store, self.docs, self.keep_docs)
         return told
@@ -140,7 +140,7 @@ class Auditor:
         return AuditReport({one.table: len(one.suite) for one in asked}, warnings)
 
     def _by_statement(self, asked: Asked) -> list[Breach]:
-        self._given.append((asked, _process().submit(expectations.judged, self._name, asked)))
+        self._given.append((asked, _process().submit(expectations.judge_files, self._name, asked)))
         c = contract(asked.table)
         return breaches(c, asked.suite, asked.base, asked.files, asked.schema, self.engine.cores)
 

@@ -152,7 +152,7 @@ def begin(auditor: str) -> None:
         _judge, _auditor = Judge(_engine.spark), auditor
 
 
-def judged(auditor: str, asked: Asked) -> list[Breach]:
+def judge_files(auditor: str, asked: Asked) -> list[Breach]:
     begin(auditor)
     assert _judge is not None
     assert _engine is not None
@@ -160,7 +160,7 @@ def judged(auditor: str, asked: Asked) -> list[Breach]:
     return _judge.judge(asked, frame)
 
 
-def written(docs: Path, keep: int) -> list[str]:
+def write_pages(docs: Path, keep: int) -> list[str]:
     assert _judge is not None
     return _judge.write_docs(docs, keep)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,25 +61,23 @@ def execute(
             _keep_unreplaced(lake, s)
         _settle(lake, engine, staged, run_id, progress)
         for s in staged:
-            with _stopping(s):
-                _judge(lake, s, audit_staged)
+            _unless_stopped(s, partial(_judge, lake, audit_staged=audit_staged))
         for s in staged:
-            with _stopping(s):
-                _publish(lake, s, run_id)
+            _unless_stopped(s, partial(_publish, lake, run_id=run_id))
             results.append(_finish(lake, s.unit, run_id) if s.stopped is None else _abandon(lake, s, run_id))
     return results
 
 
-@contextmanager
-def _stopping(s: Staged) -> Iterator[None]:
-    """What stops a feed stops no other; a feed that is stopped is left alone."""
-    if s.stopped is None:
-        try:
-            yield
-        except HuaxiangError as e:
-            if is_full(e):
-                raise
-            s.stopped = str(e)
+def _unless_stopped(s: Staged, do: Callable[[Staged], None]) -> None:
+    """What stops a feed stops no other, and is remembered; nothing more is done of a feed that is stopped."""
+    if s.stopped is not None:
+        return
+    try:
+        do(s)
+    except HuaxiangError as e:
+        if is_full(e):
+            raise
+        s.stopped = str(e)
 
 
 def _taken(results: Sequence[UnitResult], units: Sequence[Unit]) -> str:
