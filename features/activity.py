@@ -132,7 +132,7 @@ def placed(facts: DataFrame, zone: str) -> DataFrame:
         code=F.lit(BEHAVIOURS["order"]),
         at="ordered_at",
         zone=zone,
-        order_key=_key("order_id"),
+        order_key=key_of("order_id"),
         on_promotion=F.col("order_on_promotion"),
         void_day=F.col("void_day"),
         void_known_day=F.col("void_known_day"),
@@ -162,7 +162,7 @@ def paid_lines(facts: DataFrame, lines: DataFrame, zone: str) -> DataFrame:
         at="paid_at",
         zone=zone,
         sku=F.col("sku_id"),
-        order_key=_key("order_id"),
+        order_key=key_of("order_id"),
         quantity=F.col("quantity"),
         list_amount=F.greatest(F.col("line_list"), F.col("net_amount_minor")),
         amount=F.col("net_amount_minor"),
@@ -186,7 +186,7 @@ def refunded(refunds: DataFrame, flags: DataFrame, zone: str) -> DataFrame:
         at="refunded_at",
         zone=zone,
         sku=F.col("sku_id"),
-        order_key=_key("order_id"),
+        order_key=key_of("order_id"),
         quantity=F.col("quantity"),
         amount=F.col("refund_amount_minor"),
         flagged_day=F.col("flagged_day"),
@@ -213,7 +213,7 @@ def refunds_of_orders(facts: DataFrame, refunds: DataFrame, zone: str) -> DataFr
         at="paid_at",
         zone=zone,
         sku=F.col("sku_id"),
-        order_key=_key("order_id"),
+        order_key=key_of("order_id"),
         amount=F.col("refund_amount_minor"),
         on_promotion=F.col("order_on_promotion"),
         valid_from_day=F.greatest(F.col("paid_day"), F.col("refund_day")),
@@ -243,7 +243,7 @@ def declared(rows: DataFrame, c: Contract, flags: DataFrame, zone: str) -> DataF
         at=c.event_time[0],
         zone=zone,
         sku=F.col("sku_id"),
-        order_key=None if b.order is None else _key(b.order),
+        order_key=None if b.order is None else key_of(b.order),
         quantity=of(b.quantity),
         list_amount=of(b.list_amount),
         amount=of(b.amount),
@@ -327,7 +327,7 @@ def credited(shares: DataFrame, order_days: DataFrame, zone: str) -> DataFrame:
         at="occurred_at",
         zone=zone,
         sku=F.col("sku_id"),
-        order_key=F.when(is_order, _key("order_id")).otherwise(F.lit(0)),
+        order_key=F.when(is_order, key_of("order_id")).otherwise(F.lit(0)),
         peer=F.col("actor_uid"),
         valid_from_day=F.when(is_order, F.greatest(event_day, F.col("paid_day"))).otherwise(event_day),
         void_day=F.when(is_order, F.col("order_void_day")),
@@ -373,7 +373,8 @@ def new_codes(values: DataFrame, codes: DataFrame) -> DataFrame:
     )
 
 
-def _key(column: str) -> Column:
+def key_of(column: str) -> Column:
+    """An order's id as the number that rows have of it; 0 without one."""
     return F.when(F.col(column).isNull(), F.lit(0).cast("bigint")).otherwise(F.xxhash64(F.col(column)))
 
 

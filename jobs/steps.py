@@ -140,7 +140,13 @@ STEPS: tuple[Step, ...] = settled(
     (
         Step("identity", _identity, reads=("silver.*",), writes=("identity.*",)),
         Step("brushing", _brushing, reads=("silver.*", "identity.*"), writes=("activity.order_flags",)),
-        Step("activity", _activity, reads=("silver.*", "identity.*", "activity.order_flags"), writes=("activity.*",)),
+        Step(
+            "activity",
+            _activity,
+            reads=("silver.*", "identity.*", "activity.order_flags"),
+            writes=("activity.*",),
+            tasks=("jobs.activity.patches",),
+        ),
         Step(
             "fission",
             _fission,

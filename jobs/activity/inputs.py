@@ -11,11 +11,12 @@ from pyspark.sql import functions as F
 
 from features import activity as act
 from features.identity import resolve
-from features.links import business_day
+from features.links import business_day, coded_pair, id_text
 from features.versions import as_known, every_version, newest_in
 from lake.engine import Engine
 from lake.lake import Lake
 from schemas.arrow import arrow_schema, file_schema
+from schemas.behaviours import DECLARED_FEEDS
 from schemas.contracts import contract
 
 if TYPE_CHECKING:
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
 
 TABLE = "activity.activity"
 FLAGS = "activity.order_flags"
+ORDERED: Mapping[str, str] = {
+    "orders": "order_id",
+    "order_lines": "order_id",
+    "refunds": "order_id",
+    "shares": "order_id",
+    **{
+        feed: becomes.order
+        for feed in DECLARED_FEEDS
+        if (becomes := contract(f"silver.{feed}").becomes) is not None and becomes.order is not None
+    },
+}
+"""Feeds whose rows say of which order they are, and the column that does."""
 CARDS = "behaviour = 'share' and share_id is not null"
 """Rows of ``silver.shares`` that say whose card a ``share_id`` is."""
 
@@ -58,10 +71,44 @@ class Inputs:
     def every_version(self, feed: str) -> DataFrame:
         return self.table(f"silver.{feed}")
 
+    def earlier(self, feed: str) -> DataFrame:
+        """Every silver row of a feed as it was when the table was last made."""
+        table = f"silver.{feed}"
+        if (before := self.before.get(table)) is None:
+            return self.engine.empty(arrow_schema(contract(table)))
+        return self.engine.table(self.lake, table, before)
+
+    def latest_of_persons(self, feed: str, months: list[int], persons: DataFrame) -> DataFrame:
+        """``latest`` rows that carry an id which is, or was on some day, one of these persons' (uid)."""
+        c = contract(f"silver.{feed}")
+        every = self.every_version(feed)
+        ids = self.identifiers.join(persons.select("uid"), "uid", "left_semi").select(
+            coded_pair(F.col("id_kind"), F.col("id_value")).alias("_id")
+        )
+        rows = every.filter(F.col("event_month").isin(months))
+        kinds = dict(c.persons) | ({"guest": c.guests} if c.guests else {})
+        theirs = act.union_all(
+            [
+                rows.select(*c.key, id_text(kind, F.col(column)).alias("_id")).join(ids, "_id", "left_semi")
+                for kind, column in kinds.items()
+            ]
+        )
+        known = as_known(every_version(every, theirs, c), c)
+        return known.filter(F.col("event_month").isin(months))
+
     def of_orders(self, feed: str, order_ids: DataFrame) -> DataFrame:
-        """The newest versions of what a feed, whose key has the order, says of these orders."""
-        rows = self.every_version(feed).join(order_ids.select("order_id"), "order_id", "left_semi")
-        return as_known(rows, contract(f"silver.{feed}"))
+        """The newest versions of silver rows that a feed says are about these orders."""
+        c, column = contract(f"silver.{feed}"), ORDERED[feed]
+        ids = order_ids.select(F.col("order_id").alias(column))
+        every = self.every_version(feed)
+        rows = every.join(ids, column, "left_semi")
+        if column in c.key:
+            return as_known(rows, c)
+        return as_known(every_version(every, rows, c), c).join(ids, column, "left_semi")
+
+    def learned(self, order_ids: DataFrame) -> DataFrame:
+        """When the orders were learned of, from their versions of any month."""
+        return act.learned(self.every_version("orders").join(order_ids.select("order_id"), "order_id", "left_semi"))
 
     def versions_of(self, rows: DataFrame, feed: str) -> DataFrame:
         """``rows`` of a feed and every version that there is of what they are about."""

@@ -1,36 +1,44 @@
-"""Step ``activity``: keep the users' behaviour current by rewriting only the slices that new rows touch.
+"""Step ``activity``: keep the users' behaviour current by making anew only the rows that new ones change.
 
-A slice is a bucket in a period. New, late or corrected rows touch the slices of their persons and months, which are
-rebuilt from silver. A merge moves nobody's history: the younger uid's rows are appended to the elder's slices, and the
-retired uid is skipped from then on. Slices whose rows name the younger one as the other person are rebuilt, and so are
-those with too many files. What is touched is said in ``jobs.activity.slices``.
+A slice is a bucket in a period. New rows are added to their slices as further files. What is late or corrected changes
+rows about its order, or of its persons in its months: those are made from silver again, and a slice that held them is
+written without them (jobs/activity/patches.py), as is one in too many pieces. A merge moves nobody's history: the
+younger uid's rows are appended to the elder's slices, and the retired uid is skipped from then on. What is made anew is
+said in ``jobs.activity.touched``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from pyspark.sql import functions as F
 
 from features import activity as act
-from jobs.activity.inputs import FLAGS, TABLE, Inputs, of_months
-from jobs.activity.slices import Slices
+from jobs.activity.inputs import FLAGS, ORDERED, TABLE, Inputs
+from jobs.activity.patches import MAX_FILES_OF_A_SLICE
+from jobs.activity.rows import ActivityRows
+from jobs.activity.touched import Changes, Touched
 from lake.engine import Engine
-from lake.lake import Lake
+from lake.lake import Lake, partition_path
 from lake.locks import lock
-from lake.publish import Audit, publish
+from lake.publish import Audit, Slices, publish
 from project.folder import Project
 from schemas.behaviours import ACTIVE_FEEDS, DECLARED_FEEDS, DETAILS
 from schemas.contracts import contract, feeds
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 CODES = "activity.codes"
 WHO = ("identity.identifiers", "identity.users", "identity.merges")
 COLUMNS = [name for name, _ in act.COLUMNS]
+PERSONS, ORDERS = "persons", "orders-made-anew"
+SLICED = pa.schema([("bucket", pa.int32()), ("period", pa.int32()), ("uid", pa.int64())])
+ORDER_KEYS = pa.schema([("order_id", pa.string()), ("order_key", pa.int64())])
 MADE_AS: dict[str, Any] = {
     "columns": COLUMNS,
     "details": DETAILS,
@@ -43,7 +51,7 @@ MADE_AS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class ActivityReport:
-    """What the step did: slices rebuilt and extended, rows staged, the table's version."""
+    """What the step did: slices written anew, files added beside slices, rows staged, the table's version."""
 
     slices_rebuilt: int
     slices_extended: int
@@ -100,8 +108,9 @@ class _Step:
         self.inputs, self.before = inputs, before
         self.lake, self.zone = project.lake, project.zone
         self.silver = Inputs(engine, self.lake, self.zone, inputs, before)
-        self.slices = Slices(self.silver)
+        self.changes = Changes(self.silver)
         self.scratch = self.lake.scratch(run_id) / "activity"
+        self.rows = ActivityRows(self.silver, self._kept)
 
     # --- codes ---
 
@@ -137,104 +146,142 @@ class _Step:
     # --- slices ---
 
     def rebuild(self) -> ActivityReport:
+        """The whole table, or what new rows change of it."""
+        return self.patched() if self.before else self.made_anew()
+
+    def made_anew(self) -> ActivityReport:
+        read_version, folder = self.lake.version(TABLE), self.lake.stage(TABLE, self.run_id)
+        self._write(self._coded(self.rows.every()), folder)
+        slices = {(f.partition["bucket"], f.partition["period"]) for f in self.lake.staged(TABLE, folder)}
+        return self._published(folder, None, "all", read_version, slices)
+
+    def patched(self) -> ActivityReport:
+        """Slices without the rows that are made anew, and these rows beside them."""
         read_version = self.lake.version(TABLE)
-        folder = self.lake.stage(TABLE, self.run_id)
-        if self.before:
-            slices = self.slices.touched()
-            rows = self.rows_of(slices) if slices else None
-        else:
-            slices, rows = set(), self.every_row()
-        if rows is not None:
-            self.engine.write(rows, folder, contract(TABLE).partitions, contract(TABLE).sort)
-        if not self.before:
-            slices = {(f.partition["bucket"], f.partition["period"]) for f in self.lake.staged(TABLE, folder)}
-        extended = self.lake.stage(TABLE, self.run_id)
-        moved = self.moved_rows(slices)
-        if moved is not None:
-            self.engine.write(moved, extended, contract(TABLE).partitions, contract(TABLE).sort)
-        for rows_of_table in (folder, extended):
-            if self.lake.is_filled(rows_of_table):
-                self.audit({TABLE: rows_of_table})
-        staged = [*self.lake.staged(TABLE, folder), *(more := self.lake.staged(TABLE, extended))]
+        kept, added = self.lake.stage(TABLE, self.run_id), self.lake.stage(TABLE, self.run_id)
+        touched = self._kept_apart(self.changes.touched())
+        if (rows := self.new_rows(touched)) is not None:
+            self._write(rows, added)
+        written = self._patch(kept)
+        slices = [{"bucket": b, "period": p} for b, p in sorted(written)]
+        return self._published(kept, added, slices, read_version, written)
+
+    def _published(
+        self, folder: Path, added: Path | None, replace: Slices, read_version: int | None, slices: set[tuple[int, int]]
+    ) -> ActivityReport:
+        folders = [folder] if added is None else [folder, added]
+        for staged in folders:
+            if self.lake.is_filled(staged):
+                self.audit({TABLE: staged})
+        files = [self.lake.staged(TABLE, staged) for staged in folders]
         version = publish(
             self.lake,
             TABLE,
             folder,
-            appended=extended,
-            replace=[{"bucket": b, "period": p} for b, p in sorted(slices)] if self.before else "all",
+            appended=added,
+            replace=replace,
             read_version=read_version,
             run_id=self.run_id,
             key=f"activity-{self.run_id}",
             metadata={"inputs": self.inputs, **MADE_AS},
+            even_empty=True,
         )
-        return ActivityReport(len(slices), len(more), sum(f.rows for f in staged), version)
+        extended = 0 if added is None else len(files[-1])
+        return ActivityReport(len(slices), extended, sum(f.rows for staged in files for f in staged), version)
 
-    def moved_rows(self, rebuilt: set[tuple[int, int]]) -> DataFrame | None:
-        """Rows of newly retired persons under their elder's uid, for slices that are not rebuilt anyway."""
-        moves = self.slices.moves()
-        if moves is None or not self.before:
+    def _write(self, rows: DataFrame, folder: Path) -> None:
+        self.engine.write(rows, folder, contract(TABLE).partitions, contract(TABLE).sort)
+
+    def _coded(self, rows: DataFrame) -> DataFrame:
+        return act.with_codes(rows, self.engine.table(self.lake, CODES)).select(*COLUMNS)
+
+    # --- what is made anew ---
+
+    def _kept_apart(self, touched: Touched) -> Touched:
+        """The same, written once: persons in folders of their slices, for the tasks that patch them."""
+        self.engine.write(
+            touched.persons.select(
+                act.bucket_of(F.col("uid")).alias("bucket"), F.col("event_month").alias("period"), "uid"
+            ),
+            self.scratch / PERSONS,
+            ("bucket", "period"),
+        )
+        persons = self.engine.folder(self.scratch / PERSONS, SLICED, ("bucket", "period"))
+        return Touched(
+            persons.select("uid", F.col("period").alias("event_month")),
+            self._kept(touched.orders.withColumn("order_key", act.key_of("order_id")), ORDERS),
+            touched.plain,
+        )
+
+    def new_rows(self, touched: Touched) -> DataFrame | None:
+        """Rows of persons and about orders that are made anew, rows of new silver rows, and moved ones; each once."""
+        parts = [self.rows.of_orders(touched.orders)] if self._is_there(ORDERS) else []
+        if (plain := self.rows.of_new(touched.plain)) is not None:
+            parts.append(plain)
+        theirs = touched.persons.select("uid", F.col("event_month").alias("period"))
+        added = [self._coded(rows.join(theirs, ["uid", "period"], "left_anti")) for rows in parts]
+        if months := sorted({period for _, period in self._slices_of_persons()}):
+            added.append(self._coded(self.rows.of_persons(touched.persons, months)))
+        if (moved := self.moved_rows(touched)) is not None:
+            added.append(moved)
+        return act.union_all(added) if added else None
+
+    def moved_rows(self, touched: Touched) -> DataFrame | None:
+        """Rows of newly retired persons under their elder's uid, but for those that are made anew."""
+        moves = self.changes.moves()
+        if moves is None:
             return None
-        retired = self.slices.wholly_merged(moves)
+        retired = self.changes.wholly_merged(moves)
         rows = self.engine.table(self.lake, TABLE)
         moved = rows.join(retired, rows["uid"] == retired["retired_uid"]).withColumn("uid", F.col("elder_uid"))
         moved = moved.withColumn("bucket", act.bucket_of(F.col("uid")))
-        if rebuilt:
-            pairs = self.engine.spark.createDataFrame(
-                [(b, p, True) for b, p in sorted(rebuilt)], "bucket int, period int, rebuilt boolean"
-            )
-            moved = moved.join(pairs, ["bucket", "period"], "left").filter("rebuilt is null")
-        return moved.select(*self._columns())
+        theirs = touched.persons.select("uid", F.col("event_month").alias("period"))
+        anew = touched.orders.select("order_key")
+        others = moved.join(theirs, ["uid", "period"], "left_anti").join(anew, "order_key", "left_anti")
+        return others.select(*COLUMNS)
 
-    # --- rows ---
-
-    def rows_of(self, slices: set[tuple[int, int]]) -> DataFrame:
-        """Every activity row of the given slices, made from silver."""
-        months = sorted({period for _, period in slices})
-        pairs = self.engine.spark.createDataFrame(sorted(slices), "bucket int, period int")
-        return self._rows(months).join(pairs, ["bucket", "period"]).select(*self._columns())
-
-    def every_row(self) -> DataFrame:
-        """The whole table, for a lake that has none yet."""
-        return self._rows(None)
-
-    def _rows(self, months: list[int] | None) -> DataFrame:
-        silver, zone = self.silver, self.zone
-        orders = self._kept(self.silver.resolved(silver.latest("orders", months), "orders"), "orders")
-        lines = self._kept(silver.of_orders("order_lines", orders), "lines")
-        refunds = self._kept(silver.latest("refunds"), "refunds")
-        flags = self.silver.flags()
-        facts = self._kept(act.order_facts(orders, lines, refunds, self._learned(orders), flags, zone), "facts")
-        shares = self._kept(self.silver.resolved(silver.latest("shares", months), "shares"), "shares")
-        parts = [
-            act.placed(facts, zone),
-            act.paid_lines(facts, lines, zone),
-            act.refunds_of_orders(facts, refunds, zone),
-            act.refunded(self.silver.refund_persons(of_months(refunds, months)), flags, zone),
-            act.shared(shares, zone),
-            act.credited(shares, facts if months is None else self._order_days(shares, refunds), zone),
-            *(self._declared(feed, months, flags) for feed in DECLARED_FEEDS),
+    def _patch(self, folder: Path) -> set[tuple[int, int]]:
+        """Write the slices that lose rows, or are in too many pieces, without them; gives these slices."""
+        files: dict[tuple[int, int], list[str]] = {}
+        for f in self.lake.files(TABLE):
+            files.setdefault((f.partition["bucket"], f.partition["period"]), []).append(f.path)
+        persons, orders = self._slices_of_persons(), self.lake.store.below(self.scratch / ORDERS)
+        months = self._months_of_orders() if orders else set()
+        items = [
+            {
+                "slice": {"bucket": bucket, "period": period},
+                "files": there,
+                "persons": persons.get((bucket, period), []),
+                "orders": orders if period in months else [],
+                "out": str(folder / partition_path({"bucket": bucket, "period": period}) / "part-0.parquet"),
+            }
+            for (bucket, period), there in sorted(files.items())
+            if period in months or (bucket, period) in persons or len(there) > MAX_FILES_OF_A_SLICE
         ]
-        return act.with_codes(act.union_all(parts), self.engine.table(self.lake, CODES)).select(*self._columns())
+        made = self.engine.map("jobs.activity.patches:without_remade", items)
+        return {(m["bucket"], m["period"]) for m in made if m["is_written"]}
 
-    def _declared(self, feed: str, months: list[int] | None, flags: DataFrame) -> DataFrame:
-        rows = self.silver.resolved(self.silver.latest(feed, months), feed)
-        return act.declared(rows, contract(f"silver.{feed}"), flags, self.zone)
+    def _slices_of_persons(self) -> dict[tuple[int, int], list[str]]:
+        """Files of persons that are made anew, by slice."""
+        found: dict[tuple[int, int], list[str]] = {}
+        for path in self.lake.store.below(self.scratch / PERSONS):
+            said = dict(part.split("=") for part in Path(path).relative_to(self.scratch / PERSONS).parts[:-1])
+            found.setdefault((int(said["bucket"]), int(said["period"])), []).append(path)
+        return found
+
+    def _months_of_orders(self) -> set[int]:
+        """Months in which rows about the orders may stand: those that silver gave when the table was last made."""
+        ids = self.engine.parquet(self.lake.store.below(self.scratch / ORDERS), ORDER_KEYS).select("order_id")
+        months = [
+            self.silver.earlier(feed)
+            .join(ids.withColumnRenamed("order_id", column), column, "left_semi")
+            .select("event_month")
+            for feed, column in ORDERED.items()
+        ]
+        return {r["event_month"] for r in act.union_all(months).distinct().collect()}
+
+    def _is_there(self, name: str) -> bool:
+        return self.lake.is_filled(self.scratch / name)
 
     def _kept(self, df: DataFrame, name: str) -> DataFrame:
         return self.engine.kept(df, self.scratch / name)
-
-    @staticmethod
-    def _columns() -> list[Column]:
-        return [F.col(name) for name in COLUMNS]
-
-    def _learned(self, orders: DataFrame) -> DataFrame:
-        """When the orders were learned of, from their versions of any month."""
-        return act.learned(self.silver.every_version("orders").join(orders.select("order_id"), "order_id"))
-
-    def _order_days(self, shares: DataFrame, refunds: DataFrame) -> DataFrame:
-        """Payment and void days of the orders that came through shares, whatever their month."""
-        ids = shares.filter("behaviour = 'order' and order_id is not null").select("order_id").distinct()
-        orders = self.silver.of_orders("orders", ids).withColumn("uid", F.lit(None).cast("bigint"))
-        lines = self.silver.of_orders("order_lines", ids)
-        back = refunds.join(ids, "order_id")
-        return act.order_facts(orders, lines, back, self._learned(ids), self.silver.flags(), self.zone)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 import jobs.activity.step
+from jobs.activity.patches import MAX_FILES_OF_A_SLICE
 from jobs.activity.step import run_activity
 from jobs.identity.step import update_identity
 from jobs.pipeline import input_versions
-from tests.activity.shop import Shop, line, order
+from tests.activity.shop import Shop, assert_as_rebuilt, line, order
 from tests.silver import at
 
 
@@ -203,17 +204,36 @@ def test_an_order_through_a_share_is_credited_once_it_is_paid_and_until_it_is_vo
     assert [r["void_day"] for r in shop.rows("brought_order")] == [date(2026, 4, 2)]
 
 
-def test_only_the_slices_that_new_rows_touch_are_rewritten(shop: Shop) -> None:
+def test_new_rows_are_added_and_only_what_they_change_is_written_anew(shop: Shop) -> None:
     view = {"behaviour": "view", "member_id": "m1"}
     shop.write("browse", {**view, "event_id": "e1", "occurred_at": at("2026-02-03 10:00")})
     shop.write("browse", {**view, "event_id": "e2", "occurred_at": at("2026-03-03 10:00")})
     assert shop.run().slices_rebuilt == 2
     before = {f.path for f in shop.lake.files("activity.activity", where={"period": 202602})}
     shop.write("browse", {**view, "event_id": "e3", "occurred_at": at("2026-03-04 10:00")}, ingested="2026-04-01 06:00")
+    report = shop.run()
+    assert (report.slices_rebuilt, report.slices_extended, report.rows) == (0, 1, 1)
+    corrected = {**view, "event_id": "e2", "occurred_at": at("2026-03-03 11:00"), "source_time": at("2026-04-01 09:00")}
+    shop.write("browse", corrected, ingested="2026-04-02 06:00")
     assert shop.run().slices_rebuilt == 1
     assert {f.path for f in shop.lake.files("activity.activity", where={"period": 202602})} == before
     assert len(shop.rows("view")) == 3
     assert shop.run().slices_rebuilt == 0
+    assert_as_rebuilt(shop)
+
+
+def test_a_slice_in_many_pieces_is_written_as_one(shop: Shop) -> None:
+    for n in range(11):
+        view = {
+            "behaviour": "view",
+            "member_id": "m1",
+            "event_id": f"e{n}",
+            "occurred_at": at(f"2026-03-{20 - n} 10:00"),
+        }
+        shop.write("browse", view, ingested=f"2026-04-{n + 1:02} 06:00")
+        shop.run()
+        assert len(shop.lake.files("activity.activity")) <= MAX_FILES_OF_A_SLICE + 2
+    assert_as_rebuilt(shop)
 
 
 @pytest.mark.slow
@@ -238,7 +258,7 @@ def test_merging_two_persons_appends_the_younger_ones_rows_to_the_elder(shop: Sh
     )
     report = shop.run("2026-03-05")
     elder = shop.uid("member", "m1")
-    assert report.slices_extended == 1
+    assert (report.slices_rebuilt, report.slices_extended) == (0, 2)
     assert [r["day"] for r in shop.rows() if r["uid"] == elder] == [
         date(2026, 2, 3),
         date(2026, 2, 4),
