@@ -1,38 +1,39 @@
-"""Every staged table is judged before it is published, and once more by Great Expectations before anybody reads it.
+"""Every staged table is judged before it is published, and all of them together before anybody reads them.
 
 Rows that break a rule were set aside at ingest by our own filter; the audit judges the staged table as a whole, so
-that a defect of ours, or of a file written by somebody else, stops here. First by one SQL statement a table
-(lake/statement.py), which every publication waits for; then by Great Expectations in a process of its own
-(lake/expectations.py), beside the computing. ``confirm`` waits for its verdict: silver is not published, and a run not
-released, without it. Where files are not this machine's, Great Expectations alone judges them, through the engine, before
-each publication.
+that a defect of ours, or of a file written by somebody else, stops here. One SQL statement a table counts what breaks its
+contract (lake/statement.py), and every publication waits for it; Great Expectations judges what was counted of all tables
+in one batch, in a process that is warmed beside the computing (lake/expectations.py). ``confirm`` waits for its verdict:
+silver is not published, and a run not released, without it.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache, partial
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 from lake import expectations
 from lake.engine import PRELOADED, Engine, begin_worker
-from lake.expectations import INDEX, Asked, Judge, stamp_of
+from lake.expectations import INDEX, stamp_of
 from lake.lake import DataFile, Lake
 from lake.publish import Confirm, Days
-from lake.statement import breaches
+from lake.statement import figures_of_files, figures_of_frame
 from lake.store import Store
 from schemas.arrow import arrow_schema
 from schemas.contracts import Contract, contract
 from schemas.errors import AuditError
-from schemas.suite import Breach, History
+from schemas.suite import Figure, History, suite
 
 KEEP_DOCS = 10
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class AuditReport:
     """What was judged: expectations by table, and the warnings. A failure is an AuditError, never a report."""
 
     expectations: dict[str, int] = field(default_factory=dict)
-    warnings: tuple[Breach, ...] = ()
+    warnings: tuple[Figure, ...] = ()
 
 
 class Auditor:
@@ -48,21 +49,21 @@ class Auditor:
 
     def __init__(self, engine: Engine, lake: Lake, docs: Path | None = None, keep_docs: int = KEEP_DOCS):
         self.engine, self.lake, self.docs, self.keep_docs = engine, lake, docs, keep_docs
-        self.warnings: list[Breach] = []
+        self.warnings: list[Figure] = []
         self._name = uuid.uuid4().hex
-        self._judge: Judge | None = None
-        self._given: list[tuple[Asked, Future[list[Breach]]]] = []
-        self._unwritten = 0
+        self._counted: list[Figure] = []
+        self._expected: dict[str, int] = {}
+        self._failing: list[str] = []
+        self._unwritten = False
 
     def warm(self) -> None:
         """Start the process beside other work."""
-        if not self.engine.is_apart:
-            _process().submit(expectations.begin, self._name)
+        _process().submit(expectations.begin, self._name)
 
     def __call__(self, staged: Mapping[str, Path], days: Days | None = None, /) -> Confirm:
-        """``judge``, and what waits for these tables to be confirmed: what a job takes as its ``audit``."""
+        """``judge``, and what waits for the second verdict: what a job takes as its ``audit``."""
         self.judge(staged, days)
-        return partial(self.confirm, tuple(staged))
+        return self.confirm
 
     def judge(self, staged: Mapping[str, Path], days: Days | None = None) -> AuditReport:
         """Judge staged folders by table, as they would be published.
@@ -71,53 +72,43 @@ class Auditor:
         expectation and what was seen for every ``fail`` that fails; warnings are returned and kept. Values of personal
         fields are not shown.
         """
-        return self._ask([self._staged(table, folder, days or {}) for table, folder in staged.items()])
+        below = self.lake.store.below
+        return self._refused_or_not(
+            [self._count(contract(t), f, below(f), tuple(sorted((days or {}).get(t, ())))) for t, f in staged.items()]
+        )
 
     def published(self, since: Mapping[str, int]) -> AuditReport:
         """Judge what was added to tables since these versions, and was not confirmed: what a run that was killed left."""
-        asked = []
-        for table, version in since.items():
-            if files := self.lake.added_since(table, version):
-                asked.append(self._asked(contract(table), self.lake.path(table), (f.path for f in files), days=()))
-        return self._ask(asked)
+        added = {table: [f.path for f in self.lake.added_since(table, version)] for table, version in since.items()}
+        return self._refused_or_not(
+            [self._count(contract(t), self.lake.path(t), files, ()) for t, files in added.items() if files]
+        )
 
-    def confirm(self, tables: Iterable[str] | None = None) -> None:
-        """Wait until Great Expectations has judged what was given to it, of ``tables`` only if they are named.
-
-        AuditError where it found a ``fail`` that the statement did not.
-        """
-        wanted = None if tables is None else set(tables)
-        mine = [g for g in self._given if wanted is None or g[0].table in wanted]
-        self._given = [g for g in self._given if g not in mine]
-        found = [b for _, told in mine for b in _result(told)]
-        self.warnings += [b for b in found if b.level == "warn" and b not in self.warnings]
-        self._refuse(found)
+    def confirm(self) -> None:
+        """Wait until Great Expectations has judged what was counted since; AuditError where it finds what may not be."""
+        self._failing += self._judged()
+        if self._failing:
+            self._stop(self._failing)
 
     def write_docs(self) -> list[str]:
-        """Data Docs of every table judged so far; what of them could not be written, in words."""
+        """Data Docs of what was confirmed, or stopped, so far; what of them could not be written, in words."""
         if self.docs is None or not self._unwritten:
             return []
-        self._unwritten = 0
-        if self._judge is not None:
-            told = self._judge.write_docs(self.docs, self.keep_docs)
-        else:
-            told = _process().submit(expectations.write_pages, self.docs, self.keep_docs).result()
+        self._unwritten = False
+        told = _result(_process().submit(expectations.write_pages, self._name, self.docs, self.keep_docs))
         if self._is_shared:
             _share(self.lake.store, self.docs, self.keep_docs)
         return told
 
-    # --- what is asked ---
+    # --- what is counted ---
 
-    def _staged(self, table: str, folder: Path, days: Days) -> Asked:
-        c, own = contract(table), tuple(sorted(days.get(table, ())))
-        return self._asked(c, folder, self.lake.store.below(folder), own)
-
-    def _asked(self, c: Contract, base: Path, files: Iterable[str], days: tuple[date, ...]) -> Asked:
-        there = tuple(files)
-        if not self.engine.is_apart:
-            there = tuple(self.lake.local(there))
+    def _count(self, c: Contract, base: Path, files: Sequence[str], days: tuple[date, ...]) -> list[Figure]:
+        asked = suite(c, days=days, before=self._before(c, days))
         schema = self.lake.schema(c.name) if c.open else arrow_schema(c)
-        return Asked(c.name, base, there, schema, days, self._before(c, days))
+        self._expected[c.name] = self._expected.get(c.name, 0) + len(asked)
+        if self.engine.is_apart:
+            return figures_of_frame(c, asked, self.engine.files(base, files, schema, c.partitions))
+        return figures_of_files(c, asked, base, self.lake.local(files), schema, self.engine.cores)
 
     def _before(self, c: Contract, days: Sequence[date]) -> History | None:
         """Rows of the last day before the one that is staged, or those of a table that is not cut by day; None without any."""
@@ -129,32 +120,28 @@ class Auditor:
         last = max((d for f in files if (d := f.partition[c.day_partition]) < days[0]), default=None)
         return None if last is None else History(_rows(files, c.day_partition, last), last)
 
-    def _ask(self, asked: Sequence[Asked]) -> AuditReport:
-        """What stops a publication, or warns; where a statement says so, Great Expectations is on its way."""
-        self._unwritten += len(asked)
-        judge = self._by_engine if self.engine.is_apart else self._by_statement
-        found = [b for one in asked for b in judge(one)]
-        warnings = tuple(b for b in found if b.level == "warn")
+    def _refused_or_not(self, counted: Sequence[list[Figure]]) -> AuditReport:
+        found = [f for figures in counted for f in figures]
+        self._counted += found
+        warnings = tuple(f for f in found if not f.holds and f.level == "warn")
         self.warnings += warnings
-        self._refuse(found)
-        return AuditReport({one.table: len(one.suite) for one in asked}, warnings)
+        if failures := [str(f) for f in found if not f.holds and f.level == "fail"]:
+            self._stop(failures)
+        return AuditReport({figures[0].table: len(figures) for figures in counted}, warnings)
 
-    def _by_statement(self, asked: Asked) -> list[Breach]:
-        self._given.append((asked, _process().submit(expectations.judge_files, self._name, asked)))
-        c = contract(asked.table)
-        return breaches(c, asked.suite, asked.base, asked.files, asked.schema, self.engine.cores)
+    def _judged(self) -> list[str]:
+        """What Great Expectations says of what was counted since it was asked last."""
+        if not self._counted:
+            return []
+        figures, expected = self._counted, self._expected
+        self._counted, self._expected, self._unwritten = [], {}, True
+        return _result(_process().submit(expectations.judge_figures, self._name, figures, expected))
 
-    def _by_engine(self, asked: Asked) -> list[Breach]:
-        self._judge = self._judge or Judge(self.engine.spark)
-        partitions = contract(asked.table).partitions
-        return self._judge.judge(asked, self.engine.files(asked.base, asked.files, asked.schema, partitions))
-
-    def _refuse(self, found: Sequence[Breach]) -> None:
-        failures = [b for b in found if b.level == "fail"]
-        if not failures:
-            return
+    def _stop(self, failures: Sequence[str]) -> None:
+        """AuditError, after the pages that show it."""
+        self._judged()
         self.write_docs()
-        lines = "\n".join(f"  {b}" for b in failures)
+        lines = "\n".join(f"  {f}" for f in failures)
         where = f"; see {self._place(self.docs / INDEX)}" if self.docs else ""
         raise AuditError(f"the audit stopped the publication, what was published before stays{where}\n{lines}")
 
@@ -184,7 +171,7 @@ def _process() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, context, initializer=begin_worker)
 
 
-def _result(told: Future[list[Breach]]) -> list[Breach]:
+def _result(told: Future[T]) -> T:
     try:
         return told.result()
     except BrokenProcessPool:

@@ -1,8 +1,8 @@
-"""Great Expectations, in a process of its own: it judges a second time, beside the computing, and writes Data Docs.
+"""Great Expectations, in a process of its own: it judges what was counted of all tables in one batch, and writes Data Docs.
 
-It asks much of Python (a quarter of a second a table, 3 to 10 seconds to import) and little of the machine. Its process
-has an engine of its own where files are this machine's; elsewhere the frames are the run's engine's, and it judges in the
-run's process.
+A batch has a row an expectation of a contract: the table, what is expected, rows judged and rows that break it
+(lake/statement.py). Judging every table's frame by itself asked a quarter of a second of Python a table, and its import
+takes 3 to 10 seconds: the process begins beside other work.
 """
 
 from __future__ import annotations
@@ -12,94 +12,61 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pyarrow as pa
+from schemas.contracts import Level
+from schemas.suite import Figure
 
-from lake.engine import EmbeddedEngine
-from schemas.contracts import Contract, contract
-from schemas.suite import Breach, Expectation, History, suite
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-SAMPLES = 3
 TAKEN_ALONG = ("rfc3987_syntax", "sqlalchemy")
 """Modules that Great Expectations imports where others brought them, though frames need none: a third of its import."""
 STAMP = "%Y%m%dT%H%M%S.%fZ"
 """How Great Expectations names the folder of an audit's pages: by its time."""
 _STAMPED = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
 INDEX = "index.html"
-MEMORY_BYTES = 1 << 30
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Files of a table that are to be judged: below ``base``, in folders that name their partitions.
-
-    ``days`` and ``before`` are those of ``schemas.suite.suite``.
-    """
-
-    table: str
-    base: Path
-    files: tuple[str, ...]
-    schema: pa.Schema
-    days: tuple[date, ...] = ()
-    before: History | None = None
-
-    @property
-    def suite(self) -> list[Expectation]:
-        return suite(contract(self.table), days=self.days, before=self.before)
+LEVELS: dict[Level, str] = {"fail": "must hold", "warn": "is warned of where it does not hold"}
+SEVERITY: dict[Level, str] = {"fail": "critical", "warn": "warning"}
+Expected = Mapping[str, int]
+"""By table, how many expectations its contract has."""
 
 
 class Judge:
-    """Great Expectations over frames of one engine, and the pages of what it judged."""
+    """Great Expectations over figures, and the pages of what it judged."""
 
-    def __init__(self, spark: SparkSession):
-        self.spark = spark
-        self._results: list[tuple[str, str, Any]] = []
-        self._batches: Any = None
+    def __init__(self) -> None:
+        self._results: list[Any] = []
         self._context: Any = None
+        self._batches: Any = None
 
-    def judge(self, asked: Asked, frame: DataFrame) -> list[Breach]:
-        """All expectations at once, then those that fail again, for what was seen."""
-        c, expectations = contract(asked.table), asked.suite
-        gx = great_expectations()
-        batch = self._batch(frame)
-        result = batch.validate(_gx_suite(gx, c, expectations), result_format="BOOLEAN_ONLY")
-        found = []
-        for i, one in enumerate(result.results):
-            expectation = expectations[one.expectation_config.meta["position"]]
-            if not one.success and not one.exception_info.get("raised_exception"):
-                # Only now, and without values of personal fields: a summary costs a query per expectation.
-                samples = 0 if c.is_personal(expectation.columns) else SAMPLES
-                wanted = {"result_format": "SUMMARY", "partial_unexpected_count": samples}
-                one = batch.validate(_gx_suite(gx, c, [expectation]), result_format=wanted).results[0]
-                result.results[i] = one
-            if not one.success:
-                found.append(Breach(c.name, expectation.level, expectation.says, _observed(one)))
-        self._results.append((c.name, "-".join(str(d) for d in asked.days) or "undated", result))
-        return found
+    def judge(self, figures: Sequence[Figure], expected: Expected) -> list[str]:
+        """What does not hold, in words: tables with a ``fail`` that rows break, or of which not every expectation was counted."""
+        import pandas as pd
 
-    def _batch(self, frame: DataFrame) -> Any:
+        frame = pd.DataFrame([asdict(f) for f in figures])
+        batch = self._batch().get_batch(batch_parameters={"dataframe": frame})
+        result = batch.validate(_suite(great_expectations(), expected), result_format=RESULT)
+        self._results.append(result)
+        return [
+            one.expectation_config.meta["says"]
+            for one in result.results
+            if not one.success and one.expectation_config.meta["level"] == "fail"
+        ]
+
+    def _batch(self) -> Any:
         if self._batches is None:
             self._context = great_expectations().get_context(mode="ephemeral")
             self._context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-            source = self._context.data_sources.add_spark("staged", persist=False)
-            # Or it would take whichever session was made last, which in tests may be the other engine's.
-            source.get_execution_engine().spark = self.spark
-            asset = source.add_dataframe_asset("staged")
-            self._batches = asset.add_batch_definition_whole_dataframe("staged")
-        return self._batches.get_batch(batch_parameters={"dataframe": frame})
+            source = self._context.data_sources.add_pandas("audit")
+            self._batches = source.add_dataframe_asset("figures").add_batch_definition_whole_dataframe("figures")
+        return self._batches
 
     def write_docs(self, docs: Path, keep: int) -> list[str]:
-        """Data Docs of every table judged since the last; what of them could not be written, in words."""
+        """Data Docs of every batch judged since the last; what of them could not be written, in words."""
         with _unwritten() as told:
             try:
                 self._write_docs(docs, keep)
@@ -118,12 +85,11 @@ class Judge:
         self._results = []
         docs.mkdir(parents=True, exist_ok=True)
         at = datetime.now(UTC)
-        for n, (table, name, result) in enumerate(results):
+        for n, result in enumerate(results):
             key = ValidationResultIdentifier(
-                expectation_suite_identifier=ExpectationSuiteIdentifier(table),
-                run_id=RunIdentifier(run_name=name, run_time=at),
-                # the same table may be judged more than once, such as a feed's two months
-                batch_identifier=f"{table}-{n}",
+                expectation_suite_identifier=ExpectationSuiteIdentifier(SUITE),
+                run_id=RunIdentifier(run_name=SUITE, run_time=at),
+                batch_identifier=f"{SUITE}-{n}",
             )
             context.validation_results_store.set(key, result)
         stamp = f"{at:{STAMP}}"
@@ -135,34 +101,54 @@ class Judge:
         _keep_newest(docs, keep)
 
 
+SUITE = "contracts"
+RESULT = {"result_format": "SUMMARY", "unexpected_index_column_names": ["table", "expected", "observed"]}
+
+
+def _suite(gx: Any, expected: Expected) -> Any:
+    """Of every table: nothing breaks what its contract has as ``fail``, or as ``warn``, and all of it was counted."""
+    made = gx.ExpectationSuite(name=SUITE)
+    for table, count in sorted(expected.items()):
+        for level, says in LEVELS.items():
+            rows = {"row_condition": f'table == "{table}" and level == "{level}"', "condition_parser": "pandas"}
+            kwargs = {"column": "breaking", "max_value": 0, **rows}
+            words = f"{table}: no row breaks what {says}"
+            made.expectations.append(_one("expect_column_values_to_be_between", kwargs, words, level))
+        rows = {"row_condition": f'table == "{table}"', "condition_parser": "pandas"}
+        words = f"{table}: all {count} expectations of its contract were counted"
+        made.expectations.append(_one("expect_table_row_count_to_equal", {"value": count, **rows}, words, "fail"))
+    return made
+
+
+def _one(kind: str, kwargs: dict[str, Any], says: str, level: Level) -> Any:
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    meta = {"says": says, "level": level}
+    return ExpectationConfiguration(
+        type=kind, kwargs=kwargs, severity=SEVERITY[level], description=says, meta=meta
+    ).to_domain_obj()
+
+
 # --- its process ---
 
-_judge: Judge | None = None
-_engine: EmbeddedEngine | None = None
-_auditor = ""
+_judges: dict[str, Judge] = {}
 
 
 def begin(auditor: str) -> None:
-    """Import and start what the first table would wait for; what another auditor left unwritten is forgotten."""
-    global _judge, _engine, _auditor
-    if _engine is None:
-        _engine = EmbeddedEngine(1, MEMORY_BYTES)
-    if _judge is None or _auditor != auditor:
+    """Import and make what the first batch would wait for; what another auditor left unwritten is forgotten."""
+    if auditor not in _judges:
         great_expectations()
-        _judge, _auditor = Judge(_engine.spark), auditor
+        _judges.clear()
+        _judges[auditor] = Judge()
 
 
-def judge_files(auditor: str, asked: Asked) -> list[Breach]:
+def judge_figures(auditor: str, figures: Sequence[Figure], expected: Expected) -> list[str]:
     begin(auditor)
-    assert _judge is not None
-    assert _engine is not None
-    frame = _engine.files(asked.base, asked.files, asked.schema, contract(asked.table).partitions)
-    return _judge.judge(asked, frame)
+    return _judges[auditor].judge(figures, expected)
 
 
-def write_pages(docs: Path, keep: int) -> list[str]:
-    assert _judge is not None
-    return _judge.write_docs(docs, keep)
+def write_pages(auditor: str, docs: Path, keep: int) -> list[str]:
+    return _judges[auditor].write_docs(docs, keep)
 
 
 # --- Great Expectations ---
@@ -180,37 +166,6 @@ def great_expectations() -> Any:
         for name in hidden:
             del sys.modules[name]
     return gx
-
-
-def _gx_suite(gx: Any, c: Contract, expectations: Sequence[Expectation]) -> Any:
-    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
-
-    made = gx.ExpectationSuite(name=c.name)
-    for position, e in enumerate(expectations):
-        made.expectations.append(
-            ExpectationConfiguration(
-                type=e.type,
-                kwargs=e.kwargs,
-                severity="critical" if e.level == "fail" else "warning",
-                description=e.says,
-                meta={"position": position, "level": e.level},
-            ).to_domain_obj()
-        )
-    return made
-
-
-def _observed(result: Any) -> str:
-    """What was seen instead, in words."""
-    if result.exception_info.get("raised_exception"):
-        return f"could not be judged: {result.exception_info['exception_message']}"
-    seen = result.result
-    if "unexpected_count" in seen:
-        text = f"{seen['unexpected_count']:,} of {seen['element_count']:,} rows break it"
-        samples = [str(v) for v in seen.get("partial_unexpected_list", ())]
-        return text + (f" ({', '.join(samples)})" if samples else "")
-    if "details" in seen and "mismatched" in seen["details"]:
-        return "; ".join(f"{k} {', '.join(v)}" for k, v in seen["details"]["mismatched"].items())
-    return f"{seen.get('observed_value')} seen"
 
 
 def _site(folder: Path) -> dict[str, Any]:

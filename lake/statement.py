@@ -1,18 +1,24 @@
-"""A suite as one SQL statement over what is staged: what every publication waits for."""
+"""A suite as one SQL statement over what is staged: what every publication waits for, and Great Expectations judges.
+
+DuckDB reads the files where they are this machine's; elsewhere the engine runs the same statement.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
 from schemas.contracts import Contract
 from schemas.quarantine import literal
-from schemas.suite import BATCH, Breach, Expectation
+from schemas.suite import BATCH, Expectation, Figure
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 SAMPLES = 3
 VIEW = "staged_rows"
@@ -22,16 +28,15 @@ HIVE_TYPES: Mapping[pa.DataType, str] = {
     pa.int64(): "BIGINT",
     pa.string(): "VARCHAR",
 }
+Query = Callable[[str], list[tuple[Any, ...]]]
+"""Runs SQL over the view ``staged_rows``."""
 
 
-def breaches(
+def figures_of_files(
     c: Contract, suite: Sequence[Expectation], base: Path, files: Sequence[str], schema: pa.Schema, threads: int
-) -> list[Breach]:
-    """Expectations that do not hold of these files, with what was seen instead.
-
-    The files are this machine's and lie below ``base``, in folders that name their partitions; none are no rows. Values are
-    shown where no column of the expectation is personal.
-    """
+) -> list[Figure]:
+    """What the files say of each expectation. They are this machine's and lie below ``base``, in folders that name their
+    partitions; none are no rows."""
     with duckdb.connect(config={"threads": threads}) as con:
         con.execute("SET TimeZone = 'UTC'")
         con.execute("SET enable_progress_bar = false")
@@ -39,69 +44,79 @@ def breaches(
             con.execute(f"CREATE TEMP VIEW {VIEW} AS SELECT * FROM {_scan(base, files, schema)}")
         else:
             con.register(VIEW, schema.empty_table())
-        counted = {i: sql for i, e in enumerate(suite) if (sql := _count(e)) is not None}
-        listed = "".join(f", {sql}" for sql in counted.values())
-        [row] = con.execute(f"SELECT count(*){listed} FROM {VIEW}").fetchall()
-        broken = dict(zip(counted, row[1:], strict=True))
-        seen = ((e, _seen(con, c, e, row[0], broken.get(i) or 0)) for i, e in enumerate(suite))
-        return [Breach(c.name, e.level, e.says, what) for e, what in seen if what is not None]
+        columns = [name for name, *_ in con.execute(f"DESCRIBE {VIEW}").fetchall()]
+        return _figures(c, suite, columns, lambda sql: con.execute(sql).fetchall())
 
 
-def _seen(con: duckdb.DuckDBPyConnection, c: Contract, e: Expectation, rows: int, broken: int) -> str | None:
-    """What was seen instead; None where the expectation holds."""
+def figures_of_frame(c: Contract, suite: Sequence[Expectation], frame: DataFrame) -> list[Figure]:
+    """The same of an engine's frame."""
+    frame.createOrReplaceTempView(VIEW)
+    spark = frame.sparkSession
+    return _figures(c, suite, frame.columns, lambda sql: [tuple(r) for r in spark.sql(sql).collect()])
+
+
+def _figures(c: Contract, suite: Sequence[Expectation], columns: Sequence[str], query: Query) -> list[Figure]:
+    # Of a column that is not there only that it is missing can be said.
+    judged = {i: e for i, e in enumerate(suite) if e.about_rows and set(e.columns) <= set(columns)}
+    listed = "".join(f", {_count(e)}" for e in judged.values())
+    [row] = query(f"SELECT count(*){listed} FROM {VIEW}")
+    rows, broken = int(row[0]), {i: int(n or 0) for i, n in zip(judged, row[1:], strict=True)}
+    return [
+        _of_rows(c, e, rows, broken[i], query) if i in broken else _of_table(c, e, rows, columns)
+        for i, e in enumerate(suite)
+    ]
+
+
+def _of_table(c: Contract, e: Expectation, rows: int, columns: Sequence[str]) -> Figure:
+    breaking, seen = 0, None
     if e.type == "expect_table_columns_to_match_set":
-        return _other_columns(e, {name for name, *_ in con.execute(f"DESCRIBE {VIEW}").fetchall()})
-    if e.type == "expect_table_row_count_to_be_between":
-        inside = e.kwargs.get("min_value", 0) <= rows <= e.kwargs.get("max_value", rows)
-        return None if inside else f"{rows:,} seen"
-    if not broken:
-        return None
-    if e.type == "unexpected_rows_expectation":
-        return f"{broken:,} seen"
-    text = f"{broken:,} of {rows:,} rows break it"
-    if c.is_personal(e.columns) or e.type == "expect_column_values_to_not_be_null":
-        return text
-    names = ", ".join(_name(n) for n in e.columns)
-    samples = con.execute(f"SELECT {names} FROM {VIEW} WHERE {_breaks(e)} LIMIT {SAMPLES}").fetchall()
-    return f"{text} ({', '.join(str(s[0] if len(s) == 1 else s) for s in samples)})"
+        wanted, there = set(e.kwargs["column_set"]), set(columns)
+        parts = {"missing": wanted - there, "unexpected": there - wanted if e.kwargs["exact_match"] else set()}
+        breaking = sum(map(len, parts.values()))
+        seen = "; ".join(f"{word} {', '.join(sorted(names))}" for word, names in parts.items() if names) or None
+    elif e.type == "expect_table_row_count_to_be_between":
+        breaking = int(not e.kwargs.get("min_value", 0) <= rows <= e.kwargs.get("max_value", rows))
+        seen = f"{rows:,} seen" if breaking else None
+    else:
+        breaking, seen = rows, f"could not be judged: there is no {', '.join(sorted(set(e.columns) - set(columns)))}"
+    return Figure(c.name, e.level, e.says, rows, breaking, seen)
 
 
-def _other_columns(e: Expectation, there: set[str]) -> str | None:
-    wanted = set(e.kwargs["column_set"])
-    parts = {"missing": sorted(wanted - there), "unexpected": sorted(there - wanted) if e.kwargs["exact_match"] else []}
-    return "; ".join(f"{word} {', '.join(names)}" for word, names in parts.items() if names) or None
+def _of_rows(c: Contract, e: Expectation, rows: int, breaking: int, query: Query) -> Figure:
+    """With values among what was seen, where no column of the expectation is personal."""
+    seen = None
+    if breaking and e.type == "unexpected_rows_expectation":
+        seen = f"{breaking:,} seen"
+    elif breaking:
+        seen = f"{breaking:,} of {rows:,} rows break it"
+        if not c.is_personal(e.columns) and e.type != "expect_column_values_to_not_be_null":
+            found = query(f"SELECT {', '.join(e.columns)} FROM {VIEW} WHERE {_breaks(e)} LIMIT {SAMPLES}")
+            seen += f" ({', '.join(str(s[0] if len(s) == 1 else s) for s in found)})"
+    return Figure(c.name, e.level, e.says, rows, breaking, seen)
 
 
-def _count(e: Expectation) -> str | None:
-    """How many rows break an expectation, as SQL; None for what rows do not say."""
+def _count(e: Expectation) -> str:
+    """How many rows break an expectation, as SQL."""
     if e.type == "unexpected_rows_expectation":
         query = str(e.kwargs["unexpected_rows_query"]).replace(BATCH, VIEW)
         return f"(SELECT count(*) FROM ({query}) AS unexpected)"
-    condition = _breaks(e)
-    return None if condition is None else f"sum(CASE WHEN {condition} THEN 1 ELSE 0 END)"
+    return f"sum(CASE WHEN {_breaks(e)} THEN 1 ELSE 0 END)"
 
 
-def _breaks(e: Expectation) -> str | None:
+def _breaks(e: Expectation) -> str:
     """The condition that a row breaks an expectation by; an absent value breaks only that it is present."""
     given = e.kwargs
     match e.type:
         case "expect_column_values_to_not_be_null":
-            return f"{_name(given['column'])} IS NULL"
+            return f"{given['column']} IS NULL"
         case "expect_column_values_to_be_between":
             bounds = [(sign, given[k]) for k, sign in (("min_value", "<"), ("max_value", ">")) if k in given]
-            return " OR ".join(f"{_name(given['column'])} {sign} {_literal(v)}" for sign, v in bounds)
+            return " OR ".join(f"{given['column']} {sign} {_literal(v)}" for sign, v in bounds)
         case "expect_column_values_to_be_in_set":
-            listed = ", ".join(_literal(v) for v in given["value_set"])
-            return f"{_name(given['column'])} NOT IN ({listed})"
+            return f"{given['column']} NOT IN ({', '.join(_literal(v) for v in given['value_set'])})"
         case "expect_column_pair_values_a_to_be_greater_than_b":
-            return f"{_name(given['column_A'])} < {_name(given['column_B'])}"
-        case "expect_table_columns_to_match_set" | "expect_table_row_count_to_be_between":
-            return None
+            return f"{given['column_A']} < {given['column_B']}"
     raise NotImplementedError(f"{e.type} has no SQL")
-
-
-def _name(column: str) -> str:
-    return f'"{column}"'
 
 
 def _literal(value: Any) -> str:

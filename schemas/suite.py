@@ -26,18 +26,32 @@ class Expectation:
     columns: tuple[str, ...] = ()
     says: str = ""
 
+    @property
+    def about_rows(self) -> bool:
+        """Whether rows break it; else it is about the table as a whole."""
+        return not self.type.startswith("expect_table_")
+
 
 @dataclass(frozen=True)
-class Breach:
-    """An expectation that does not hold: where, what was expected, what was seen instead."""
+class Figure:
+    """What was counted of an expectation: rows judged, rows that break it, and what was seen instead where it does not hold.
+
+    ``breaking`` counts columns, or is 1, where the expectation is about the table and not about rows.
+    """
 
     table: str
     level: Level
     expected: str
-    observed: str
+    rows: int
+    breaking: int
+    observed: str | None = None
+
+    @property
+    def holds(self) -> bool:
+        return self.observed is None
 
     def __str__(self) -> str:
-        return f"{self.table}: {self.expected}: {self.observed}"
+        return f"{self.table}: {self.expected}: {self.observed or 'holds'}"
 
 
 @dataclass(frozen=True)
