@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from features import activity as act
 from features.identity import resolve
-from features.links import business_day, coded_pair, id_text
+from features.links import Keep, business_day, coded_pair, id_text
 from features.versions import as_known, every_version, newest_in
 from lake.engine import Engine
 from lake.lake import Lake
@@ -36,6 +36,8 @@ ORDERED: Mapping[str, str] = {
     },
 }
 """Feeds whose rows say of which order they are, and the column that does."""
+MARKS = ("_ingested_at", "_file", "_row")
+"""What tells versions of one key apart."""
 CARDS = "behaviour = 'share' and share_id is not null"
 """Rows of ``silver.shares`` that say whose card a ``share_id`` is."""
 
@@ -52,6 +54,7 @@ class Inputs:
     zone: str
     versions: Mapping[str, int | None]
     before: Mapping[str, int | None]
+    keep: Keep
 
     def table(self, name: str) -> DataFrame:
         return self.engine.table(self.lake, name, self.versions[name])
@@ -78,23 +81,53 @@ class Inputs:
             return self.engine.empty(arrow_schema(contract(table)))
         return self.engine.table(self.lake, table, before)
 
-    def latest_of_persons(self, feed: str, months: list[int], persons: DataFrame) -> DataFrame:
-        """``latest`` rows that carry an id which is, or was on some day, one of these persons' (uid)."""
+    def ids_of(self, persons: DataFrame, name: str) -> DataFrame:
+        """Every id that is, or was on some day, one of these persons' (uid). Kept: an engine that does not know how few
+        they are would put the whole log into memory to look for them."""
+        known = self.identifiers.join(persons.select("uid"), "uid", "left_semi")
+        return self.keep(known.select(coded_pair(F.col("id_kind"), F.col("id_value")).alias("_id")).distinct(), name)
+
+    def carrying(self, rows: DataFrame, feed: str, ids: DataFrame, name: str) -> DataFrame:
+        """Rows of a feed with one of these ids, of who acted or of the other person."""
         c = contract(f"silver.{feed}")
-        every = self.every_version(feed)
-        ids = self.identifiers.join(persons.select("uid"), "uid", "left_semi").select(
-            coded_pair(F.col("id_kind"), F.col("id_value")).alias("_id")
+        kinds = [*c.persons.items(), *c.peers.items(), *([("guest", c.guests)] if c.guests else [])]
+        marks = (*c.key, *MARKS)
+        found = [
+            rows.select(*marks, id_text(kind, F.col(column)).alias("_id")).join(ids, "_id", "left_semi").select(*marks)
+            for kind, column in kinds
+        ]
+        return rows.join(self.keep(act.union_all(found).distinct(), f"{feed}-{name}"), [*marks], "left_semi")
+
+    def latest_of_persons(self, feed: str, months: list[int], ids: DataFrame) -> DataFrame:
+        """``latest`` rows of the months that the persons of these ids may have a row of: with an id, or a card, of theirs."""
+        rows = self.every_version(feed).filter(F.col("event_month").isin(months))
+        theirs = self.carrying(rows, feed, ids, "marks")
+        if feed == "shares":
+            cards = (
+                self.carrying(self.every_version(feed).filter(CARDS), feed, ids, "cards-marks")
+                .select("share_id")
+                .distinct()
+            )
+            through = rows.join(self.keep(cards, "cards-of-persons"), "share_id", "left_semi")
+            theirs = theirs.unionByName(through).distinct()
+        return self.newest(self.keep(theirs, f"{feed}-of-persons"), feed)
+
+    def newest(self, rows: DataFrame, feed: str) -> DataFrame:
+        """Those of few rows that are the newest version of what they are about: of all others only the keys are read."""
+        c = contract(f"silver.{feed}")
+        versions = self.every_version(feed).select(*c.key, "source_time", *MARKS)
+        newest = as_known(every_version(versions, rows, c), c).select(*c.key, *MARKS)
+        return rows.join(newest, [*c.key, *MARKS], "left_semi")
+
+    def refunds_of_persons(self, ids: DataFrame) -> DataFrame:
+        """The newest versions of refunds of orders, or of their own, with one of these ids."""
+        refunds = self.latest("refunds")
+        orders = self.keep(
+            self.carrying(self.every_version("orders"), "orders", ids, "of-any-month").select("order_id"),
+            "their-orders",
         )
-        rows = every.filter(F.col("event_month").isin(months))
-        kinds = dict(c.persons) | ({"guest": c.guests} if c.guests else {})
-        theirs = act.union_all(
-            [
-                rows.select(*c.key, id_text(kind, F.col(column)).alias("_id")).join(ids, "_id", "left_semi")
-                for kind, column in kinds.items()
-            ]
-        )
-        known = as_known(every_version(every, theirs, c), c)
-        return known.filter(F.col("event_month").isin(months))
+        others = refunds.join(orders, "order_id", "left_anti")
+        return refunds.join(orders, "order_id", "left_semi").unionByName(self.carrying(others, "refunds", ids, "marks"))
 
     def of_orders(self, feed: str, order_ids: DataFrame) -> DataFrame:
         """The newest versions of silver rows that a feed says are about these orders."""
@@ -139,21 +172,29 @@ class Inputs:
         kinds = dict(c.persons) | ({"guest": c.guests} if c.guests else {})
         return resolve(dated, self.identifiers, kinds, "resolve_day")
 
-    def resolved(self, rows: DataFrame, feed: str) -> DataFrame:
-        """``acting``, and where a feed has it ``peer_uid`` of the other person on that day."""
+    def resolved(self, rows: DataFrame, feed: str, *, are_all: bool = False) -> DataFrame:
+        """``acting``, and where a feed has it ``peer_uid`` of the other person on that day.
+
+        Where ``rows`` ``are_all`` of the feed, the owners of every card are looked up at once.
+        """
         peers = contract(f"silver.{feed}").peers
         found = self.acting(rows, feed)
         if peers:
             found = resolve(found, self.identifiers, dict(peers), "resolve_day", into="peer_uid")
-        return self._sharers(found) if feed == "shares" else found
+        return self._sharers(found, are_all) if feed == "shares" else found
 
-    def owners(self) -> DataFrame:
-        """Whoever shared a card: share_id, uid, once for every time that it was shared."""
-        return self.acting(self.latest("shares").filter(CARDS), "shares").select("share_id", "uid")
+    def owners(self, cards: DataFrame | None = None) -> DataFrame:
+        """Whoever shared a card: share_id, uid, once for every time that it was shared. ``cards`` are those asked for."""
+        rows = self.every_version("shares").filter(CARDS)
+        if cards is None:
+            return self.acting(self.latest("shares").filter(CARDS), "shares").select("share_id", "uid")
+        theirs = self.newest(rows.join(cards.select("share_id"), "share_id", "left_semi"), "shares")
+        return self.acting(theirs, "shares").select("share_id", "uid")
 
-    def _sharers(self, shares: DataFrame) -> DataFrame:
+    def _sharers(self, shares: DataFrame, are_all: bool) -> DataFrame:
         """Where a row names no sharer, the one who shared that card; a share itself has none."""
-        owners = self.owners().groupBy("share_id").agg(F.min("uid").alias("owner_uid"))
+        owners = self.owners(None if are_all else shares)
+        owners = owners.groupBy("share_id").agg(F.min("uid").alias("owner_uid"))
         peer = F.when(F.col("behaviour") != "share", F.coalesce(F.col("peer_uid"), F.col("owner_uid")))
         return shares.join(owners, "share_id", "left").withColumn("peer_uid", peer).drop("owner_uid")
 
@@ -164,7 +205,3 @@ class Inputs:
             F.col("order_id"), F.col("uid").alias("order_uid")
         )
         return own.join(orders, "order_id", "left").withColumn("uid", F.coalesce("order_uid", "own_uid"))
-
-
-def of_months(rows: DataFrame, months: list[int] | None) -> DataFrame:
-    return rows if months is None else rows.filter(F.col("event_month").isin(months))

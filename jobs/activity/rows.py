@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from features import activity as act
-from features.links import Keep
-from jobs.activity.inputs import ORDERED, Inputs, of_months
+from jobs.activity.inputs import ORDERED, Inputs
 from schemas.behaviours import DECLARED_FEEDS
 from schemas.contracts import contract
 
@@ -20,16 +19,27 @@ if TYPE_CHECKING:
 class ActivityRows:
     """Rows with sku, seller and channel still as text (``features.activity.with_codes`` numbers them)."""
 
-    def __init__(self, silver: Inputs, keep: Keep):
-        self.silver, self.keep, self.zone = silver, keep, silver.zone
+    def __init__(self, silver: Inputs):
+        self.silver, self.keep, self.zone = silver, silver.keep, silver.zone
 
     def every(self) -> DataFrame:
         """The whole table, for a lake that has none yet."""
-        return self._of_months(None, None)
+        silver = self.silver
+        orders = self.keep(silver.resolved(silver.latest("orders"), "orders"), "orders")
+        refunds = self.keep(silver.latest("refunds"), "refunds")
+        shares = self.keep(silver.resolved(silver.latest("shares"), "shares", are_all=True), "shares")
+        return self._of(orders, refunds, refunds, shares, None, {feed: silver.latest(feed) for feed in DECLARED_FEEDS})
 
     def of_persons(self, persons: DataFrame, months: Sequence[int]) -> DataFrame:
         """Every row of these persons (uid, event_month) in that month; ``months`` are those that stand in it."""
-        rows = self._of_months(list(months), persons)
+        silver, asked = self.silver, list(months)
+        ids = silver.ids_of(persons, "ids-of-persons")
+        orders = self.keep(silver.resolved(silver.latest_of_persons("orders", asked, ids), "orders"), "orders")
+        refunds = self.keep(silver.refunds_of_persons(ids), "refunds")
+        shares = self.keep(silver.resolved(silver.latest_of_persons("shares", asked, ids), "shares"), "shares")
+        declared = {feed: silver.latest_of_persons(feed, asked, ids) for feed in DECLARED_FEEDS}
+        cash = refunds.filter(F.col("event_month").isin(asked))
+        rows = self._of(orders, refunds, cash, shares, self._order_days(shares), declared)
         theirs = persons.select("uid", F.col("event_month").alias("period"))
         return rows.join(theirs, ["uid", "period"], "left_semi")
 
@@ -69,36 +79,41 @@ class ActivityRows:
             parts.append(self._declared(rows, feed, flags))
         return act.union_all(parts) if parts else None
 
-    def _of_months(self, months: list[int] | None, persons: DataFrame | None) -> DataFrame:
-        silver, zone = self.silver, self.zone
-        orders = self.keep(silver.resolved(silver.latest("orders", months), "orders"), "orders")
+    def _of(
+        self,
+        orders: DataFrame,
+        refunds: DataFrame,
+        cash: DataFrame,
+        shares: DataFrame,
+        order_days: DataFrame | None,
+        declared: Mapping[str, DataFrame],
+    ) -> DataFrame:
+        """Rows of every kind. ``refunds`` are all of the orders, ``cash`` those that give rows of their own, and
+        ``order_days`` the days of orders that came through shares, where ``orders`` are not all."""
+        silver, zone, flags = self.silver, self.zone, self.silver.flags()
         lines = self.keep(silver.of_orders("order_lines", orders), "lines")
-        refunds = self.keep(silver.latest("refunds"), "refunds")
-        flags = silver.flags()
-        facts = self.keep(act.order_facts(orders, lines, refunds, silver.learned(orders), flags, zone), "facts")
-        shares = self.keep(silver.resolved(silver.latest("shares", months), "shares"), "shares")
-        parts = [
-            act.placed(facts, zone),
-            act.paid_lines(facts, lines, zone),
-            act.refunds_of_orders(facts, refunds, zone),
-            act.refunded(silver.refund_persons(of_months(refunds, months)), flags, zone),
-            act.shared(shares, zone),
-            act.credited(shares, facts if months is None else self._order_days(shares, refunds), zone),
-        ]
-        for feed in DECLARED_FEEDS:
-            theirs = None if persons is None else silver.latest_of_persons(feed, months or [], persons)
-            parts.append(self._declared(silver.latest(feed) if theirs is None else theirs, feed, flags))
-        return act.union_all(parts)
+        facts = act.order_facts(orders, lines, refunds, silver.learned(orders), flags, zone)
+        facts = self.keep(facts, "facts")
+        return act.union_all(
+            [
+                act.placed(facts, zone),
+                act.paid_lines(facts, lines, zone),
+                act.refunds_of_orders(facts, refunds, zone),
+                act.refunded(silver.refund_persons(cash), flags, zone),
+                act.shared(shares, zone),
+                act.credited(shares, facts if order_days is None else order_days, zone),
+                *(self._declared(rows, feed, flags) for feed, rows in declared.items()),
+            ]
+        )
 
     def _declared(self, rows: DataFrame, feed: str, flags: DataFrame) -> DataFrame:
         return act.declared(self.silver.resolved(rows, feed), contract(f"silver.{feed}"), flags, self.zone)
 
-    def _order_days(self, shares: DataFrame, refunds: DataFrame) -> DataFrame:
+    def _order_days(self, shares: DataFrame) -> DataFrame:
         """Payment and void days of the orders that came through shares, whatever their month."""
         ids = shares.filter("behaviour = 'order' and order_id is not null").select("order_id").distinct()
         orders = self.silver.of_orders("orders", ids).withColumn("uid", F.lit(None).cast("bigint"))
-        lines = self.silver.of_orders("order_lines", ids)
-        back = refunds.join(ids, "order_id")
+        lines, back = self.silver.of_orders("order_lines", ids), self.silver.of_orders("refunds", ids)
         return act.order_facts(orders, lines, back, self.silver.learned(ids), self.silver.flags(), self.zone)
 
     def _no_orders(self) -> DataFrame:

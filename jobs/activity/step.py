@@ -107,10 +107,10 @@ class _Step:
         self.project, self.engine, self.run_id, self.audit = project, engine, run_id, audit
         self.inputs, self.before = inputs, before
         self.lake, self.zone = project.lake, project.zone
-        self.silver = Inputs(engine, self.lake, self.zone, inputs, before)
-        self.changes = Changes(self.silver)
         self.scratch = self.lake.scratch(run_id) / "activity"
-        self.rows = ActivityRows(self.silver, self._kept)
+        self.silver = Inputs(engine, self.lake, self.zone, inputs, before, self._kept)
+        self.changes = Changes(self.silver)
+        self.rows = ActivityRows(self.silver)
 
     # --- codes ---
 

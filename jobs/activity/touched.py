@@ -172,8 +172,11 @@ class Changes:
 
     def _of_handed_cards(self, moves: DataFrame) -> list[DataFrame]:
         """Cards that several persons shared, whose first is one to whom ids came: another was credited until now."""
+        ids = self.inputs.ids_of(moves.select(F.col("new_uid").alias("uid")), "ids-of-moves")
+        cards = self.inputs.carrying(self.inputs.every_version("shares").filter(CARDS), "shares", ids, "of-moves")
+        cards = self.inputs.keep(cards.select("share_id").distinct(), "cards-of-moves")
         several = (
-            self.inputs.owners()
+            self.inputs.owners(cards)
             .groupBy("share_id")
             .agg(F.min("uid").alias("new_uid"), F.max("uid").alias("last_uid"))
             .filter("new_uid < last_uid")
