@@ -24,6 +24,7 @@ from lake.audit import Auditor
 from lake.engine import Engine, Kind
 from lake.folder_store import put_if_absent
 from lake.refused import reason_of, refused
+from lake.trace import traced
 from project import setup
 from project.folder import SETTINGS_FILE, Project
 from report.page import report as write_report
@@ -106,6 +107,7 @@ def demo(
     seed: int = 7,
     engine: str | None = None,
     quiet: bool = False,
+    trace: Path | None = None,
 ) -> DemoReport:
     """Make or go on with a demo project in ``folder``; NotThereError or InputError where data is missing."""
     started = time.perf_counter()
@@ -121,7 +123,7 @@ def demo(
             plan, arrive = _arrivals(project, data, files or [], users, days, seed)
         steps.plan = 4 * len(plan) + 2
         kind: Kind | None = engine  # type: ignore[assignment]
-        with project.open_engine(kind) as e, project.audited(e) as audit:
+        with project.open_engine(kind) as e, traced(trace, e.spills), project.audited(e) as audit:
             for day in plan:
                 _one_day(project, e, day, plan, arrive, steps, report, audit)
             _audiences(project, e, steps, report)

@@ -52,7 +52,7 @@ def state(shop: Shop) -> dict[str, Any]:
 
 
 def orphans(shop: Shop) -> set[str]:
-    tables = [*TABLES, "landing.manifest"]
+    tables = [*TABLES, "landing.manifest", "ops.runs"]
     known = {f.path for t in tables for v in range((shop.lake.version(t) or -1) + 1) for f in shop.lake.files(t, v)}
     return {str(p) for p in shop.lake.root.rglob("*.parquet") if "_delta_log" not in p.parts} - known
 
