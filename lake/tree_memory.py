@@ -1,7 +1,8 @@
 """Memory of this process and all that it began, and what was spilled, looked at a few times a second by one light thread.
 
 A page that several processes share counts once (PSS); where the system does not say it, a process counts what is its own
-(USS), or failing that all that it holds. A peak between two looks is not seen.
+(USS), or failing that all that it holds. Such a look takes some milliseconds: it is taken when what the processes hold or have
+spilled has grown, which costs next to nothing to ask, and else now and then. A peak shorter than ``EVERY_SECONDS`` may not be seen.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pathlib import Path
 import psutil
 
 EVERY_SECONDS = 0.2
-CHILDREN_SECONDS = 1.0
+CHILDREN_SECONDS = 2.0
 """How often it is asked who belongs to the tree: that reads a file of every process of the machine."""
-MOST_OF_THE_TIME = 0.01
-"""Share of the time that looking may take of one core: where a look takes longer there are fewer."""
+GROWN = 1.05
+"""A look is taken when processes hold so many times what they held at the last one."""
+MOST_OF_THE_TIME = 0.005
+"""Share of the time of one core that looks take where nothing grows: where a look takes longer there are fewer."""
 MEBIBYTE = 1 << 20
 _is_own_peak_watched = False
 
@@ -123,6 +126,7 @@ class _Watch:
         self._main = psutil.Process()
         self._others: list[psutil.Process] = []
         self._asked = float("-inf")
+        self._held_then = self._spilled_then = 0
         self._ended: threading.Event | None = None
 
     def start(self) -> None:
@@ -136,18 +140,36 @@ class _Watch:
             self._ended = None
 
     def _until(self, ended: threading.Event) -> None:
-        pause = EVERY_SECONDS
-        while not ended.wait(pause):
+        due = 0.0
+        while not ended.wait(EVERY_SECONDS):
+            if time.monotonic() < due and not self._has_grown():
+                continue
             began = time.thread_time()
             self.look()
-            pause = max(EVERY_SECONDS, (time.thread_time() - began) / MOST_OF_THE_TIME)
+            due = time.monotonic() + (time.thread_time() - began) / MOST_OF_THE_TIME
 
     def look(self) -> None:
+        self._held_then, self._spilled_then = self._held(), self._spilled()
         main, others = _bytes_of(self._main), sum(_bytes_of(p) for p in self._tree())
         now = time.time()
         for watching in list(self.open):
             spilled = None if watching.spills is None else _bytes_below(watching.spills)
             watching.seen.append(Look(now, main, others, spilled))
+
+    def _has_grown(self) -> bool:
+        held, spilled = GROWN * self._held_then, GROWN * self._spilled_then
+        return self._held() >= held or self._spilled() > spilled
+
+    def _spilled(self) -> int:
+        return sum(_bytes_below(folder) for folder in {w.spills for w in self.open} if folder is not None)
+
+    def _held(self) -> int:
+        """Bytes that the processes hold, shared ones in each of them."""
+        held = 0
+        for process in (self._main, *self._tree()):
+            with suppress(psutil.Error):
+                held += process.memory_info().rss
+        return held
 
     def _tree(self) -> list[psutil.Process]:
         if time.monotonic() - self._asked > CHILDREN_SECONDS:
