@@ -9,7 +9,8 @@ The kinds, and what their seconds are:
   where a task says so. What is left of a task is its computing;
 - ``audit``: judging what is staged, its queries included;
 - ``commit``: making staged files part of a table: their footers, the transaction, and on a store the way of the files there;
-- ``waiting``: for a lock that another holds.
+- ``waiting``: for a lock that another holds;
+- ``start``: starting the engine, which a step does not count by itself.
 
 Of spans inside each other the outermost counts (``Division``), so that the parts never add up to more than the whole.
 What no span claims is the ``rest``: plans and lists of files, small queries of the main process, its start.
