@@ -95,10 +95,10 @@ def run(what: str, folder: Path, n: int) -> None:
 
 
 STEPS = """
-with days as (select run_id, min(as_of) as day, row_number() over (order by min(created_at)) as nth from ops.runs group by run_id)
-select step, round(sum(seconds) filter (nth = 1), 1) as first_day, round(sum(seconds) filter (nth = (select max(nth) from days)), 1) as last_day,
+with steps as (select *, row_number() over (partition by step order by created_at) as nth, count(*) over (partition by step) as last from ops.runs)
+select step, round(sum(seconds) filter (nth = 1), 1) as first_day, round(sum(seconds) filter (nth = last), 1) as last_day,
        max(peak_memory_mb)::bigint as peak_mib
-from ops.runs join days using (run_id) group by step order by min(created_at), first_day desc
+from steps group by step order by min(created_at), first_day desc
 """
 
 

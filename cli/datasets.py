@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 
+from lake.budget import in_memory
 from schemas.errors import InputError, NotThereError
 from schemas.quarantine import literal
 
@@ -59,7 +60,7 @@ def _beibei(files: Sequence[Path], inbox: Path) -> date:
             continue
         if not path.is_file():
             raise InputError(f"{path}: the file is not there")
-        with duckdb.connect(config={"threads": 1}) as con:
+        with in_memory(threads=1) as con:
             _read_groups(con, path, stem)
             _write(con, _SHARES, targets[0])
             _write(con, _ORDERS, targets[1])

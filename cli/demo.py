@@ -7,11 +7,14 @@ released, audiences are built and exported. Run again, it goes on where it stopp
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from datetime import time as clock
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from lake.audit import Auditor
 from lake.engine import Engine, Kind
 from lake.folder_store import put_if_absent
 from lake.refused import reason_of, refused
+from lake.trace import traced
 from project import setup
 from project.folder import SETTINGS_FILE, Project
 from report.page import report as write_report
@@ -106,6 +110,7 @@ def demo(
     seed: int = 7,
     engine: str | None = None,
     quiet: bool = False,
+    trace: Path | None = None,
 ) -> DemoReport:
     """Make or go on with a demo project in ``folder``; NotThereError or InputError where data is missing."""
     started = time.perf_counter()
@@ -121,7 +126,7 @@ def demo(
             plan, arrive = _arrivals(project, data, files or [], users, days, seed)
         steps.plan = 4 * len(plan) + 2
         kind: Kind | None = engine  # type: ignore[assignment]
-        with project.open_engine(kind) as e, project.audited(e) as audit:
+        with project.open_engine(kind) as e, traced(trace, e.spills), project.audited(e) as audit:
             for day in plan:
                 _one_day(project, e, day, plan, arrive, steps, report, audit)
             _audiences(project, e, steps, report)
@@ -175,24 +180,37 @@ def _first_load(plan: list[date]) -> date:
 
 
 def _simulated(project: Project, users: int, days: int, seed: int) -> Arrivals:
-    from simulator import shop as sim
+    """The shop is made in a process of its own: its memory, several times what a run needs, goes with that process."""
+    from simulator.shop import LAST_DAY
 
-    plan = _plan(sim.LAST_DAY)
-    made = project.folder / "truth" / "made"
-    if made.exists():
-        return plan, lambda day: None
-    shop = sim.simulate(users=users, days=days, seed=seed)
-    arrival_days = sim.arrival_days(shop)
+    plan = _plan(LAST_DAY)
+    truth = project.folder / "truth"
+    if not (truth / "made").exists():
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            pool.submit(write_shop, project.inbox, truth, _first_load(plan), users, days, seed).result()
 
     def arrive(day: date) -> None:
-        for arrival in arrival_days:
-            if arrival == day or (day == _first_load(plan) and arrival < day):
-                sim.write_arrival(shop, project.inbox, arrival)
-        if day == plan[-1]:
-            sim.write_truth(shop, project.folder / "truth")
-            made.touch()
+        waiting = _waiting(truth, day)
+        if waiting.exists():
+            shutil.copytree(waiting, project.inbox, dirs_exist_ok=True)
+            shutil.rmtree(waiting)
 
     return plan, arrive
+
+
+def write_shop(inbox: Path, truth: Path, first_load: date, users: int, days: int, seed: int) -> None:
+    """Files of a simulated shop: what came by ``first_load`` in the inbox, later days' beside the truth until they arrive."""
+    from simulator import shop as sim
+
+    shop = sim.simulate(users=users, days=days, seed=seed)
+    for arrival in sim.arrival_days(shop):
+        sim.write_arrival(shop, inbox if arrival <= first_load else _waiting(truth, arrival), arrival)
+    sim.write_truth(shop, truth)
+    (truth / "made").touch()
+
+
+def _waiting(truth: Path, day: date) -> Path:
+    return truth / "later" / day.isoformat()
 
 
 def _one_day(

@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from cli.session import HERE, EngineOption, JsonOption, ProjectOption, engine_kind, open_project, show_json, verb
+from cli.session import (
+    HERE,
+    EngineOption,
+    JsonOption,
+    ProjectOption,
+    TraceOption,
+    engine_kind,
+    open_project,
+    show_json,
+    target_file,
+    verb,
+)
 from project import setup
 from project.folder import SETTINGS_FILE
 from schemas.errors import InputError
@@ -62,6 +73,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the simulated shop.")] = 7,
     folder: Annotated[Path, typer.Option("--dir", help="Project folder to make or go on with.")] = Path("demo"),
     engine: EngineOption = None,
+    trace: TraceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """From raw logs to audience files: a simulated shop, or a real data set.
@@ -70,9 +82,9 @@ def demo(
     """
     from cli import demo as steps
 
-    chosen = engine_kind(engine)
+    chosen, to = engine_kind(engine), target_file(trace, "--trace")
     report = steps.demo(
-        folder, data=data, files=file or [], users=users, days=days, seed=seed, engine=chosen, quiet=as_json
+        folder, data=data, files=file or [], users=users, days=days, seed=seed, engine=chosen, quiet=as_json, trace=to
     )
     if as_json:
         show_json(report)

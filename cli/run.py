@@ -13,12 +13,14 @@ from cli.session import (
     EngineOption,
     JsonOption,
     ProjectOption,
+    TraceOption,
     day_option,
     engine_of,
     open_project,
     show_json,
     stamp,
     steps_for,
+    target_file,
     verb,
 )
 from jobs.ingest.step import ingest as ingest_step
@@ -30,6 +32,7 @@ from jobs.pipeline import run_step as one_step
 from jobs.steps import STEPS, Done
 from lake import refused
 from lake.journal import new_run_id
+from lake.trace import traced
 from project.folder import Project
 
 MOST_WARNINGS = 20
@@ -58,6 +61,7 @@ def ingest(
         typer.Option(metavar="FILE", help="Wait no longer for such refused files; nothing is taken. May be repeated."),
     ] = None,
     replay: Annotated[bool, typer.Option("--replay", help="Take quarantined rows again, after a fix.")] = False,
+    trace: TraceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take new files from the inbox into the lake. Files that were taken before are skipped.
@@ -70,8 +74,14 @@ def ingest(
         _dismiss(p, dismiss, as_json)
         return
     received = stamp(received_at, "--received-at") if received_at else datetime.now(UTC)
-    steps = steps_for(as_json)
-    with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit, steps.step("ingest") as advance:
+    steps, to = steps_for(as_json), target_file(trace, "--trace")
+    with (
+        steps.shown(),
+        engine_of(p, engine) as e,
+        traced(to, e.spills),
+        p.audited(e) as audit,
+        steps.step("ingest") as advance,
+    ):
         if replay:
             report = replay_step(p, e, feeds=feeds, received_at=received, progress=advance, audit_staged=audit)
         else:
@@ -120,6 +130,7 @@ def run(
         str | None, typer.Option("--step", metavar="NAME", help="Only this step, on what the lake holds; no release.")
     ] = None,
     all_warnings: AllWarningsOption = False,
+    trace: TraceOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -129,8 +140,8 @@ def run(
     if dry_run:
         _dry_run(p, as_of.date(), known, force or bool(refit), as_json)
         return
-    steps = steps_for(as_json, plan=1 if only else len(STEPS))
-    with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit:
+    steps, to = steps_for(as_json, plan=1 if only else len(STEPS)), target_file(trace, "--trace")
+    with steps.shown(), engine_of(p, engine) as e, traced(to, e.spills), p.audited(e) as audit:
         if only:
             done = one_step(p, e, as_of.date(), only, known_at=known, steps=steps, audit=audit)
             _show_step(only, done, as_of.date(), as_json)
@@ -170,12 +181,13 @@ def backfill(
     project: ProjectOption = HERE,
     engine: EngineOption = None,
     all_warnings: AllWarningsOption = False,
+    trace: TraceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run every day of a span, oldest first; days that are done are skipped."""
     p = open_project(project)
-    steps = steps_for(as_json, plan=len(STEPS) * ((last - first).days + 1))
-    with steps.shown(), engine_of(p, engine) as e, p.audited(e) as audit:
+    steps, to = steps_for(as_json, plan=len(STEPS) * ((last - first).days + 1)), target_file(trace, "--trace")
+    with steps.shown(), engine_of(p, engine) as e, traced(to, e.spills), p.audited(e) as audit:
         reports = backfill_step(p, e, first.date(), last.date(), steps=steps, audit=audit)
     _show_runs(reports, as_json, all_warnings)
 

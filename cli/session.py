@@ -35,6 +35,10 @@ ProjectOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 WhoOption = Annotated[str | None, typer.Option("--by", help="Who asks; default: the user of this machine.")]
+TraceOption = Annotated[
+    Path | None,
+    typer.Option("--trace", metavar="FILE", help="Write what took how long, as Perfetto and chrome://tracing open it."),
+]
 EngineOption = Annotated[str | None, typer.Option("--engine", help="embedded or spark; default: huaxiang.yaml.")]
 
 

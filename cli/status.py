@@ -7,17 +7,35 @@ from typing import Annotated, Any
 import typer
 
 from cli.session import HERE, JsonOption, ProjectOption, open_project, show_json, show_table, verb
+from lake.spans import PARTS
 from project.held import held_in_words
 from project.inbox import unfinished_in_words
 from queries.status import status as status_step
+from queries.timing import timing as timing_of
 
 MOST_GAPS = 10
+SHOWN_OF_STEPS = {
+    "step": "step",
+    "seconds": "seconds",
+    **{kind: f"{kind}_seconds" for kind in (*PARTS, "rest")},
+    **{name: f"workers_{name}_seconds" for name in ("read", "compute", "write")},
+    "rows in": "rows_in",
+    "rows out": "rows_out",
+    "peak MiB": "peak_memory_mb",
+    "main MiB": "main_memory_mb",
+    "spilled MiB": "spilled_mb",
+}
+"""Columns of a step's timing by what a person is shown; ``frames`` to ``rest`` add up to ``seconds``."""
 
 
 @verb
 def status(
     project: ProjectOption = HERE,
     warnings: Annotated[bool, typer.Option("--warnings", help="List every warning of the newest run.")] = False,
+    timing: Annotated[
+        bool, typer.Option("--timing", help="Where the time of the newest run went, and its memory.")
+    ] = False,
+    runs: Annotated[int, typer.Option(min=1, help="Of as many runs, with --timing.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Refused files, feeds with lateness and conservation, quarantine, releases, last steps.
@@ -25,6 +43,9 @@ def status(
     Ends with 0 whatever it finds: it is `ingest` and `demo` that end with 4 while a file is refused.
     """
     p = open_project(project)
+    if timing:
+        _show_timing(timing_of(p, runs), as_json)
+        return
     found = status_step(p)
     if as_json:
         show_json(found)
@@ -75,6 +96,19 @@ def status(
             print(f"warning: {w}")
     if found["warnings"] and not warnings:
         print(f"The newest run warned {len(found['warnings']):,} times: `huaxiang status --warnings`")
+
+
+def _show_timing(steps: list[dict[str, Any]], as_json: bool) -> None:
+    """A table a run or ingest: seconds and their parts, the workers' seconds, rows, and memory in MiB; - is not known."""
+    if as_json:
+        show_json(steps)
+        return
+    if not steps:
+        print("Nothing has been taken or run yet.")
+    for run_id in dict.fromkeys(s["run_id"] for s in steps):
+        mine = [s for s in steps if s["run_id"] == run_id]
+        day = f" of {mine[0]['as_of']}" if mine[0]["as_of"] else ""
+        show_table(f"{run_id}{day}, {mine[0]['engine']}", [{n: s[c] for n, c in SHOWN_OF_STEPS.items()} for s in mine])
 
 
 def _quality_in_words(quality: dict[str, Any] | None) -> list[str]:

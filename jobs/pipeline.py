@@ -14,9 +14,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 import jobs
 from features.aipl import AiplSettings
 from features.instants import business_day_of
@@ -30,18 +27,19 @@ from lake.journal import new_run_id
 from lake.lake import Lake
 from lake.locks import lock
 from lake.manifest import manifest
-from lake.publish import publish, put_back
+from lake.measured import Measured, measuring, remember_steps
+from lake.publish import put_back
 from lake.run_notes import remember_warnings
 from project import arrivals
 from project.catalogue_store import remember_catalogue
 from project.check import foreign_amounts, refuse_unresolved
 from project.folder import Project
-from schemas.arrow import arrow_schema
 from schemas.configuration import nearest
-from schemas.contracts import contract, contracts
+from schemas.contracts import contracts
 from schemas.errors import AuditError, HuaxiangError, NotThereError
 
-RUNS = "ops.runs"
+CONFIRM = "confirm"
+"""What ``ops.runs`` calls a run's wait for the audit to confirm all that its steps published."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +95,15 @@ def run(
             return RunReport(as_of, done, already_done=True, warnings=missing.warnings)
         run_id, judged = new_run_id("run", as_of), 0 if audit is None else len(audit.warnings)
         held.enter_context(journal.kept(lake, run_id))
-        first = len(steps.times)
+        taken: list[Measured] = []
         given = Given(project, engine, as_of, run_id, known_at, audit, refit, missing.silent)
         done_by, inputs_of = {}, {}
-        with _judged(lake, audit):
+        with _judged(lake, engine, audit, taken):
             for step in STEPS:
                 inputs_of[step.name] = versions_of(lake, step)
-                with steps.step(f"{as_of} {step.name}") as advance:
+                with steps.step(f"{as_of} {step.name}") as advance, measuring(step.name, engine.spills) as m:
                     done_by[step.name] = step.run(given, advance)
+                taken.append(m)
         remember_catalogue(lake, project.catalogue)
         tables = {n: v for n, v in lake.versions().items() if n.split(".")[0] in releases.RELEASED_LAYERS}
         foreign = foreign_amounts(project.catalogue, project.currency)
@@ -115,9 +114,9 @@ def run(
         made = releases.write_release(
             lake, as_of, run_id, tables, fingerprint=wanted, counts=_counts(done_by), refused=missing.refused
         )
-        _note_steps(lake, engine, run_id, as_of, steps, first, done_by, inputs_of)
-    taken = {t.name.removeprefix(f"{as_of} "): t.seconds for t in steps.times[first:]}
-    return RunReport(as_of, made, already_done=False, steps=taken, warnings=warnings)
+        _note_steps(lake, engine, run_id, as_of, taken, done_by, inputs_of)
+    seconds = {t.name: t.division.seconds for t in taken if t.division is not None}
+    return RunReport(as_of, made, already_done=False, steps=seconds, warnings=warnings)
 
 
 def refuse_far_day(project: Project, as_of: date) -> None:
@@ -164,18 +163,22 @@ def run_step(
         denomination.keep(lake, project.currency)
         widen(lake)
         lake = lake.at(input_versions(lake))
-        run_id, first = new_run_id(f"step-{name}", as_of), len(steps.times)
+        run_id, taken = new_run_id(f"step-{name}", as_of), list[Measured]()
         held.enter_context(journal.kept(lake, run_id))
         read = versions_of(lake, step)
-        with _judged(lake, audit), steps.step(f"{as_of} {name}") as advance:
-            done = step.run(Given(project.over(lake), engine, as_of, run_id, known_at, audit), advance)
-        _note_steps(lake, engine, run_id, as_of, steps, first, {name: done}, {name: read})
+        with _judged(lake, engine, audit, taken):
+            with steps.step(f"{as_of} {name}") as advance, measuring(name, engine.spills) as m:
+                done = step.run(Given(project.over(lake), engine, as_of, run_id, known_at, audit), advance)
+            taken.append(m)
+        _note_steps(lake, engine, run_id, as_of, taken, {name: done}, {name: read})
     return done
 
 
 @contextmanager
-def _judged(lake: Lake, audit: Auditor | None) -> Iterator[None]:
+def _judged(lake: Lake, engine: Engine, audit: Auditor | None, taken: list[Measured]) -> Iterator[None]:
     """Every table that the block publishes is confirmed before it ends, and so is what a run that was killed published.
+
+    What that took is added to ``taken``.
 
     What the audit stops is put back to what the newest releases name, so that nothing is built on it.
     """
@@ -186,7 +189,9 @@ def _judged(lake: Lake, audit: Auditor | None) -> Iterator[None]:
     try:
         audit.published({t: confirmed.get(t, 0) for t in _written(lake) if lake.version(t) != confirmed.get(t, 0)})
         yield
-        audit.confirm()
+        with measuring(CONFIRM, engine.spills) as m:
+            audit.confirm()
+        taken.append(m)
     except AuditError:
         for table in _written(lake):
             with lock(lake, table):
@@ -262,30 +267,20 @@ def _note_steps(
     engine: Engine,
     run_id: str,
     as_of: date,
-    steps: Steps,
-    first: int,
+    taken: Sequence[Measured],
     done: Mapping[str, Done],
     inputs: Mapping[str, Mapping[str, int]],
 ) -> None:
-    """One row a step into ``ops.runs``: the versions that it read, and the rows that it made."""
-    now = datetime.now(UTC)
-    noted = [
+    """One row a step into ``ops.runs``: the versions that it read, the rows that it made, what it took."""
+    rows = [
         {
-            "run_id": run_id,
-            "step": (name := t.name.removeprefix(f"{as_of} ")),
+            "step": t.name,
             "as_of": as_of,
             "engine": engine.name,
-            "state": "done",
-            "inputs": json.dumps(inputs[name]),
-            "rows_out": done[name].rows,
-            "seconds": round(t.seconds, 3),
-            "peak_memory_mb": round(t.peak_memory_mb, 1),
-            "created_at": now,
+            "inputs": json.dumps(inputs.get(t.name, {})),
+            "rows_out": done[t.name].rows if t.name in done else None,
+            **t.columns,
         }
-        for t in steps.times[first:]
+        for t in taken
     ]
-    with lock(lake, RUNS, wait_seconds=30):
-        lake.ensure(RUNS)
-        folder = lake.stage(RUNS, run_id)
-        pq.write_table(pa.Table.from_pylist(noted, arrow_schema(contract(RUNS))), folder / "steps.parquet")
-        publish(lake, RUNS, folder, replace=None, read_version=None, run_id=run_id, key=f"runs-{run_id}")
+    remember_steps(lake, run_id, rows)

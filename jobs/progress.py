@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,11 +24,10 @@ Advance = Callable[[int, int], None]
 
 @dataclass
 class StepTime:
-    """One finished step: its name, seconds, and the peak memory of the main process so far (MiB)."""
+    """One finished step: its name and seconds."""
 
     name: str
     seconds: float
-    peak_memory_mb: float
 
 
 @dataclass
@@ -78,8 +76,7 @@ class Steps:
             if self._bar is not None and task is not None:
                 self._bar.remove_task(task)
         seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        self.times.append(StepTime(name, seconds, peak))
+        self.times.append(StepTime(name, seconds))
         if self._bar is not None:
             self._bar.advance(TaskID(self._whole))
         elif not self.quiet:

@@ -25,6 +25,7 @@ from lake.engine import PRELOADED, Engine, begin_worker
 from lake.expectations import INDEX, stamp_of
 from lake.lake import DataFile, Lake
 from lake.publish import Confirm, Days
+from lake.spans import span
 from lake.statement import figures_of_files, figures_of_frame
 from lake.store import Store
 from schemas.arrow import arrow_schema
@@ -95,9 +96,10 @@ class Auditor:
         if self.docs is None or not self._unwritten:
             return []
         self._unwritten = False
-        told = _result(_process().submit(expectations.write_pages, self._name, self.docs, self.keep_docs))
-        if self._is_shared:
-            _share(self.lake.store, self.docs, self.keep_docs)
+        with span("audit", "pages"):
+            told = _result(_process().submit(expectations.write_pages, self._name, self.docs, self.keep_docs))
+            if self._is_shared:
+                _share(self.lake.store, self.docs, self.keep_docs)
         return told
 
     # --- what is counted ---
@@ -106,9 +108,10 @@ class Auditor:
         asked = suite(c, days=days, before=self._before(c, days))
         schema = self.lake.schema(c.name) if c.open else arrow_schema(c)
         self._expected[c.name] = self._expected.get(c.name, 0) + len(asked)
-        if self.engine.is_apart:
-            return figures_of_frame(c, asked, self.engine.files(base, files, schema, c.partitions))
-        return figures_of_files(c, asked, base, self.lake.local(files), schema, self.engine.cores)
+        with span("audit", c.name):
+            if self.engine.is_apart:
+                return figures_of_frame(c, asked, self.engine.files(base, files, schema, c.partitions))
+            return figures_of_files(c, asked, base, self.lake.local(files), schema, self.engine.cores)
 
     def _before(self, c: Contract, days: Sequence[date]) -> History | None:
         """Rows of the last day before the one that is staged, or those of a table that is not cut by day; None without any."""
@@ -135,7 +138,8 @@ class Auditor:
             return []
         figures, expected = self._counted, self._expected
         self._counted, self._expected, self._unwritten = [], {}, True
-        return _result(_process().submit(expectations.judge_figures, self._name, figures, expected))
+        with span("audit", "confirm"):
+            return _result(_process().submit(expectations.judge_figures, self._name, figures, expected))
 
     def _stop(self, failures: Sequence[str]) -> None:
         """AuditError, after the pages that show it."""

@@ -28,10 +28,13 @@ import pyarrow as pa
 
 import schemas.errors
 from lake.attempts import LakePlace, fetch_inputs, inputs_of, lake_place_of, run_attempt, taken_up
+from lake.budget import Share, for_frames, give_back, of_a_worker, of_the_main_process, take
 from lake.disk import is_full, pass_over_writers
 from lake.folder_store import FolderStore
 from lake.lake import Lake
+from lake.spans import as_received, as_sent, listened, span, tell
 from lake.store import Store, scheme
+from lake.tree_memory import own_peak_mb, watch_own_peak
 from schemas.arrow import ARROW, SPARK, arrow_schema
 from schemas.contracts import contract
 from schemas.errors import DiskFullError, HuaxiangError
@@ -46,6 +49,8 @@ Progress = Callable[[int, int], None]
 Kind = Literal["embedded", "spark"]
 FILES = "path string, holds string"
 """What tasks that write frames give: each file, and what it holds as JSON."""
+BEYOND_ITS_SHARE = "OutOfMemoryException"
+"""How DuckDB calls what does not fit its limit and cannot be spilled."""
 PRELOADED = ["numpy", "pyarrow.compute", "pyarrow.parquet", "duckdb", "deltalake", "schemas.contracts"]
 
 
@@ -59,6 +64,8 @@ class Engine:
     _links: tempfile.TemporaryDirectory[str] | None = None
     is_apart = False
     """Whether tasks may run on another machine, more than once: each attempt then has paths of its own (lake/attempts.py)."""
+    spills: Path | None = None
+    """Below which frames and tasks spill; absent where that is not known."""
     store: Store | None = None
     """Where the paths of frames and tasks lie; absent, on disks that everybody sees."""
 
@@ -167,7 +174,8 @@ class Engine:
     def _write(self, placed: DataFrame, folder: Path, partition_by: Sequence[str]) -> None:
         """Every task's rows, in their order, as Parquet below a folder; rows of a partition lie beside each other."""
         writer = placed.write.mode("append")
-        (writer.partitionBy(*partition_by) if partition_by else writer).parquet(str(folder))
+        with span("frames", _written(folder)):
+            (writer.partitionBy(*partition_by) if partition_by else writer).parquet(str(folder))
 
     def warm(self, modules: Sequence[str]) -> None:
         """Start beside other work what tasks of these modules need; an engine that keeps no processes does nothing."""
@@ -203,6 +211,12 @@ class EmbeddedEngine(Engine):
         self.cores = cores
         self.memory_bytes = memory_bytes
         self._work = tempfile.TemporaryDirectory(prefix="huaxiang-")
+        self.spills = Path(self._work.name)
+        self._share, self._own = (
+            of_a_worker(memory_bytes, cores, self.spills),
+            of_the_main_process(memory_bytes, self.spills),
+        )
+        take(self._own)
         self._pool: ProcessPoolExecutor | None = None
         self._spark: SparkSession | None = None
         self._stop: Callable[[], None] | None = None
@@ -213,7 +227,9 @@ class EmbeddedEngine(Engine):
         if self._spark is None:
             from lake.sail_session import sail_session
 
-            self._spark, self._stop = sail_session(Path(self._work.name), self.cores, self.memory_bytes)
+            pool_bytes = for_frames(self.memory_bytes)
+            with span("start", "Sail"):
+                self._spark, self._stop = sail_session(Path(self._work.name), self.cores, pool_bytes)
         return self._spark
 
     def warm(self, modules: Sequence[str]) -> None:
@@ -222,9 +238,10 @@ class EmbeddedEngine(Engine):
             pool.submit(_import, modules)
 
     def map(self, task: str, items: Sequence[dict[str, Any]], progress: Progress | None = None) -> list[dict[str, Any]]:
-        if self.store is not None:
-            fetch_inputs(self.store, items)
-        return _collect(self._workers(), task, items, progress) if items else []
+        with span("tasks", task):
+            if self.store is not None:
+                fetch_inputs(self.store, items)
+            return _collect(self._workers(), task, items, self._share, progress) if items else []
 
     def _workers(self) -> ProcessPoolExecutor:
         if self._pool is None:
@@ -241,6 +258,7 @@ class EmbeddedEngine(Engine):
         if self._stop is not None:
             self._stop()
             self._spark = self._stop = None
+        give_back(self._own)
         self._cleanup()
 
 
@@ -256,6 +274,7 @@ class SparkEngine(Engine):
         self.cores = cores
         self.spark, self._stop = spark_session(where, Path(self._work.name), cores, memory_bytes, s3)
         self.is_apart = where != "local"
+        self._share = None if self.is_apart else of_a_worker(memory_bytes, cores, Path(self._work.name))
 
     def map(self, task: str, items: Sequence[dict[str, Any]], progress: Progress | None = None) -> list[dict[str, Any]]:
         if not items:
@@ -264,8 +283,9 @@ class SparkEngine(Engine):
 
         place = lake_place_of(self.store) if self.is_apart and self.store is not None else None
         texts = [json.dumps(item) for item in self._given(items)]
-        with closing(results(self.spark, _arrow_runner(task, place), texts, progress)) as found:
-            done = {position: _unwrapped(result) for position, result in found}
+        runner = _arrow_runner(task, place, self._share)
+        with span("tasks", task), closing(results(self.spark, runner, texts, progress)) as found:
+            done = {position: _unwrapped(_told(result)) for position, result in found}
         made = [done[position] for position in range(len(items))]
         return made if place is None or self.store is None else [taken_up(self.store, outcome) for outcome in made]
 
@@ -275,7 +295,8 @@ class SparkEngine(Engine):
             return
         # Not by Spark's own writer: it renames, which an object store cannot, and nobody would say what its files hold.
         told = placed.mapInArrow(_file_writer(str(folder), tuple(partition_by), lake_place_of(self.store)), FILES)
-        self.store.describe({row["path"]: json.loads(row["holds"]) for row in told.collect()})
+        with span("frames", _written(folder)):
+            self.store.describe({row["path"]: json.loads(row["holds"]) for row in told.collect()})
 
     def _given(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Items as their tasks are given them; files that only this machine has are put where every machine sees them."""
@@ -348,9 +369,31 @@ def run_task(task: str, item: str, place: LakePlace | None = None) -> str:
     except HuaxiangError as e:
         return json.dumps({"__error__": type(e).__name__, "message": str(e)})
     except Exception as e:
+        said = f"{task}: {str(e).splitlines()[0] if str(e) else type(e).__name__}"
+        if type(e).__name__ == BEYOND_ITS_SHARE:
+            advice = "raise `memory_gb` or lower `cores` in huaxiang.yaml, and run again"
+            return json.dumps({"__error__": HuaxiangError.__name__, "message": f"{said}; {advice}"})
         if not is_full(e):
             raise
-        return json.dumps({"__error__": DiskFullError.__name__, "message": f"{task}: {str(e).splitlines()[0]}"})
+        return json.dumps({"__error__": DiskFullError.__name__, "message": said})
+
+
+def run_timed(task: str, item: str, place: LakePlace | None = None, share: Share | None = None) -> str:
+    """``run_task`` in a worker, within its share; beside the result when the task and what is in it began and ended."""
+    take(share)
+    watch_own_peak()
+    with listened() as found, span("task", task):
+        outcome = run_task(task, item, place)
+    spans = as_sent(found.ended)
+    spans[-1]["peak_memory_mb"] = own_peak_mb()
+    return json.dumps({"outcome": outcome, "spans": spans})
+
+
+def _told(result: str) -> str:
+    """What the task gave; its spans are told of here."""
+    found = json.loads(result)
+    tell(as_received(found["spans"]))
+    return str(found["outcome"])
 
 
 def begin_worker() -> None:
@@ -369,6 +412,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+def _written(folder: Path) -> str:
+    return f"write {'/'.join(folder.parts[-3:])}"
+
+
 def _unwrapped(result: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(result)
     if "__error__" in found:
@@ -377,16 +424,17 @@ def _unwrapped(result: str) -> dict[str, Any]:
 
 
 def _collect(
-    pool: ProcessPoolExecutor, task: str, items: Sequence[dict[str, Any]], progress: Progress | None
+    pool: ProcessPoolExecutor, task: str, items: Sequence[dict[str, Any]], share: Share, progress: Progress | None
 ) -> list[dict[str, Any]]:
     pending: set[Future[str]] = set()
+    found: dict[Future[str], dict[str, Any]] = {}
     try:
-        futures = [pool.submit(run_task, task, json.dumps(item)) for item in items]
+        futures = [pool.submit(run_timed, task, json.dumps(item), None, share) for item in items]
         pending = set(futures)
         while pending:
             finished, pending = wait(pending, return_when=FIRST_COMPLETED)
             for f in finished:
-                _unwrapped(f.result())
+                found[f] = _unwrapped(_told(f.result()))
             if progress is not None:
                 progress(len(futures) - len(pending), len(futures))
     except BrokenProcessPool:
@@ -397,17 +445,22 @@ def _collect(
     finally:
         for f in pending:
             f.cancel()
-    return [json.loads(f.result()) for f in futures]
+    return [found[f] for f in futures]
 
 
-def _arrow_runner(task: str, place: LakePlace | None) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+def _arrow_runner(
+    task: str, place: LakePlace | None, share: Share | None
+) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-        from lake.engine import run_task as run_one
+        from lake.engine import run_timed as run_one
 
         for batch in batches:
             for position, item in zip(batch["position"].to_pylist(), batch["item"].to_pylist(), strict=True):
                 yield pa.RecordBatch.from_pydict(
-                    {"position": pa.array([position], pa.int32()), "result": pa.array([run_one(task, item, place)])}
+                    {
+                        "position": pa.array([position], pa.int32()),
+                        "result": pa.array([run_one(task, item, place, share)]),
+                    }
                 )
 
     return run

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from lake.journal import LEASE
 from lake.lake import Lake
+from lake.spans import span
 from lake.store import HeldByAnotherError, Holding, Lease
 from schemas.errors import LockedError, LostLeaseError
 
@@ -38,7 +39,8 @@ def _hold(lake: Lake, table: str, wait_seconds: float) -> Iterator[None]:
         except HeldByAnotherError as e:
             if time.monotonic() >= deadline:
                 raise LockedError(_in_words(e.holding)) from None
-            time.sleep(0.2)
+            with span("waiting", table):
+                time.sleep(0.2)
     mine = _held.setdefault(lake.store.address, {})
     mine[table] = lease
     try:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lake.budget import in_memory
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import publish
@@ -67,7 +67,7 @@ def manifest(lake: Lake, feeds: Iterable[str] | None = None) -> list[ManifestRow
     there = lake.schema(MANIFEST).names
     chosen = ", ".join(_selected(n, there) for n in ManifestRow.__dataclass_fields__)
     where = "true" if feeds is None else f"list_contains([{', '.join(literal(f) for f in feeds)}]::varchar[], feed)"
-    with duckdb.connect(config={"threads": 1}) as con:
+    with in_memory(threads=1) as con:
         con.register("manifest", lake.dataset(MANIFEST))
         found = con.sql(
             f"select {chosen} from manifest where {where} order by ingested_us, source, file, batch_id"

@@ -19,6 +19,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from lake.lake import DataFile, Lake, _data_files
 from lake.locks import refuse_lost
+from lake.spans import span
 from lake.staged import described
 from lake.store import in_one_line
 from schemas.arrow import file_schema
@@ -69,6 +70,25 @@ def publish(
     version that the work was based on: PublishError if the table moved since. ``key`` makes it idempotent: a key that was published before changes nothing.
     ``even_empty`` publishes (and notes ``metadata``) where no file comes or goes; else that makes no version.
     """
+    with span("commit", table):
+        return _publish(
+            lake, table, staged, replace, read_version, run_id, key, metadata or {}, appended, even_empty=even_empty
+        )
+
+
+def _publish(
+    lake: Lake,
+    table: str,
+    staged: Path | Iterable[DataFile],
+    replace: Slices,
+    read_version: int | None,
+    run_id: str,
+    key: str,
+    metadata: Mapping[str, Any],
+    appended: Path | None,
+    *,
+    even_empty: bool,
+) -> int:
     delta = lake.delta(table)
     if delta is None:
         raise PublishError(f"{table} does not exist; `ensure` it first")
@@ -93,7 +113,7 @@ def publish(
         return delta.version()
     lake.store.share(f.path for f in [*files, *further])
     refuse_lost(lake)
-    noted = json.dumps({"run_id": run_id, "key": key, **(metadata or {})})
+    noted = json.dumps({"run_id": run_id, "key": key, **metadata})
     try:
         delta.create_write_transaction(
             [*adds, *removes],

@@ -13,9 +13,11 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lake.spans import span
 from lake.spark_jars import S3 as S3_JARS
 from lake.spark_jars import cache_folder, jars, java_version
 from schemas.errors import ConfigurationError, NotThereError
@@ -239,7 +241,21 @@ def remote(address: str) -> SparkSession:
 
     # Functions of pyspark.sql choose their dialect by this variable, not by the session.
     os.environ[_MODE] = "1"
-    return RemoteSession.builder.remote(address).create()
+    spark = RemoteSession.builder.remote(address).create()
+    for action in ("to_table", "to_pandas", "execute_command"):
+        setattr(spark.client, action, _timed(getattr(spark.client, action), action))
+    return spark
+
+
+def _timed(act: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """What has the engine compute something, as a span."""
+
+    @wraps(act)
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        with span("frames", name):
+            return act(*args, **kwargs)
+
+    return timed
 
 
 @contextmanager

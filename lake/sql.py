@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import duckdb
 
+from lake.budget import in_memory
 from lake.lake import Lake
 from lake.releases import Release, lake_at
 from schemas.contracts import contracts
@@ -26,7 +27,7 @@ def connect(lake: Lake, at: Release | None, layers: Collection[str] | None = Non
     Days and stamps are shown in the lake's business zone.
     """
     shown = lake if at is None else lake_at(lake, at)
-    con = duckdb.connect()
+    con = in_memory()
     con.execute("set enable_progress_bar = false")
     con.execute(f"set TimeZone = '{lake.zone}'")
     for layer in sorted({c.layer for c in contracts().values()}):

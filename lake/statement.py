@@ -10,9 +10,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 
+from lake.budget import in_memory
 from schemas.contracts import Contract
 from schemas.quarantine import literal
 from schemas.suite import BATCH, Expectation, Figure
@@ -37,7 +37,7 @@ def figures_of_files(
 ) -> list[Figure]:
     """What the files say of each expectation. They are this machine's and lie below ``base``, in folders that name their
     partitions; none are no rows."""
-    with duckdb.connect(config={"threads": threads}) as con:
+    with in_memory(threads=threads) as con:
         con.execute("SET TimeZone = 'UTC'")
         con.execute("SET enable_progress_bar = false")
         if files:

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 import duckdb
 
 from features.instants import NO_MONTH
+from lake.budget import in_memory
 from lake.lake import Lake
 from schemas.contracts import contract
 from schemas.quarantine import literal
@@ -20,7 +21,7 @@ from schemas.quarantine import literal
 @contextmanager
 def feed_days(lake: Lake, last: date, known_at: datetime | None = None) -> Iterator[FeedDays]:
     """For questions about several feeds by the business day ``last``; of what was learned by ``known_at`` if given."""
-    with duckdb.connect() as con:
+    with in_memory() as con:
         con.execute("set enable_progress_bar = false")
         yield FeedDays(con, lake, last, known_at)
 

@@ -18,6 +18,7 @@ import pyarrow.dataset as pads
 from audiences.contacts import masked
 from features.kernel.rows import USERS_PER_BUCKET
 from features.tags import PATHS, UNKNOWN, Tag
+from lake.budget import in_memory
 from lake.lake import Lake
 from lake.releases import Release, lake_at, release
 from project.folder import Project
@@ -145,9 +146,8 @@ def _uid_of_member(lake: Lake, member_id: str) -> int:
 
 def _uids_of_member(lake: Lake, member_id: str) -> list[int]:
     """Whose the member id is, the present person first."""
-    import duckdb
 
-    with duckdb.connect() as db:
+    with in_memory() as db:
         db.register("identifiers", lake.dataset(IDENTIFIERS))
         rows = db.execute(
             "select uid from identifiers where id_kind = 'member' and id_value = ? order by until_day desc nulls first",
@@ -256,9 +256,8 @@ def _plain(number: float) -> str:
 
 
 def _identifiers(lake: Lake, uid: int) -> list[Identifier]:
-    import duckdb
 
-    with duckdb.connect() as db:
+    with in_memory() as db:
         db.register("identifiers", lake.dataset(IDENTIFIERS))
         rows = db.execute(
             "select id_kind, id_value, from_day, until_day from identifiers where uid = ? "
@@ -270,11 +269,10 @@ def _identifiers(lake: Lake, uid: int) -> list[Identifier]:
 
 def _contacts(lake: Lake, members: list[str], reveal: bool) -> list[dict[str, Any]]:
     """Contacts of the person's member records and the consent given with them."""
-    import duckdb
 
     if not members:
         return []
-    with duckdb.connect() as db:
+    with in_memory() as db:
         db.register("members", lake.dataset(MEMBERS))
         cursor = db.execute(LATEST_MEMBERS, [members])
         names = [d[0] for d in cursor.description]

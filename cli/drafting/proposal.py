@@ -18,6 +18,7 @@ from cli.drafting.rendering import as_yaml
 from cli.drafting.rules import FieldLine, Setting, columns_read, lines_of
 from cli.drafting.sample import Sample, sniff
 from cli.drafting.times import Written, ways_of_writing
+from lake.budget import in_memory
 from project.folder import ProjectSettings
 from schemas.configuration import nearest
 from schemas.contracts import FEEDS, Contract, contract
@@ -96,7 +97,7 @@ def draft(file: Path, feed: str | None = None, settings: ProjectSettings | None 
     products = match(sample, contract("silver.products")).of
     described = "product_name" in products or "category" in products
     made.names_products = "order_lines" in feeds and "sku_id" in products and described
-    with duckdb.connect(config={"threads": 1}) as con:
+    with in_memory(threads=1) as con:
         written = ways_of_writing(sample, _times(feeds, matches), con)
         for f in feeds:
             made.parts.append(_part(sample, contract(f"silver.{f}"), matches[f], orders, written, feeds, settings, con))

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from features.facts import ORDERING
 from features.kernel import Rows, merge_files
 from features.kernel.rows import USERS_PER_BUCKET, kernel_values
+from lake.spans import each, span
 
 SMALL_FILE_ROWS = 1_000_000
 BATCH_ROWS = 1 << 19
@@ -109,6 +110,7 @@ class _File:
         """These will be asked for, each once: a small file is then read in one go (30 % less time for month files)."""
         self._expected = list(columns) if self.num_rows <= SMALL_FILE_ROWS else []
 
+    @span("read", "activity")
     def column(self, name: str) -> pa.ChunkedArray:
         if name not in self._expected:
             return self._file.read_row_groups(self.groups, columns=[name], use_threads=False).column(0)
@@ -129,16 +131,19 @@ class _File:
     def _tables(self, names: Sequence[str]) -> Iterator[pa.Table]:
         if self.num_rows <= SMALL_FILE_ROWS:
             if self.groups:
-                yield self._file.read_row_groups(self.groups, columns=list(names), use_threads=False)
+                with span("read", "activity"):
+                    found = self._file.read_row_groups(self.groups, columns=list(names), use_threads=False)
+                yield found
             return
         for batch in self.batches(names):
             yield pa.Table.from_batches([batch])
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         if self.groups:
-            yield from self._file.iter_batches(
+            found = self._file.iter_batches(
                 BATCH_ROWS, row_groups=self.groups, columns=list(columns), use_threads=False
             )
+            yield from each("read", "activity", found)
 
     def _mask(self, rows: pa.Table) -> pa.ChunkedArray:
         wanted = self._wanted

@@ -24,6 +24,7 @@ from features.kernel import Products, compute
 from features.kernel.arrays import from_arrow, to_arrow
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.activity.bucket_files import BucketFiles, Wanted
+from lake.spans import span
 from schemas.measures import PRODUCT_KEYS
 
 MEBIBYTE = 1 << 20
@@ -80,6 +81,7 @@ def facts_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@span("read", "facts")
 def read_facts(path: str) -> pa.Table:
     """The facts of a bucket as they were computed, from an ``.arrow`` file."""
     with pa.memory_map(path) as file:
@@ -88,6 +90,7 @@ def read_facts(path: str) -> pa.Table:
     return narrow.cast(pa.schema([f.remove_metadata() for f in fields]))
 
 
+@span("write", "facts")
 def _write(table: pa.Table, facts: Sequence[Fact], out: Path) -> None:
     """Packed numbers for the next step of the run, not compressed; Parquet to keep.
 

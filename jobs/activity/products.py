@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from lake.budget import in_memory
 from lake.lake import Lake
 from schemas.contracts import NEWEST_FIRST, contract
 
@@ -25,14 +26,13 @@ def products_as_of(
 
     A version without ``source_time`` counts from when it was ingested. ``known_at`` leaves out what was learned later.
     """
-    import duckdb
 
     key = contract(PRODUCTS).key[0]
     next_midnight = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time(), ZoneInfo(lake.zone))
     values: dict[str, Any] = {"before": next_midnight.astimezone(dt.UTC)}
     if known_at is not None:
         values["known_at"] = known_at
-    with duckdb.connect() as con:
+    with in_memory() as con:
         con.execute("SET TimeZone = 'UTC'")
         con.register("codes", lake.dataset(CODES))
         con.register("products", lake.dataset(PRODUCTS))

@@ -24,6 +24,7 @@ from features.kernel.rows import USERS_PER_BUCKET
 from jobs.activity.bucket_files import BucketFiles, Wanted
 from jobs.activity.products import CODES, products_as_of
 from lake.attempts import fetch_inputs
+from lake.budget import in_memory
 from lake.engine import Engine, Progress
 from lake.lake import Lake, by_bucket
 from lake.releases import Release, lake_at
@@ -187,9 +188,8 @@ def _meanings(
 
 
 def _numbers(table: pads.Dataset, kind: str, names: set[str]) -> dict[str, int]:
-    import duckdb
 
-    with duckdb.connect() as db:
+    with in_memory() as db:
         db.register("codes", table)
         rows = db.execute(
             "select code_value, code from codes where code_kind = ? and list_contains(?, code_value)",

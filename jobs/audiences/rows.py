@@ -19,6 +19,7 @@ import pyarrow.dataset as pads
 from audiences.contacts import Withheld, hashed, leave_once, shaped
 from audiences.language import Audience, Export
 from jobs.audiences.columns import PROFILE, USERS, refuse_missing
+from lake.budget import in_memory
 from lake.lake import Lake
 from lake.releases import Release, lake_at
 from project.folder import UnknownConsent
@@ -85,7 +86,7 @@ def file_rows(
     left_out = {"left the base": len(uids) - len(table)}
     if not wanted.contacts:
         return FileRows(table.select(list(wanted.columns)), left_out)
-    with duckdb.connect() as con:
+    with in_memory() as con:
         for name, source in (("members", MEMBERS), ("identifiers", IDENTIFIERS), ("users", USERS)):
             con.register(name, lake.dataset(source))
         found = _contacts(con, table["uid"], list(wanted.contacts))

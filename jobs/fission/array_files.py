@@ -10,7 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lake.spans import span
 
+
+@span("write", "arrays")
 def save_arrays(folder: Path | str, **arrays: np.ndarray) -> None:
     """Write each array to ``folder/NAME.npy``."""
     place = Path(folder)
@@ -19,6 +22,7 @@ def save_arrays(folder: Path | str, **arrays: np.ndarray) -> None:
         np.save(place / f"{name}.npy", values, allow_pickle=False)
 
 
+@span("read", "arrays")
 def load_arrays(folder: Path | str, *names: str) -> list[np.ndarray]:
     """The named arrays, mapped read-only."""
     return [np.asarray(np.load(Path(folder) / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in names]

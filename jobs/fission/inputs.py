@@ -20,13 +20,14 @@ from features.kernel.rows import USERS_PER_BUCKET
 from features.population import end_of_day
 from jobs.activity.products import products_as_of
 from jobs.fission.array_files import load_arrays, save_arrays
+from lake.budget import in_memory
 from lake.lake import Lake
 from schemas.contracts import NEWEST_FIRST
 from schemas.quarantine import literal
 
 NO_CATEGORY = 0
-MEMORY = "2GB"
-"""What DuckDB may hold of members and ids; what is more goes to the scratch folder."""
+MEMORY = 2 << 30
+"""What DuckDB may hold of members and ids; what is more is spilled."""
 SORTED_ORDERS = 4_000_000
 """Orders brought that are sorted at a time: some 60 bytes each."""
 
@@ -115,11 +116,9 @@ class FissionInputs:
         write_sold(touches, self.scratch / "sold")
 
     def _connection(self, *tables: str) -> duckdb.DuckDBPyConnection:
-        con = duckdb.connect()
+        con = in_memory(most_bytes=MEMORY)
         con.execute("SET TimeZone = 'UTC'")
         con.execute("SET enable_progress_bar = false")
-        con.execute(f"SET temp_directory = {literal(str(self.scratch / 'spilled'))}")
-        con.execute(f"SET memory_limit = '{MEMORY}'")
         con.execute("SET preserve_insertion_order = false")
         for table in tables:
             con.register(table.replace(".", "_"), self.lake.dataset(table))

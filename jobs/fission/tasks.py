@@ -27,6 +27,7 @@ from features.kernel.arrays import to_arrow
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.fission.array_files import joined, load_arrays, save_arrays
 from jobs.fission.touches import KINDS
+from lake.spans import span
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
 
@@ -223,6 +224,7 @@ def texts_at(names: Sequence[str], codes: np.ndarray) -> pa.Array:
     return pa.array(names).take(to_arrow(codes.astype(np.int32), None, pa.int32()))
 
 
+@span("write", "parquet")
 def write_table(table: str, out: str, **columns: np.ndarray | pa.Array) -> None:
     """One data file of a table; arrays become the types of its contract, nan becomes null."""
     c = contract(table)

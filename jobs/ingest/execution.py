@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from jobs.ingest.accounting import manifest_rows
@@ -19,6 +18,7 @@ from jobs.ingest.findings import KINDS
 from jobs.ingest.landing import drop_landing
 from jobs.ingest.outputs import in_contract, open_writer
 from jobs.ingest.units import Batch, Progress, Staged, Unit, UnitResult, forget_intent, write_intent
+from lake.budget import in_memory
 from lake.disk import is_full, told_when_full
 from lake.engine import Engine
 from lake.lake import Lake, partition_path
@@ -311,7 +311,7 @@ def _settle_item(lake: Lake, s: Staged, silver: str, month: int, scratch: Path) 
 def _months_of(lake: Lake, table: str, pairs: Sequence[Sequence[str]]) -> set[int]:
     """Months in which rows of [batch, file] pairs stand."""
     found = set()
-    with duckdb.connect(config={"threads": 1}) as con:
+    with in_memory(threads=1) as con:
         for f in lake.files(table):
             where = " or ".join(f"(_batch_id = {literal(b)} and _file = {literal(n)})" for b, n in pairs)
             [path] = lake.local([f])
@@ -422,7 +422,7 @@ def _stage_without(lake: Lake, table: str, batch: str, gone: Sequence[str], fold
     names = ", ".join(literal(n) for n in gone)
     target = folder / partition_path({"_batch_id": batch}) / f"kept-{uuid.uuid4().hex[:8]}.parquet"
     writer = None
-    with duckdb.connect(config={"threads": 1}) as con:
+    with in_memory(threads=1) as con:
         reader = con.sql(
             f"select * from read_parquet([{listed}], hive_partitioning = false, union_by_name = true) "
             f"where not list_contains([{names}], _file)"

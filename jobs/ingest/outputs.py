@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake.lake import partition_path
+from lake.spans import each, span
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import Contract, contract
 from schemas.quarantine import literal
@@ -61,7 +62,8 @@ class Outputs:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.paths[key] = path
             self.writers[key] = open_writer(path, tables[0].schema)
-        self.writers[key].write_table(pa.concat_tables(tables), row_group_size=4 * FLUSH_ROWS)
+        with span("write", key[0]):
+            self.writers[key].write_table(pa.concat_tables(tables), row_group_size=4 * FLUSH_ROWS)
 
     def finish(self, *layers: str) -> None:
         """Finish the files of some layers, so that they can be read."""
@@ -168,5 +170,5 @@ def in_contract(c: Contract, columns: dict[str, Any], batch_id: str) -> pa.Table
 def row_groups(path: Path) -> Iterator[pa.Table]:
     """A Parquet file's rows in order, a batch at a time."""
     file = pq.ParquetFile(path)
-    for batch in file.iter_batches(batch_size=FLUSH_ROWS, use_threads=False):
+    for batch in each("read", "parquet", file.iter_batches(batch_size=FLUSH_ROWS, use_threads=False)):
         yield pa.Table.from_batches([batch])

@@ -6,7 +6,6 @@ large file is alone in its item and goes through block by block. A file that can
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -32,9 +31,12 @@ from jobs.ingest.landing import content_of
 from jobs.ingest.outputs import FLUSH_ROWS, Outputs
 from jobs.ingest.reading import read_blocks
 from jobs.ingest.same_keys import SameKeys, find_same_keys
+from lake.budget import in_memory
+from lake.spans import each
 from schemas.errors import InputError
 
 FLUSH_BYTES = 64 << 20
+MOST_BYTES = 2 << 30
 FIRST = "-1"
 """Ordinal of the first of equal rows: most generated keys end so, and ``jobs.ingest.settling`` mends the others."""
 
@@ -42,17 +44,7 @@ FIRST = "-1"
 @cache
 def connection() -> duckdb.DuckDBPyConnection:
     """This process's DuckDB: one thread, because the pool has a process a core, and order is kept."""
-    # Raw rows may be spilled: a folder that only its owner reads, gone with the process (of a pool as well).
-    spill = tempfile.TemporaryDirectory(prefix="huaxiang-")
-    Finalize(None, spill.cleanup, exitpriority=0)
-    found = duckdb.connect(
-        config={
-            "threads": 1,
-            "memory_limit": "2GB",
-            "preserve_insertion_order": True,
-            "temp_directory": spill.name,
-        }
-    )
+    found = in_memory(threads=1, most_bytes=MOST_BYTES, preserve_insertion_order=True)
     found.execute("set enable_progress_bar = false")
     # The statements are long and have little in them to improve: planning them took most of a small file's time.
     found.execute("set disabled_optimizers = 'expression_rewriter,statistics_propagation'")
@@ -131,7 +123,7 @@ class Task:
         counts = FileCounts(name)
         self.files.append(counts)
         index = len(self.files) - 1
-        blocks = read_blocks(path, name, self.mapping, connection())
+        blocks = each("read", self.mapping.feed, read_blocks(path, name, self.mapping, connection()))
         try:
             for block in list(blocks) if hold else blocks:
                 counts.columns = list(block.columns)

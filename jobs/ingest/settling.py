@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from jobs.ingest.outputs import open_writer, row_groups
 from jobs.ingest.parsing import FIRST, connection
+from lake.spans import span
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
 from schemas.quarantine import literal, quoted
@@ -275,7 +276,8 @@ class _Writer:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             assert self.schema is not None
             self.writer = open_writer(self.path, self.schema)
-        self.writer.write_table(pa.concat_tables(self.waiting))
+        with span("write", "silver"):
+            self.writer.write_table(pa.concat_tables(self.waiting))
         self.waiting = []
 
     def close(self) -> None:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-import duckdb
 
 from features.sources import Mapping, warnings
 from jobs.ingest.execution import execute
@@ -25,10 +23,12 @@ from jobs.ingest.landing import Arrival, clear_parts, drop_landing, land
 from jobs.ingest.report import ROW_COUNTS, FileReport, IngestReport
 from jobs.ingest.units import Batch, Unit, UnitResult, read_intents, write_intent
 from lake import denomination, journal
+from lake.budget import in_memory
 from lake.engine import Engine
 from lake.lake import Lake
 from lake.locks import lock
 from lake.manifest import ManifestRow, manifest
+from lake.measured import measuring, remember_steps
 from lake.publish import Audit
 from lake.refused import Attempt, is_dismissed, is_named, reason_of, remember, since
 from project.inbox import matches, unfinished, unmatched, without_files
@@ -68,7 +68,7 @@ def ingest(
     received_at = _with_zone(received_at)
     report = IngestReport(received_at)
     lake, run_id = project.lake, f"ingest-{uuid.uuid4().hex[:12]}"
-    with _locked(lake, mappings), journal.kept(lake, run_id):
+    with _locked(lake, mappings), journal.kept(lake, run_id), _noted(lake, engine, run_id, report):
         report.notes += denomination.keep(lake, project.currency)
         _recover(lake, engine, mappings, run_id, report, audit_staged)
         inbox = project.waiting
@@ -123,7 +123,7 @@ def replay(
     received_at = _with_zone(received_at)
     report = IngestReport(received_at)
     lake, run_id = project.lake, f"replay-{uuid.uuid4().hex[:12]}"
-    with _locked(lake, mappings), journal.kept(lake, run_id):
+    with _locked(lake, mappings), journal.kept(lake, run_id), _noted(lake, engine, run_id, report):
         report.notes += denomination.keep(lake, project.currency)
         _recover(lake, engine, mappings, run_id, report, audit_staged)
         units = []
@@ -160,6 +160,19 @@ def _chosen(mappings: Sequence[Mapping], feeds: Sequence[str] | None) -> list[Ma
         if feed not in known:
             raise NotThereError(f"no mapping in sources/ is for feed {feed!r}; {nearest(feed, known)}")
     return [m for m in mappings if m.feed in feeds]
+
+
+@contextmanager
+def _noted(lake: Lake, engine: Engine, run_id: str, report: IngestReport) -> Iterator[None]:
+    """A row in ``ops.runs`` of what taking took, if anything was taken. Feeds are taken side by side: it is one row for all."""
+    name = run_id.split("-")[0]
+    with measuring(name, engine.spills) as m:
+        yield
+    files = report.of_state("taken")
+    if files:
+        rows = {"rows_in": "rows_read", "rows_out": "rows_silver", "rows_quarantined": "rows_quarantined"}
+        counts = {column: sum(getattr(f, n) for f in files) for column, n in rows.items()}
+        remember_steps(lake, run_id, [{"step": name, "engine": engine.name, "inputs": "{}", **counts, **m.columns}])
 
 
 def _locked(lake: Lake, mappings: Iterable[Mapping]) -> ExitStack:
@@ -358,7 +371,7 @@ def _replay_batch(lake: Lake, mapping: Mapping, received_at: datetime) -> Batch 
     if not paths:
         return None
     listed = ", ".join(literal(p) for p in paths)
-    with duckdb.connect(config={"threads": 1}) as con:
+    with in_memory(threads=1) as con:
         waiting = con.execute(
             f"select distinct _batch_id, _file from read_parquet([{listed}], hive_partitioning = true, "
             "hive_types = {'_batch_id': varchar}) where source = ? and replayed_batch_id is null order by all",

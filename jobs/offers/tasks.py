@@ -24,6 +24,7 @@ from features.kernel.arrays import from_arrow, to_arrow
 from features.promotion import Cells, Ints, Parts, Terms, cells, order_parts, terms
 from jobs.activity.paid_rows import paid_rows
 from lake.lake import partition_path
+from lake.spans import span
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
 
@@ -87,7 +88,8 @@ def offers_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     place = np.full(len(users), -1, np.int64)
     place[np.searchsorted(users, next_uid)] = numbers[next_item]
     table = _offers(users, found, names.take(to_arrow(np.maximum(place, 0), place < 0, pa.int64())))
-    pq.write_table(table, folder / "part-0.parquet", compression="zstd")
+    with span("write", "offers"):
+        pq.write_table(table, folder / "part-0.parquet", compression="zstd")
     return {"users": len(users)}
 
 
@@ -146,10 +148,12 @@ def _offers(users: Ints, found: Terms, next_category: pa.Array) -> pa.Table:
 # --- files between the tasks ---
 
 
+@span("write", "parquet")
 def _write(rows: Parts | Cells, path: Path) -> None:
     pq.write_table(pa.table({f.name: to_arrow(getattr(rows, f.name), None, pa.int64()) for f in fields(rows)}), path)
 
 
+@span("read", "parquet")
 def _read(path: str, names: Sequence[str]) -> list[Ints]:
     table = pq.ParquetFile(path).read(columns=list(names), use_threads=False)
     return [from_arrow(table[n], np.dtype(np.int64), None, n) for n in names]
@@ -170,6 +174,7 @@ def write_cells(found: Cells, path: Path) -> None:
 RULE_COLUMNS = ("left", "right", "left_baskets", "right_baskets", "joint_baskets")
 
 
+@span("write", "rules")
 def write_rules(found: Rules, path: Path) -> None:
     """In their order."""
     pq.write_table(pa.table({n: to_arrow(getattr(found, n), None, pa.int64()) for n in RULE_COLUMNS}), path)

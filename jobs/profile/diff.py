@@ -19,6 +19,7 @@ import duckdb
 
 from features.catalogue import Catalogue, Node
 from lake import journal, releases
+from lake.budget import in_memory
 from lake.lake import Lake
 from lake.releases import Release
 from project.catalogue_store import PROFILE, Declared, remembered
@@ -178,7 +179,7 @@ def _with_effects(
     project = project.over(lake)
     run_id = f"diff-{uuid.uuid4().hex[:10]}"
     try:
-        with duckdb.connect() as con:
+        with in_memory() as con:
             con.execute("set enable_progress_bar = false")
             if computed:
                 _view(con, "new", _computed(project, engine, project.catalogue, release.as_of, run_id, progress))

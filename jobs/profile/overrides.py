@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from features.kernel.rows import USERS_PER_BUCKET
 from features.overrides import stated
 from jobs.profile.run import Overrides, ProfileRun
+from lake.budget import in_memory
 from lake.lake import Lake, by_bucket, partition_path
 from schemas.arrow import arrow_schema, file_schema
 from schemas.configuration import nearest
@@ -222,7 +223,7 @@ def _sql(
         ]
     ).empty_table()
     files = dict(said)
-    with duckdb.connect() as con:
+    with in_memory() as con:
         con.execute("set enable_progress_bar = false")
         con.execute("set TimeZone = 'UTC'")
         con.execute("set python_enable_replacements = false")

@@ -34,6 +34,7 @@ from jobs.profile.inputs import CHANGES
 from jobs.profile.publishing import PROFILE
 from jobs.profile.step import run_profile
 from lake import journal
+from lake.budget import in_memory
 from lake.journal import new_run_id
 from lake.releases import entries, lake_at, newest
 from project.held import held_in_words, marks
@@ -117,7 +118,7 @@ def point_in_time(
     """
     catalogue, lake = project.catalogue, project.lake
     wanted = [catalogue.tag(n).id for n in tags] or list(catalogue.tags)
-    with duckdb.connect() as con:
+    with in_memory() as con:
         con.execute("set enable_progress_bar = false")
         con.execute(f"set TimeZone = '{lake.zone}'")
         con.execute("set python_enable_replacements = false")

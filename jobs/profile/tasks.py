@@ -27,7 +27,9 @@ from features.quality import aged_distribution, users_by_bin
 from features.tagging import FIXED, Recipe, apply_recipe, numpy_columns, profile_columns, values_of
 from features.tags import UNKNOWN
 from jobs.activity.facts import read_facts
+from lake.budget import in_memory
 from lake.lake import partition_path
+from lake.spans import span
 from models.clusters import ClusterCard, assign
 from schemas.arrow import ARROW
 
@@ -192,6 +194,7 @@ def _rows_of(uid: pa.Array, table: pa.Table) -> pa.Array:
     return pa.array(np.arange(len(uid))) if uid.equals(theirs) else pc.index_in(uid, theirs)
 
 
+@span("read", "parquet")
 def _read(path: str, columns: list[str] | None = None, filters: list[tuple[str, str, int]] | None = None) -> pa.Table:
     # the partition is in the path, and pyarrow would add it as a column
     return pq.read_table(path, columns=columns, partitioning=None, use_threads=False, filters=filters)
@@ -318,13 +321,15 @@ def _write_changes(found: TwoSnapshots, tags: Sequence[tuple[str, Any, pa.DataTy
             if writer is None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 writer = pq.ParquetWriter(path, changes.schema, compression=COMPRESSION)
-            writer.write_table(changes, row_group_size=len(changes))
+            with span("write", "changes"):
+                writer.write_table(changes, row_group_size=len(changes))
             rows += len(changes)
     if writer is not None:
         writer.close()
     return rows
 
 
+@span("write", "parquet")
 def _write(table: pa.Table, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, compression=COMPRESSION)
@@ -332,7 +337,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
 def _connection() -> duckdb.DuckDBPyConnection:
     # one thread: buckets already run side by side, and the order of rows stays that of the input
-    con = duckdb.connect(config={"threads": "1"})
+    con = in_memory(threads=1)
     con.execute("set enable_progress_bar = false")
     con.execute("SET TimeZone = 'UTC'")
     # a table's name must never be taken for a Python variable

@@ -80,6 +80,6 @@ def test_what_does_not_fit_goes_to_the_scratch_folder_and_changes_nothing(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = members(lake, tmp_path / "whole")
-    monkeypatch.setattr(jobs.fission.inputs, "MEMORY", "200MiB")
+    monkeypatch.setattr(jobs.fission.inputs, "MEMORY", 200 << 20)
     assert members(lake, tmp_path / "spilled") == whole
     assert [len(bucket["uid"]) for bucket in whole] == [USERS_PER_BUCKET] * 3

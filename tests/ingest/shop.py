@@ -56,6 +56,7 @@ class InProcess:
 
     name = "embedded"
     cores = 2
+    spills = None
 
     def map(self, task: str, items: Sequence[dict[str, Any]], progress: Any = None) -> list[dict[str, Any]]:
         module, _, function = task.partition(":")

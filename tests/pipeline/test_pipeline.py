@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import commands
 from jobs.audiences.step import build
 from jobs.ingest.step import ingest
 from jobs.pipeline import run, run_step
+from jobs.steps import STEPS
 from lake import releases
 from lake.engine import Engine
+from lake.spans import PARTS
 from lake.sql import connect
 from project.folder import Project
 from queries.release_diff import difference
 from queries.status import status
+from queries.timing import timing
 from schemas.contracts import FEEDS
 from schemas.errors import AuditError, HuaxiangError
 from tests.pipeline import shop
@@ -44,6 +50,32 @@ def test_every_input_row_is_in_silver_a_duplicate_or_in_quarantine(three_days: P
             else (*one(three_days, f"select count(*) from silver.{f['feed']}"), 0)
         )
         assert (silver, waiting) == (f["silver"], f["quarantined"])
+
+
+def test_the_timing_of_a_run_shows_every_step_and_parts_that_add_up(three_days: Project) -> None:
+    found = timing(three_days)
+    assert [f["step"] for f in found if f["as_of"] is not None] == [s.name for s in STEPS]
+    assert {f["as_of"] for f in found} <= {LAST, None}
+    for f in found:
+        parts = [f[f"{kind}_seconds"] for kind in PARTS]
+        assert min(parts) >= 0 and f["rest_seconds"] >= 0
+        assert sum(parts) + f["rest_seconds"] == pytest.approx(f["seconds"], abs=0.005)
+        assert f["workers_compute_seconds"] >= -0.005
+        assert f["peak_memory_mb"] >= f["main_memory_mb"] > 10 and f["spilled_mb"] is not None
+    by_step = {f["step"]: f for f in found}
+    assert by_step["profile"]["tasks"] > 0 and by_step["profile"]["workers_write_seconds"] > 0
+    assert by_step["identity"]["frames_seconds"] > 0 and by_step["identity"]["commit_seconds"] > 0
+    assert by_step["ingest"]["rows_in"] >= by_step["ingest"]["rows_out"] > 0
+    assert by_step["profile"]["rows_in"] is None
+    assert len({f["run_id"] for f in timing(three_days, 2) if f["as_of"] is not None}) == 2
+
+
+def test_the_timing_is_a_table_for_people_and_values_for_machines(three_days: Project) -> None:
+    words = ["status", "--timing", "--project", str(three_days.folder)]
+    shown = CliRunner().invoke(commands(), words).output
+    assert all(s.name in shown for s in STEPS) and "frames" in shown and "waiting" in shown
+    values = json.loads(CliRunner().invoke(commands(), [*words, "--runs", "3", "--json"]).output)
+    assert {v["step"] for v in values} == {s.name for s in STEPS} | {"ingest"}
 
 
 def test_silver_money_is_profile_money(three_days: Project) -> None:
