@@ -31,7 +31,7 @@ from lake.store import Store
 from schemas.arrow import arrow_schema
 from schemas.contracts import Contract, contract
 from schemas.errors import AuditError
-from schemas.suite import Figure, History, suite
+from schemas.suite import Counted, History, suite
 
 KEEP_DOCS = 10
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class AuditReport:
     """What was judged: expectations by table, and the warnings. A failure is an AuditError, never a report."""
 
     expectations: dict[str, int] = field(default_factory=dict)
-    warnings: tuple[Figure, ...] = ()
+    warnings: tuple[Counted, ...] = ()
 
 
 class Auditor:
@@ -50,9 +50,9 @@ class Auditor:
 
     def __init__(self, engine: Engine, lake: Lake, docs: Path | None = None, keep_docs: int = KEEP_DOCS):
         self.engine, self.lake, self.docs, self.keep_docs = engine, lake, docs, keep_docs
-        self.warnings: list[Figure] = []
+        self.warnings: list[Counted] = []
         self._name = uuid.uuid4().hex
-        self._counted: list[Figure] = []
+        self._counted: list[Counted] = []
         self._expected: dict[str, int] = {}
         self._failing: list[str] = []
         self._unwritten = False
@@ -104,7 +104,7 @@ class Auditor:
 
     # --- what is counted ---
 
-    def _count(self, c: Contract, base: Path, files: Sequence[str], days: tuple[date, ...]) -> list[Figure]:
+    def _count(self, c: Contract, base: Path, files: Sequence[str], days: tuple[date, ...]) -> list[Counted]:
         asked = suite(c, days=days, before=self._before(c, days))
         schema = self.lake.schema(c.name) if c.open else arrow_schema(c)
         self._expected[c.name] = self._expected.get(c.name, 0) + len(asked)
@@ -123,7 +123,7 @@ class Auditor:
         last = max((d for f in files if (d := f.partition[c.day_partition]) < days[0]), default=None)
         return None if last is None else History(_rows(files, c.day_partition, last), last)
 
-    def _refused_or_not(self, counted: Sequence[list[Figure]]) -> AuditReport:
+    def _refused_or_not(self, counted: Sequence[list[Counted]]) -> AuditReport:
         found = [f for figures in counted for f in figures]
         self._counted += found
         warnings = tuple(f for f in found if not f.holds and f.level == "warn")

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from schemas.contracts import Level
-from schemas.suite import Figure
+from schemas.suite import Counted
 
 TAKEN_ALONG = ("rfc3987_syntax", "sqlalchemy")
 """Modules that Great Expectations imports where others brought them, though frames need none: a third of its import."""
@@ -43,7 +43,7 @@ class Judge:
         self._context: Any = None
         self._batches: Any = None
 
-    def judge(self, figures: Sequence[Figure], expected: Expected) -> list[str]:
+    def judge(self, figures: Sequence[Counted], expected: Expected) -> list[str]:
         """What does not hold, in words: tables with a ``fail`` that rows break, or of which not every expectation was counted."""
         import pandas as pd
 
@@ -142,7 +142,7 @@ def begin(auditor: str) -> None:
         _judges[auditor] = Judge()
 
 
-def judge_figures(auditor: str, figures: Sequence[Figure], expected: Expected) -> list[str]:
+def judge_figures(auditor: str, figures: Sequence[Counted], expected: Expected) -> list[str]:
     begin(auditor)
     return _judges[auditor].judge(figures, expected)
 

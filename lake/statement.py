@@ -15,7 +15,7 @@ import pyarrow as pa
 from lake.budget import in_memory
 from schemas.contracts import Contract
 from schemas.quarantine import literal
-from schemas.suite import BATCH, Expectation, Figure
+from schemas.suite import BATCH, Counted, Expectation
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -34,7 +34,7 @@ Query = Callable[[str], list[tuple[Any, ...]]]
 
 def figures_of_files(
     c: Contract, suite: Sequence[Expectation], base: Path, files: Sequence[str], schema: pa.Schema, threads: int
-) -> list[Figure]:
+) -> list[Counted]:
     """What the files say of each expectation. They are this machine's and lie below ``base``, in folders that name their
     partitions; none are no rows."""
     with in_memory(threads=threads) as con:
@@ -48,14 +48,14 @@ def figures_of_files(
         return _figures(c, suite, columns, lambda sql: con.execute(sql).fetchall())
 
 
-def figures_of_frame(c: Contract, suite: Sequence[Expectation], frame: DataFrame) -> list[Figure]:
+def figures_of_frame(c: Contract, suite: Sequence[Expectation], frame: DataFrame) -> list[Counted]:
     """The same of an engine's frame."""
     frame.createOrReplaceTempView(VIEW)
     spark = frame.sparkSession
     return _figures(c, suite, frame.columns, lambda sql: [tuple(r) for r in spark.sql(sql).collect()])
 
 
-def _figures(c: Contract, suite: Sequence[Expectation], columns: Sequence[str], query: Query) -> list[Figure]:
+def _figures(c: Contract, suite: Sequence[Expectation], columns: Sequence[str], query: Query) -> list[Counted]:
     # Of a column that is not there only that it is missing can be said.
     judged = {i: e for i, e in enumerate(suite) if e.about_rows and set(e.columns) <= set(columns)}
     listed = "".join(f", {_count(e)}" for e in judged.values())
@@ -67,7 +67,7 @@ def _figures(c: Contract, suite: Sequence[Expectation], columns: Sequence[str], 
     ]
 
 
-def _of_table(c: Contract, e: Expectation, rows: int, columns: Sequence[str]) -> Figure:
+def _of_table(c: Contract, e: Expectation, rows: int, columns: Sequence[str]) -> Counted:
     breaking, seen = 0, None
     if e.type == "expect_table_columns_to_match_set":
         wanted, there = set(e.kwargs["column_set"]), set(columns)
@@ -79,10 +79,10 @@ def _of_table(c: Contract, e: Expectation, rows: int, columns: Sequence[str]) ->
         seen = f"{rows:,} seen" if breaking else None
     else:
         breaking, seen = rows, f"could not be judged: there is no {', '.join(sorted(set(e.columns) - set(columns)))}"
-    return Figure(c.name, e.level, e.says, rows, breaking, seen)
+    return Counted(c.name, e.level, e.says, rows, breaking, seen)
 
 
-def _of_rows(c: Contract, e: Expectation, rows: int, breaking: int, query: Query) -> Figure:
+def _of_rows(c: Contract, e: Expectation, rows: int, breaking: int, query: Query) -> Counted:
     """With values among what was seen, where no column of the expectation is personal."""
     seen = None
     if breaking and e.type == "unexpected_rows_expectation":
@@ -92,7 +92,7 @@ def _of_rows(c: Contract, e: Expectation, rows: int, breaking: int, query: Query
         if not c.is_personal(e.columns) and e.type != "expect_column_values_to_not_be_null":
             found = query(f"SELECT {', '.join(e.columns)} FROM {VIEW} WHERE {_breaks(e)} LIMIT {SAMPLES}")
             seen += f" ({', '.join(str(s[0] if len(s) == 1 else s) for s in found)})"
-    return Figure(c.name, e.level, e.says, rows, breaking, seen)
+    return Counted(c.name, e.level, e.says, rows, breaking, seen)
 
 
 def _count(e: Expectation) -> str:

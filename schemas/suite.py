@@ -33,7 +33,7 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Counted:
     """What was counted of an expectation: rows judged, rows that break it, and what was seen instead where it does not hold.
 
     ``breaking`` counts columns, or is 1, where the expectation is about the table and not about rows.

@@ -113,7 +113,7 @@ def test_what_was_not_counted_is_not_confirmed(embedded: Engine, lake: Lake, mon
 
 def test_what_breaks_a_contract_is_not_confirmed(embedded: Engine, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though nothing had stopped it before."""
-    monkeypatch.setattr("schemas.suite.Figure.holds", property(lambda self: True))
+    monkeypatch.setattr("schemas.suite.Counted.holds", property(lambda self: True))
     confirm = Auditor(embedded, lake)(staged(lake, "silver.order_lines", line(1, quantity=None)))
     with pytest.raises(AuditError, match=r"silver.order_lines: no row breaks what must hold"):
         confirm()
