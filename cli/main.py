@@ -54,6 +54,7 @@ GROUPS = {
     "release": ("release", "What readers see: list, compare, go back."),
     "audience": ("audience", "Audiences: who is in, why, and the file."),
     "tag": ("tag", "The catalogue of tags."),
+    "lake": ("care", "The lake's care: free space, prove that releases can be read."),
 }
 """Groups of verbs, with the module that has the group of that name, and what it is for."""
 

@@ -1,0 +1,184 @@
+"""``huaxiang lake tidy``: releases expire, small files are written together, and what nothing names is removed.
+
+Everything happens in this order: first what expires is written, then tables are compacted, each in one version, then
+files are removed that neither a kept release nor the newest version nor a step's note names. So a lake whose tidying
+was killed is one that every kept release reads, and the next tidying finishes the work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import date
+
+from lake import journal
+from lake.compaction import Bundle, bundles, compact, noted_versions
+from lake.journal import new_run_id
+from lake.lake import Lake
+from lake.locks import lock, refuse_lost
+from lake.releases import Release, expire
+from lake.retention import CareSettings, Kept, retained
+from schemas.contracts import FEEDS, contracts
+
+WRITERS = ("run", *(f"silver.{feed}" for feed in FEEDS), "profile.tag_acceptances")
+BESIDE_RUNS = ("audiences", "exports", "landing", "ops")
+"""Who writes takes ``run``, a feed's silver, or a table of these layers."""
+FOLDERS = "d-"
+"""What the name of a staging folder begins with: what lies elsewhere is nobody's of ours."""
+CHECKPOINT_AFTER = 10
+"""Versions since the last checkpoint from which a tidied table gets a new one, so that opening it stays cheap."""
+BATCH = 500
+"""Files that are removed between two looks at whether the locks are still held."""
+
+Advance = Callable[[int, int], None]
+Named = Mapping[str, Collection[int]]
+"""By table, the versions that something names."""
+
+
+@dataclass
+class TableCare:
+    """What was done for one table, or would be: files and bytes that were written together, that were freed, and that stay."""
+
+    table: str
+    compacted_files: int = 0
+    compacted_bytes: int = 0
+    compacted_into: int = 0
+    freed_files: int = 0
+    freed_bytes: int = 0
+    files: int = 0
+    bytes: int = 0
+
+    @property
+    def is_touched(self) -> bool:
+        return bool(self.compacted_files or self.freed_files)
+
+
+@dataclass(frozen=True)
+class Tidied:
+    """What a tidying did, or with ``dry_run`` would do. ``notes`` are what who asked must know."""
+
+    dry_run: bool
+    expired: list[Release]
+    kept: list[Kept]
+    tables: list[TableCare]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def freed_bytes(self) -> int:
+        return sum(t.freed_bytes for t in self.tables)
+
+
+@contextmanager
+def _unseen(name: str) -> Iterator[Advance]:
+    yield lambda done, total: None
+
+
+def tidy(
+    lake: Lake,
+    settings: CareSettings,
+    today: date,
+    *,
+    dry_run: bool = False,
+    step: Callable[[str], AbstractContextManager[Advance]] = _unseen,
+) -> Tidied:
+    """Expire releases, compact tables and free space; with ``dry_run`` tell what that would be and touch nothing.
+
+    LockedError while a run, an ingest, a build or a delivery holds the lake. ``today`` is written into what expires;
+    which releases do goes by their own days.
+    """
+    with nullcontext() if dry_run else lock(lake, *_locks()):
+        if not dry_run:
+            journal.recover(lake)
+        with step("releases"):
+            kept, gone = retained(lake, settings.keep_release_days)
+            by = f"keep_release_days: {settings.keep_release_days}"
+            expired = gone if dry_run else [expire(lake, r, today, by) for r in gone]
+        done = Tidied(dry_run, expired, kept, [])
+        noted = noted_versions(lake)
+        named = _named(lake, [k.release for k in kept], noted)
+        tables = list(lake.versions())
+        with step("tables") as advance:
+            for n, table in enumerate(tables):
+                done.tables.append(_compacted(lake, table, noted.get(table, ()), settings, dry_run))
+                advance(n + 1, len(tables))
+        with step("files") as advance:
+            for n, care in enumerate(done.tables):
+                _freed(lake, care, named.get(care.table, ()), settings, noted.get(care.table, ()), done)
+                advance(n + 1, len(tables))
+    return done
+
+
+def _locks() -> tuple[str, ...]:
+    return (*WRITERS, *(name for name, c in contracts().items() if c.layer in BESIDE_RUNS))
+
+
+def _named(lake: Lake, kept: Sequence[Release], noted: Named) -> dict[str, set[int]]:
+    """Versions that kept releases and notes name."""
+    found = {table: set(versions) for table, versions in noted.items()}
+    for r in kept:
+        for table, version in r.tables.items():
+            found.setdefault(table, set()).add(version)
+    return found
+
+
+# --- compaction ---
+
+
+def _compacted(lake: Lake, table: str, noted: Iterable[int], settings: CareSettings, dry_run: bool) -> TableCare:
+    care, chosen = TableCare(table), _bundles(lake, table, noted, settings)
+    if chosen:
+        care.compacted_files, care.compacted_into = sum(len(b.files) for b in chosen), len(chosen)
+        care.compacted_bytes = sum(b.bytes for b in chosen)
+        if not dry_run:
+            compact(lake, table, chosen, new_run_id("tidy"))
+    if not dry_run:
+        _checkpoint(lake, table)
+    return care
+
+
+def _bundles(lake: Lake, table: str, noted: Iterable[int], settings: CareSettings) -> list[Bundle]:
+    return bundles(lake, table, noted, settings.most_files, int(settings.file_mb * 2**20))
+
+
+def _checkpoint(lake: Lake, table: str) -> None:
+    delta = lake.delta(table)
+    assert delta is not None
+    last = lake.store.read(f"{table.replace('.', '/')}/_delta_log/_last_checkpoint")
+    at = -1 if last is None else int(json.loads(last)["version"])
+    if delta.version() - at >= CHECKPOINT_AFTER:
+        delta.create_checkpoint()
+
+
+# --- removal ---
+
+
+def _freed(
+    lake: Lake, care: TableCare, named: Iterable[int], settings: CareSettings, noted: Iterable[int], done: Tidied
+) -> None:
+    """Remove what no version that counts has; a table of which a named file is missing is left as it is, and said."""
+    table, store = care.table, lake.store
+    below = f"{table.replace('.', '/')}/"
+    lies = {n: size for n, size in store.sizes(below).items() if n.startswith(f"{below}{FOLDERS}")}
+    # Asked after the files were listed: whoever staged one of them had noted it before.
+    live = tuple(f"{folder}/" for folder in journal.staging(lake))
+    wanted = {store.name(f.path) for version in set(named) for f in lake.files(table, version)}
+    newest = {store.name(f.path) for f in lake.files(table)}
+    if done.dry_run:
+        newest -= {store.name(f.path) for b in _bundles(lake, table, noted, settings) for f in b.files}
+    wanted |= newest
+    if missing := sorted(n for n in wanted - set(lies) if not store.is_there(n)):
+        done.notes.append(
+            f"{table}: {len(missing)} files are not there ({missing[0]}): nothing of it was removed; "
+            "`huaxiang lake verify` says which releases lack them"
+        )
+        gone = []
+    else:
+        gone = [n for n in lies if n not in wanted and not n.startswith(live)]
+    care.freed_files, care.freed_bytes = len(gone), sum(lies[n] for n in gone)
+    care.files, care.bytes = len(lies) - len(gone), sum(lies.values()) - care.freed_bytes
+    if not done.dry_run:
+        for first in range(0, len(gone), BATCH):
+            refuse_lost(lake)
+            store.remove(gone[first : first + BATCH])
