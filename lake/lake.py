@@ -251,6 +251,15 @@ class Lake:
     def _below(self, table: str, name: str) -> str:
         return str(self.path(table) / name)
 
+    def is_unmoved(self, then: Mapping[str, int | None], now: Mapping[str, int | None]) -> bool:
+        """Whether tables hold the same rows at the versions ``now`` as they did ``then``."""
+
+        def moved(table: str) -> bool:
+            was, until = then[table], now[table]
+            return was != until and (was is None or until is None or any(self.difference(table, was, until)))
+
+        return then.keys() == now.keys() and not any(map(moved, now))
+
     def rows_version(self, table: str) -> int | None:
         """The newest version; where that is a compaction, the one whose rows it holds: two that are equal have equal rows."""
         version = self.version(table)
