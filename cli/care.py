@@ -101,7 +101,8 @@ def _tell(done: Tidied) -> None:
     if rows:
         show_table("Tables", rows, exact=True)
     left = _files(sum(t.files for t in done.tables), sum(t.bytes for t in done.tables))
-    print(f"{_files(sum(t.freed_files for t in done.tables), done.freed_bytes)} {would or 'are '}freed, {left} stay.")
+    freed = _files(sum(t.freed_files for t in done.tables), done.freed_bytes)
+    print(f"{freed} {'would be' if done.dry_run else 'are'} freed, {left} stay.")
     for note in done.notes:
         print(f"warning: {note}")
 

@@ -27,8 +27,8 @@ from schemas.errors import HuaxiangError, StoreError
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
-LOG_RETENTION = "interval 800 days"
-"""How long Delta keeps the log of old versions: longer than any release, or its versions could not be read."""
+LOG_RETENTION = "interval 36500 days"
+"""How long Delta keeps the log of old versions: longer than any release, or a month's end could not be read one day."""
 
 
 NOTE = "huaxiang"

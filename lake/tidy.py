@@ -2,24 +2,29 @@
 
 Everything happens in this order: first what expires is written, then tables are compacted, each in one version, then
 files are removed that neither a kept release nor the newest version nor a step's note names. So a lake whose tidying
-was killed is one that every kept release reads, and the next tidying finishes the work.
+was killed is one that every kept release reads, and the next tidying finishes the work. Files that this tidying
+replaced are left to the next one: somebody may be reading them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 
+from deltalake.exceptions import DeltaError
+
 from lake import journal
-from lake.compaction import Bundle, bundles, compact, noted_versions
+from lake.compaction import bundles, compact, noted_versions
 from lake.journal import new_run_id
 from lake.lake import Lake
 from lake.locks import lock, refuse_lost
 from lake.releases import Release, expire
 from lake.retention import CareSettings, Kept, retained
+from lake.shown import Shown, unseen
+from lake.store import in_one_line
 from schemas.contracts import FEEDS, contracts
 
 WRITERS = ("run", *(f"silver.{feed}" for feed in FEEDS), "profile.tag_acceptances")
@@ -32,7 +37,6 @@ CHECKPOINT_AFTER = 10
 BATCH = 500
 """Files that are removed between two looks at whether the locks are still held."""
 
-Advance = Callable[[int, int], None]
 Named = Mapping[str, Collection[int]]
 """By table, the versions that something names."""
 
@@ -70,18 +74,13 @@ class Tidied:
         return sum(t.freed_bytes for t in self.tables)
 
 
-@contextmanager
-def _unseen(name: str) -> Iterator[Advance]:
-    yield lambda done, total: None
-
-
 def tidy(
     lake: Lake,
     settings: CareSettings,
     today: date,
     *,
     dry_run: bool = False,
-    step: Callable[[str], AbstractContextManager[Advance]] = _unseen,
+    step: Shown = unseen,
 ) -> Tidied:
     """Expire releases, compact tables and free space; with ``dry_run`` tell what that would be and touch nothing.
 
@@ -96,17 +95,16 @@ def tidy(
             by = f"keep_release_days: {settings.keep_release_days}"
             expired = gone if dry_run else [expire(lake, r, today, by) for r in gone]
         done = Tidied(dry_run, expired, kept, [])
-        noted = noted_versions(lake)
-        named = _named(lake, [k.release for k in kept], noted)
-        tables = list(lake.versions())
+        noted, newest = noted_versions(lake), lake.versions()
+        named = _named([*({t: v} for t, v in newest.items()), *(k.release.tables for k in kept)], noted)
         with step("tables") as advance:
-            for n, table in enumerate(tables):
+            for n, table in enumerate(newest):
                 done.tables.append(_compacted(lake, table, noted.get(table, ()), settings, dry_run))
-                advance(n + 1, len(tables))
+                advance(n + 1, len(newest))
         with step("files") as advance:
             for n, care in enumerate(done.tables):
-                _freed(lake, care, named.get(care.table, ()), settings, noted.get(care.table, ()), done)
-                advance(n + 1, len(tables))
+                _free(lake, care, named[care.table], done)
+                advance(n + 1, len(newest))
     return done
 
 
@@ -114,11 +112,11 @@ def _locks() -> tuple[str, ...]:
     return (*WRITERS, *(name for name, c in contracts().items() if c.layer in BESIDE_RUNS))
 
 
-def _named(lake: Lake, kept: Sequence[Release], noted: Named) -> dict[str, set[int]]:
-    """Versions that kept releases and notes name."""
+def _named(pinned: Iterable[Mapping[str, int]], noted: Named) -> dict[str, set[int]]:
+    """Versions that somebody may still read, by table."""
     found = {table: set(versions) for table, versions in noted.items()}
-    for r in kept:
-        for table, version in r.tables.items():
+    for tables in pinned:
+        for table, version in tables.items():
             found.setdefault(table, set()).add(version)
     return found
 
@@ -127,7 +125,12 @@ def _named(lake: Lake, kept: Sequence[Release], noted: Named) -> dict[str, set[i
 
 
 def _compacted(lake: Lake, table: str, noted: Iterable[int], settings: CareSettings, dry_run: bool) -> TableCare:
-    care, chosen = TableCare(table), _bundles(lake, table, noted, settings)
+    care = TableCare(table)
+    try:
+        chosen = bundles(lake, table, noted, settings.most_files, int(settings.file_mb * 2**20))
+    except DeltaError:
+        # It cannot be opened: said where its files are looked at.
+        return care
     if chosen:
         care.compacted_files, care.compacted_into = sum(len(b.files) for b in chosen), len(chosen)
         care.compacted_bytes = sum(b.bytes for b in chosen)
@@ -136,10 +139,6 @@ def _compacted(lake: Lake, table: str, noted: Iterable[int], settings: CareSetti
     if not dry_run:
         _checkpoint(lake, table)
     return care
-
-
-def _bundles(lake: Lake, table: str, noted: Iterable[int], settings: CareSettings) -> list[Bundle]:
-    return bundles(lake, table, noted, settings.most_files, int(settings.file_mb * 2**20))
 
 
 def _checkpoint(lake: Lake, table: str) -> None:
@@ -154,28 +153,22 @@ def _checkpoint(lake: Lake, table: str) -> None:
 # --- removal ---
 
 
-def _freed(
-    lake: Lake, care: TableCare, named: Iterable[int], settings: CareSettings, noted: Iterable[int], done: Tidied
-) -> None:
+def _free(lake: Lake, care: TableCare, named: Iterable[int], done: Tidied) -> None:
     """Remove what no version that counts has; a table of which a named file is missing is left as it is, and said."""
-    table, store = care.table, lake.store
-    below = f"{table.replace('.', '/')}/"
+    store, below = lake.store, f"{care.table.replace('.', '/')}/"
     lies = {n: size for n, size in store.sizes(below).items() if n.startswith(f"{below}{FOLDERS}")}
     # Asked after the files were listed: whoever staged one of them had noted it before.
     live = tuple(f"{folder}/" for folder in journal.staging(lake))
-    wanted = {store.name(f.path) for version in set(named) for f in lake.files(table, version)}
-    newest = {store.name(f.path) for f in lake.files(table)}
-    if done.dry_run:
-        newest -= {store.name(f.path) for b in _bundles(lake, table, noted, settings) for f in b.files}
-    wanted |= newest
-    if missing := sorted(n for n in wanted - set(lies) if not store.is_there(n)):
-        done.notes.append(
-            f"{table}: {len(missing)} files are not there ({missing[0]}): nothing of it was removed; "
-            "`huaxiang lake verify` says which releases lack them"
-        )
-        gone = []
-    else:
-        gone = [n for n in lies if n not in wanted and not n.startswith(live)]
+    try:
+        wanted = {store.name(f.path) for version in (*named, None) for f in lake.files(care.table, version)}
+        lost = [n for n in wanted - set(lies) if not store.is_there(n)]
+        why = f"{len(lost)} files are not there ({min(lost)})" if lost else ""
+    except DeltaError as e:
+        wanted, why = set(lies), in_one_line(e)
+    if why:
+        remedy = "`huaxiang lake verify` says which releases are concerned, and what to do"
+        done.notes.append(f"{care.table}: {why}; nothing of it was removed; {remedy}")
+    gone = [] if why else [n for n in lies if n not in wanted and not n.startswith(live)]
     care.freed_files, care.freed_bytes = len(gone), sum(lies[n] for n in gone)
     care.files, care.bytes = len(lies) - len(gone), sum(lies.values()) - care.freed_bytes
     if not done.dry_run:

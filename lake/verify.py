@@ -6,9 +6,8 @@ and holds as many rows as the log says. A file that many releases name is checke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from deltalake.exceptions import DeltaError
 
 from lake.lake import DataFile, Lake
 from lake.releases import releases
+from lake.shown import Shown, unseen
 from lake.store import in_one_line
 from schemas.errors import HuaxiangError
 
@@ -25,7 +25,6 @@ SIDE_BY_SIDE = 8
 """Footers that are read at a time."""
 FROM_FILES = ("bronze", "quarantine", "silver", "landing")
 BOOKS = ("ops", "audiences", "exports")
-Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,7 @@ class Verified:
     damage: list[Damage] = field(default_factory=list)
 
 
-@contextmanager
-def _unseen(name: str) -> Iterator[Advance]:
-    yield lambda done, total: None
-
-
-def verify(lake: Lake, step: Callable[[str], AbstractContextManager[Advance]] = _unseen) -> Verified:
+def verify(lake: Lake, step: Shown = unseen) -> Verified:
     """Check every file of every kept release and of the newest versions once; nothing is written."""
     there = releases(lake)
     named: dict[str, dict[int, list[int]]] = {t: {v: []} for t, v in lake.versions().items()}
