@@ -59,15 +59,15 @@ def noted_versions(lake: Lake) -> dict[str, set[int]]:
     return found
 
 
-def bundles(lake: Lake, table: str, noted: Iterable[int], most_files: int, file_bytes: int) -> list[Bundle]:
+def bundles(lake: Lake, table: str, seen: Iterable[int], most_files: int, file_bytes: int) -> list[Bundle]:
     """What is to be written together: of every slice with more than ``most_files`` small files, these, up to ``file_bytes``.
 
-    A file of half that size is not small any more. Rows that came since one of the ``noted`` versions wait for who
-    noted it.
+    A file of half that size is not small any more. Rows that came since one of the versions that steps or releases
+    have ``seen`` wait until these have them, too.
     """
     if table in LEFT_ALONE:
         return []
-    unseen = {f.path for version in noted for f in lake.added_since(table, version)}
+    unseen = {f.path for version in seen for f in lake.added_since(table, version)}
     slices: dict[tuple[Any, ...], list[DataFile]] = {}
     for f in lake.files(table):
         if f.bytes < file_bytes / 2 and f.path not in unseen:

@@ -39,18 +39,18 @@ class Kept:
 def retained(lake: Lake, keep_days: int) -> tuple[list[Kept], list[Release]]:
     """Releases that stay, and those that expire, by number.
 
-    Kept are the last ``keep_days`` days up to the newest that was released, the last release of every month end, what
-    readers see, what a rollback would bring back, what was written last, and what the newest build and delivery of
-    every audience name.
+    Kept are ``keep_days`` days up to the one that readers see and all newer ones, the last release of every month end,
+    what readers see, what a rollback would bring back, what was written last, and what the newest build and delivery
+    of every audience name.
     """
-    there = releases(lake)
-    if not there:
+    there, current = releases(lake), latest(lake)
+    if current is None:
         return [], []
-    named = [*_standing(lake), *_named(lake)]
+    named = [*_standing(lake, current), *_named(lake)]
     kept, gone = [], []
     for r in there:
         why = [said for number, said in named if number == r.number]
-        why = [*_of_its_day(r, there, keep_days), *dict.fromkeys(why)]
+        why = [*_of_its_day(r, there, current.as_of, keep_days), *dict.fromkeys(why)]
         if why:
             kept.append(Kept(r, tuple(why)))
         else:
@@ -58,23 +58,22 @@ def retained(lake: Lake, keep_days: int) -> tuple[list[Kept], list[Release]]:
     return kept, gone
 
 
-def _of_its_day(r: Release, there: Sequence[Release], keep_days: int) -> Iterator[str]:
-    newest = max(e.as_of for e in there)
-    if (newest - r.as_of).days < keep_days:
+def _of_its_day(r: Release, there: Sequence[Release], seen: date, keep_days: int) -> Iterator[str]:
+    # Counted from what readers see: a day far ahead that was run by mistake and rolled back takes none away.
+    if (seen - r.as_of).days < keep_days:
         yield f"one of the last {keep_days} days"
     is_last = r.number == max(e.number for e in there if e.as_of == r.as_of)
     if is_last and (r.as_of + timedelta(days=1)).day == 1:
         yield "a month's end"
 
 
-def _standing(lake: Lake) -> Iterator[tuple[int, str]]:
+def _standing(lake: Lake, current: Release) -> Iterator[tuple[int, str]]:
     """Numbers that must stay whatever their day is."""
-    current, written = latest(lake), entries(lake)[-1]
+    written = entries(lake)[-1]
     yield written.rollback_to or written.number, "written last"
-    if current is not None:
-        yield current.number, "what readers see"
-        if (older := default_target(lake, current)) is not None:
-            yield older.number, "what a rollback brings back"
+    yield current.number, "what readers see"
+    if (older := default_target(lake, current)) is not None:
+        yield older.number, "what a rollback brings back"
 
 
 def _named(lake: Lake) -> Iterator[tuple[int, str]]:

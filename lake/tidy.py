@@ -21,7 +21,7 @@ from lake.compaction import bundles, compact, noted_versions
 from lake.journal import new_run_id
 from lake.lake import Lake
 from lake.locks import lock, refuse_lost
-from lake.releases import Release, expire
+from lake.releases import Release, expire, newest_versions
 from lake.retention import CareSettings, Kept, retained
 from lake.shown import Shown, unseen
 from lake.store import in_one_line
@@ -95,11 +95,14 @@ def tidy(
             by = f"keep_release_days: {settings.keep_release_days}"
             expired = gone if dry_run else [expire(lake, r, today, by) for r in gone]
         done = Tidied(dry_run, expired, kept, [])
-        noted, newest = noted_versions(lake), lake.versions()
-        named = _named([*({t: v} for t, v in newest.items()), *(k.release.tables for k in kept)], noted)
+        newest, pinned = lake.versions(), [k.release.tables for k in kept]
+        noted = noted_versions(lake)
+        named = _named([newest, *pinned], noted)
+        # What no release has yet may be put back: it is not mixed with what has one.
+        seen = _named([newest_versions(lake)], noted)
         with step("tables") as advance:
             for n, table in enumerate(newest):
-                done.tables.append(_compacted(lake, table, noted.get(table, ()), settings, dry_run))
+                done.tables.append(_compacted(lake, table, seen.get(table, ()), settings, dry_run))
                 advance(n + 1, len(newest))
         with step("files") as advance:
             for n, care in enumerate(done.tables):
@@ -124,10 +127,10 @@ def _named(pinned: Iterable[Mapping[str, int]], noted: Named) -> dict[str, set[i
 # --- compaction ---
 
 
-def _compacted(lake: Lake, table: str, noted: Iterable[int], settings: CareSettings, dry_run: bool) -> TableCare:
+def _compacted(lake: Lake, table: str, seen: Iterable[int], settings: CareSettings, dry_run: bool) -> TableCare:
     care = TableCare(table)
     try:
-        chosen = bundles(lake, table, noted, settings.most_files, int(settings.file_mb * 2**20))
+        chosen = bundles(lake, table, seen, settings.most_files, int(settings.file_mb * 2**20))
     except DeltaError:
         # It cannot be opened: said where its files are looked at.
         return care

@@ -14,7 +14,7 @@ import pytest
 
 from jobs.audiences.step import build
 from jobs.ingest.step import ingest
-from jobs.pipeline import run
+from jobs.pipeline import RunReport, run
 from lake import releases
 from lake.compaction import LEFT_ALONE
 from lake.engine import Engine
@@ -53,6 +53,8 @@ class Cared:
     files: dict[str, list[DataFile]]
     size: int
     data: int
+    again: RunReport
+    """The last day asked for once more."""
     activity: tuple[set[str], set[str]]
     """Names of the slices of ``activity`` that the next day rewrote, of either shop."""
 
@@ -123,8 +125,9 @@ def cared(tmp_path_factory: pytest.TempPathFactory, embedded: Engine) -> Iterato
     data = sum(named_by(lake, kept).values()) + copies
     files = {t: lake.files(t) for t in lake.versions()}
     verified = verify(lake)
+    again = run(project, embedded, DAYS[-1])
     activity = (next_day(project, embedded), next_day(untidied, embedded))
-    yield Cared(project, untidied, before, files_before, done, verified, files, size, data, activity)
+    yield Cared(project, untidied, before, files_before, done, verified, files, size, data, again, activity)
 
 
 def test_what_stays_is_35_days_the_month_end_and_what_the_audience_was_built_from(cared: Cared) -> None:
@@ -158,6 +161,10 @@ def test_the_lake_is_hardly_larger_than_the_data_in_it(cared: Cared) -> None:
     assert cared.size <= 1.5 * cared.data
     assert cared.done.freed_bytes > 0
     assert sum(t.files for t in cared.done.tables) < cared.files_before
+
+
+def test_a_day_that_was_run_is_done_already_in_a_tidied_lake(cared: Cared) -> None:
+    assert cared.again.already_done
 
 
 def test_the_next_day_is_that_of_a_lake_that_was_never_tidied(cared: Cared) -> None:
