@@ -96,11 +96,19 @@ def compact(lake: Lake, table: str, chosen: Sequence[Bundle], run_id: str) -> li
         for n, bundle in enumerate(chosen):
             target = folder / partition_path(bundle.files[0].partition) / f"{n:05d}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
-            _write(lake.local(bundle.files), target, schema, contract(table).sort)
+            paths = lake.local(bundle.files)
+            _write(paths, target, _as_in(paths, schema), contract(table).sort)
         new = sorted(lake.staged(table, folder), key=lambda f: Path(f.path).name)
         made = [(f, bundle.files) for f, bundle in zip(new, chosen, strict=True)]
         publish_compacted(lake, table, made, read_version=version, run_id=run_id)
     return new
+
+
+def _as_in(paths: Sequence[str], schema: pa.Schema) -> pa.Schema:
+    """The schema with columns that none of the files lets be absent: readers put tables of several files together as they are."""
+    have = [pq.read_schema(path) for path in paths]
+    needed = [all(f.name in h.names and not h.field(f.name).nullable for h in have) for f in schema]
+    return pa.schema([f.with_nullable(not n) for f, n in zip(schema, needed, strict=True)])
 
 
 def _write(paths: Sequence[str], target: Path, schema: pa.Schema, sort: Sequence[str]) -> None:

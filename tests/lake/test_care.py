@@ -41,6 +41,7 @@ from tests.silver import at, write_silver
 
 TODAY = date(2026, 4, 1)
 SEGMENTS, BROWSE, FLAGS, EDGES = "segments.segments", "silver.browse", "activity.order_flags", "fission.share_edges"
+CODES = "activity.codes"
 SMALL = CareSettings(keep_release_days=3, most_files=2, file_mb=1)
 FIRST = date(2026, 3, 25)
 DAYS = [FIRST + timedelta(days=i) for i in range(8)]
@@ -599,6 +600,22 @@ def test_a_column_that_older_files_lack_is_absent_in_their_rows(lake: Lake) -> N
     before = rows(lake, WARNINGS)
     tidy(lake, SMALL, TODAY)
     assert rows(lake, WARNINGS) == before and len(lake.files(WARNINGS)) == 1
+
+
+def test_a_column_that_is_never_absent_in_the_files_is_not_in_the_new_one(lake: Lake) -> None:
+    schema = arrow_schema(contract(CODES))
+    never = pa.schema([f.with_nullable(f.name != "code") for f in schema])
+    lake.ensure(CODES)
+    for n in range(3):
+        folder = lake.stage(CODES, f"codes-{n}")
+        pq.write_table(
+            pa.table({"code_kind": ["sku"], "code": [n], "code_value": [f"s{n}"]}).cast(never), folder / "a.parquet"
+        )
+        publish(lake, CODES, folder, replace=None, read_version=None, run_id=f"codes-{n}", key=f"codes-{n}")
+        journal.finish(lake, f"codes-{n}")
+    tidy(lake, SMALL, TODAY)
+    [f] = lake.files(CODES)
+    assert pq.read_schema(f.path).equals(never)
 
 
 def test_every_table_that_is_left_alone_is_a_table() -> None:
