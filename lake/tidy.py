@@ -88,8 +88,6 @@ def tidy(
     which releases do goes by their own days.
     """
     with nullcontext() if dry_run else lock(lake, *_locks()):
-        if not dry_run:
-            journal.recover(lake)
         with step("releases"):
             kept, gone = retained(lake, settings.keep_release_days)
             by = f"keep_release_days: {settings.keep_release_days}"
@@ -108,6 +106,9 @@ def tidy(
             for n, care in enumerate(done.tables):
                 _free(lake, care, named[care.table], done)
                 advance(n + 1, len(newest))
+        if not dry_run:
+            # Last, so that what dead runs left at tables is counted as freed; here their scratch goes.
+            journal.recover(lake)
     return done
 
 
