@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from deltalake.exceptions import DeltaError
 
@@ -108,6 +109,7 @@ def _of_table(lake: Lake, table: str, versions: dict[int, list[int]]) -> _Table:
 def _checked(lake: Lake, table: str, files: Iterable[DataFile]) -> list[str | None]:
     """What is wrong with each file, in their order; None where nothing is."""
     sizes = lake.store.sizes(f"{table.replace('.', '/')}/")
+    there = lake.store.arrow_files(lake.path(table))
 
     def look(f: DataFile) -> str | None:
         lies = sizes.get(lake.store.name(f.path))
@@ -116,18 +118,18 @@ def _checked(lake: Lake, table: str, files: Iterable[DataFile]) -> list[str | No
             return "is not there"
         if lies is not None and lies != f.bytes:
             return f"has {lies:,} bytes, the log says {f.bytes:,}"
-        return _footer(lake, table, f)
+        return _footer(lake, table, there, f)
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         return list(pool.map(look, files))
 
 
-def _footer(lake: Lake, table: str, f: DataFile) -> str | None:
+def _footer(lake: Lake, table: str, there: pafs.FileSystem, f: DataFile) -> str | None:
     try:
         if not lake.store.arrow_reads:
             lake.local([f])
         name = Path(f.path).relative_to(lake.path(table)).as_posix()
-        with lake.store.arrow_files(lake.path(table)).open_input_file(name) as opened, pq.ParquetFile(opened) as file:
+        with there.open_input_file(name) as opened, pq.ParquetFile(opened) as file:
             rows = file.metadata.num_rows
     except (OSError, pa.ArrowException, HuaxiangError) as e:
         return f"cannot be read: {in_one_line(e)}"
