@@ -24,8 +24,8 @@ from lake.disk import pass_over_writers
 
 EXIT_CODES = """
 Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 configuration, 4 some input was not taken,
-5 an audit or a held tag stopped the publication, 6 another run holds the table, 7 not there,
-8 older than what is there, 9 an object store fails, 70 a defect of Huaxiang, 130 stopped.
+5 an audit or a held tag stopped the publication, 6 another run holds the table, 7 not there
+or not readable, 8 older than what is there, 9 an object store fails, 70 a defect of Huaxiang, 130 stopped.
 A reader that goes away (| head) changes none of them.
 """
 
@@ -54,6 +54,7 @@ GROUPS = {
     "release": ("release", "What readers see: list, compare, go back."),
     "audience": ("audience", "Audiences: who is in, why, and the file."),
     "tag": ("tag", "The catalogue of tags."),
+    "lake": ("care", "The lake's care: free space, prove that releases can be read."),
 }
 """Groups of verbs, with the module that has the group of that name, and what it is for."""
 

@@ -19,22 +19,24 @@ release = typer.Typer(no_args_is_help=True)
 @release.command("list")
 @verb
 def list_releases(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
-    """Every release and rollback; the latest is what readers see."""
+    """Every release and rollback; the latest is what readers see. Those that expired stay in the list."""
     p = open_project(project)
     lake = p.lake
     current = releases.latest(lake)
-    any_refused = any(e.refused for e in releases.entries(lake))
+    written = releases.entries(lake)
+    any_refused, any_expired = any(e.refused for e in written), any(e.expired_on for e in written)
     rows = [
         {
             "number": e.number,
             "as_of": e.as_of,
             "made": e.created_at.astimezone(p.zone_info),
-            "what": f"back to {e.rollback_to} by {e.by}" if e.rollback_to else "release",
+            "what": _what(e),
             "latest": current is not None and e.number == current.number,
             **e.counts,
             **({"refused_files": sum(e.refused.values())} if any_refused else {}),
+            **({"expired_on": e.expired_on, "expired_by": e.expired_by or None} if any_expired else {}),
         }
-        for e in releases.entries(lake)
+        for e in written
     ]
     if as_json:
         show_json(rows)
@@ -42,6 +44,12 @@ def list_releases(project: ProjectOption = HERE, as_json: JsonOption = False) ->
         show_table("Releases", rows)
     else:
         print("Nothing has been released yet; `huaxiang run --as-of DAY` makes the first release.")
+
+
+def _what(e: releases.Release) -> str:
+    if e.rollback_to:
+        return f"back to {e.rollback_to} by {e.by}"
+    return "release" if e.expired_on is None else "expired: can no longer be read"
 
 
 @release.command("diff")

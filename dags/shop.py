@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, Asset, CronPartitionTimetable, PartitionedAssetTimetable
+from airflow.sdk import DAG, Asset, CronPartitionTimetable, CronTriggerTimetable, PartitionedAssetTimetable
 from airflow.sdk.definitions.asset import BaseAsset
 
 COMMAND = os.environ.get("HUAXIANG_COMMAND", "huaxiang")
@@ -63,6 +63,14 @@ def early_every_day(dag_id: str, doc: str, *, at: str, tags: list[str]) -> DAG:
     timetable = CronPartitionTimetable(
         f"{int(minute)} {int(hour)} * * *", timezone=ZONE, run_offset=-1, key_format="%Y-%m-%d"
     )
+    return DAG(dag_id, schedule=timetable, doc_md=doc, tags=tags, **_OF_EVERY_DAG)
+
+
+def every_sunday(dag_id: str, doc: str, *, at: str, tags: list[str]) -> DAG:
+    """A DAG of no business day, that runs on Sundays at ``at`` (``HH:MM`` of the shop's zone)."""
+    hour, minute = at.split(":")
+    # Otherwise a first run that is late by up to a tenth of the week would be made up for at once.
+    timetable = CronTriggerTimetable(f"{int(minute)} {int(hour)} * * 0", timezone=ZONE, run_immediately=timedelta())
     return DAG(dag_id, schedule=timetable, doc_md=doc, tags=tags, **_OF_EVERY_DAG)
 
 

@@ -248,7 +248,7 @@ def fingerprint(project: Project, as_of: date, known_at: datetime | None) -> str
     seen: dict[str, Any] = {
         "as_of": as_of.isoformat(),
         "known_at": known_at.isoformat() if known_at else None,
-        "silver": {n: v for n, v in lake.versions().items() if n.startswith("silver.")},
+        "silver": {n: lake.rows_version(n) for n in lake.versions() if n.startswith("silver.")},
         "settings": project.settings.model_dump(
             mode="json", include={"time_zone", "currency", "guest_ids", "keep_days", "quality", "declared_valid_days"}
         ),

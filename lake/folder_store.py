@@ -46,6 +46,9 @@ class FolderStore(Store):
         found = (p for p in start.rglob("*") if p.is_file() and not p.name.startswith("."))
         return sorted(self.name(p) for p in found)
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        return {name: (self.folder / name).stat().st_size for name in self.names(prefix)}
+
     def is_there(self, name: str) -> bool:
         return (self.folder / name).is_file()
 

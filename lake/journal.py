@@ -138,6 +138,19 @@ def recover(lake: Journalled) -> list[str]:
     return recovered
 
 
+def staging(lake: Journalled) -> list[str]:
+    """Names of the staging folders of runs that live now, of whatever process."""
+    found = []
+    store = lake.store
+    for run_id in _runs(store):
+        try:
+            store.hold(f"{LEASE}{run_id}").release()
+        except HeldByAnotherError:
+            notes = [json.loads(raw) for name in store.names(f"{JOURNALS}{run_id}/") if (raw := store.read(name))]
+            found += [line["folder"] for line in notes if "folder" in line]
+    return found
+
+
 def _runs(store: Store) -> list[str]:
     return sorted({name.removeprefix(JOURNALS).split("/")[0] for name in store.names(JOURNALS)})
 

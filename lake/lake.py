@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +27,14 @@ from schemas.errors import HuaxiangError, StoreError
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
-LOG_RETENTION = "interval 800 days"
-"""How long Delta keeps the log of old versions: longer than any release, or its versions could not be read."""
+LOG_RETENTION = "interval 36500 days"
+"""How long Delta keeps the log of old versions: longer than any release, or a month's end could not be read one day."""
 
 
+NOTE = "huaxiang"
+"""What a version notes about itself stands under this name in its log."""
+COMPACTION = "compaction"
+"""Of a table, the transaction that says which version compacted it last; in that version's note, what it did."""
 OPENING_TRIES = 6
 """How often a version that is known to be there is opened: a store may list it late."""
 
@@ -194,18 +198,73 @@ class Lake:
         self.store.note_there(f.path for f in files)
         return files
 
-    def added_since(self, table: str, version: int | None, until: int | None = None) -> list[DataFile]:
-        """Files of the version ``until`` (newest if absent) that were not in ``version``; all files if that is None."""
+    def difference(
+        self, table: str, version: int | None, until: int | None = None
+    ) -> tuple[list[DataFile], list[DataFile]]:
+        """Files of ``until`` (newest if absent) whose rows came since ``version``, and files of ``version`` whose rows went.
+
+        All files came if ``version`` is None. A compaction (``huaxiang lake tidy``) moves rows to another file: it brings
+        none and takes none away. Files that went stay where they are while a release, or what was made of them, needs them.
+        """
         now = self.files(table, until)
         if version is None:
-            return now
-        before = {f.path for f in self.files(table, version)}
-        return [f for f in now if f.path not in before]
+            return now, []
+        before = self.files(table, version)
+        made_of = self._made_of(table, version, until)
+        was, there = ({p for f in files for p in _origins(f.path, made_of)} for files in (before, now))
+        came = [f for f in now if not _origins(f.path, made_of) <= was]
+        return came, [f for f in before if not _origins(f.path, made_of) <= there]
+
+    def added_since(self, table: str, version: int | None, until: int | None = None) -> list[DataFile]:
+        """Files whose rows came since ``version``; all files if that is None."""
+        return self.difference(table, version, until)[0]
 
     def removed_since(self, table: str, version: int | None, until: int | None = None) -> list[DataFile]:
-        """Files of ``version`` that ``until`` (newest) has no more; they stay on disk while a release may need them."""
-        now = {f.path for f in self.files(table, until)}
-        return [] if version is None else [f for f in self.files(table, version) if f.path not in now]
+        """Files of ``version`` whose rows are no longer there."""
+        return self.difference(table, version, until)[1]
+
+    def _made_of(self, table: str, since: int, until: int | None) -> dict[str, list[str]]:
+        """Files that compactions made after the version ``since``, each with the files whose rows it holds."""
+        found: dict[str, list[str]] = {}
+        delta = self.delta(table, until)
+        at = None if delta is None else delta.transaction_version(COMPACTION)
+        while at is not None and at > since:
+            done = self.note(table, at).get(COMPACTION)
+            if done is None:
+                break
+            found |= {
+                self._below(table, made): [self._below(table, f) for f in of] for made, of in done["files"].items()
+            }
+            at = done["before"]
+        return found
+
+    def as_compacted(self, table: str, version: int) -> int:
+        """The version itself, or the newest compaction that holds its rows and no others."""
+        newest = self.delta(table)
+        at = None if newest is None else newest.transaction_version(COMPACTION)
+        while at is not None and at > version:
+            if not any(self.difference(table, version, at)):
+                return at
+            at = self.note(table, at).get(COMPACTION, {}).get("before")
+        return version
+
+    def _below(self, table: str, name: str) -> str:
+        return str(self.path(table) / name)
+
+    def is_unmoved(self, then: Mapping[str, int | None], now: Mapping[str, int | None]) -> bool:
+        """Whether tables hold the same rows at the versions ``now`` as they did ``then``."""
+
+        def moved(table: str) -> bool:
+            was, until = then[table], now[table]
+            return was != until and (was is None or until is None or any(self.difference(table, was, until)))
+
+        return then.keys() == now.keys() and not any(map(moved, now))
+
+    def rows_version(self, table: str) -> int | None:
+        """The newest version; where that is a compaction, the one whose rows it holds: two that are equal have equal rows."""
+        version = self.version(table)
+        done = {} if version is None else self.note(table, version).get(COMPACTION, {})
+        return done.get("rows_of", version)
 
     def stage(self, table: str, run_id: str) -> Path:
         """A new folder at the table's final place; files below it belong to the table once they are published."""
@@ -264,23 +323,41 @@ class Lake:
             self.local(_data_files(found, self.path(table)))
         return found.to_pyarrow_dataset(filesystem=self.store.arrow_files(self.path(table)))
 
-    def metadata(self, table: str, key: str = "huaxiang") -> dict[str, Any]:
+    def metadata(self, table: str) -> dict[str, Any]:
         """What the newest publication of the table noted about itself (run, inputs); empty before the first."""
-        version, log = self.version(table), f"{table.replace('.', '/')}/_delta_log"
+        version = self.version(table)
         # Of the log only what it takes: a table's whole history is a file a commit.
         while version is not None and version >= 0:
-            commit = self.store.read(f"{log}/{version:020d}.json")
-            if commit is None:
+            about = self._about(table, version)
+            if about is None:
                 break
-            older = version - 1
-            for about in (line.get("commitInfo", {}) for line in map(json.loads, commit.splitlines())):
-                if key in about:
-                    noted: dict[str, Any] = json.loads(about[key])
-                    return noted
-                if about.get("operation") == "RESTORE":
-                    older = int(about["operationParameters"]["version"])
-            version = older
+            if NOTE in about:
+                noted: dict[str, Any] = json.loads(about[NOTE])
+                return noted
+            restored = about.get("operation") == "RESTORE"
+            version = int(about["operationParameters"]["version"]) if restored else version - 1
         return {}
+
+    def note(self, table: str, version: int) -> dict[str, Any]:
+        """What a version noted about itself; empty where it noted nothing or its log is gone."""
+        noted: dict[str, Any] = json.loads((self._about(table, version) or {}).get(NOTE, "{}"))
+        return noted
+
+    def _about(self, table: str, version: int) -> dict[str, Any] | None:
+        """What a version's log says of the commit itself; None where there is none."""
+        commit = self.store.read(f"{table.replace('.', '/')}/_delta_log/{version:020d}.json")
+        if commit is None:
+            return None
+        # A day of a large table is a thousand lines.
+        lines = (json.loads(line) for line in commit.splitlines() if b'"commitInfo"' in line)
+        return next((line["commitInfo"] for line in lines if "commitInfo" in line), {})
+
+
+def _origins(path: str, made_of: Mapping[str, Sequence[str]]) -> set[str]:
+    """The files that a file's rows were in before any compaction; itself if it was there from the first."""
+    if path not in made_of:
+        return {path}
+    return {p for f in made_of[path] for p in _origins(f, made_of)}
 
 
 def typed(kind: pa.DataType, text: str | None) -> Any:

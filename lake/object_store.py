@@ -140,6 +140,9 @@ class ObjectStore(Store):
         with self._said():
             return sorted(m["path"] for page in obstore.list(self._objects, prefix or None) for m in page)
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        return {s.name: s.bytes for s in self.objects(prefix)}
+
     def is_there(self, name: str) -> bool:
         with self._said():
             try:

@@ -17,7 +17,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Tr
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from lake.lake import DataFile, Lake, _data_files
+from lake.lake import COMPACTION, NOTE, DataFile, Lake, _data_files
 from lake.locks import refuse_lost
 from lake.spans import span
 from lake.staged import described
@@ -113,15 +113,67 @@ def _publish(
         return delta.version()
     lake.store.share(f.path for f in [*files, *further])
     refuse_lost(lake)
-    noted = json.dumps({"run_id": run_id, "key": key, **metadata})
+    noted = {"run_id": run_id, "key": key, **metadata}
+    return _commit(lake, table, delta, [*adds, *removes], noted, {key: 1}, key, run_id)
+
+
+def publish_compacted(
+    lake: Lake, table: str, made: Sequence[tuple[DataFile, Sequence[DataFile]]], *, read_version: int, run_id: str
+) -> int:
+    """Put files that hold the rows of others in the place of those: a version with the rows of ``read_version``.
+
+    It notes what the newest publication noted, and which files it made of which, so that ``Lake.difference`` looks
+    through it. PublishError if rows would come or go, or if the table moved.
+    """
+    delta = lake.delta(table)
+    assert delta is not None
+    if delta.version() != read_version:
+        raise PublishError(f"{table} moved from version {read_version} to {delta.version()} while it was compacted")
+    refuse_lost(lake)
+    root, partitions = lake.path(table), contract(table).partitions
+    schema = pa.schema(delta.schema().to_arrow())
+    for new, old in made:
+        if new.rows != sum(f.rows for f in old) or any(f.partition != new.partition for f in old):
+            raise PublishError(f"{table}: {Path(new.path).name} does not hold the rows of the files it was made of")
+    _refuse_foreign(table, root, [new for new, _ in made], None, partitions)
+    adds = [_add_action(lake, table, root, new, schema, partitions, moves_rows=True) for new, _ in made]
+    removes = [_remove_action(root, f, moves_rows=True) for _, old in made for f in old]
+    done = {
+        "by": run_id,
+        "rows_of": lake.rows_version(table),
+        "before": delta.transaction_version(COMPACTION),
+        "files": {_below(root, new): [_below(root, f) for f in old] for new, old in made},
+    }
+    lake.store.share(new.path for new, _ in made)
+    refuse_lost(lake)
+    key = f"{COMPACTION}-{run_id}"
+    counted = {key: 1, COMPACTION: read_version + 1}
+    return _commit(
+        lake, table, delta, [*adds, *removes], {**lake.metadata(table), COMPACTION: done}, counted, key, run_id
+    )
+
+
+def _commit(
+    lake: Lake,
+    table: str,
+    delta: DeltaTable,
+    actions: list[AddAction | RemoveAction],
+    noted: Mapping[str, Any],
+    counted: Mapping[str, int],
+    key: str,
+    run_id: str,
+) -> int:
+    """The version that the actions made; ``counted`` are Delta's transactions, ``key`` the one that is only this one's."""
     try:
         delta.create_write_transaction(
-            [*adds, *removes],
+            actions,
             mode="append",
             schema=delta.schema(),
-            partition_by=list(partitions) or None,
+            partition_by=list(contract(table).partitions) or None,
             commit_properties=CommitProperties(
-                custom_metadata={"huaxiang": noted}, app_transactions=[Transaction(key, 1)], max_commit_retries=0
+                custom_metadata={NOTE: json.dumps(noted)},
+                app_transactions=[Transaction(name, n) for name, n in counted.items()],
+                max_commit_retries=0,
             ),
             post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
         )
@@ -147,11 +199,11 @@ def put_back(lake: Lake, table: str, version: int) -> None:
 
     What that version noted about itself holds again (``Lake.metadata``).
     """
-    if {f.path for f in lake.files(table)} == {f.path for f in lake.files(table, version)}:
+    if not any(lake.difference(table, version)):
         return
     delta = lake.delta(table)
     assert delta is not None
-    delta.restore(version)
+    delta.restore(lake.as_compacted(table, version))
     lake.ensure(table)
 
 
@@ -162,16 +214,17 @@ def _replaced(delta: DeltaTable, root: Path, replace: Slices) -> list[RemoveActi
     if replace != "all":
         lies_in = _in_any_of(replace)
         found = [f for f in found if lies_in(f)]
-    return [
-        RemoveAction(
-            str(Path(f.path).relative_to(root)),
-            True,
-            0,
-            f.bytes,
-            {k: None if v is None else str(v) for k, v in f.partition.items()},
-        )
-        for f in found
-    ]
+    return [_remove_action(root, f) for f in found]
+
+
+def _remove_action(root: Path, f: DataFile, *, moves_rows: bool = False) -> RemoveAction:
+    """``moves_rows``: they are in another file of the same version."""
+    values = {k: None if v is None else str(v) for k, v in f.partition.items()}
+    return RemoveAction(_below(root, f), not moves_rows, 0, f.bytes, values)
+
+
+def _below(root: Path, f: DataFile) -> str:
+    return str(Path(f.path).relative_to(root))
 
 
 def _in_any_of(slices: Iterable[Mapping[str, Any]]) -> Callable[[DataFile], bool]:
@@ -204,7 +257,14 @@ def _refuse_foreign(
 
 
 def _add_action(
-    lake: Lake, table: str, root: Path, f: DataFile, schema: pa.Schema, partitions: tuple[str, ...]
+    lake: Lake,
+    table: str,
+    root: Path,
+    f: DataFile,
+    schema: pa.Schema,
+    partitions: tuple[str, ...],
+    *,
+    moves_rows: bool = False,
 ) -> AddAction:
     path = Path(f.path)
     try:
@@ -223,10 +283,10 @@ def _add_action(
     # No bounds: delta-rs turns the absent bound of one column into ``column >= null`` for every file as soon as another
     # column has bounds, and such a reader finds no rows (docs/decisions/statistics.md). Parquet footers have them.
     return AddAction(
-        path=str(path.relative_to(root)),
+        path=_below(root, f),
         size=about.bytes,
         partition_values={k: None if v is None else str(v) for k, v in f.partition.items()},
         modification_time=about.modified_ms,
-        data_change=True,
+        data_change=not moves_rows,
         stats=json.dumps({"numRecords": about.rows, "nullCount": about.nulls}),
     )

@@ -8,7 +8,7 @@ every table. Readers go through it, so they never see half of a run. ``latest`` 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -27,6 +27,8 @@ class Release:
     """One publication of one ``as_of``: the table versions that belong together, and the configuration they used.
 
     ``refused`` counts by feed the files that had been refused and not yet dismissed: their rows are in no number.
+    ``expired_on`` is the day on which ``huaxiang lake tidy`` let it go, ``expired_by`` the retention: its versions cannot
+    be read any more, and it names none.
     """
 
     number: int
@@ -39,6 +41,8 @@ class Release:
     by: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
+    expired_on: date | None = None
+    expired_by: str = ""
 
 
 RELEASES = "ops/releases/"
@@ -48,17 +52,21 @@ def _read(text: bytes) -> Release:
     raw: dict[str, Any] = json.loads(text)
     raw["as_of"] = date.fromisoformat(raw["as_of"])
     raw["created_at"] = datetime.fromisoformat(raw["created_at"])
+    if "expired_on" in raw:
+        raw["expired_on"] = date.fromisoformat(raw["expired_on"])
     return Release(**raw)
 
 
 def entries(lake: Lake) -> list[Release]:
-    """Every release and rollback in the order in which they were written."""
+    """Every release and rollback in the order in which they were written, those that expired among them."""
     listed = [name for name in lake.store.names(RELEASES) if name.removeprefix(RELEASES)[0].isdigit()]
+    last = int(listed[-1].removeprefix(RELEASES).removesuffix(".json")) if listed else 0
+    if lake.store.is_remote:
+        # A list may lag behind what was put: every number is asked for by name, and those after the last one.
+        listed = [_name(n) for n in range(1, last + 1)]
     texts = [text for name in listed if (text := lake.store.read(name)) is not None]
     if lake.store.is_remote:
-        # A list may lag behind what was put: the numbers after the last one are asked for by name.
-        number = int(listed[-1].removeprefix(RELEASES).removesuffix(".json")) if listed else 0
-        while (text := lake.store.read(_name(number := number + 1))) is not None:
+        while (text := lake.store.read(_name(last := last + 1))) is not None:
             texts.append(text)
     return [_read(text) for text in texts]
 
@@ -68,8 +76,8 @@ def _name(number: int) -> str:
 
 
 def releases(lake: Lake) -> list[Release]:
-    """Every release, rollbacks left out."""
-    return [r for r in entries(lake) if r.rollback_to is None]
+    """Every release that can be read: rollbacks and those that expired left out."""
+    return [r for r in entries(lake) if r.rollback_to is None and r.expired_on is None]
 
 
 def latest(lake: Lake) -> Release | None:
@@ -110,6 +118,12 @@ def release(lake: Lake, which: int | str | None = None) -> Release:
             return r
     if not found:
         raise NotThereError(NOTHING_YET)
+    for r in reversed(entries(lake)):
+        if r.expired_on is not None and str(which) in (str(r.number), r.as_of.isoformat()):
+            raise NotThereError(
+                f"release {r.number} ({r.as_of}) expired on {r.expired_on} ({r.expired_by}) and cannot be read any more; "
+                f"`huaxiang release list` shows which are kept, `huaxiang run --as-of {r.as_of}` makes that day anew"
+            )
     there = ", ".join(f"{r.number} ({r.as_of})" for r in found[-10:])
     raise NotThereError(f"no release {which!r}; the newest are {there}")
 
@@ -164,25 +178,35 @@ def write_release(
             counts=counts or {},
             refused=refused or {},
         )
-        if lake.store.create(_name(number), json.dumps(_plain(made), ensure_ascii=False, indent=1).encode()):
+        if lake.store.create(_name(number), _text(made)):
             return made
 
 
-def _plain(r: Release) -> dict[str, Any]:
-    return asdict(r) | {"as_of": r.as_of.isoformat(), "created_at": r.created_at.isoformat()}
+def expire(lake: Lake, r: Release, on: date, by: str) -> Release:
+    """Write that a release expired, in its own place; from then on nothing needs the versions that it named."""
+    refuse_lost(lake)
+    gone = replace(r, tables={}, expired_on=on, expired_by=by)
+    lake.store.replace(_name(r.number), _text(gone))
+    return gone
+
+
+def _text(r: Release) -> bytes:
+    raw: dict[str, Any] = asdict(r) | {"as_of": r.as_of.isoformat(), "created_at": r.created_at.isoformat()}
+    expired = {} if r.expired_on is None else {"expired_on": r.expired_on.isoformat(), "expired_by": r.expired_by}
+    lasting = {k: v for k, v in raw.items() if not k.startswith("expired_")}
+    return json.dumps(lasting | expired, ensure_ascii=False, indent=1).encode()
+
+
+def default_target(lake: Lake, current: Release) -> Release | None:
+    """What a rollback goes back to that is not told where: the newest release of the day before what readers see."""
+    older = [r for r in releases(lake) if r.as_of < current.as_of]
+    return max(older, key=lambda r: (r.as_of, r.number), default=None)
 
 
 def rollback(lake: Lake, to: int | str | None, run_id: str, by: str) -> Release:
     """Make ``to`` (default: the release of the day before the latest) what readers see; nothing is deleted."""
     current = release(lake)
-    if to is None:
-        older = [r for r in releases(lake) if r.as_of < current.as_of]
-        if not older:
-            raise NotThereError(
-                f"release {current.number} ({current.as_of}) is the oldest; there is none to go back to"
-            )
-        day = max(r.as_of for r in older)
-        target = max((r for r in older if r.as_of == day), key=lambda r: r.number)
-    else:
-        target = release(lake, to)
+    target = default_target(lake, current) if to is None else release(lake, to)
+    if target is None:
+        raise NotThereError(f"release {current.number} ({current.as_of}) is the oldest; there is none to go back to")
     return write_release(lake, target.as_of, run_id, target.tables, rollback_to=target.number, by=by)

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,10 @@ class Store(ABC):
         """Names below a prefix (a folder's name with its slash), in order."""
 
     @abstractmethod
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Bytes of what lies below a prefix, by name."""
+
+    @abstractmethod
     def is_there(self, name: str) -> bool: ...
 
     @abstractmethod
@@ -157,6 +162,18 @@ class Store(ABC):
 
     def trim(self) -> None:  # noqa: B027  a folder has no copies
         """Keep local copies within their bound."""
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Data files that nothing names any more, local copies of them, and folders that are empty without them."""
+        gone = list(names)
+        self.delete(gone)
+        for path in map(self.path, gone):
+            path.unlink(missing_ok=True)
+            for folder in takewhile(lambda p: p != self.folder, path.parents):
+                try:
+                    folder.rmdir()
+                except OSError:
+                    break
 
     def remove_empty(self, name: str) -> None:
         """A folder's name below which nothing is any more."""

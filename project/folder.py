@@ -25,6 +25,7 @@ from lake.audit import Auditor
 from lake.disk import told_when_full
 from lake.engine import Engine, Kind, open_engine
 from lake.lake import Lake
+from lake.retention import CareSettings
 from lake.store import Store, StoreOptions, scheme
 from project.inbox import FolderInbox, Inbox, StoreInbox
 from schemas.configuration import Settings, Words, nearest, read_settings
@@ -88,6 +89,7 @@ class ProjectSettings(Settings):
     on_refused: OnRefused = "warn"
     arrivals: ArrivalSettings = ArrivalSettings()
     unknown_consent: UnknownConsent = "refuse"
+    care: CareSettings = CareSettings()
 
     @field_validator("time_zone")
     @classmethod

@@ -47,6 +47,7 @@ def status(project: Project) -> dict[str, Any]:
     """
     lake = project.lake
     every = releases.releases(lake)
+    days = [e.as_of for e in releases.entries(lake) if e.rollback_to is None]
     found: dict[str, Any] = {"refused": [refused.as_values(r) for r in refused.refused(lake)]}
     found |= {"project": str(project.folder), "lake": lake.address, "feeds": [], "quarantine": []}
     with connect(lake, None, ("landing", "quarantine", "ops")) as con:
@@ -67,7 +68,7 @@ def status(project: Project) -> dict[str, Any]:
     found["unfinished"] = unfinished(project.waiting)
     found["quality"] = None if current is None else _quality(project, current)
     found["held"] = [{"table": h.name, "process": h.process, "host": h.host, "since": h.since} for h in holders(lake)]
-    found["gaps"] = _gaps([r.as_of for r in every])
+    found["gaps"] = _gaps(days)
     return found
 
 

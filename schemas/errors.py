@@ -56,6 +56,10 @@ class NotThereError(HuaxiangError):
     exit_code = 7
 
 
+class UnreadableError(NotThereError):
+    """A file of a release is missing or not what the table's log says."""
+
+
 class OutdatedError(HuaxiangError):
     """What was asked for would put an older day in the place of a newer one."""
 

@@ -155,7 +155,10 @@ HEAVY = {
 FOR_WORK = HEAVY - {"pyarrow", "numpy", "deltalake", "duckdb", "pydantic"}
 
 
-@pytest.mark.parametrize(("words", "not_needed"), [(["--help"], HEAVY), (["release", "list"], FOR_WORK)])
+@pytest.mark.parametrize(
+    ("words", "not_needed"),
+    [(["--help"], HEAVY), (["release", "list"], FOR_WORK), (["lake", "tidy", "--dry-run"], FOR_WORK)],
+)
 def test_a_verb_opens_only_the_libraries_that_it_needs(tmp_path: Path, words: list[str], not_needed: set[str]) -> None:
     """A second of every start, otherwise."""
     project = tmp_path / "shop"

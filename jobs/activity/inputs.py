@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from features import activity as act
 from features.identity import resolve
 from features.links import Keep, business_day, coded_pair, id_text
-from features.versions import as_known, every_version, newest_in
+from features.versions import MARKS, as_known, every_version, newest_in
 from lake.engine import Engine
 from lake.lake import Lake
 from schemas.arrow import arrow_schema, file_schema
@@ -36,8 +36,6 @@ ORDERED: Mapping[str, str] = {
     },
 }
 """Feeds whose rows say of which order they are, and the column that does."""
-MARKS = ("_ingested_at", "_file", "_row")
-"""What tells versions of one key apart."""
 CARDS = "behaviour = 'share' and share_id is not null"
 """Rows of ``silver.shares`` that say whose card a ``share_id`` is."""
 

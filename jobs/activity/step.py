@@ -72,7 +72,7 @@ def run_activity(project: Project, engine: Engine, run_id: str, audit: Audit | N
         lake.ensure(CODES)
         noted = lake.metadata(TABLE)
         before = noted.get("inputs", {}) if _is_made_as_now(noted) else {}
-        if before == inputs:
+        if lake.is_unmoved(before, inputs):
             return ActivityReport(0, 0, 0, lake.version(TABLE))
         step = _Step(project, engine, run_id, inputs, before, audit or (lambda staged, days=None, /: None))
         step.number_values()

@@ -68,9 +68,9 @@ def run_brushing(project: Project, engine: Engine, run_id: str, audit: Audit | N
     with lock(lake, TABLE):
         lake.ensure(TABLE)
         noted = lake.metadata(TABLE)
-        if noted.get("inputs") == inputs and noted.get("settings") == said:
-            return 0
         before = noted["inputs"] if noted.get("settings") == said else None
+        if before is not None and lake.is_unmoved(before, inputs):
+            return 0
         evidence = Evidence(project, engine, run_id, inputs, settings)
         months = sorted({f.partition["event_month"] for f in lake.files("silver.orders", inputs["silver.orders"])})
         judged = months if before is None else evidence.touched(months, before)

@@ -99,10 +99,12 @@ def _new_files(
     """Silver files to read by table, and whether they are all there are: links of files taken away must go."""
     new, every, taken_away = {}, {}, False
     for table, version in now.items():
-        files = [] if version is None else [f.path for f in lake.files(table, version) if f.rows]
-        known = set() if before.get(table) is None else {f.path for f in lake.files(table, before[table]) if f.rows}
-        taken_away |= bool(known - set(files))
-        every[table], new[table] = files, [f for f in files if f not in known]
+        if version is None:
+            continue
+        came, went = lake.difference(table, before.get(table), version)
+        taken_away |= any(f.rows for f in went)
+        every[table] = [f.path for f in lake.files(table, version) if f.rows]
+        new[table] = [f.path for f in came if f.rows]
     return {table: files for table, files in (every if taken_away else new).items() if files}, taken_away
 
 

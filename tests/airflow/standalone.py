@@ -89,17 +89,17 @@ class Airflow:
 
         self._until(known, seconds, f"{dags} DAGs are known")
 
-    def trigger(self, dag: str, day: str) -> None:
-        """A run of a DAG for a business day."""
+    def trigger(self, dag: str, day: str | None) -> None:
+        """A run of a DAG for a business day, or of one that has none."""
         body = {"logical_date": None, "partition_key": day}
         self.call("POST", f"/api/v2/dags/{dag}/dagRuns", body)
 
-    def runs(self, dag: str, day: str) -> list[dict[str, Any]]:
+    def runs(self, dag: str, day: str | None) -> list[dict[str, Any]]:
         """Its runs for a day, oldest first."""
         found = self.call("GET", f"/api/v2/dags/{dag}/dagRuns?order_by=run_after&limit=100")["dag_runs"]
         return [r for r in found if r["partition_key"] == day]
 
-    def wait(self, dag: str, day: str, count: int, seconds: float = 600) -> list[dict[str, Any]]:
+    def wait(self, dag: str, day: str | None, count: int, seconds: float = 600) -> list[dict[str, Any]]:
         """Waits until ``count`` runs of a DAG for a day have ended, and gives them."""
 
         def ended() -> bool:

@@ -69,7 +69,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator
         "HUAXIANG_TIME_ZONE": afternoon_zone(),
     }
     with Airflow(tmp_path_factory.mktemp("airflow"), environment) as started:
-        started.ready(dags=len(INGESTS) + 2)
+        started.ready(dags=len(INGESTS) + 3)
         yield started
 
 
@@ -120,6 +120,16 @@ def test_two_days_and_the_first_again(airflow: Airflow, project: Path) -> None:
     again = airflow.runs("audience_exports", DAYS[0])[-1]
     tasks = airflow.tasks("audience_exports", again["dag_run_id"])
     assert {t["state"] for t in tasks if t["task_id"] == "export"} == {"skipped"}
+
+    # The lake is tidied and verified, and reads as before.
+    released = huaxiang(project, "release", "list")
+    airflow.trigger("lake_care", None)
+    [cared] = airflow.wait("lake_care", None, 1)
+    assert cared["state"] == "success", airflow.logs()
+    tasks = sorted(airflow.tasks("lake_care", cared["dag_run_id"]), key=lambda t: t["start_date"])
+    assert [(t["task_id"], t["state"]) for t in tasks] == [("tidy", "success"), ("verify", "success")]
+    assert rows(project) == before
+    assert huaxiang(project, "release", "list") == released
 
 
 def test_every_dag_says_what_it_does_and_every_task_has_an_owner_retries_and_a_limit(airflow: Airflow) -> None:
