@@ -229,8 +229,6 @@ def _with_totals(orders: DataFrame, days: int) -> DataFrame:
     buyer, pair = trailing(days, "uid"), trailing(days, "uid", "seller_id")
     return (
         orders.withColumn("buyer_orders", F.count("seller_id").over(buyer))
-        .withColumn("first_seller", F.min("seller_id").over(buyer))
-        .withColumn("last_seller", F.max("seller_id").over(buyer))
         .withColumn("pair_orders", F.count("seller_id").over(pair))
         .join(of_seller, ["seller_id", "day_number"], "left")
         .join(of_shop, ["day_number"], "left")
@@ -240,7 +238,8 @@ def _with_totals(orders: DataFrame, days: int) -> DataFrame:
 def _one_seller(rule: OneSeller) -> Column:
     return F.coalesce(
         (F.col("buyer_orders") >= rule.orders)
-        & (F.col("first_seller") == F.col("last_seller"))
+        # all of them this seller's
+        & (F.col("pair_orders") == F.col("buyer_orders"))
         & (F.col("seller_orders") <= F.col("shop_orders") * F.lit(rule.largest_share)),
         F.lit(False),
     )

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from features import activity as act
 from features.identity import resolve
 from features.links import Keep, business_day, coded_pair, id_text
-from features.versions import MARKS, as_known, every_version, newest_in
+from features.versions import MARKS, as_known, every_version
 from lake.engine import Engine
 from lake.lake import Lake
 from schemas.arrow import arrow_schema, file_schema
@@ -67,7 +67,8 @@ class Inputs:
     def latest(self, feed: str, months: list[int] | None = None) -> DataFrame:
         """The newest version of every silver row of a feed, or of those that it puts into ``months``."""
         rows, c = self.every_version(feed), contract(f"silver.{feed}")
-        return as_known(rows, c) if months is None else newest_in(rows, c, months)
+        known = as_known(rows, c, keep=self.keep)
+        return known if months is None else known.filter(F.col("event_month").isin(months))
 
     def every_version(self, feed: str) -> DataFrame:
         return self.table(f"silver.{feed}")

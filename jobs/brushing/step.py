@@ -135,7 +135,7 @@ class Evidence:
         zone, c = self.project.zone, contract("silver.orders")
         rows = self._silver("orders")  # first: functions need the session that this starts
         paid = (
-            newest_in(rows, c, months)
+            newest_in(rows, c, months, self.keep)
             .filter("paid_at is not null")
             .withColumn("ordered_day", business_day(F.col("ordered_at"), zone))
             .withColumn("paid_day", business_day(F.col("paid_at"), zone))
@@ -172,7 +172,7 @@ class Evidence:
             (F.col("sku_id") == F.col("first_sku")) & (F.coalesce("source_time", "_ingested_at") == F.col("since")),
         )
         category = known.groupBy("sku_id").agg(F.min("category").alias("category"))
-        lines = newest_in(self._silver("order_lines"), contract("silver.order_lines"), months)
+        lines = newest_in(self._silver("order_lines"), contract("silver.order_lines"), months, self.keep)
         return lines.select("order_id", "sku_id", "quantity", "net_amount_minor").join(category, "sku_id", "left")
 
     def visits(self, months: list[int]) -> DataFrame:
@@ -186,7 +186,7 @@ class Evidence:
     def _seen(self, feed: str, months: list[int]) -> DataFrame:
         c = contract(f"silver.{feed}")
         assert c.becomes is not None
-        rows = newest_in(self._silver(feed), c, months).withColumn("occurred_at", F.col(c.event_time[0]))
+        rows = newest_in(self._silver(feed), c, months, self.keep).withColumn("occurred_at", F.col(c.event_time[0]))
         if c.becomes.column is not None:
             rows = rows.filter(F.col(c.becomes.column).isin(list(SEEN[feed])))
         dated = rows.withColumn("seen_day", business_day(F.col("occurred_at"), self.project.zone))

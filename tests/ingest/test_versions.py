@@ -139,7 +139,7 @@ def test_a_version_that_goes_back_to_an_earlier_month_is_the_newest(tmp_path: Pa
     assert ordered(shop, "02", "03", "02") == [202602, 202603, 202602]
     assert ordered(shop, "02") == [202602, 202603, 202602]
     assert ordered(shop, "03", "03", "02") == [202602, 202603, 202602, 202603, 202602]
-    assert list((shop.lake.root / "ops").rglob("*.parquet")) == []
+    assert list((shop.lake.root / "ops" / "scratch").rglob("*.parquet")) == []
 
 
 def test_versions_of_one_run_follow_each_other_whichever_month_they_stand_in(tmp_path: Path) -> None:
