@@ -75,6 +75,8 @@ def run(
     lake, steps = project.lake, steps or Steps(quiet=True)
     if force or refit or releases.of_day(lake, as_of) is None:
         engine.warm(TASKS)
+        if audit is not None:
+            audit.warm()
     checked_refit(project.catalogue, refit)
     refuse_unresolved(project)
     arrivals.refuse_nothing(project)

@@ -214,7 +214,6 @@ class Project:
     def audited(self, engine: Engine) -> Iterator[Auditor]:
         """The auditor of one process; its Data Docs are written when the block ends, also after a failure."""
         auditor = Auditor(engine, self.lake, self.lake.store.path("ops/audits"), self.settings.keep_audits)
-        auditor.warm()
         with told_when_full(self.lake):
             try:
                 yield auditor

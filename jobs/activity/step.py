@@ -219,9 +219,11 @@ class _Step:
         if (plain := self.rows.of_new(touched.plain)) is not None:
             parts.append(plain)
         theirs = touched.persons.select("uid", F.col("event_month").alias("period"))
-        added = [self._coded(rows.join(theirs, ["uid", "period"], "left_anti")) for rows in parts]
+        kept = [self._kept(rows, f"rows-{n}") for n, rows in enumerate(parts)]
+        made = [rows.join(theirs, ["uid", "period"], "left_anti") for rows in kept]
         if months := sorted({period for _, period in self._slices_of_persons()}):
-            added.append(self._coded(self.rows.of_persons(touched.persons, months)))
+            made.append(self._kept(self.rows.of_persons(touched.persons, months), "rows-of-persons"))
+        added = [self._coded(act.union_all(made))] if made else []
         if (moved := self.moved_rows(touched)) is not None:
             added.append(moved)
         return act.union_all(added) if added else None

@@ -62,9 +62,11 @@ class Changes:
             if feed in OF_ORDERS:
                 continue
             contested, plain[feed] = self._parted(feed, changed)
-            persons.append(self._persons(self.inputs.versions_of(contested, feed), feed))
+            if not contested.isEmpty():
+                persons.append(self._persons(self.inputs.versions_of(contested, feed), feed))
             if feed == "shares":
-                persons += self._of_cards(versions.filter(CARDS).select("share_id"))
+                cards = versions.filter(CARDS).select("share_id").distinct()
+                persons += self._of_cards(self.inputs.keep(cards, "cards-of-new"))
         if (reflagged := self._reflagged()) is not None:
             orders.append(reflagged)
         if (moves := self.moves()) is not None:
@@ -81,7 +83,7 @@ class Changes:
     def _parted(self, feed: str, changed: DataFrame) -> tuple[DataFrame, DataFrame]:
         """Changed rows of which there was a version before, and the newest versions of those of which there was none."""
         c = contract(f"silver.{feed}")
-        said = every_version(changed, self.inputs.earlier(feed), c)
+        said = self.inputs.keep(every_version(changed, self.inputs.earlier(feed), c), f"{feed}-contested")
         return said, as_known(changed.join(said.select(*c.key), [*c.key], "left_anti"), c)
 
     # --- uid and event_month of what new rows touch ---

@@ -18,6 +18,7 @@ from jobs.ingest.findings import KINDS
 from jobs.ingest.landing import drop_landing
 from jobs.ingest.outputs import in_contract, open_writer
 from jobs.ingest.units import Batch, Progress, Staged, Unit, UnitResult, forget_intent, write_intent
+from lake.audit import Auditor
 from lake.budget import in_memory
 from lake.disk import is_full, told_when_full
 from lake.engine import Engine
@@ -55,6 +56,8 @@ def execute(
             open_units.append(unit)
     staged: list[Staged] = []
     with told_when_full(lake, lambda: _taken(results, units)), _cleared_when_full(lake, staged):
+        if isinstance(audit_staged, Auditor):
+            audit_staged.warm()
         staged += [_stage(lake, unit, run_id) for unit in open_units]
         _parse(lake, engine, staged, progress)
         for s in staged:

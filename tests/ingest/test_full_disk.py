@@ -139,7 +139,6 @@ def test_pages_of_the_audit_that_cannot_be_written_are_one_line(
     def unwritable(self: Any) -> None:
         raise full("index.html")
 
-    monkeypatch.setattr("lake.audit.Auditor.warm", lambda self: None)
     monkeypatch.setattr("lake.audit.Auditor.write_docs", unwritable)
     with shop.project.audited(None):  # type: ignore[arg-type]
         pass
@@ -150,7 +149,6 @@ def test_pages_of_the_audit_that_cannot_be_written_are_one_line(
 
 
 def test_a_run_on_a_full_disk_says_what_readers_see(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lake.audit.Auditor.warm", lambda self: None)
     with (
         pytest.raises(DiskFullError, match="nothing is released, nothing half-made is published"),
         shop.project.audited(None),

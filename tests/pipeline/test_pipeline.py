@@ -200,6 +200,8 @@ def test_a_failing_audit_stops_the_publication_and_yesterday_stays(
         def published(self, since: dict[str, int]) -> None:
             assert not since
 
+        def warm(self) -> None: ...
+
     shop.deliver(project, following)
     ingest(project, embedded, received_at=shop.received(project, following))
     before = shop.tables(project)
