@@ -15,10 +15,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lake import expectations
 from lake.engine import PRELOADED, Engine, begin_worker
@@ -26,12 +26,15 @@ from lake.expectations import INDEX, stamp_of
 from lake.lake import DataFile, Lake
 from lake.publish import Confirm, Days
 from lake.spans import span
-from lake.statement import figures_of_files, figures_of_frame
+from lake.statement import figures_of_files, figures_of_frame, for_statements
 from lake.store import Store
 from schemas.arrow import arrow_schema
 from schemas.contracts import Contract, contract
 from schemas.errors import AuditError
 from schemas.suite import Counted, History, suite
+
+if TYPE_CHECKING:
+    import duckdb
 
 KEEP_DOCS = 10
 T = TypeVar("T")
@@ -104,6 +107,10 @@ class Auditor:
 
     # --- what is counted ---
 
+    @cached_property
+    def _duckdb(self) -> duckdb.DuckDBPyConnection:
+        return for_statements(self.engine.cores)
+
     def _count(self, c: Contract, base: Path, files: Sequence[str], days: tuple[date, ...]) -> list[Counted]:
         asked = suite(c, days=days, before=self._before(c, days))
         schema = self.lake.schema(c.name) if c.open else arrow_schema(c)
@@ -111,7 +118,7 @@ class Auditor:
         with span("audit", c.name):
             if self.engine.is_apart:
                 return figures_of_frame(c, asked, self.engine.files(base, files, schema, c.partitions))
-            return figures_of_files(c, asked, base, self.lake.local(files), schema, self.engine.cores)
+            return figures_of_files(self._duckdb, c, asked, base, self.lake.local(files), schema)
 
     def _before(self, c: Contract, days: Sequence[date]) -> History | None:
         """Rows of the last day before the one that is staged, or those of a table that is not cut by day; None without any."""

@@ -18,10 +18,11 @@ from schemas.quarantine import literal
 from schemas.suite import BATCH, Counted, Expectation
 
 if TYPE_CHECKING:
+    import duckdb
     from pyspark.sql import DataFrame
 
 SAMPLES = 3
-VIEW = "staged_rows"
+VIEW, NOTHING = "staged_rows", "no_rows"
 HIVE_TYPES: Mapping[pa.DataType, str] = {
     pa.date32(): "DATE",
     pa.int32(): "INTEGER",
@@ -32,20 +33,30 @@ Query = Callable[[str], list[tuple[Any, ...]]]
 """Runs SQL over the view ``staged_rows``."""
 
 
+def for_statements(threads: int) -> duckdb.DuckDBPyConnection:
+    """What ``figures_of_files`` runs in; one for many, as beginning one takes longer than most statements."""
+    con = in_memory(threads=threads)
+    con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET enable_progress_bar = false")
+    return con
+
+
 def figures_of_files(
-    c: Contract, suite: Sequence[Expectation], base: Path, files: Sequence[str], schema: pa.Schema, threads: int
+    con: duckdb.DuckDBPyConnection,
+    c: Contract,
+    suite: Sequence[Expectation],
+    base: Path,
+    files: Sequence[str],
+    schema: pa.Schema,
 ) -> list[Counted]:
     """What the files say of each expectation. They are this machine's and lie below ``base``, in folders that name their
     partitions; none are no rows."""
-    with in_memory(threads=threads) as con:
-        con.execute("SET TimeZone = 'UTC'")
-        con.execute("SET enable_progress_bar = false")
-        if files:
-            con.execute(f"CREATE TEMP VIEW {VIEW} AS SELECT * FROM {_scan(base, files, schema)}")
-        else:
-            con.register(VIEW, schema.empty_table())
-        columns = [name for name, *_ in con.execute(f"DESCRIBE {VIEW}").fetchall()]
-        return _figures(c, suite, columns, lambda sql: con.execute(sql).fetchall())
+    con.register(NOTHING, schema.empty_table())
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW {VIEW} AS SELECT * FROM {_scan(base, files, schema) if files else NOTHING}"
+    )
+    columns = [name for name, *_ in con.execute(f"DESCRIBE {VIEW}").fetchall()]
+    return _figures(c, suite, columns, lambda sql: con.execute(sql).fetchall())
 
 
 def figures_of_frame(c: Contract, suite: Sequence[Expectation], frame: DataFrame) -> list[Counted]:

@@ -17,7 +17,7 @@ from jobs.profile.snapshots import day_of
 from lake.audit import Auditor, audit
 from lake.engine import Engine
 from lake.lake import Lake
-from lake.statement import figures_of_files, figures_of_frame
+from lake.statement import figures_of_files, figures_of_frame, for_statements
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract, contracts
 from schemas.errors import AuditError
@@ -85,7 +85,7 @@ def test_the_statement_finds_what_great_expectations_finds(engine: Engine, lake:
     pq.write_table(pa.Table.from_pylist(rows, arrow_schema(c)), path)
     expectations = suite(c, days=(date(2026, 3, 2),) if c.day_partition else (), before=History(900))
     frame = engine.parquet([str(path)], arrow_schema(c))
-    counted = figures_of_files(c, expectations, path.parent, [str(path)], arrow_schema(c), 1)
+    counted = figures_of_files(for_statements(1), c, expectations, path.parent, [str(path)], arrow_schema(c))
     assert counted == figures_of_frame(c, expectations, frame)
     failed = [f for f in counted if not f.holds]
     assert len(failed) >= 4
@@ -95,9 +95,10 @@ def test_the_statement_finds_what_great_expectations_finds(engine: Engine, lake:
 
 
 def test_every_expectation_of_every_contract_is_in_the_statement(lake: Lake) -> None:
+    con = for_statements(1)
     for c in contracts().values():
         expectations = suite(c, days=(date(2026, 3, 2),), before=History(100_000))
-        counted = figures_of_files(c, expectations, lake.root, (), arrow_schema(c), 1)
+        counted = figures_of_files(con, c, expectations, lake.root, (), arrow_schema(c))
         assert len(counted) == len(expectations)
         volume = {e.says for e in expectations if e.kwargs.get("min_value") and not e.about_rows}
         assert {f.expected for f in counted if not f.holds} == volume, c.name
