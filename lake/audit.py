@@ -10,6 +10,7 @@ silver is not published, and a run not released, without it.
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -29,7 +30,7 @@ from lake.spans import span
 from lake.statement import figures_of_files, figures_of_frame, for_statements
 from lake.store import Store
 from schemas.arrow import arrow_schema
-from schemas.contracts import Contract, contract
+from schemas.contracts import Contract, Level, contract
 from schemas.errors import AuditError
 from schemas.suite import Counted, History, suite
 
@@ -56,7 +57,7 @@ class Auditor:
         self.warnings: list[Counted] = []
         self._name = uuid.uuid4().hex
         self._counted: list[Counted] = []
-        self._expected: dict[str, int] = {}
+        self._expected: dict[str, Counter[Level]] = {}
         self._failing: list[str] = []
         self._unwritten = False
 
@@ -114,7 +115,7 @@ class Auditor:
     def _count(self, c: Contract, base: Path, files: Sequence[str], days: tuple[date, ...]) -> list[Counted]:
         asked = suite(c, days=days, before=self._before(c, days))
         schema = self.lake.schema(c.name) if c.open else arrow_schema(c)
-        self._expected[c.name] = self._expected.get(c.name, 0) + len(asked)
+        self._expected.setdefault(c.name, Counter()).update(e.level for e in asked)
         with span("audit", c.name):
             if self.engine.is_apart:
                 return figures_of_frame(c, asked, self.engine.files(base, files, schema, c.partitions))

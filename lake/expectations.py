@@ -23,16 +23,16 @@ from typing import Any
 from schemas.contracts import Level
 from schemas.suite import Counted
 
-TAKEN_ALONG = ("rfc3987_syntax", "sqlalchemy")
-"""Modules that Great Expectations imports where others brought them, though frames need none: a third of its import."""
+TAKEN_ALONG = ("pyspark", "rfc3987_syntax", "sqlalchemy")
+"""Modules that Great Expectations imports where others brought them, though figures need none: a third of its import."""
 STAMP = "%Y%m%dT%H%M%S.%fZ"
 """How Great Expectations names the folder of an audit's pages: by its time."""
 _STAMPED = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
 INDEX = "index.html"
 LEVELS: dict[Level, str] = {"fail": "must hold", "warn": "is warned of where it does not hold"}
 SEVERITY: dict[Level, str] = {"fail": "critical", "warn": "warning"}
-Expected = Mapping[str, int]
-"""By table, how many expectations its contract has."""
+Expected = Mapping[str, Mapping[Level, int]]
+"""By table and level, how many expectations its contract has."""
 
 
 class Judge:
@@ -108,13 +108,13 @@ RESULT = {"result_format": "SUMMARY", "unexpected_index_column_names": ["table",
 def _suite(gx: Any, expected: Expected) -> Any:
     """Of every table: nothing breaks what its contract has as ``fail``, or as ``warn``, and all of it was counted."""
     made = gx.ExpectationSuite(name=SUITE)
-    for table, count in sorted(expected.items()):
-        for level, says in LEVELS.items():
+    for table, by_level in sorted(expected.items()):
+        for level in by_level:
             rows = {"row_condition": f'table == "{table}" and level == "{level}"', "condition_parser": "pandas"}
             kwargs = {"column": "breaking", "max_value": 0, **rows}
-            words = f"{table}: no row breaks what {says}"
+            words = f"{table}: no row breaks what {LEVELS[level]}"
             made.expectations.append(_one("expect_column_values_to_be_between", kwargs, words, level))
-        rows = {"row_condition": f'table == "{table}"', "condition_parser": "pandas"}
+        rows, count = {"row_condition": f'table == "{table}"', "condition_parser": "pandas"}, sum(by_level.values())
         words = f"{table}: all {count} expectations of its contract were counted"
         made.expectations.append(_one("expect_table_row_count_to_equal", {"value": count, **rows}, words, "fail"))
     return made
