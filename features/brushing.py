@@ -157,25 +157,34 @@ def scored(orders: DataFrame, lines: DataFrame, visits: DataFrame, settings: Bru
     visit_rows, one row per person and day with browsing on it; empty where there is no such feed.
     """
     on = settings.weights()
-    found = _with_totals(orders, settings.history_days)
-    for name, key in KEYS.items():
-        if name in on:
-            found = _with_shared_key(found, orders, name, key, getattr(settings, name))
-    signals: dict[str, Column] = {name: F.coalesce(F.col(name), F.lit(False)) for name in KEYS}
-    signals["one_seller"] = _one_seller(settings.one_seller)
-    signals["quick_pay"] = _quick_pay(settings.quick_pay)
-    if "no_browse" in on:
-        found = _with_visits(found, orders, visits, settings, keep)
-        signals["no_browse"] = _no_browse(settings.no_browse)
-    if "price_outlier" in on:
-        odd = odd_prices(orders, lines, settings, keep).withColumn("price_outlier", F.lit(True))
-        found = found.join(odd, "order_id", "left")
-        signals["price_outlier"] = F.coalesce(F.col("price_outlier"), F.lit(False))
-    if "reciprocal" in on:
-        found = found.join(_mutual(orders, settings.history_days), "order_id", "left")
-        signals["reciprocal"] = _reciprocal(settings.reciprocal)
-    judged = found.select(*orders.columns, *(signals[name].alias(name) for name in on))
+    # A signal is seen by few orders: each is found on the columns that it needs, and orders meet them once.
+    fired = [
+        found.select("order_id", F.lit(name).alias("signal"))
+        for name, found in _fired(orders, lines, visits, settings, keep).items()
+        if name in on
+    ]
+    by_order = reduce(lambda a, b: a.unionByName(b), fired).groupBy("order_id")
+    signals = keep(by_order.agg(*(F.max(F.col("signal") == n).alias(n) for n in on)), "signals")
+    judged = orders.join(signals, "order_id", "left")
+    judged = judged.select(*orders.columns, *(F.coalesce(F.col(n), F.lit(False)).alias(n) for n in on))
     return judged.select("*", _score(on).alias("score"), _reasons(on).alias("reasons"))
+
+
+def _fired(
+    orders: DataFrame, lines: DataFrame, visits: DataFrame, settings: BrushingSettings, keep: Keep
+) -> dict[str, DataFrame]:
+    """By signal, a row an order for which it fires: order_id; only those that are on are computed."""
+    totals = keep(_totals(orders, settings.history_days), "totals")
+    found = {name: _shared_key(orders, name, key, getattr(settings, name)) for name, key in KEYS.items()}
+    found["one_seller"] = totals.filter(_one_seller(settings.one_seller))
+    found["quick_pay"] = orders.filter(_quick_pay(settings.quick_pay))
+    found["reciprocal"] = totals.filter(_reciprocal(settings.reciprocal)).select("order_id")
+    found["reciprocal"] = found["reciprocal"].unionByName(_mutual(orders, settings.history_days))
+    if settings.no_browse.weight:
+        found["no_browse"] = _without_visit(orders, visits, settings, keep)
+    if settings.price_outlier.weight:
+        found["price_outlier"] = odd_prices(orders, lines, settings, keep)
+    return found
 
 
 def _score(weights: dict[str, float]) -> Column:
@@ -197,8 +206,8 @@ def trailing(days: int, *keys: str) -> WindowSpec:
 # --- bursts ---
 
 
-def _with_shared_key(found: DataFrame, orders: DataFrame, name: str, key: str, rule: SharedKey) -> DataFrame:
-    """``name``: enough different buyers on the order's key within the days."""
+def _shared_key(orders: DataFrame, name: str, key: str, rule: SharedKey) -> DataFrame:
+    """Orders with enough different buyers on their key within the days: order_id."""
     used = orders.filter(F.col(key).isNotNull()).select(key, "uid", "day_number").distinct()
     if rule.days > 1:
         later = F.explode(F.expr(f"sequence(0, {rule.days - 1})"))
@@ -207,17 +216,16 @@ def _with_shared_key(found: DataFrame, orders: DataFrame, name: str, key: str, r
         used.groupBy(key, "day_number")
         .agg(F.count_distinct("uid").alias("buyers"))
         .filter(F.col("buyers") >= rule.buyers)
-        .select(key, "day_number", F.lit(True).alias(name))
     )
-    return found.join(crowded, [key, "day_number"], "left")
+    return orders.select("order_id", key, "day_number").join(crowded, [key, "day_number"], "left_semi")
 
 
 # --- sellers ---
 
 
-def _with_totals(orders: DataFrame, days: int) -> DataFrame:
-    """Orders of the buyer, of the pair, of the seller and of the whole shop in the history, of sellers that are named."""
-    named = orders.filter("seller_id is not null")
+def _totals(orders: DataFrame, days: int) -> DataFrame:
+    """Orders whose seller is named, with those of the buyer, of the pair, of the seller and of the whole shop in the history."""
+    named = orders.filter("seller_id is not null").select("order_id", "uid", "seller_id", "day_number")
     seller = named.groupBy("seller_id", "day_number").agg(F.count(F.lit(1)).alias("orders_of_day"))
     shop = seller.groupBy("day_number").agg(F.sum("orders_of_day").alias("orders_of_day"))
     of_seller = seller.select(
@@ -226,38 +234,36 @@ def _with_totals(orders: DataFrame, days: int) -> DataFrame:
     of_shop = shop.withColumn("whole", F.lit(1)).select(
         "day_number", F.sum("orders_of_day").over(trailing(days, "whole")).alias("shop_orders")
     )
-    buyer, pair = trailing(days, "uid"), trailing(days, "uid", "seller_id")
     return (
-        orders.withColumn("buyer_orders", F.count("seller_id").over(buyer))
-        .withColumn("pair_orders", F.count("seller_id").over(pair))
-        .join(of_seller, ["seller_id", "day_number"], "left")
-        .join(of_shop, ["day_number"], "left")
+        named.withColumn("buyer_orders", F.count(F.lit(1)).over(trailing(days, "uid")))
+        .withColumn("pair_orders", F.count(F.lit(1)).over(trailing(days, "uid", "seller_id")))
+        .join(of_seller, ["seller_id", "day_number"])
+        .join(of_shop, ["day_number"])
     )
 
 
 def _one_seller(rule: OneSeller) -> Column:
-    return F.coalesce(
+    return (
         (F.col("buyer_orders") >= rule.orders)
         # all of them this seller's
         & (F.col("pair_orders") == F.col("buyer_orders"))
-        & (F.col("seller_orders") <= F.col("shop_orders") * F.lit(rule.largest_share)),
-        F.lit(False),
+        & (F.col("seller_orders") <= F.col("shop_orders") * F.lit(rule.largest_share))
     )
 
 
 def _reciprocal(rule: Reciprocal) -> Column:
-    dependent = (
+    """Of the pair; of the two who bought from each other ``_mutual`` knows."""
+    return (
         (F.col("pair_orders") >= rule.orders)
         & (F.col("pair_orders") >= F.col("seller_orders") * F.lit(rule.of_seller))
         & (F.col("pair_orders") >= F.col("buyer_orders") * F.lit(rule.of_buyer))
         # a shop with one seller only would see its best customers here
         & (F.col("seller_orders") < F.col("shop_orders"))
     )
-    return F.coalesce(F.col("mutual"), F.lit(False)) | F.coalesce(dependent, F.lit(False))
 
 
 def _mutual(orders: DataFrame, days: int) -> DataFrame:
-    """Orders whose seller is a person who bought from the buyer in the history: order_id, mutual."""
+    """Orders whose seller is a person who bought from the buyer in the history: order_id."""
     sold = orders.filter("seller_uid is not null and seller_uid <> uid")
     one = sold.select("order_id", "uid", "seller_uid", "day_number")
     other = sold.select(
@@ -265,16 +271,14 @@ def _mutual(orders: DataFrame, days: int) -> DataFrame:
     ).distinct()
     near = (F.col("other_day") <= F.col("day_number")) & (F.col("other_day") > F.col("day_number") - days)
     both = one.join(other, ["uid", "seller_uid"]).filter(near)
-    return both.select("order_id").distinct().withColumn("mutual", F.lit(True))
+    return both.select("order_id").distinct()
 
 
 # --- visits ---
 
 
-def _with_visits(
-    found: DataFrame, orders: DataFrame, visits: DataFrame, settings: BrushingSettings, keep: Keep
-) -> DataFrame:
-    """``visited`` before the payment; ``channel_visited`` of ``channel_orders`` were; the visits of the day and usually."""
+def _without_visit(orders: DataFrame, visits: DataFrame, settings: BrushingSettings, keep: Keep) -> DataFrame:
+    """Orders of named persons paid without a visit before, where most of the channel's had one and the day's log is whole: order_id."""
     days = settings.history_days
     seen = visits.select("uid", F.col("day_number").alias("visit_day"), "first_at")
     before = (
@@ -304,16 +308,12 @@ def _with_visits(
         F.sum("rows_of_day").over(trailing(days, "whole")).alias("rows_of_history"),
         F.count(F.lit(1)).over(trailing(days, "whole")).alias("days_of_history"),
     )
-    facts = known.join(channels, ["by_channel", "day_number"]).select(
-        "order_id", F.lit(True).alias("asked"), "visited", "channel_orders", "channel_visited"
+    logged = F.col("rows_of_day") * F.col("days_of_history") >= F.col("rows_of_history") * F.lit(
+        settings.no_browse.volume
     )
-    return found.join(facts, "order_id", "left").join(usual, "day_number", "left")
-
-
-def _no_browse(rule: NoBrowse) -> Column:
-    logged = F.col("rows_of_day") * F.col("days_of_history") >= F.col("rows_of_history") * F.lit(rule.volume)
-    covered = F.col("channel_visited") >= F.col("channel_orders") * F.lit(rule.coverage)
-    return F.coalesce(F.col("asked") & F.col("visited").isNull() & covered & logged, F.lit(False))
+    covered = F.col("channel_visited") >= F.col("channel_orders") * F.lit(settings.no_browse.coverage)
+    unseen = known.filter("visited is null").join(channels, ["by_channel", "day_number"]).join(usual, "day_number")
+    return unseen.filter(covered & logged).select("order_id")
 
 
 def _quick_pay(rule: QuickPay) -> Column:
