@@ -29,7 +29,7 @@ from lake.retention import CareSettings
 from lake.store import Store, StoreOptions, scheme
 from project.inbox import FolderInbox, Inbox, StoreInbox
 from schemas.configuration import Settings, Words, nearest, read_settings
-from schemas.errors import ConfigurationError
+from schemas.errors import AuditError, ConfigurationError
 from schemas.money import DEFAULT_CURRENCY
 
 if TYPE_CHECKING:
@@ -231,6 +231,8 @@ def _write_docs(auditor: Auditor) -> None:
         told = auditor.write_docs()
     except OSError as e:
         told = [e.strerror or str(e)]
+    except AuditError as e:
+        told = [str(e)]
     if told:
         print(f"huaxiang: pages of the audit could not be written to {auditor.docs}: {told[-1]}", file=sys.stderr)
 
