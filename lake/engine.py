@@ -74,12 +74,14 @@ class Engine:
         files = lake.files(table, version)
         if not files:
             return self.empty(lake.schema(table, version))
-        if lake.store.is_remote and not self.is_apart:
+        # The version is pinned even for "latest": an engine may hold on to an older snapshot of the same path.
+        pinned = lake.version(table) if version is None else version
+        # Sail finds no version that is older than the last checkpoint.
+        is_old = pinned != lake.store.newest_version(lake.path(table))
+        if (lake.store.is_remote or is_old) and not self.is_apart:
             return self.files(
                 lake.path(table), [f.path for f in files], lake.schema(table, version), contract(table).partitions
             )
-        # The version is pinned even for "latest": an engine may hold on to an older snapshot of the same path.
-        pinned = lake.version(table) if version is None else version
         return self.spark.read.format("delta").option("versionAsOf", str(pinned)).load(self.place(lake.path(table)))
 
     def empty(self, schema: pa.Schema) -> DataFrame:
