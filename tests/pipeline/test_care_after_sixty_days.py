@@ -33,12 +33,12 @@ from tests.pipeline import shop
 pytestmark = pytest.mark.slow
 
 NEXT = simulator.LAST_DAY
-APART = int(os.environ.get("HUAXIANG_DAYS_APART", "3"))
+APART = int(os.environ.get("HUAXIANG_DAYS_APART", "4"))
 """Days from one run to the next, over sixty; the release check runs every day."""
 DAYS = [NEXT - timedelta(days=i) for i in reversed(range(1, 61)) if i % APART == 59 % APART]
 MONTH_END = date(2026, 1, 31)
 BUILT, AUDIENCE = DAYS[12 // APART], "sharers_without_purchase"
-EVERY = 3 // APART
+EVERY = max(1, 3 // APART)
 """Runs from one delivery to the next: between them a run finds nothing new."""
 MOST_FILES = 4
 
