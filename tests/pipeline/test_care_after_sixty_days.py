@@ -33,7 +33,7 @@ from tests.pipeline import shop
 pytestmark = pytest.mark.slow
 
 NEXT = simulator.LAST_DAY
-APART = int(os.environ.get("HUAXIANG_DAYS_APART", "4"))
+APART = int(os.environ.get("HUAXIANG_DAYS_APART", "3"))
 """Days from one run to the next, over sixty; the release check runs every day."""
 DAYS = [NEXT - timedelta(days=i) for i in reversed(range(1, 61)) if i % APART == 59 % APART]
 MONTH_END = date(2026, 1, 31)
