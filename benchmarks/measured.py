@@ -6,9 +6,11 @@ import ctypes
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 import psutil
 
@@ -32,12 +34,18 @@ def measured(command: Sequence[str], environment: Mapping[str, str], timeout: fl
 
     This process adopts what the command leaves behind (a pool's workers, a JVM), so that its CPU time is counted.
     """
+    # Not a pipe: what says more than it holds would wait for ever.
+    with tempfile.TemporaryFile() as said:
+        return _measured(command, environment, timeout, said)
+
+
+def _measured(command: Sequence[str], environment: Mapping[str, str], timeout: float, said: IO[bytes]) -> Measured:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     started = time.perf_counter()
     process = subprocess.Popen(
         command,
         env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
+        stdout=said,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
@@ -56,8 +64,9 @@ def measured(command: Sequence[str], environment: Mapping[str, str], timeout: fl
     wall = time.perf_counter() - started
     process.returncode = status
     cpu += _left_behind()
-    output = process.stdout.read().decode(errors="replace") if process.stdout else ""
     if status:
+        said.seek(0)
+        output = said.read().decode(errors="replace")
         raise RuntimeError(f"{' '.join(command)} ended with {status}:\n{output[-4000:]}")
     return Measured(wall, cpu, peak / MEBIBYTE)
 
