@@ -157,6 +157,8 @@ def scored(orders: DataFrame, lines: DataFrame, visits: DataFrame, settings: Bru
     visit_rows, one row per person and day with browsing on it; empty where there is no such feed.
     """
     on = settings.weights()
+    if not on:
+        return orders.select("*", _score(on).alias("score"), _reasons(on).alias("reasons"))
     # A signal is seen by few orders: each is found on the columns that it needs, and orders meet them once.
     fired = [
         found.select("order_id", F.lit(name).alias("signal"))
@@ -174,12 +176,13 @@ def _fired(
     orders: DataFrame, lines: DataFrame, visits: DataFrame, settings: BrushingSettings, keep: Keep
 ) -> dict[str, DataFrame]:
     """By signal, a row an order for which it fires: order_id; only those that are on are computed."""
-    totals = keep(_totals(orders, settings.history_days), "totals")
     found = {name: _shared_key(orders, name, key, getattr(settings, name)) for name, key in KEYS.items()}
-    found["one_seller"] = totals.filter(_one_seller(settings.one_seller))
     found["quick_pay"] = orders.filter(_quick_pay(settings.quick_pay))
-    found["reciprocal"] = totals.filter(_reciprocal(settings.reciprocal)).select("order_id")
-    found["reciprocal"] = found["reciprocal"].unionByName(_mutual(orders, settings.history_days))
+    if settings.one_seller.weight or settings.reciprocal.weight:
+        totals = keep(_totals(orders, settings.history_days), "totals")
+        found["one_seller"] = totals.filter(_one_seller(settings.one_seller))
+        of_pairs = totals.filter(_reciprocal(settings.reciprocal)).select("order_id")
+        found["reciprocal"] = of_pairs.unionByName(_mutual(orders, settings.history_days))
     if settings.no_browse.weight:
         found["no_browse"] = _without_visit(orders, visits, settings, keep)
     if settings.price_outlier.weight:

@@ -180,9 +180,8 @@ def run_step(
 def _judged(lake: Lake, engine: Engine, audit: Auditor | None, taken: list[Measured]) -> Iterator[None]:
     """Every table that the block publishes is confirmed before it ends, and so is what a run that was killed published.
 
-    What that took is added to ``taken``.
-
-    What the audit stops is put back to what the newest releases name, so that nothing is built on it.
+    What the audit stops is put back to what the newest releases name, so that nothing is built on it. The wait for its
+    last word is added to ``taken``.
     """
     if audit is None:
         yield

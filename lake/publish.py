@@ -71,50 +71,32 @@ def publish(
     ``even_empty`` publishes (and notes ``metadata``) where no file comes or goes; else that makes no version.
     """
     with span("commit", table):
-        return _publish(
-            lake, table, staged, replace, read_version, run_id, key, metadata or {}, appended, even_empty=even_empty
-        )
-
-
-def _publish(
-    lake: Lake,
-    table: str,
-    staged: Path | Iterable[DataFile],
-    replace: Slices,
-    read_version: int | None,
-    run_id: str,
-    key: str,
-    metadata: Mapping[str, Any],
-    appended: Path | None,
-    *,
-    even_empty: bool,
-) -> int:
-    delta = lake.delta(table)
-    if delta is None:
-        raise PublishError(f"{table} does not exist; `ensure` it first")
-    if delta.transaction_version(key) is not None:
-        return delta.version()
-    if read_version is not None and delta.version() != read_version:
-        raise PublishError(
-            f"{table} moved from version {read_version} to {delta.version()} while run {run_id} worked on it; "
-            "nothing was published, run it again"
-        )
-    refuse_lost(lake)
-    files = lake.staged(table, staged) if isinstance(staged, Path) else list(staged)
-    root = lake.path(table)
-    schema = pa.schema(delta.schema().to_arrow())
-    partitions = contract(table).partitions
-    removes = _replaced(delta, root, replace)
-    _refuse_foreign(table, root, files, replace, partitions)
-    further = [] if appended is None else lake.staged(table, appended)
-    _refuse_foreign(table, root, further, None, partitions)
-    adds = [_add_action(lake, table, root, f, schema, partitions) for f in [*files, *further]]
-    if not adds and not removes and not even_empty:
-        return delta.version()
-    lake.store.share(f.path for f in [*files, *further])
-    refuse_lost(lake)
-    noted = {"run_id": run_id, "key": key, **metadata}
-    return _commit(lake, table, delta, [*adds, *removes], noted, {key: 1}, key, run_id)
+        delta = lake.delta(table)
+        if delta is None:
+            raise PublishError(f"{table} does not exist; `ensure` it first")
+        if delta.transaction_version(key) is not None:
+            return delta.version()
+        if read_version is not None and delta.version() != read_version:
+            raise PublishError(
+                f"{table} moved from version {read_version} to {delta.version()} while run {run_id} worked on it; "
+                "nothing was published, run it again"
+            )
+        refuse_lost(lake)
+        files = lake.staged(table, staged) if isinstance(staged, Path) else list(staged)
+        root = lake.path(table)
+        schema = pa.schema(delta.schema().to_arrow())
+        partitions = contract(table).partitions
+        removes = _replaced(delta, root, replace)
+        _refuse_foreign(table, root, files, replace, partitions)
+        further = [] if appended is None else lake.staged(table, appended)
+        _refuse_foreign(table, root, further, None, partitions)
+        adds = [_add_action(lake, table, root, f, schema, partitions) for f in [*files, *further]]
+        if not adds and not removes and not even_empty:
+            return delta.version()
+        lake.store.share(f.path for f in [*files, *further])
+        refuse_lost(lake)
+        noted = {"run_id": run_id, "key": key, **(metadata or {})}
+        return _commit(lake, table, delta, [*adds, *removes], noted, {key: 1}, key, run_id)
 
 
 def publish_compacted(

@@ -44,7 +44,7 @@ CARDS = "behaviour = 'share' and share_id is not null"
 class Inputs:
     """Tables at ``versions``, read lazily; ``before`` are the versions that the table was last made from.
 
-    ``months`` prunes partitions of silver.
+    ``keep`` writes a frame to the run's scratch folder once; its name there must be its own.
     """
 
     engine: Engine
@@ -64,11 +64,9 @@ class Inputs:
     def flags(self) -> DataFrame:
         return self.table(FLAGS).select("order_id", "flagged_day")
 
-    def latest(self, feed: str, months: list[int] | None = None) -> DataFrame:
-        """The newest version of every silver row of a feed, or of those that it puts into ``months``."""
-        rows, c = self.every_version(feed), contract(f"silver.{feed}")
-        known = as_known(rows, c, keep=self.keep)
-        return known if months is None else known.filter(F.col("event_month").isin(months))
+    def latest(self, feed: str) -> DataFrame:
+        """The newest version of every silver row of a feed."""
+        return as_known(self.every_version(feed), contract(f"silver.{feed}"), keep=self.keep)
 
     def every_version(self, feed: str) -> DataFrame:
         return self.table(f"silver.{feed}")
@@ -184,11 +182,12 @@ class Inputs:
 
     def owners(self, cards: DataFrame | None = None) -> DataFrame:
         """Whoever shared a card: share_id, uid, once for every time that it was shared. ``cards`` are those asked for."""
-        rows = self.every_version("shares").filter(CARDS)
         if cards is None:
-            return self.acting(self.latest("shares").filter(CARDS), "shares").select("share_id", "uid")
-        theirs = self.newest(rows.join(cards.select("share_id"), "share_id", "left_semi"), "shares")
-        return self.acting(theirs, "shares").select("share_id", "uid")
+            shared = self.latest("shares").filter(CARDS)
+        else:
+            rows = self.every_version("shares").filter(CARDS)
+            shared = self.newest(rows.join(cards.select("share_id"), "share_id", "left_semi"), "shares")
+        return self.acting(shared, "shares").select("share_id", "uid")
 
     def _sharers(self, shares: DataFrame, are_all: bool) -> DataFrame:
         """Where a row names no sharer, the one who shared that card; a share itself has none."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from features.brushing import BrushingSettings
+from features.brushing import SIGNALS, BrushingSettings
 from lake.engine import Engine
 from tests.brushing.shop import Rows, Shop, ring
 from tests.silver import at, write_silver
@@ -80,6 +80,13 @@ def test_another_threshold_judges_every_month_again(shop: Shop) -> None:
     shop.settings = BrushingSettings(threshold=1.0)
     assert shop.run() == 4
     shop.settings = BrushingSettings.model_validate({"threshold": 1.0, "no_browse": {"weight": 0}})
+    assert shop.run() == 0
+    assert shop.flags() == {}
+
+
+def test_where_every_signal_is_off_no_order_is_held(shop: Shop) -> None:
+    shop.settings = BrushingSettings.model_validate({name: {"weight": 0} for name in SIGNALS})
+    assert {(r["score"], r["reasons"]) for r in shop.scores().values()} == {(0, "")}
     assert shop.run() == 0
     assert shop.flags() == {}
 
