@@ -14,6 +14,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import reduce
+from operator import and_, or_
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,7 +44,7 @@ class Kleene:
     @classmethod
     def certain(cls, true: Bits, everybody: Bits) -> Kleene:
         """Never unknown."""
-        return cls(true, everybody & ~true)
+        return cls(true, everybody ^ true)
 
     def __and__(self, other: Kleene) -> Kleene:
         return Kleene(self.true & other.true, self.false | other.false)
@@ -89,27 +91,22 @@ class BitColumn:
 
     def truth(self, tests: Sequence[Test], kind: str, everybody: Bits) -> Kleene:
         """Truth of a leaf's comparisons, all of which must hold, as ``audiences/evaluate.py`` judges them."""
-        found = Kleene(everybody, np.zeros_like(everybody))
-        for test in tests:
-            found &= self._judged(test, kind, everybody)
-        return found
+        return reduce(and_, (self._judged(test, kind, everybody) for test in tests))
 
     def _judged(self, test: Test, kind: str, everybody: Bits) -> Kleene:
         if test.op == "known":
-            return Kleene.certain(self.known if test.values[0] else everybody & ~self.known, everybody)
+            return Kleene.certain(self.known if test.values[0] else everybody ^ self.known, everybody)
         if test.op in ("is", "is_not"):
-            hit = np.zeros_like(everybody)
-            for value in test.values:
-                first, beyond = self._places(_plain(value, kind))
-                if first < beyond:
-                    hit |= self._is(first)
+            places = (self._places(_plain(value, kind)) for value in test.values)
+            hit = self._one_of([first for first, beyond in places if first < beyond])
         else:
             hit = self._between(test, kind)
         known = self.known
         if UNKNOWN in test.values and kind == "string":
             # Who is not known to be anything is what was asked for.
-            hit, known = hit | (everybody & ~known), everybody
-        return Kleene(known & ~hit, hit) if test.op == "is_not" else Kleene(hit, known & ~hit)
+            hit, known = hit | (everybody ^ known), everybody
+        # whoever is hit is known
+        return Kleene(known ^ hit, hit) if test.op == "is_not" else Kleene(hit, known ^ hit)
 
     def _between(self, test: Test, kind: str) -> Bits:
         first, last = _plain(test.values[0], kind), _plain(test.values[-1], kind)
@@ -120,8 +117,8 @@ class BitColumn:
         else:
             found = self.known
         if test.op in ("at_most", "between"):
-            return found & ~self._from(self._places(last)[1])
-        return found & ~self._from(self._places(first)[0]) if test.op == "below" else found
+            return _without(found, self._from(self._places(last)[1]))
+        return _without(found, self._from(self._places(first)[0])) if test.op == "below" else found
 
     def _places(self, value: Any) -> tuple[int, int]:
         """The numbers from which on values are at least, and greater than, a value; equal where it does not occur."""
@@ -129,17 +126,26 @@ class BitColumn:
             return bisect_left(self.values, value), bisect_right(self.values, value)
         return math.ceil(value) - self.low, math.floor(value) + 1 - self.low
 
+    def _one_of(self, numbers: Sequence[int]) -> Bits:
+        """Who has one of the numbers."""
+        found = [self._is(n) for n in numbers if 0 <= n < 1 << len(self.planes)]
+        return reduce(or_, found) if found else np.zeros_like(self.known)
+
     def _is(self, number: int) -> Bits:
-        """Who has the number."""
-        if not 0 <= number < 1 << len(self.planes):
-            return np.zeros_like(self.known)
-        found, other = self.known.copy(), np.zeros_like(self.known)
+        """Who has the number: has every bit of it, and no other."""
+        found = self.known.copy()
+        others = []
         for i, plane in enumerate(self.planes):
             if number >> i & 1:
                 found &= plane
             else:
-                other |= plane
-        return found & ~other
+                others.append(plane)
+        if not others:
+            return found
+        other = others[0] | others[-1]
+        for plane in others[1:-1]:
+            other |= plane
+        return _without(found, other)
 
     def _from(self, number: int) -> Bits:
         """Who has the number or a greater one.
@@ -179,6 +185,13 @@ def truth_of_numbers(
         true &= hit if known is None else hit & known
         false |= ~hit if known is None else ~hit & known
     return Kleene(packed(true), packed(false))
+
+
+def _without(some: Bits, others: Bits) -> Bits:
+    """Who is in the first and not in the second."""
+    both = some & others
+    both ^= some
+    return both
 
 
 def _plain(value: Any, kind: str) -> Any:

@@ -14,7 +14,7 @@ from lake.lake import Lake, by_bucket
 from lake.local_cache import LocalCache
 from lake.releases import Release, lake_at
 
-FORMAT = 1
+FORMAT = 2
 """What is made of the files changes with it."""
 
 
@@ -55,5 +55,11 @@ class BucketedFiles:
         return _digest([FORMAT, [self.lake.store.name(p) for p in self.of_bucket.get(bucket, [])]])
 
     @staticmethod
-    def buckets_of(uid: np.ndarray) -> list[int]:
-        return [int(b) for b in np.unique(uid // USERS_PER_BUCKET)]
+    def buckets_of(uid: np.ndarray) -> dict[int, slice]:
+        """Buckets of ascending uids, and where each one's lie among them."""
+        if not len(uid):
+            return {}
+        first, last = int(uid[0]) // USERS_PER_BUCKET, int(uid[-1]) // USERS_PER_BUCKET
+        borders = np.searchsorted(uid, np.arange(first, last + 2) * USERS_PER_BUCKET).tolist()
+        spans = zip(range(first, last + 1), borders, borders[1:], strict=False)
+        return {bucket: slice(begin, end) for bucket, begin, end in spans if begin < end}
