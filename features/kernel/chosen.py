@@ -15,10 +15,10 @@ Ready = Callable[[str], np.ndarray | None]
 """A column of ``activity`` by its name, in order of user and time, in however few bytes; None: without effect."""
 
 
-def chosen(fact: Fact, as_of: int, users: int, user: np.ndarray, column: Ready) -> Rows:
+def chosen(fact: Fact, as_of: int, base: int, users: int, user: np.ndarray, column: Ready) -> Rows:
     """The rows that count for the fact but for its further conditions, with the columns that computing it reads.
 
-    ``user`` is the number of every row's user, from 0. A row counts as ``features/kernel/selection.py`` has it, whatever
+    ``user`` is the number of every row's user less ``base``, the first of ``users``. A row counts as ``features/kernel/selection.py`` has it, whatever
     became known later. Only facts that leave flagged rows out.
     """
     assert fact.flagged == "exclude", fact
@@ -43,7 +43,7 @@ def chosen(fact: Fact, as_of: int, users: int, user: np.ndarray, column: Ready) 
         values = column(name)
         assert values is not None, name
         stored[name] = values.take(at).astype(DTYPES[name], copy=False)
-    return Rows(0, begin, stored)
+    return Rows(base, begin, stored)
 
 
 def columns_of_fact(fact: Fact) -> tuple[str, ...]:

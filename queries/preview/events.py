@@ -62,7 +62,8 @@ class Events:
         def column(name: str) -> np.ndarray | None:
             return self._effective(bucket, name, codes_read)
 
-        rows = chosen(fact, day_number(self.as_of), USERS_PER_BUCKET, user, column)
+        base = bucket * USERS_PER_BUCKET
+        rows = chosen(fact, day_number(self.as_of), base, USERS_PER_BUCKET, user, column)
         if fact.measure == "rows" and not fact.where.conditions():
             return np.diff(rows.begin).take(place), None
         computed = compute(rows, [fact], self.as_of, products=products, codes=codes, zone=self.zone)
