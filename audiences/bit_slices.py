@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from audiences.bits import BitColumn, Bits, Value, everybody, packed
 from audiences.evaluate import UNKNOWN
+from schemas.arrow import ARROW
 from schemas.contracts import Type
 
 BLOCK = 1 << 16
@@ -25,8 +26,7 @@ def encoded(column: pa.ChunkedArray, kind: Type) -> BitColumn:
     Absent is what a comparison takes for absent: null, not a number, and the text ``unknown``.
     """
     if kind in _WIDTHS:
-        if kind == "bool":
-            column = column.cast(pa.uint8())
+        column = column.cast(pa.uint8() if kind == "bool" else ARROW[kind])
         return sliced(_values(column, _WIDTHS[kind]), _known(pc.is_valid(column)))
     if not len(column):
         return BitColumn(np.zeros(0, np.uint64), (), 0, [])

@@ -6,6 +6,7 @@ never changes, and is shared by every process that maps it. What was not used fo
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
@@ -35,6 +36,7 @@ class LocalCache:
         self.folder = store.path(FOLDER)
         self.most_bytes = most_bytes
         self._own: tempfile.TemporaryDirectory[str] | None = None
+        self._grew = False
 
     @property
     def is_shared(self) -> bool:
@@ -44,13 +46,14 @@ class LocalCache:
         """The table of that name, mapped and not read; None if it was not made, or was removed."""
         path = self.folder / name
         try:
-            found = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-            os.utime(path)
-        except FileNotFoundError:
+            # What was mapped stays so; the file itself need not stay open, or a large shop would have too many.
+            with pa.memory_map(str(path)) as source:
+                found = pa.ipc.open_file(source).read_all()
+        except (FileNotFoundError, pa.ArrowInvalid):
+            # Invalid is what a machine left that went down before it had written everything.
             return None
-        except PermissionError:
-            # Another's, which may be read and not be marked as used.
-            return found
+        with suppress(OSError):
+            os.utime(path)
         return found
 
     def put(self, name: str, table: pa.Table) -> pa.Table:
@@ -66,7 +69,7 @@ class LocalCache:
             self._keep_to_itself()
             self._placed(name, table)
         except OSError as e:
-            if e.errno != 30 or self._own is not None:
+            if e.errno != errno.EROFS or self._own is not None:
                 raise
             self._keep_to_itself()
             self._placed(name, table)
@@ -76,6 +79,7 @@ class LocalCache:
         self.folder = Path(self._own.name)
 
     def _placed(self, name: str, table: pa.Table) -> None:
+        self._grew = True
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{uuid.uuid4().hex}.part")
@@ -87,7 +91,9 @@ class LocalCache:
             part.unlink(missing_ok=True)
 
     def trim(self) -> None:
-        """Remove what was not used for long, and of the rest the least recently used until they fit."""
+        """If something was added: remove what was not used for long, and of the rest the least recently used until they fit."""
+        if not self._grew:
+            return
         files = sorted(self._files(), reverse=True)
         now, kept = time.time(), 0
         for used, size, path in files:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from audiences.bits import Bits, Kleene, packed, truth_of_numbers
 from audiences.evaluate import leaf_truth
-from audiences.plan import Leaf, Plan, alert_column, walk
+from audiences.plan import Leaf, Plan, Test, alert_column, walk
 from audiences.tally import Tally, tallied
 from features.facts import Fact
 from features.instants import day_number
@@ -75,9 +75,7 @@ class ReleaseColumns:
     def members(self) -> Bits:
         """Who is a member of the shop; the others are visitors."""
         column = self.profile.columns({"is_member": "bool"})["is_member"]
-        return (
-            column.planes[0] if column.planes else column.known if column.low else self.profile.everybody & np.uint64(0)
-        )
+        return column.truth((Test(op="is", values=(True,)),), "bool", self.profile.everybody).true
 
     def _counted(self, fact: Fact, names: Meanings) -> tuple[np.ndarray, np.ndarray | None]:
         codes, products = dict(names.codes), None

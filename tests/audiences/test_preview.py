@@ -164,6 +164,13 @@ def test_a_table_that_is_removed_while_it_is_mapped_can_be_read_to_its_end(tmp_p
     assert mapped["n"].to_numpy().sum() == sum(range(100_000))
 
 
+def test_what_was_not_written_to_its_end_is_made_again(tmp_path: Path) -> None:
+    cache = LocalCache(FolderStore(tmp_path), most_bytes=1 << 20)
+    cache.put("a", pa.table({"n": np.arange(100)}))
+    (cache.folder / "a").write_bytes((cache.folder / "a").read_bytes()[:300])
+    assert cache.made("a", lambda: pa.table({"n": np.arange(7)})).num_rows == 7
+
+
 def test_a_lake_that_cannot_be_written_is_previewed_all_the_same_and_said(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
