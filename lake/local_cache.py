@@ -22,6 +22,7 @@ from lake.store import Store
 FOLDER = "_made"
 UNUSED_DAYS = 14
 """Files that nobody used for so long are removed, however much room there is."""
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 ABANDONED_SECONDS = 3600
 """After which a file in the making is a dead process's."""
 
@@ -65,11 +66,11 @@ class LocalCache:
     def _write(self, name: str, table: pa.Table) -> None:
         try:
             self._placed(name, table)
-        except PermissionError:
-            self._keep_to_itself()
+        except FileNotFoundError:
+            # Another process has just removed the folder, which was empty.
             self._placed(name, table)
         except OSError as e:
-            if e.errno != errno.EROFS or self._own is not None:
+            if e.errno not in UNWRITABLE or not self.is_shared:
                 raise
             self._keep_to_itself()
             self._placed(name, table)
@@ -94,6 +95,7 @@ class LocalCache:
         """If something was added: remove what was not used for long, and of the rest the least recently used until they fit."""
         if not self._grew:
             return
+        self._grew = False
         files = sorted(self._files(), reverse=True)
         now, kept = time.time(), 0
         for used, size, path in files:
