@@ -5,8 +5,9 @@ twenty audiences. Ours are the verbs ``ingest``, ``run`` and ``audience build`` 
 is ``benchmarks/specialist``, written by hand for these files. Both run in processes of their own, in turns, on all cores;
 figures are shown when both gave the same rows of silver, persons, facts, segments and members of audiences.
 
-Ours does more than is compared: it keeps bronze, history and releases, audits every table, and makes 110 further tags, fission,
-promotions and insights. ``run`` names the steps. Given to DuckDB: the orders held for brushing and the kept cuts of lifecycle.
+Ours does more than is compared: it keeps bronze, history and releases, audits every table, and makes all other tags, fission,
+promotions and insights; so the steps that make what is compared are shown beside the whole. Given to DuckDB: the orders that our
+run holds for brushing, and the cuts of lifecycle that it keeps.
 
 Exit code 1 where anything differs, or a figure is more than a quarter above the one that was kept.
 """
@@ -20,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -55,7 +57,7 @@ def main() -> int:
             for old in (database, database.with_suffix(".json")):
                 old.unlink(missing_ok=True)
             ours.append([shops.ingested(shop), shops.run(shop), shops.verb(shop, "audience", "build")])
-            facts = _hand_over(shop, given)
+            facts = hand_over(Project.load(shop), LAST_DAY, given)
             theirs.append(_specialist(shop, given, database))
         differences = sameness.of_everything(Project.load(shop), database, facts, LAST_DAY)
         steps = {step: seconds[-1] for step, seconds in shops.seconds_by_step(shop).items()}
@@ -97,14 +99,14 @@ def _size(options: argparse.Namespace) -> list[str]:
     return ["--users", str(options.users), "--days", str(options.days)]
 
 
-def _hand_over(shop: Path, given: Path) -> list[Fact]:
-    """What the specialist is given of our run: held orders, kept cuts, and the facts that the catalogue declares."""
+def hand_over(project: Project, as_of: date, given: Path) -> list[Fact]:
+    """What the specialist is given of our run of a day: held orders, kept cuts, and the facts that the catalogue declares."""
     given.mkdir(exist_ok=True)
-    project = Project.load(shop)
     with connect(project.lake, None, ["activity", "profile"]) as con:
         flags = con.sql("SELECT order_id, flagged_day FROM activity.order_flags").to_arrow_table()
         cuts: dict[str, list[float]] = {name: [] for name in CUTS}
-        for name, number in con.execute("SELECT name, number FROM profile.breaks ORDER BY position").fetchall():
+        numbers = "SELECT name, number FROM profile.breaks WHERE as_of = ? ORDER BY position"
+        for name, number in con.execute(numbers, [as_of]).fetchall():
             if name in cuts:
                 cuts[name].append(number)
     pq.write_table(flags, given / "flags.parquet")

@@ -22,12 +22,16 @@ Record = dict[str, Any]
 
 
 def heading(users: int, days: int) -> Record:
-    """The first figures of every record: what was measured, on how many cores, and when."""
+    """The first figures of every record: what was measured, on how many cores, when, and how busy the machine was then.
+
+    ``load`` is the machine's own mean over the last minute: above the cores, what is measured holds them too, or others do.
+    """
     return {
         "users": users,
         "days": days,
         "cores": len(os.sched_getaffinity(0)),
         "measured_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
+        "load": round(os.getloadavg()[0], 1),
     }
 
 

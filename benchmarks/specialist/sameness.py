@@ -42,27 +42,41 @@ def of_silver(project: Project, database: Path) -> list[str]:
 
 
 def of_everything(project: Project, database: Path, facts: Sequence[Fact], as_of: date) -> list[str]:
-    """Differences in silver, ids of persons, facts and segments of users, and members of audiences."""
+    """Differences in silver, persons, facts and segments of users, and, where they were built, members of audiences.
+
+    Users are matched by their ids: a lake that grew day by day has given other numbers than one made at once.
+    """
     found = of_silver(project, database)
+    has_audiences = project.lake.version("audiences.membership") is not None
     queries = {
         "ids": "SELECT id_kind, id_value, uid, from_day, until_day FROM identity.identifiers",
         "profile": f"SELECT * FROM profile.profile WHERE as_of = DATE '{as_of}'",
-        "members": "SELECT audience, uid FROM audiences.membership",
-    }
+    } | ({"members": "SELECT audience, uid FROM audiences.membership"} if has_audiences else {})
     with connect(project.lake, None, ["identity", "profile", "audiences"]) as lake, duckdb.connect() as con:
         con.execute(f"ATTACH '{database}' AS theirs (READ_ONLY)")
         for name, query in queries.items():
             con.register(name, lake.sql(query).to_arrow_table())
         kinds = " ".join(f"WHEN '{rank}' THEN '{kind}'" for kind, rank in KINDS.items())
-        theirs = f"SELECT CASE id[1] {kinds} END, id[2:], uid, from_day, until_day FROM theirs.identifiers"
+        con.execute(f"""
+            CREATE TABLE their_ids AS SELECT CASE id[1] {kinds} END AS id_kind, id[2:] AS id_value, * FROM theirs.identifiers;
+            CREATE TABLE matched AS
+            SELECT DISTINCT i.uid, t.uid AS their_uid FROM ids i JOIN their_ids t
+            ON i.id_kind = t.id_kind AND i.id_value = t.id_value AND i.from_day IS NOT DISTINCT FROM t.from_day""")
+        theirs = "SELECT id_kind, id_value, m.uid, from_day, until_day FROM their_ids t JOIN matched m ON m.their_uid = t.uid"
         found += _rows(con, "ids with their persons", "FROM ids", theirs)
-        found += _rows(con, "users", "SELECT uid FROM profile", "SELECT uid FROM theirs.people")
-        found += _rows(con, "members of audiences", "FROM members", "FROM theirs.membership")
+        found += _rows(con, "users", "SELECT uid FROM profile", _mapped("uid", "people"))
+        if has_audiences:
+            found += _rows(con, "members of audiences", "FROM members", _mapped("audience, uid", "membership"))
         known = {row[0] for row in con.execute("DESCRIBE profile").fetchall()}
         means = {f.column for f in facts if f.agg == "mean"}
         for column in dict.fromkeys([*SEGMENTS, *(f.column for f in facts if f.column in known)]):
             found += _values(con, column, is_rounded=column in means)
     return found
+
+
+def _mapped(columns: str, table: str) -> str:
+    """Rows of one of their tables with our numbers of users."""
+    return f"SELECT {columns.replace('uid', 'm.uid')} FROM theirs.{table} t JOIN matched m ON m.their_uid = t.uid"
 
 
 def _rows(con: duckdb.DuckDBPyConnection, what: str, ours: str, theirs: str) -> list[str]:
@@ -79,7 +93,7 @@ def _values(con: duckdb.DuckDBPyConnection, column: str, *, is_rounded: bool) ->
     if is_rounded:
         differs = f"(o.{column} IS NULL) <> (t.{column} IS NULL) OR abs(o.{column} - t.{column}) > {HALF_A_CENT}"
     users, uid, our, their = con.execute(
-        f"SELECT count(*), any_value(o.uid), any_value(o.{column}), any_value(t.{column}) "
-        f"FROM profile o JOIN theirs.people t USING (uid) WHERE {differs}"
+        f"SELECT count(*), any_value(o.uid), any_value(o.{column}), any_value(t.{column}) FROM profile o "
+        f"JOIN matched m ON m.uid = o.uid JOIN theirs.people t ON t.uid = m.their_uid WHERE {differs}"
     ).fetchall()[0]
     return [f"{column}: {users:,} users; uid {uid}: ours {our!r}, DuckDB {their!r}"] if users else []

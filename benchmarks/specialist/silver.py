@@ -178,6 +178,7 @@ def feeds(inbox: Path, products: Path) -> dict[str, Feed]:
 
 
 def build(con: duckdb.DuckDBPyConnection, inbox: Path) -> None:
+    """A table a feed, ``rejected`` and ``taken``."""
     con.execute(MACROS)
     con.execute("CREATE TABLE rejected (feed VARCHAR, reason VARCHAR, row JSON)")
     con.execute(
