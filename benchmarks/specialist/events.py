@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.specialist.persons import LOGS, Ids, strongest
+from schemas.behaviours import BEHAVIOURS
 
 KEYS = {
     "sku": "sku_id",
@@ -54,6 +55,7 @@ def _keys(con: duckdb.DuckDBPyConnection) -> None:
         tables = SOURCES.get(key, ("latest_products",))
         values = " UNION ".join(f"SELECT {column} AS v FROM {t} WHERE {column} IS NOT NULL" for t in tables)
         con.execute(f"CREATE TYPE {key}_key AS ENUM (SELECT v FROM ({values}) ORDER BY v)")
+    con.execute(f"CREATE TYPE behaviour_key AS ENUM ({', '.join(repr(b) for b in BEHAVIOURS)})")
     con.execute(f"CREATE TYPE detail_key AS ENUM ({', '.join(repr(d) for d in DETAILS)})")
     con.execute(f"""
         CREATE TEMP TABLE skus AS
@@ -124,7 +126,7 @@ def _acts(con: duckdb.DuckDBPyConnection) -> None:
             SELECT uid, occurred_at, behaviour, NULL, NULL, NULL, NULL, NULL, NULL, false, coalesce(order_id IN (FROM held), false)
             FROM {_resolved("coupons", LOGS["coupons"])}
         )
-        SELECT r.uid, r.moment, CAST(r.moment AS DATE) AS day, CAST(behaviour AS VARCHAR) AS behaviour,
+        SELECT r.uid, r.moment, CAST(r.moment AS DATE) AS day, CAST(r.behaviour AS behaviour_key) AS behaviour,
             CAST(r.sku_id AS sku_key) AS sku, CAST(r.seller_id AS seller_key) AS seller, CAST(r.channel AS channel_key) AS channel,
             k.brand, k.category, k.category_parent, r.detail, r.peer, r.void, r.flagged
         FROM rows r LEFT JOIN skus k ON k.sku = CAST(r.sku_id AS sku_key)
@@ -156,7 +158,8 @@ def _money(con: duckdb.DuckDBPyConnection) -> None:
             LEFT JOIN {_resolved("refunds", LOGS["refunds"])} m ON m.refund_id = r.refund_id
             WHERE coalesce(o.uid, m.uid) IS NOT NULL
         )
-        SELECT r.uid, r.moment, CAST(r.moment AS DATE) AS day, r.behaviour, CAST(r.sku_id AS sku_key) AS sku, r.seller, r.channel,
+        SELECT r.uid, r.moment, CAST(r.moment AS DATE) AS day, CAST(r.behaviour AS behaviour_key) AS behaviour,
+            CAST(r.sku_id AS sku_key) AS sku, r.seller, r.channel,
             k.brand, k.category, k.category_parent, r.order_key, r.quantity, r.amount, r.list_amount, r.on_promotion, r.void, r.flagged
         FROM rows r LEFT JOIN skus k ON k.sku = CAST(r.sku_id AS sku_key)
         WHERE r.moment < as_of() + 1 AND r.valid_from <= as_of()""")
