@@ -12,11 +12,11 @@ TEST_JAVA := JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1"
 unexport PYTHONDONTWRITEBYTECODE
 QUICK := not spark and not airflow and not slow
 
-.PHONY: help demo test check pages bench cluster notebooks setup setup-dev setup-spark setup-airflow format clean
+.PHONY: help demo test check pages bench bench-build bench-ingest bench-day bench-skew bench-facts cluster notebooks setup setup-dev setup-spark setup-airflow format clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
-	@echo "PYTHON=/path/to/python3.12 chooses another Python; ARGS='...' is handed on by demo, test, bench and cluster"
+	@echo "PYTHON=/path/to/python3.12 chooses another Python; ARGS='...' is handed on by demo, test, bench... and cluster"
 
 demo: $(VENV)/.base ## a shop from raw logs to audience files, in its own folder (no Java)
 	@$(BIN)/huaxiang demo $(ARGS)
@@ -34,8 +34,25 @@ check: $(VENV)/.dev ## format, lint, types and the quick tests; about three minu
 
 pages: $(VENV)/.base ## write anew what is made from contracts, tags and steps: pages of docs/, lists for the DAGs
 	@$(BIN)/python -m cli.pages
+	@$(BIN)/python -m benchmarks.page
 
-bench: $(VENV)/.dev ## ours against DuckDB and Polars on 1 M users, in one run
+bench: $(VENV)/.dev ## quick benchmarks, minutes: facts, and a first build of 2,000 users, against DuckDB (docs/benchmarks.md)
+	@$(BIN)/python -m benchmarks.profile --small
+	@$(BIN)/python -m benchmarks.first_build --users 2000 $(ARGS)
+
+bench-build: $(VENV)/.dev ## a first build of 20,000 users against a DuckDB script written by hand
+	@$(BIN)/python -m benchmarks.first_build $(ARGS)
+
+bench-ingest: $(VENV)/.dev ## ingest alone against the same script
+	@$(BIN)/python -m benchmarks.ingest $(ARGS)
+
+bench-day: $(VENV)/.dev ## one more day against the first build
+	@$(BIN)/python -m benchmarks.day $(ARGS)
+
+bench-skew: $(VENV)/.dev ## one user, one day, one cascade with most of it, against even data
+	@$(BIN)/python -m benchmarks.skew $(ARGS)
+
+bench-facts: $(VENV)/.dev ## facts of 1 M users against DuckDB and Polars, Spark too
 	@$(MAKE) --no-print-directory setup-spark || true
 	@$(BIN)/python -m benchmarks.profile $(ARGS)
 

@@ -35,7 +35,8 @@ from audiences.bits import flags
 from audiences.compiler import Attribute, compile_audience
 from audiences.language import read
 from audiences.plan import Plan
-from benchmarks.workload import AS_OF, ZONE, bucket_rows, products
+from benchmarks import records
+from benchmarks.workload import AS_OF, DAYS, ZONE, bucket_rows, products
 from features.kernel.rows import USERS_PER_BUCKET
 from lake import journal
 from lake.lake import Lake, partition_path
@@ -47,7 +48,6 @@ from schemas.behaviours import BEHAVIOURS, BROWSE
 from schemas.configuration import Words
 from schemas.contracts import Type, contract
 
-RESULTS = Path(__file__).parent / "results" / "preview.json"
 CITIES, STAGES = 300, ("prospect", "new", "mature", "loyal", "dormant", "churned", "recovered")
 TAGS: dict[str, Type] = {
     "register_city": "string",
@@ -103,13 +103,7 @@ QUESTIONS = {
 
 def main() -> int:
     options = _options()
-    found: dict[str, Any] = {
-        "users": options.users,
-        "event_users": options.event_users,
-        "cores": len(os.sched_getaffinity(0)),
-        "measured_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
-        "repeats": options.repeats,
-    }
+    found = records.heading(options.users, DAYS) | {"event_users": options.event_users, "repeats": options.repeats}
     console = Console()
     for name, users in (("five tags", options.users), ("two events", options.event_users)):
         with tempfile.TemporaryDirectory(prefix="huaxiang-preview-", dir=options.folder) as below:
@@ -121,10 +115,19 @@ def main() -> int:
             first = {f"made_{k.removeprefix('load_')}": v for k, v in made.items() if k.startswith("load_")}
             found[name] = {**_alone("measure", name, folder, users, options), **first}
         _show(console, name, found[name])
-    if options.record:
-        before = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
-        RESULTS.write_text(json.dumps([*before, found], indent=1) + "\n", encoding="utf-8")
-    return 0 if all(found[name]["equal"] for name in QUESTIONS) else 1
+    found |= _seconds(found)
+    judged = [k for k in found if k.startswith("preview_")]
+    worse = records.settled(console, "preview", found, judged, record=options.record)
+    return worse if all(found[name]["equal"] for name in QUESTIONS) else 1
+
+
+def _seconds(found: dict[str, Any]) -> dict[str, float]:
+    """Processor seconds of an answer to each question, ours and DuckDB's: what is judged and drawn."""
+    return {
+        f"{who}_{name.replace(' ', '_')}_cpu_seconds": round(found[name][f"{who}_cpu_ms"] / 1000, 4)
+        for name in QUESTIONS
+        for who in ("preview", "duckdb")
+    }
 
 
 def _options() -> argparse.Namespace:

@@ -1,9 +1,8 @@
-"""``make bench``: Huaxiang, DuckDB and Polars compute the same facts, in turns, on this machine.
+"""The same facts by Huaxiang, DuckDB and Polars, in turns: ``python -m benchmarks.profile [--users N] [--rounds N] [--small]``.
 
 Every contestant runs in a process of its own from its start to its written result, so start-up is in every figure.
 Rounds are interleaved; the table shows medians. Before any figure is shown the results are compared, cell by cell.
-
-``python -m benchmarks.profile [--users N] [--rounds N] [--only NAME ...] [--small] [--folder DIR] [--json FILE]``
+``--only NAME ...`` chooses contestants, ``--folder DIR`` where the workload is, ``--json FILE`` writes the figures too.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class Auditor:
         self._expected.setdefault(c.name, Counter()).update(e.level for e in asked)
         with span("audit", c.name):
             if self.engine.is_apart:
-                return figures_of_frame(c, asked, self.engine.files(base, files, schema, c.partitions))
+                return figures_of_frame(c, asked, self.engine.files(self.lake, base, files, schema, c.partitions))
             return figures_of_files(self._duckdb, c, asked, base, self.lake.local(files), schema)
 
     def _before(self, c: Contract, days: Sequence[date]) -> History | None:

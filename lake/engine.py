@@ -31,6 +31,7 @@ from lake.attempts import LakePlace, fetch_inputs, inputs_of, lake_place_of, run
 from lake.budget import Share, for_frames, give_back, of_a_worker, of_the_main_process, take
 from lake.disk import is_full, pass_over_writers
 from lake.folder_store import FolderStore
+from lake.journal import finish, new_run_id
 from lake.lake import Lake
 from lake.spans import as_received, as_sent, listened, span, tell
 from lake.store import Store, scheme
@@ -61,7 +62,8 @@ class Engine:
     cores: int
     spark: SparkSession
     _work: tempfile.TemporaryDirectory[str]
-    _links: tempfile.TemporaryDirectory[str] | None = None
+    _links: dict[str, tuple[Lake, str]]
+    """By the address of a lake, the id below which links to its files are noted, so that those of a killed process go, too."""
     is_apart = False
     """Whether tasks may run on another machine, more than once: each attempt then has paths of its own (lake/attempts.py)."""
     spills: Path | None = None
@@ -79,9 +81,8 @@ class Engine:
         # Sail finds no version that is older than the last checkpoint.
         is_old = pinned != lake.store.newest_version(lake.path(table))
         if (lake.store.is_remote or is_old) and not self.is_apart:
-            return self.files(
-                lake.path(table), [f.path for f in files], lake.schema(table, version), contract(table).partitions
-            )
+            partitions = contract(table).partitions
+            return self.files(lake, lake.path(table), [f.path for f in files], lake.schema(table, version), partitions)
         return self.spark.read.format("delta").option("versionAsOf", str(pinned)).load(self.place(lake.path(table)))
 
     def empty(self, schema: pa.Schema) -> DataFrame:
@@ -111,10 +112,12 @@ class Engine:
 
     def folder(self, folder: Path, schema: pa.Schema, partitions: Sequence[str] = ()) -> DataFrame:
         """Every file below a folder written hive-style, partition columns included and typed."""
-        return self.files(folder, (self.store or FolderStore(folder)).below(folder), schema, partitions)
+        return self.files(None, folder, (self.store or FolderStore(folder)).below(folder), schema, partitions)
 
-    def files(self, base: Path, files: Sequence[str], schema: pa.Schema, partitions: Sequence[str]) -> DataFrame:
-        """Files below ``base`` in folders that name their partitions."""
+    def files(
+        self, lake: Lake | None, base: Path, files: Sequence[str], schema: pa.Schema, partitions: Sequence[str]
+    ) -> DataFrame:
+        """Files below ``base`` in folders that name their partitions: all that lie there, or some of what ``lake`` has there."""
         from pyspark.sql import functions as F
 
         if not files:
@@ -127,21 +130,19 @@ class Engine:
             found = reader.option("basePath", self.place(base)).parquet(*self.places(files))
         else:
             # Not a list of files: Sail then leaves out what the names of their folders say.
-            folder = self._linked(base, self.places(files))
+            places = self.places(files)
+            folder = base if lake is None else self._linked(lake, base, places)
             found = reader.option("basePath", str(folder)).parquet(str(folder))
         return found.select(*(F.col(f.name).cast(_spark_type(f.type)).alias(f.name) for f in schema))
 
-    def _linked(self, base: Path, files: Sequence[str]) -> Path:
+    def _linked(self, lake: Lake, base: Path, files: Sequence[str]) -> Path:
         """A folder with these files and no others, in folders that name their partitions; ``base`` where it is that."""
         folders = {part for file in files for part in Path(file).relative_to(base).parts[:-1]}
         if all("=" in f for f in folders) and base.is_dir() and {str(p) for p in base.rglob("*.parquet")} == set(files):
             return base
-        if self._links is None:
-            # Hard links, on the disk of the files: Sail passes over symbolic ones, and folders with a dot, in silence.
-            near = base if self.store is None else self.store.folder
-            near.mkdir(parents=True, exist_ok=True)
-            self._links = tempfile.TemporaryDirectory(prefix="linked-", dir=near)
-        folder = Path(self._links.name) / uuid.uuid4().hex
+        # Hard links, on the disk of the files: Sail passes over symbolic ones, and folders with a dot, in silence.
+        _, run_id = self._links.setdefault(lake.store.address, (lake, new_run_id("links")))
+        folder = lake.scratch(run_id) / uuid.uuid4().hex
         for n, file in enumerate(files):
             partition = [part for part in Path(file).relative_to(base).parts[:-1] if "=" in part]
             place = folder.joinpath(*partition)
@@ -194,8 +195,8 @@ class Engine:
 
     def _cleanup(self) -> None:
         self._work.cleanup()
-        if self._links is not None:
-            self._links.cleanup()
+        for lake, run_id in self._links.values():
+            finish(lake, run_id)
 
     def __enter__(self) -> Engine:
         return self
@@ -212,6 +213,7 @@ class EmbeddedEngine(Engine):
     def __init__(self, cores: int, memory_bytes: int):
         self.cores = cores
         self.memory_bytes = memory_bytes
+        self._links = {}
         self._work = tempfile.TemporaryDirectory(prefix="huaxiang-")
         self.spills = Path(self._work.name)
         self._share, self._own = (
@@ -272,6 +274,7 @@ class SparkEngine(Engine):
     def __init__(self, where: str, cores: int, memory_bytes: int, s3: S3 | None = None):
         from lake.spark_session import spark_session
 
+        self._links = {}
         self._work = tempfile.TemporaryDirectory(prefix="huaxiang-")
         self.cores = cores
         self.spark, self._stop = spark_session(where, Path(self._work.name), cores, memory_bytes, s3)

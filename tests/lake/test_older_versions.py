@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from lake.engine import Engine
+from lake.journal import JOURNALS, SCRATCH
 from lake.lake import Lake
 from tests.silver import at, write_silver
 
@@ -27,3 +30,19 @@ def test_a_version_older_than_the_last_checkpoint_is_read(engine: Engine, lake: 
         assert sorted((r["event_id"], r["event_month"]) for r in rows) == [
             (f"e{n}", 202601 + n % 2) for n in range(4 - back)
         ]
+
+
+def test_reading_an_older_version_leaves_nothing_beside_the_files_of_the_table(embedded: Engine, lake: Lake) -> None:
+    """What lies there for the reader is noted, so that it goes when a reader was killed, and its space with it."""
+    for n in range(2):
+        write_silver(lake, "browse", [{"event_id": f"e{n}", "behaviour": "view", "member_id": "m1"}], batch=f"b{n}")
+    delta, newest = lake.delta("silver.browse"), lake.version("silver.browse")
+    assert delta is not None and newest is not None
+    delta.create_checkpoint()
+    assert len(embedded.table(lake, "silver.browse", newest - 1).collect()) == 1
+    lies = {str(p) for p in lake.path("silver.browse").rglob("*.parquet") if "_delta_log" not in p.parts}
+    assert lies == {f.path for f in lake.files("silver.browse")}
+    (linked,) = (lake.root / SCRATCH).iterdir()
+    assert next(linked.rglob("*.parquet")).stat().st_nlink > 1
+    noted = [json.loads(p.read_text(encoding="utf-8")) for p in (lake.root / JOURNALS / linked.name).iterdir()]
+    assert noted == [{"scratch": f"{SCRATCH}/{linked.name}"}]

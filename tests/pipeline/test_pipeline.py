@@ -7,9 +7,12 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.first_build import hand_over
+from benchmarks.specialist import sameness, script
 from cli.main import commands
 from jobs.audiences.step import build
 from jobs.ingest.step import ingest
@@ -237,3 +240,19 @@ def test_a_failing_audit_stops_the_publication_and_yesterday_stays(
     assert run(project, embedded, following, audit=left).release.as_of == following  # type: ignore[arg-type]
     assert "identity.users" in left.seen
     assert not [t for t in left.seen if not t.startswith("identity.")]
+
+
+def test_a_script_written_by_hand_gives_the_same_persons_facts_and_segments(
+    three_days: Project, tmp_path: Path
+) -> None:
+    """The benchmark's own, over all files at once: silver, who is who, every fact of the catalogue, RFM, AIPL, lifecycle."""
+    facts = hand_over(three_days, LAST, tmp_path / "given")
+    inbox, database = three_days.folder / "inbox", tmp_path / "by-hand.duckdb"
+    script.made(inbox, database, script.Given(LAST, tmp_path / "given"))
+    assert sameness.of_everything(three_days, database, facts, LAST) == []
+    assert len(facts) > 140
+    with duckdb.connect(str(database)) as con:
+        con.execute("UPDATE people SET lifecycle = 'new', views_7d = views_7d + 1 WHERE uid = 3")
+        con.execute("UPDATE taken SET rows_silver = rows_silver - 1 WHERE feed = 'browse'")
+    found = sameness.of_everything(three_days, database, facts, LAST)
+    assert [line.split(":")[0] for line in found] == ["browse", "lifecycle", "views_7d"]
