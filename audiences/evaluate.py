@@ -98,14 +98,20 @@ def _test_truth(test: Test, kind: str, array: pa.Array) -> Truth:
 
 
 def _compared(test: Test, kind: str, array: pa.Array) -> npt.NDArray[np.bool_]:
-    operands: Sequence[Any] = test.values
     if kind == "bool":
         values = pc.fill_null(array, False).to_numpy(zero_copy_only=False)
     elif kind == "date":
         values = pc.fill_null(array.cast(pa.date32()).cast(pa.int32()), 0).to_numpy(zero_copy_only=False)
-        operands = [date.fromisoformat(str(v)).toordinal() - _EPOCH for v in test.values]
     else:
         values = pc.fill_null(array, 0).to_numpy(zero_copy_only=False)
+    return held_against(test, kind, values)
+
+
+def held_against(test: Test, kind: str, values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """For which of the values a comparison holds; days are numbers since 1970. ``is_not`` is judged as ``is``."""
+    operands: Sequence[Any] = test.values
+    if kind == "date":
+        operands = [date.fromisoformat(str(v)).toordinal() - _EPOCH for v in test.values]
     hit: npt.NDArray[np.bool_]
     if test.op in ("is", "is_not"):
         hit = np.logical_or.reduce([values == v for v in operands])
@@ -154,72 +160,6 @@ def decided_by(node: Node, truth: Mapping[int, Truth]) -> npt.NDArray[np.int32]:
         settled = (mine != together) & (truth[part.number] == mine)
         own = np.where(settled, decided_by(part, truth), own)
     return own
-
-
-@dataclass(frozen=True)
-class FunnelStep:
-    """One node in a funnel. ``remaining`` is there for the parts that narrow the audience one after the other."""
-
-    number: int
-    place: str
-    depth: int
-    zh: str
-    en: str
-    true: int
-    unknown: int
-    false: int
-    remaining: int | None
-
-
-def counts(outcome: Outcome) -> dict[int, list[int]]:
-    """By node: users for whom it is true, unknown, false, and those left so far (-1 where it does not narrow).
-
-    Sums of the counts of disjoint buckets are the counts of all users.
-    """
-    found = {n: [int((t == 1).sum()), int((t == 0).sum()), int((t == -1).sum()), -1] for n, t in outcome.truth.items()}
-    root = outcome.plan.root
-    narrowing = root.include.parts if isinstance(root.include, AllOf) else (root.include,)
-    left = np.ones(outcome.rows, np.bool_)
-    for part in narrowing:
-        left &= outcome.truth[part.number] == 1
-        found[part.number][3] = int(left.sum())
-    if root.exclude is not None:
-        left &= outcome.truth[root.exclude.number] != 1
-        found[root.exclude.number][3] = int(left.sum())
-    return found
-
-
-def add_counts(first: Mapping[int, Sequence[int]], second: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
-    """Counts of two disjoint sets of users together."""
-    return {
-        n: [*(a + b for a, b in zip(c[:3], second[n][:3], strict=True)), _left(c[3], second[n][3])]
-        for n, c in first.items()
-    }
-
-
-def _left(a: int, b: int) -> int:
-    return -1 if a < 0 else a + b
-
-
-def funnel(plan: Plan, counted: Mapping[int, Sequence[int]]) -> list[FunnelStep]:
-    """Every node in the order of reading with its counts."""
-    steps = []
-    for depth, node in walk(plan.root):
-        true, unknown, false, left = counted[node.number]
-        steps.append(
-            FunnelStep(
-                node.number,
-                node.place,
-                depth,
-                node.text.zh,
-                node.text.en,
-                true,
-                unknown,
-                false,
-                None if left < 0 else left,
-            )
-        )
-    return steps
 
 
 TRUTH_WORDS = {1: "true", 0: "unknown", -1: "false"}

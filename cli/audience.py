@@ -28,6 +28,7 @@ from jobs.audiences import step as step
 from jobs.audiences.export import export as export_step
 from jobs.audiences.export import refuse_held
 from lake import releases
+from queries import preview as answer
 from queries import user as person
 from report.card import write_card
 from report.page import chosen_release
@@ -83,14 +84,12 @@ def preview(
     release: ReleaseOption = None,
     sample: Annotated[int, typer.Option(min=0, max=100, help="Rows to show.")] = 10,
     project: ProjectOption = HERE,
-    engine: EngineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How many people it would hold, condition by condition, and some of them. Writes nothing."""
+    """How many people it would hold, condition by condition, and some of them. Publishes nothing and starts no engine."""
     p = open_project(project)
     tell_which_release(p, release)
-    with engine_of(p, engine) as e:
-        found = step.preview(p, name, which=release, sample=sample, engine=e)
+    found = answer.preview(p, name, which=release, sample=sample)
     if as_json:
         show_json(found)
         return
@@ -105,7 +104,13 @@ def preview(
     for warning in found.warnings:
         print(f"Note: {warning}")
     rows = [
-        {"condition": "  " * s.depth + f"{s.zh} | {s.en}", "yes": s.true, "unknown": s.unknown, "left": s.remaining}
+        {
+            "condition": "  " * s.depth + f"{s.zh} | {s.en}",
+            "yes": s.true,
+            "unknown": s.unknown,
+            "left": s.remaining,
+            "alone keeps out": s.alone,
+        }
         for s in found.steps
     ]
     show_table("Condition by condition", rows)

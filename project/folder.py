@@ -90,6 +90,7 @@ class ProjectSettings(Settings):
     arrivals: ArrivalSettings = ArrivalSettings()
     unknown_consent: UnknownConsent = "refuse"
     care: CareSettings = CareSettings()
+    preview_gb: float = Field(default=4.0, gt=0)
 
     @field_validator("time_zone")
     @classmethod

@@ -79,5 +79,5 @@ def quality_rows(lake: Lake, day: date, version: int | None = None) -> list[Row]
 def stored_rows(files: Iterable[str]) -> list[Row]:
     """Those of files of ``profile.tag_quality``."""
     names = [n for n in contract(QUALITY).column_names if n != "as_of"]
-    rows = (r for path in files for r in pq.read_table(path, partitioning=None).to_pylist())
+    rows = (r for path in files for r in pq.ParquetFile(path).read().to_pylist())
     return [{n: row.get(n) for n in names} for row in rows]

@@ -5,6 +5,8 @@ pyarrow's own ``to_numpy``, ``array`` and ``fill_null`` import pandas on first u
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
@@ -39,6 +41,14 @@ def to_arrow(values: np.ndarray, absent: np.ndarray | None, kind: pa.DataType) -
     assert values.dtype.itemsize * 8 == kind.bit_width
     valid = None if absent is None else pa.py_buffer(np.packbits(~absent, bitorder="little"))
     return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def text_array(texts: Sequence[str]) -> pa.StringArray:
+    """Texts as an array."""
+    data = [t.encode() for t in texts]
+    offsets = np.zeros(len(data) + 1, np.int32)
+    np.cumsum([len(d) for d in data], out=offsets[1:])
+    return pa.StringArray.from_buffers(len(data), pa.py_buffer(offsets), pa.py_buffer(b"".join(data)))
 
 
 def _plain(chunk: pa.Array) -> np.ndarray:

@@ -23,8 +23,7 @@ from audiences.language import Audience, Export
 from audiences.plan import Plan
 from jobs.audiences.build import MEMBERSHIP, Built, builds
 from jobs.audiences.outbox import FolderOutbox, Outbox, StoreOutbox
-from jobs.audiences.rows import FileRows, file_rows
-from jobs.audiences.step import build, plan_of
+from jobs.audiences.step import build
 from lake import journal
 from lake.engine import Engine, Progress
 from lake.lake import Lake
@@ -33,6 +32,8 @@ from lake.publish import publish
 from lake.releases import Release, release
 from lake.store import scheme
 from project.attributes import attributes
+from project.audience import plan_of
+from project.audience_file import FileRows, file_rows
 from project.folder import Project
 from project.held import held_in_words, marks_of, remedy, tags_of
 from schemas.arrow import arrow_schema

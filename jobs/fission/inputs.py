@@ -18,10 +18,10 @@ from features.kernel.arrays import from_arrow
 from features.kernel.rows import NEVER as NO_DAY
 from features.kernel.rows import USERS_PER_BUCKET
 from features.population import end_of_day
-from jobs.activity.products import products_as_of
 from jobs.fission.array_files import load_arrays, save_arrays
 from lake.budget import in_memory
 from lake.lake import Lake
+from project.products import products_as_of
 from schemas.contracts import NEWEST_FIRST
 from schemas.quarantine import literal
 

@@ -26,11 +26,11 @@ from features.cross_purchase import CrossPurchaseSettings, Rules, most_bought, r
 from features.instants import iso_day_of
 from features.kernel import Products
 from features.promotion import Cells, PromotionSettings, cells_together
-from jobs.activity.products import products_as_of
 from jobs.offers import tasks as tasks
 from jobs.profile.snapshots import day_of
 from lake.lake import by_bucket
 from lake.publish import Audit
+from project.products import products_as_of
 
 if TYPE_CHECKING:
     from lake.engine import Engine

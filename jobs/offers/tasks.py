@@ -36,7 +36,7 @@ def parts_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
     """Write the bucket's order parts, its totals by category and day, and its baskets by category.
 
     ``item``: what ``jobs/activity/paid_rows.py`` reads, ``promotion_days`` and ``basket_days`` (windows), ``products`` (file of
-    ``jobs/activity/products.py``), ``out`` (folder).
+    ``project/products.py``), ``out`` (folder).
     """
     as_of = date.fromisoformat(item["as_of"])
     parts = _order_parts(item)

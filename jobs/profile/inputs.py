@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from features.catalogue import user_tables
 from features.instants import business_day_of, iso_day_of
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.activity.products import products_as_of
 from jobs.profile.run import ProfileRun
 from lake.lake import Lake, by_bucket
 from lake.staged import described
 from project.frozen import Numbers
+from project.products import products_as_of
 
 CHANGES = "profile.tag_changes"
 BUCKET_FILE = re.compile(r"bucket-(\d+)(--[0-9a-f]+)?\.parquet")

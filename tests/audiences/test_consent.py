@@ -16,8 +16,8 @@ import pytest
 from audiences.contacts import leave_once
 from audiences.delivery import read_manifest
 from jobs.audiences.export import Exported, export
-from jobs.audiences.step import preview
 from lake.releases import release
+from queries.preview import preview
 from queries.user import find_uid
 from schemas.errors import UsageError
 from tests.audiences.lake_shop import EARLY, D, Shop, beijing_shop, people, silver

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.audiences.step import preview, why
+from jobs.audiences.step import why
 from lake.releases import write_release
+from queries.preview import preview
 from schemas.errors import ConfigurationError, NotThereError
 from tests.audiences.lake_shop import Shop, act
 from tests.lifecycle.lake import CONF, InThisProcess, breaks, insight, publish, shop_at

@@ -150,13 +150,13 @@ AUDIENCES = {
 def main(folder: Path, engine_name: str) -> dict[str, Any]:
     from cli.drafting.proposal import draft
     from jobs.activity.step import run_activity
-    from jobs.audiences.step import preview
     from jobs.ingest.step import ingest
     from jobs.pipeline import run
     from lake.engine import open_engine
     from lake.releases import latest
     from lake.sql import connect
     from project.folder import Project
+    from queries.preview import preview
     from queries.status import status
     from queries.tag_lineage import lineage
     from report.catalogue_page import dictionary_page

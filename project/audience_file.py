@@ -15,13 +15,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 
 from audiences.contacts import Withheld, hashed, leave_once, shaped
 from audiences.language import Audience, Export
-from jobs.audiences.columns import PROFILE, USERS, refuse_missing
 from lake.budget import in_memory
 from lake.lake import Lake
 from lake.releases import Release, lake_at
+from project.audience import PROFILE, USERS, refuse_missing
 from project.folder import UnknownConsent
 from schemas.contracts import CONSENT_SAID_LAST, NEWEST_FIRST
 
@@ -162,7 +163,8 @@ def _reached(
 def _profile(lake: Lake, at: Release, uids: pa.Array, columns: list[str]) -> pa.Table:
     paths = lake.local(lake_at(lake, at).files(PROFILE, where={"as_of": at.as_of}))
     stored = [c for c in columns if c != "as_of"]
-    refuse_missing(at, paths, stored)
+    for path in paths[:1]:
+        refuse_missing(at, pq.read_schema(path).names, stored)
     parts = [pads.dataset(path).to_table(columns=stored, filter=pads.field("uid").isin(uids)) for path in paths]
     if not parts:
         parts = [pa.table({c: pa.array([], pa.int64() if c == "uid" else pa.null()) for c in stored})]

@@ -1,0 +1,120 @@
+"""Columns of one release that plans are judged by, and the judging: what a portal holds while people write audiences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from audiences.bits import Bits, Kleene, packed, truth_of_numbers
+from audiences.evaluate import leaf_truth
+from audiences.plan import Leaf, Plan, Test, alert_column, walk
+from audiences.tally import Tally, tallied
+from features.facts import Fact
+from features.instants import day_number
+from features.kernel import Products
+from features.kernel.arrays import from_arrow
+from lake.lake import Lake
+from lake.local_cache import LocalCache
+from lake.releases import Release, lake_at
+from project.audience import PROFILE, Meanings, alert_files, codes_of, facts_of, meanings_of
+from project.products import products_as_of
+from queries.preview.events import Events
+from queries.preview.files import BucketedFiles, name_of
+from queries.preview.profile_bits import ProfileBits
+
+ACTIVITY = "activity.activity"
+OF_EVERYBODY = ("uid", "user_id", "as_of")
+"""Columns that conditions may name and that are no tags: they are judged as they are."""
+
+
+class ReleaseColumns:
+    """Columns are made or mapped when a plan first asks for them, and stay mapped while this object is there."""
+
+    def __init__(self, lake: Lake, at: Release, cache: LocalCache):
+        self.lake, self.at, self.cache = lake_at(lake, at), at, cache
+        self.name = name_of(at)
+        self.profile = ProfileBits(at, BucketedFiles(lake, at, PROFILE, cache, as_of=at.as_of), cache, self.name)
+
+    @cached_property
+    def events(self) -> Events:
+        return Events(
+            BucketedFiles(self.lake, self.at, ACTIVITY, self.cache), self.cache, self.at.as_of, self.lake.zone
+        )
+
+    def judged(self, plan: Plan) -> tuple[Tally, tuple[str, ...]]:
+        """Everybody judged by the plan, and names in it that never occur."""
+        facts = {fact.column: fact for fact in facts_of(plan)}
+        names = meanings_of(list(facts.values()), self.at.as_of, lambda: self._kept_codes, lambda: self._kept_products)
+        tags = {n.column: n.type for _, n in walk(plan.root) if isinstance(n, Leaf) and _is_tag(n, facts)}
+        columns = self.profile.columns(tags)
+        alerts = alert_files(self.lake, self.at, plan.alerts)
+        everybody, users = self.profile.everybody, len(self.profile.uid)
+        counted: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+
+        def leaf(node: Leaf) -> Kleene:
+            if node.column in columns:
+                found = columns[node.column].truth(node.tests, node.type, everybody)
+            elif node.column in facts:
+                if node.column not in counted:
+                    counted[node.column] = self._counted(facts[node.column], names)
+                found = truth_of_numbers(node.tests, node.type, *counted[node.column])
+            elif node.column in OF_EVERYBODY:
+                found = self._as_it_is(node)
+            else:
+                found = Kleene.certain(self._listed(alerts, node.column), everybody)
+            return ~found if node.negated else found
+
+        return tallied(plan, users, everybody, leaf), names.warnings
+
+    def members(self) -> Bits:
+        """Who is a member of the shop; the others are visitors."""
+        column = self.profile.columns({"is_member": "bool"})["is_member"]
+        return column.truth((Test(op="is", values=(True,)),), "bool", self.profile.everybody).true
+
+    def _counted(self, fact: Fact, names: Meanings) -> tuple[np.ndarray, np.ndarray | None]:
+        codes, products = dict(names.codes), None
+        if names.products is not None:
+            products, texts = self._products
+            codes |= texts
+        return self.events.counted(fact, self.profile.uid, products, codes)
+
+    @cached_property
+    def _kept_codes(self) -> pa.Table:
+        return self.cache.made(f"{self.name}/_codes", lambda: codes_of(self.lake))
+
+    @cached_property
+    def _kept_products(self) -> pa.Table:
+        return self.cache.made(f"{self.name}/_products", lambda: products_as_of(self.lake, self.at.as_of))
+
+    @cached_property
+    def _products(self) -> tuple[Products, dict[str, dict[str, int]]]:
+        products, texts = Products.from_texts(self._kept_products)
+        return products, {key: {text: i for i, text in enumerate(texts[key]) if text} for key in texts}
+
+    def _as_it_is(self, node: Leaf) -> Kleene:
+        if node.column == "user_id":
+            return Kleene.of(leaf_truth(node.model_copy(update={"negated": False}), self.profile.stored("user_id")))
+        uid = self.profile.uid
+        values = uid if node.column == "uid" else np.full(len(uid), day_number(self.at.as_of), np.int32)
+        return truth_of_numbers(node.tests, node.type, values, None)
+
+    def _listed(self, alerts: Mapping[str, list[str]], column: str) -> Bits:
+        """Whom an alert lists."""
+        uid = self.profile.uid
+        listed = np.zeros(len(uid), np.bool_)
+        for name, paths in alerts.items():
+            for path in self.lake.local(paths) if alert_column(name) == column else ():
+                rows = pq.ParquetFile(path).read(["alert", "uid"])
+                found = from_arrow(rows.filter(pc.equal(rows["alert"], name))["uid"], np.dtype(np.int64), None, "uid")
+                listed |= np.isin(uid, found)
+        return packed(listed)
+
+
+def _is_tag(node: Leaf, facts: Mapping[str, Any]) -> bool:
+    return node.column not in facts and node.column not in OF_EVERYBODY and not node.column.startswith(alert_column(""))
