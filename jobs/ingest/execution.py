@@ -217,6 +217,7 @@ def _collect(s: Staged, item: dict[str, Any], result: dict[str, Any]) -> None:
             s.errors[mapping["name"], counts["name"]] = counts["error"]
         elif not item.get("again"):
             s.counts[batch_id, counts["name"]] = counts
+            s.duplicates[batch_id, counts["name"]] += counts["rows_duplicate"]
     s.candidates += [c | {"again": item.get("again", False)} for c in result["silver"]]
     s.slices += result.get("slices", [])
 

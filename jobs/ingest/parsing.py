@@ -30,6 +30,7 @@ from jobs.ingest.findings import Finding, by_kind, of_reasons
 from jobs.ingest.landing import content_of
 from jobs.ingest.outputs import FLUSH_ROWS, Outputs
 from jobs.ingest.reading import read_blocks
+from jobs.ingest.repeats import repeats
 from jobs.ingest.same_keys import SameKeys, find_same_keys
 from lake.budget import in_memory
 from lake.spans import each
@@ -37,6 +38,10 @@ from schemas.errors import InputError
 
 FLUSH_BYTES = 64 << 20
 MOST_BYTES = 2 << 30
+HELD_BYTES = 256 << 20
+"""Typed rows that wait, to be held against each other before they are written."""
+SET_ASIDE = -1
+"""In place of the month of a row that does not go to silver."""
 FIRST = "-1"
 """Ordinal of the first of equal rows: most generated keys end so, and ``jobs.ingest.settling`` mends the others."""
 
@@ -116,6 +121,8 @@ class Task:
         self.zone: str = item["zone"]
         self.files: list[FileCounts] = []
         self.pending = _Pending()
+        self.held: list[tuple[pa.Table, np.ndarray]] = []
+        self.held_bytes = 0
         self.out = Outputs(item["folders"], item["part"], self.mapping.feed, self.batch_id)
 
     def take(self, path: Path, name: str, *, hold: bool) -> None:
@@ -130,7 +137,7 @@ class Task:
                 self.add(index, block, content_of(path))
         except InputError as e:
             if not hold:
-                self.pending = _Pending()
+                self.pending, self.held = _Pending(), []
                 self.out.discard()
             self.files[index] = FileCounts(name, error=str(e))
 
@@ -182,25 +189,43 @@ class Task:
         base = {"source": self._same(self.mapping.name, len(rows)), "raw": cleaned.raw, **lineage}
         self.out.write("bronze", None, base)
         typed: dict[str, Any] = {n: cleaned.rows[n] for n in cleaned.rows.column_names} | lineage
-        event_us, month = cleaned.event_us, cleaned.month
+        generated = self.mapping.contract.generated
+        if generated is not None and generated not in self.mapping.fields:
+            typed[generated] = pc.binary_join_element_wise(typed["row_hash"], FIRST, "")
         if refused.any():
             mask = pa.array(refused)
             bad = {k: v.filter(mask) for k, v in base.items()}
             self.out.write("quarantine", None, {**bad, "reasons": cleaned.reasons})
-            good = pc.invert(mask)
-            typed = {k: v.filter(good) for k, v in typed.items()}
-            event_us, month = event_us[~refused], month[~refused]
-        generated = self.mapping.contract.generated
-        if generated is not None and generated not in self.mapping.fields:
-            typed[generated] = pc.binary_join_element_wise(typed["row_hash"], FIRST, "")
-        for m in np.unique(month).tolist():
-            part = typed
-            if len(month) and (month != m).any():
-                chosen = pa.array(month == m)
-                part = {k: v.filter(chosen) for k, v in typed.items()}
-            self.out.write("silver", int(m), part)
-        self._count(cleaned, all_files, files, event_us)
+        self._hold(pa.table(typed), np.where(refused, SET_ASIDE, cleaned.month))
+        self._count(cleaned, all_files, files)
         self._find(cleaned, files, rows)
+
+    def _hold(self, typed: pa.Table, month: np.ndarray) -> None:
+        self.held.append((typed, month))
+        self.held_bytes += typed.nbytes
+        if self.held_bytes >= HELD_BYTES:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Write the rows that were held, those apart that only say again what was said."""
+        held, self.held, self.held_bytes = self.held, [], 0
+        if not held:
+            return
+        typed, month = pa.concat_tables([t for t, _ in held]), np.concatenate([m for _, m in held])
+        c = self.mapping.contract
+        if c.generated is None or c.generated in self.mapping.fields:
+            again = repeats(typed, month != SET_ASIDE, c.key, connection())
+            for f in pc.value_counts(typed["_file"].take(pa.array(again))).to_pylist():
+                self._counts_of(f["values"]).rows_duplicate += f["counts"]
+            month[again] = SET_ASIDE
+        for m in np.unique(month).tolist():
+            if m != SET_ASIDE:
+                chosen = month == m
+                part = typed if chosen.all() else typed.filter(pa.array(chosen))
+                self.out.write("silver", m, {n: part[n] for n in part.column_names})
+
+    def _counts_of(self, name: str) -> FileCounts:
+        return next(f for f in self.files if f.name == name)
 
     def _find(self, cleaned: Cleaned, files: np.ndarray, rows: np.ndarray) -> None:
         """Why rows are refused, and which texts of the others are no phone or address."""
@@ -216,7 +241,8 @@ class Task:
                 for found in by_kind(forms.filter(pa.array(mine)), rows[mine]):
                     self.files[index].unread.add(Finding(f"{name}: {found.what}", found.rows, found.row))
 
-    def _count(self, cleaned: Cleaned, all_files: np.ndarray, files: np.ndarray, event_us: np.ndarray) -> None:
+    def _count(self, cleaned: Cleaned, all_files: np.ndarray, files: np.ndarray) -> None:
+        event_us = cleaned.event_us[~cleaned.refused]
         good_files, days_late = files[~cleaned.refused], self._days_late(event_us)
         for index in np.unique(all_files).tolist():
             counts, mine = self.files[index], good_files == index
@@ -245,6 +271,7 @@ class Task:
     def settle_keys(self) -> None:
         """With every file read: rows that only blank an earlier one of their key go to quarantine, others are remarked on."""
         self._flush()
+        self._let_go()
         self.out.finish("silver", "bronze")
         found = find_same_keys(self.out.written("silver"), self.mapping, connection())
         if found is None:
@@ -273,4 +300,5 @@ class Task:
 
     def finished(self) -> dict[str, Any]:
         self._flush()
+        self._let_go()
         return {"files": [f.as_item() for f in self.files], "silver": self.out.close()}
