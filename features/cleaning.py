@@ -142,7 +142,7 @@ class Cleaner:
         refused = found.filter(found["refused"])["i"]
         if not len(refused):
             return found, block.slice(0, 0)
-        again = block.take(pa.array(np.searchsorted(block["i"].to_numpy(), refused.to_numpy())))
+        again = block.filter(pc.is_in(block["i"], value_set=refused.combine_chunks()))
         return found, again if thorough else again.drop_columns([f"u{n}" for n in range(len(self.composer.stamps))])
 
     def _run(self, statement: str, block: pa.Table) -> pa.Table:

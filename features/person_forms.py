@@ -72,7 +72,12 @@ def as_typed_in(text: str, *, is_id: bool) -> str:
 
 
 def person_id(
-    steps: Projection, text: str, name: str, guests: Sequence[str], among: Collection[int] | None = None, dots: bool = True
+    steps: Projection,
+    text: str,
+    name: str,
+    guests: Sequence[str],
+    among: Collection[int] | None = None,
+    dots: bool = True,
 ) -> tuple[str, str | None]:
     """An id that tells persons apart, null where it is on the guest list; and what form a text is of that is none.
 

@@ -21,8 +21,9 @@ MOST_REASONS = 10
 
 @dataclass
 class FileCounts:
-    """What one file held. ``rows_duplicate`` are rows that repeat the one before them of their key. ``late`` counts rows by whole business days between event and ingest.
+    """What one file held. ``rows_duplicate`` are rows that repeat those before them of their key.
 
+    ``late`` counts rows by whole business days between event and ingest.
     ``reasons`` are those of quarantine, ``unread`` texts that are absent because they are no phone or address, by form,
     ``remarks`` what else should be known of the rows that were taken.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from jobs.ingest.outputs import FLUSH_ROWS, Outputs
 from jobs.ingest.reading import read_blocks
 from jobs.ingest.repeats import repeats
 from jobs.ingest.same_keys import SameKeys, find_same_keys
+from jobs.ingest.side_by_side import InOrder, ahead
 from lake.budget import in_memory
 from lake.spans import each
 from schemas.errors import InputError
@@ -58,7 +59,8 @@ def connection() -> duckdb.DuckDBPyConnection:
 
 
 def parse_files(item: dict[str, Any]) -> dict[str, Any]:
-    """``mapping``, ``zone``, ``currency``, ``guest_ids``, ``salt``, ``received_at``, ``batch_id``, ``part``, ``folders``, ``files``.
+    """``mapping``, ``zone``, ``currency``, ``guest_ids``, ``salt``, ``received_at``, ``batch_id``, ``part``, ``folders``, ``files``,
+    and ``threads`` (1 if absent), how many clean blocks beside the one that reads.
 
     Gives ``files`` (FileCounts of each) and ``silver`` (path, month, rows of each candidate file, in order).
     Files with too many bad rows are found out at their end: then the others are taken once more, without them. Files that
@@ -76,10 +78,18 @@ def parse_files(item: dict[str, Any]) -> dict[str, Any]:
 
 def _taken(item: dict[str, Any], files: Sequence[dict[str, Any]]) -> Task:
     task = Task(item)
-    for file in files:
-        task.take(Path(file["path"]), file["name"], hold=len(item["files"]) > 1)
-    task.settle_keys()
+    try:
+        for file in files:
+            task.take(Path(file["path"]), file["name"], hold=len(item["files"]) > 1)
+        task.settle_keys()
+    finally:
+        task.cleaning.close()
     return task
+
+
+def _cleaned(cleaner: Cleaner, table: pa.Table, columns: Sequence[str]) -> Cleaned | None:
+    """None where all rows of a block were torn."""
+    return cleaner(table, columns) if len(table) else None
 
 
 def _refuse(counts: FileCounts, mapping: Mapping) -> bool:
@@ -108,14 +118,10 @@ class Task:
 
     def __init__(self, item: dict[str, Any]):
         self.mapping = Mapping.model_validate(item["mapping"])
-        self.cleaner = Cleaner(
-            self.mapping,
-            zone=item["zone"],
-            currency=item["currency"],
-            guest_ids=item["guest_ids"],
-            connection=connection(),
-            salt=item["salt"],
-        )
+        self.threads: int = item.get("threads", 1)
+        cleaners = [self._cleaner(item, n) for n in range(self.threads)]
+        self.cleaner = cleaners[0]
+        self.cleaning = InOrder([partial(_cleaned, c) for c in cleaners])
         self.batch_id: str = item["batch_id"]
         self.received_at = datetime.fromisoformat(item["received_at"])
         self.zone: str = item["zone"]
@@ -125,19 +131,33 @@ class Task:
         self.held_bytes = 0
         self.out = Outputs(item["folders"], item["part"], self.mapping.feed, self.batch_id)
 
+    def _cleaner(self, item: dict[str, Any], n: int) -> Cleaner:
+        """Cleaners that work side by side have a connection each."""
+        return Cleaner(
+            self.mapping,
+            zone=item["zone"],
+            currency=item["currency"],
+            guest_ids=item["guest_ids"],
+            connection=connection().cursor() if n else connection(),
+            salt=item["salt"],
+        )
+
     def take(self, path: Path, name: str, *, hold: bool) -> None:
         """Read one file; with ``hold`` nothing of it goes further before it was read to its end."""
         counts = FileCounts(name)
         self.files.append(counts)
         index = len(self.files) - 1
-        blocks = each("read", self.mapping.feed, read_blocks(path, name, self.mapping, connection()))
+        several = self.threads > 1
+        found = read_blocks(path, name, self.mapping, connection().cursor() if several else connection())
+        blocks = each("read", self.mapping.feed, ahead(found) if several else found)
         try:
             for block in list(blocks) if hold else blocks:
                 counts.columns = list(block.columns)
                 self.add(index, block, content_of(path))
         except InputError as e:
             if not hold:
-                self.pending, self.held = _Pending(), []
+                self.cleaning.finish()
+                self.pending, self.held, self.held_bytes = _Pending(), [], 0
                 self.out.discard()
             self.files[index] = FileCounts(name, error=str(e))
 
@@ -153,21 +173,29 @@ class Task:
         self.pending.rows += block.rows
         self.pending.bytes += block.table.nbytes
 
+    def _end(self) -> None:
+        """All that was read is written."""
+        self._flush()
+        self.cleaning.finish()
+        self._let_go()
+
     def _flush(self) -> None:
         pending, self.pending = self.pending, _Pending()
-        if not pending.blocks:
-            return
+        if pending.blocks:
+            table = pa.concat_tables([b.table for _, b in pending.blocks])
+            self.cleaning.give(partial(self._put, pending, table["row"].to_numpy()), table, pending.columns)
+
+    def _put(self, pending: _Pending, rows: np.ndarray, cleaned: Cleaned | None) -> None:
         sizes = [len(b.table) for _, b in pending.blocks]
         indexes = np.repeat(np.array([i for i, _ in pending.blocks], dtype=np.int32), sizes)
-        table = pa.concat_tables([b.table for _, b in pending.blocks])
         for index, block in pending.blocks:
             self.files[index].rows_read += block.rows
             self.files[index].rows_not_selected += block.blank
             for remark in block.remarks:
                 self.files[index].remarks.add(remark)
             self._set_aside(index, block.torn)
-        if len(table):
-            self._write(self.cleaner(table, pending.columns), table["row"].to_numpy(), indexes)
+        if cleaned is not None:
+            self._write(cleaned, rows, indexes)
 
     def _set_aside(self, index: int, torn: Sequence[tuple[int, str, str]]) -> None:
         if not torn:
@@ -207,7 +235,7 @@ class Task:
             self._let_go()
 
     def _let_go(self) -> None:
-        """Write the rows that were held, those apart that only say again what was said."""
+        """Write the rows that are held, those apart that only say again what was said."""
         held, self.held, self.held_bytes = self.held, [], 0
         if not held:
             return
@@ -270,8 +298,7 @@ class Task:
 
     def settle_keys(self) -> None:
         """With every file read: rows that only blank an earlier one of their key go to quarantine, others are remarked on."""
-        self._flush()
-        self._let_go()
+        self._end()
         self.out.finish("silver", "bronze")
         found = find_same_keys(self.out.written("silver"), self.mapping, connection())
         if found is None:
@@ -299,6 +326,5 @@ class Task:
                 counts.reasons.add(reason)
 
     def finished(self) -> dict[str, Any]:
-        self._flush()
-        self._let_go()
+        self._end()
         return {"files": [f.as_item() for f in self.files], "silver": self.out.close()}

@@ -57,5 +57,7 @@ def _codes(hashes: pa.ChunkedArray) -> np.ndarray:
         for chunk in hashes.chunks
         if len(chunk)
     ]
-    found: np.ndarray = (np.concatenate(pieces) * _MIX).sum(axis=1, dtype=np.uint64) if pieces else np.zeros(0, np.uint64)
+    found: np.ndarray = (
+        (np.concatenate(pieces) * _MIX).sum(axis=1, dtype=np.uint64) if pieces else np.zeros(0, np.uint64)
+    )
     return found
