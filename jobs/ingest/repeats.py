@@ -52,12 +52,14 @@ def repeats(rows: pa.Table, good: np.ndarray, key: Sequence[str], con: duckdb.Du
 
 def _codes(hashes: pa.ChunkedArray) -> np.ndarray:
     """A number for each hash; equal hashes have equal numbers."""
-    pieces = [
-        np.frombuffer(chunk.buffers()[2], dtype=np.uint64).reshape(-1, HASH_WORDS)[chunk.offset :][: len(chunk)]
-        for chunk in hashes.chunks
-        if len(chunk)
-    ]
+    pieces = [_words(chunk) for chunk in hashes.chunks if len(chunk)]
     found: np.ndarray = (
         (np.concatenate(pieces) * _MIX).sum(axis=1, dtype=np.uint64) if pieces else np.zeros(0, np.uint64)
     )
     return found
+
+
+def _words(hashes: pa.StringArray) -> np.ndarray:
+    _, offsets, text = hashes.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int32)[hashes.offset : hashes.offset + len(hashes) + 1]
+    return np.frombuffer(text, dtype=np.uint8)[ends[0] : ends[-1]].view(np.uint64).reshape(-1, HASH_WORDS)

@@ -33,7 +33,7 @@ def repeated(*rows: tuple[str, str, str], good: list[bool] | None = None) -> lis
     hashes = [f"{content:0>32}" for content in contents]
     names = pa.table({"_file": files, "_row": range(1, len(rows) + 1), "row_hash": hashes, "sku_id": keys})
     # In several pieces of which one is a slice, as blocks come.
-    pieces = pa.concat_tables([names.slice(0, 1), names.slice(1)])
+    pieces = pa.concat_tables([names.slice(0, 1), names.slice(1, 1), names.slice(2)])
     found = repeats(pieces, np.array(good or [True] * len(rows)), ("sku_id",), connection())
     return sorted(found.tolist())
 
