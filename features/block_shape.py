@@ -11,32 +11,42 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+LONGEST = 24
+"""Bytes up to which it is told which lengths of values occur: words for nothing are short."""
+
 
 @dataclass(frozen=True)
 class Shape:
-    """What decides the SQL of a block: its columns, and whether text needs JSON escapes (``special``).
+    """What decides the SQL of a block: its columns, and what is found in them.
 
-    Columns by their place: ``wide`` are not ASCII, ``full`` may hold full-width forms, ``ragged`` need trimming, ``odd``
-    hold one of the signs ``+'=``.
+    Columns by their place: ``special`` hold text that needs JSON escapes or nulls, ``wide`` are not ASCII, ``full`` may hold
+    full-width forms, ``ragged`` need trimming, ``odd`` hold one of the signs ``+'=``, ``dotted`` a point. ``lengths`` are
+    those of a column's values in bytes, up to ``LONGEST``.
     """
 
     columns: tuple[str, ...]
-    special: bool
+    special: frozenset[int]
     wide: frozenset[int]
     ragged: frozenset[int]
     odd: frozenset[int]
     full: frozenset[int]
+    dotted: frozenset[int]
+    lengths: tuple[frozenset[int], ...]
     has_raw: bool
 
 
 def look(block: pa.Table, columns: Sequence[str]) -> Shape:
     """The block's shape, from its buffers: what the generated SQL may leave out."""
-    special, wide, ragged, odd, full = False, set(), set(), set(), set()
+    special, wide, ragged, odd, full, dotted, lengths = set(), set(), set(), set(), set(), set(), []
     for k in range(len(columns)):
+        found = np.zeros(LONGEST + 2, dtype=np.int64)
         for chunk in block[f"c{k}"].chunks:
             text, ends = _bytes_of(chunk)
-            special = special or chunk.null_count > 0
-            special = special or bool(((text < 0x20) | (text == 0x22) | (text == 0x5C)).any())
+            found += np.bincount(np.minimum(np.diff(ends), LONGEST + 1), minlength=LONGEST + 2)
+            if chunk.null_count or ((text < 0x20) | (text == 0x22) | (text == 0x5C)).any():
+                special.add(k)
+            if (text == 0x2E).any():
+                dotted.add(k)
             high = bool((text >= 0x80).any())
             if high:
                 wide.add(k)
@@ -46,13 +56,16 @@ def look(block: pa.Table, columns: Sequence[str]) -> Shape:
                 ragged.add(k)
             if ((text == 0x2B) | (text == 0x27) | (text == 0x3D)).any():
                 odd.add(k)
+        lengths.append(frozenset(np.flatnonzero(found[:-1]).tolist()))
     return Shape(
         tuple(columns),
-        special,
+        frozenset(special),
         frozenset(wide),
         frozenset(ragged),
         frozenset(odd),
         frozenset(full),
+        frozenset(dotted),
+        tuple(lengths),
         "raw" in block.column_names,
     )
 

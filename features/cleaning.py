@@ -26,6 +26,7 @@ from features.sources import Mapping
 from schemas.arrow import arrow_field
 from schemas.contracts import Contract
 
+FEW_ROWS = 4096
 FEW = 64
 """Rows that are put into their place by cutting a table around them, which copies nothing."""
 
@@ -88,7 +89,7 @@ class Cleaner:
         Every row is read quickly first; the rows that this refuses are read again thoroughly, and only what that
         refuses too is refused.
         """
-        block = block.combine_chunks().append_column("i", pa.array(np.arange(len(block), dtype=np.int64)))
+        block = block.append_column("i", pa.array(np.arange(len(block), dtype=np.int64)))
         if self.composer.needs_place and PLACE not in block.column_names:
             block = block.append_column(PLACE, block["i"].cast(pa.string()))
         shape = look(block, columns)
@@ -96,13 +97,14 @@ class Cleaner:
             self.composer.likely = self._likely_times(block, columns)
         moved = np.zeros(len(block), dtype=bool)
         found, unread = self._evaluated(block, shape, moved, thorough=not self._mostly_plain)
+        read = found
         if len(unread) and self._mostly_plain:
             self._mostly_plain = len(unread) < len(found) / 4
-            again, unread = self._evaluated(unread, shape, moved, thorough=True)
-            found = _replaced(found, again)
+            read, unread = self._evaluated(unread, shape, moved, thorough=True)
+            found = _replaced(found, read.select(found.column_names))
         said = pa.chunked_array([pa.array([], pa.string())])
         if len(unread):
-            said = self._run(self.composer.statements(shape, thorough=True).reasons, unread)["reasons"]
+            said = read.filter(read["refused"])["reasons"]
         position = found["i"].to_numpy()
         event_us = self._event_us(found)
         return Cleaned(
@@ -147,7 +149,11 @@ class Cleaner:
         # The name is looked up by DuckDB among registered tables only.
         self.connection.register("block", block)
         try:
-            return self.connection.sql(statement).to_arrow_table()
+            if len(block) > FEW_ROWS:
+                return self.connection.sql(statement).to_arrow_table()
+            # Of few rows nearly all is planning: a relation is bound twice before it is run, a table once.
+            self.connection.execute(f"create or replace temp table made as {statement}")
+            return self.connection.sql("from made").to_arrow_table()
         finally:
             self.connection.unregister("block")
 

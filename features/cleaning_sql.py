@@ -21,11 +21,10 @@ _SQL_INTEGERS = {"int32": "integer", "int64": "bigint"}
 
 @dataclass(frozen=True)
 class Statements:
-    """Over ``block``: its times, its typed rows, and the reasons of rows that are refused."""
+    """Over ``block``: its times, and its typed rows; with ``reasons`` of rows that are refused where it is thorough."""
 
     times: str
     typed: str
-    reasons: str
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,16 @@ class Composer:
         judged = self._judgements(fields)
         refused = " or ".join(f"coalesce({condition}, false)" for condition, _ in judged) or "false"
         names = ", ".join(quoted(c.name) for c in self.fields)
+        base, reasons = f"i, {raw} as raw", ""
+        if thorough:
+            said = ", ".join(f"case when {condition} then {sentence} end" for condition, sentence in judged)
+            reasons = f", case when {refused} then concat_ws(chr(10), {said or 'null'}) end as reasons"
+            base = "*" if shape.has_raw else f"*, {raw} as raw"
         typed = (
-            f"select i, raw, {names}, {refused} as refused, {self._hash()} as row_hash{formed} "
-            f"from (select i, {raw} as raw, {values}{unread} from ({parsed}))"
+            f"select i, raw, {names}, {refused} as refused, {self._hash()} as row_hash{formed}{reasons} "
+            f"from (select {base}, {values}{unread} from ({parsed}))"
         )
-        said = ", ".join(f"case when {condition} then {sentence} end" for condition, sentence in judged) or "null"
-        reasons = f"select concat_ws(chr(10), {said}) as reasons from (select *, {values} from ({parsed}))"
-        return Statements(times, typed, reasons)
+        return Statements(times, typed)
 
     def _parsed(self, col: Column, text: Texts) -> _Parsed:
         rule, form = self.mapping.fields[col.name], None
@@ -188,7 +190,9 @@ class Composer:
             value = f"case when upper({t}) = 'RMB' or {t} = '人民币' then 'CNY' else upper({t}) end"
             return steps.let(value, t), "currency", None
         if col.field.personal in ("identifier", "contact"):
-            value, form = person_forms.person_id(steps, t, col.name, self.guest_ids)
+            among = text.lengths.get(t)
+            dots = among is None or text.shape.columns.index(rule.column or "") in text.shape.dotted
+            value, form = person_forms.person_id(steps, t, col.name, self.guest_ids, among, dots)
             return (steps.let(person_forms.salted_hash(value, self.salt), value) if rule.hash else value), "id", form
         return t, "text", None
 

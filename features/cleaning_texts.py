@@ -27,18 +27,33 @@ class Texts:
     steps: forms.Projection
     thorough: bool
     named: dict[tuple[str, bool], str] = field(default_factory=dict)
+    lengths: dict[str, frozenset[int]] = field(default_factory=dict)
+    """Of texts that are as long as they came: the lengths that occur (``Shape.lengths``)."""
 
     def column(self, name: str, *, plain: bool) -> str:
         """Trimmed text of a column; ``plain`` turns full-width forms into half-width ones."""
         if (name, plain) not in self.named:
-            self.named[name, plain] = self.steps.let(self.trimmed(name, plain=plain))
+            text = self.named[name, plain] = self.steps.let(self.trimmed(name, plain=plain))
+            if name in self.shape.columns:
+                k = self.shape.columns.index(name)
+                # Signs beyond ASCII may change their length with their case.
+                if k not in self.shape.wide and k not in self.shape.ragged:
+                    self.lengths[text] = self.shape.lengths[k]
         return self.named[name, plain]
+
+    def there(self, text: str, absent: Sequence[str], *, fold: bool = True) -> str:
+        """Name of the text, null where it is one of the words for nothing."""
+        among = self.lengths.get(text)
+        found = self.steps.let(forms.present(text, absent, fold=fold, among=among), text)
+        if among is not None:
+            self.lengths[found] = among
+        return found
 
     def trimmed(self, name: str, *, plain: bool) -> str:
         if name not in self.shape.columns:
             return "null::varchar"
         k = self.shape.columns.index(name)
-        text = f"replace(c{k}, {SEPARATOR}, ' ')" if self.shape.special else f"c{k}"
+        text = f"replace(c{k}, {SEPARATOR}, ' ')" if k in self.shape.special else f"c{k}"
         if plain and k in self.shape.full:
             text = forms.half_width(text)
         if k not in self.shape.ragged:
@@ -61,8 +76,8 @@ class Texts:
         """Text of one term of a sum; null where it means nothing."""
         text = self.typed_in(name, plain=True)
         if rule.absent:
-            text = self.steps.let(forms.present(text, rule.absent, fold=False), text)
-        return self.steps.let(forms.present(text, forms.ABSENT_VALUES), text)
+            text = self.there(text, rule.absent, fold=False)
+        return self.there(text, forms.ABSENT_VALUES)
 
     def condition(self, c: Condition) -> str:
         """One test of ``where``, over the columns of the block themselves."""
@@ -108,15 +123,15 @@ class Texts:
         text = self.typed_in(rule.column, plain=plain, is_id=is_id(col))
         if rule.absent:
             words = [as_read(w, plain=plain) for w in rule.absent]
-            given = text = self.steps.let(forms.present(text, words, fold=False), text)
+            given = text = self.there(text, words, fold=False)
         if rule.values:
             text = self.steps.let(mapped(given, text, rule, plain=plain), given, text)
         if is_person:
             return text
         if kind == "string":
-            return self.steps.let(forms.present(text, forms.ABSENT_TEXT, fold=False), text)
+            return self.there(text, forms.ABSENT_TEXT, fold=False)
         absent = forms.ABSENT_TIMES if kind in ("timestamp", "date") else forms.ABSENT_VALUES
-        return self.steps.let(forms.present(text, absent), text)
+        return self.there(text, absent)
 
     def parts(self, rule: FieldRule) -> list[str]:
         """The texts that ``join`` puts together, null where absent; as ids, without a spreadsheet's marks."""
@@ -124,8 +139,8 @@ class Texts:
         for column in rule.join:
             text = self.typed_in(column, plain=False, is_id=True)
             if rule.absent:
-                text = self.steps.let(forms.present(text, rule.absent, fold=False), text)
-            found.append(self.steps.let(forms.present(text, forms.ABSENT_TEXT, fold=False), text))
+                text = self.there(text, rule.absent, fold=False)
+            found.append(self.there(text, forms.ABSENT_TEXT, fold=False))
         return found
 
 
@@ -154,17 +169,21 @@ def unmapped(text: str, rule: FieldRule) -> str:
 
 
 def raw_json(shape: Shape) -> str:
-    """SQL of the row as received: a JSON object of texts. Plain text is put together without looking for escapes."""
+    """SQL of the row as received: a JSON object of texts. Plain columns are put together without looking for escapes."""
     names: list[str] = []
     for name in shape.columns:
         n, unique = 2, name
         while unique in names:
             n, unique = n + 1, f"{name}_{n}"
         names.append(unique)
-    if shape.special:
-        return f"json_object({', '.join(f'{literal(name)}, c{k}' for k, name in enumerate(names))})::varchar"
-    pieces = []
+    pieces, before = [], "{"
     for k, name in enumerate(names):
-        pieces += [literal(("{" if k == 0 else '",') + json.dumps(name, ensure_ascii=False) + ':"'), f"c{k}"]
-    pieces.append(literal('"}'))
+        key = before + json.dumps(name, ensure_ascii=False) + ":"
+        if k in shape.special:
+            pieces += [literal(key), f"coalesce(to_json(c{k})::varchar, 'null')"]
+            before = ","
+        else:
+            pieces += [literal(key + '"'), f"c{k}"]
+            before = '",'
+    pieces.append(literal(before[:-1] + "}"))
     return f"concat({', '.join(pieces)})"

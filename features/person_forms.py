@@ -5,7 +5,7 @@ Every function takes the name of a text column (trimmed, null where it is blank)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from features.text_forms import Projection, once, present, trimmed
 from schemas.quarantine import literal
@@ -71,17 +71,28 @@ def as_typed_in(text: str, *, is_id: bool) -> str:
     )
 
 
-def person_id(steps: Projection, text: str, name: str, guests: Sequence[str]) -> tuple[str, str | None]:
+def person_id(
+    steps: Projection,
+    text: str,
+    name: str,
+    guests: Sequence[str],
+    among: Collection[int] | None = None,
+    dots: bool = True,
+) -> tuple[str, str | None]:
     """An id that tells persons apart, null where it is on the guest list; and what form a text is of that is none.
 
     ``17850.0`` is what a spreadsheet or data frame makes of 17850. Phones and addresses of e-mail become one form each;
-    a text that is none is absent, and the second name says of which form it is (null where all is well).
+    a text that is none is absent, and the second name says of which form it is (null where all is well). ``among`` and
+    ``dots``: the lengths that occur, and whether a point does, as in ``features.block_shape``.
     """
-    same = steps.let(
-        f"case when suffix({text}, '.0') and regexp_full_match({text}, '\\d+\\.0') then {text}[:-3] else {text} end",
-        text,
-    )
-    same = steps.let(present(same, ("", *guests)), same)
+    same = text
+    if dots:
+        among = None
+        same = steps.let(
+            f"case when suffix({text}, '.0') and regexp_full_match({text}, '\\d+\\.0') then {text}[:-3] else {text} end",
+            text,
+        )
+    same = steps.let(present(same, ("", *guests), among=among), same)
     if name == "phone":
         return _phone(steps, same, guests)
     if name == "email":

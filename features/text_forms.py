@@ -9,9 +9,10 @@ and ``thorough``, for all forms; a statement of quick ones is planned and run se
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
+from features.block_shape import LONGEST
 from schemas.quarantine import literal, one_of
 
 _UNSEEN = "\u00ad\u061c\u180e\u2028\u2029\u202f\u205f" + "".join(
@@ -110,11 +111,24 @@ def trimmed(text: str, white: str = WHITE) -> str:
     return f"trim({text}, {literal(white)})"
 
 
-def present(text: str, absent: Sequence[str], *, fold: bool = True) -> str:
-    """``text``, or null where it is one of ``absent`` (compared in lower case if ``fold``)."""
-    longest = max(len(a.encode()) for a in absent)
-    words = [a.lower() if fold else a for a in absent]
+FEW_WORDS = 6
+"""Up to which each word is compared by itself: a search in all of them at once costs as much."""
+
+
+def present(text: str, absent: Sequence[str], *, fold: bool = True, among: Collection[int] | None = None) -> str:
+    """``text``, or null where it is one of ``absent`` (compared in lower case if ``fold``).
+
+    ``among`` are the lengths in bytes that occur, of those up to ``LONGEST``; words of other lengths are not looked for.
+    """
+    words = list(dict.fromkeys(a.lower() if fold else a for a in absent))
+    if among is not None:
+        words = [w for w in words if len(w.encode()) > LONGEST or len(w.encode()) in among]
+    if not words:
+        return text
+    longest = max(len(w.encode()) for w in words)
     found = one_of(f"lower({text})" if fold else text, words)
+    if len(words) <= FEW_WORDS and not fold:
+        found = f"({' or '.join(f'{text} = {literal(w)}' for w in words)})"
     return f"case when strlen({text}) <= {longest} and {found} then null else {text} end"
 
 

@@ -17,7 +17,8 @@ from jobs.ingest.accounting import manifest_rows
 from jobs.ingest.findings import KINDS
 from jobs.ingest.landing import drop_landing
 from jobs.ingest.outputs import in_contract, open_writer
-from jobs.ingest.units import Batch, Progress, Staged, Unit, UnitResult, forget_intent, write_intent
+from jobs.ingest.parse_items import GROUP_BYTES, parse_items, replay_items, weight
+from jobs.ingest.units import Progress, Staged, Unit, UnitResult, forget_intent, write_intent
 from lake.audit import Auditor
 from lake.budget import in_memory
 from lake.disk import is_full, told_when_full
@@ -26,14 +27,9 @@ from lake.lake import Lake, partition_path
 from lake.manifest import ManifestRow, manifest, publish_manifest
 from lake.publish import Audit, publish
 from lake.refused import remember
-from project.folder import salt_of
 from schemas.contracts import contract
 from schemas.errors import HuaxiangError
 from schemas.quarantine import literal
-
-GROUP_BYTES = 24 << 20
-"""Files are parsed together up to this much text, as estimated; a larger one is alone."""
-GZIP_RATIO = 8
 
 
 def execute(
@@ -120,18 +116,20 @@ def _stage(lake: Lake, unit: Unit, run_id: str) -> Staged:
 
 def _parse(lake: Lake, engine: Engine, staged: Sequence[Staged], progress: Progress | None) -> None:
     items: list[tuple[Staged, str, dict[str, Any]]] = []
-    total = sum(_weight(f) for s in staged for b in s.unit.batches for f in b.files)
+    total = sum(weight(f) for s in staged for b in s.unit.batches for f in b.files)
     group_bytes = max(1 << 20, min(GROUP_BYTES, total // (2 * engine.cores)))
+    bytes_a_core = max(GROUP_BYTES, total // engine.cores)
     for s in staged:
         if s.unit.kind == "replay":
-            items += [(s, "jobs.ingest.replaying:parse_again", i) for i in _replay_items(lake, s)]
+            items += [(s, "jobs.ingest.replaying:parse_again", i) for i in replay_items(lake, s)]
             continue
         items += [
-            (s, "jobs.ingest.parsing:parse_files", i) for i in _parse_items(lake, s, s.unit.again, "again", group_bytes)
+            (s, "jobs.ingest.parsing:parse_files", i)
+            for i in parse_items(lake, s, s.unit.again, "again", group_bytes, bytes_a_core)
         ]
         items += [
             (s, "jobs.ingest.parsing:parse_files", i)
-            for i in _parse_items(lake, s, s.unit.batches, "part", group_bytes)
+            for i in parse_items(lake, s, s.unit.batches, "part", group_bytes, bytes_a_core)
         ]
     done = 0
     for task in dict.fromkeys(t for _, t, _ in items):
@@ -146,66 +144,6 @@ def _shifted(progress: Progress, first: int, total: int) -> Progress:
     return lambda done, _: progress(first + done, total)
 
 
-def _weight(file: dict[str, Any]) -> int:
-    name = str(file["name"])
-    return int(file["bytes"]) * (GZIP_RATIO if name.endswith((".gz", ".parquet")) else 1)
-
-
-def _common(lake: Lake, s: Staged, batch: Batch, folders: dict[str, Path]) -> dict[str, Any]:
-    return {
-        "mapping": batch.mapping,
-        "zone": s.unit.zone,
-        "currency": s.unit.currency,
-        "guest_ids": s.unit.guest_ids,
-        "received_at": s.unit.received_at,
-        "batch_id": batch.batch_id,
-        "salt": salt_of(lake, s.unit.salt_secret) if _hashes(batch) else "",
-        "folders": {table.split(".")[0]: str(folder) for table, folder in folders.items()},
-    }
-
-
-def _hashes(batch: Batch) -> bool:
-    return any(rule.get("hash") for rule in batch.mapping["fields"].values())
-
-
-def _parse_items(lake: Lake, s: Staged, batches: Sequence[Batch], word: str, group_bytes: int) -> list[dict[str, Any]]:
-    """Files of a batch in order, small ones together. Files parsed ``again`` give candidates of silver only."""
-    items = []
-    for batch in batches:
-        groups: list[list[dict[str, Any]]] = []
-        filled = 0
-        for file in batch.files:
-            weight = _weight(file)
-            if not groups or filled + weight > group_bytes:
-                groups.append([])
-                filled = 0
-            groups[-1].append(file)
-            filled += weight
-        for n, group in enumerate(groups):
-            part = f"{word}-{batch.batch_id}-{n:05d}"
-            folders = s.folders
-            item = _common(lake, s, batch, folders) | {"part": part, "again": word == "again"}
-            if word == "again":
-                item["received_at"] = group[0]["received_at"]
-                item["folders"] = {"silver": str(s.folders[f"silver.{s.unit.feed}"])}
-            item["files"] = [{"path": str(lake.store.path(f["landing"])), "name": f["name"]} for f in group]
-            lake.store.note_there(f["path"] for f in item["files"])
-            items.append(item)
-    return items
-
-
-def _replay_items(lake: Lake, s: Staged) -> list[dict[str, Any]]:
-    items = []
-    for n, batch in enumerate(s.unit.batches):
-        slices = []
-        for origin in dict.fromkeys(f["origin"] for f in batch.files):
-            found = lake.files(f"quarantine.{s.unit.feed}", where={"_batch_id": origin})
-            landed = {f["name"]: f["landing"] for f in batch.files if f["origin"] == origin}
-            slices.append({"batch_id": origin, "paths": [f.path for f in found], "landed": landed})
-        items.append(_common(lake, s, batch, s.folders) | {"part": f"replay-{n:05d}", "slices": slices})
-    return items
-
-
 def _collect(s: Staged, item: dict[str, Any], result: dict[str, Any]) -> None:
     mapping, batch_id = item["mapping"], item["batch_id"]
     for counts in result["files"]:
@@ -217,6 +155,7 @@ def _collect(s: Staged, item: dict[str, Any], result: dict[str, Any]) -> None:
             s.errors[mapping["name"], counts["name"]] = counts["error"]
         elif not item.get("again"):
             s.counts[batch_id, counts["name"]] = counts
+            s.duplicates[batch_id, counts["name"]] += counts["rows_duplicate"]
     s.candidates += [c | {"again": item.get("again", False)} for c in result["silver"]]
     s.slices += result.get("slices", [])
 

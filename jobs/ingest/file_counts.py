@@ -21,8 +21,9 @@ MOST_REASONS = 10
 
 @dataclass
 class FileCounts:
-    """What one file held. ``late`` counts rows by whole business days between event and ingest.
+    """What one file held. ``rows_duplicate`` are rows that repeat those before them of their key.
 
+    ``late`` counts rows by whole business days between event and ingest.
     ``reasons`` are those of quarantine, ``unread`` texts that are absent because they are no phone or address, by form,
     ``remarks`` what else should be known of the rows that were taken.
     """
@@ -33,6 +34,7 @@ class FileCounts:
     rows_read: int = 0
     rows_not_selected: int = 0
     rows_quarantined: int = 0
+    rows_duplicate: int = 0
     dst_moved: int = 0
     late: dict[int, int] = field(default_factory=dict)
     event_first_us: int | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,19 @@ from jobs.ingest.findings import Finding, by_kind, of_reasons
 from jobs.ingest.landing import content_of
 from jobs.ingest.outputs import FLUSH_ROWS, Outputs
 from jobs.ingest.reading import read_blocks
+from jobs.ingest.repeats import repeats
 from jobs.ingest.same_keys import SameKeys, find_same_keys
+from jobs.ingest.side_by_side import InOrder, ahead
 from lake.budget import in_memory
 from lake.spans import each
 from schemas.errors import InputError
 
 FLUSH_BYTES = 64 << 20
 MOST_BYTES = 2 << 30
+HELD_BYTES = 256 << 20
+"""Typed rows that wait, to be held against each other before they are written."""
+SET_ASIDE = -1
+"""In place of the month of a row that does not go to silver."""
 FIRST = "-1"
 """Ordinal of the first of equal rows: most generated keys end so, and ``jobs.ingest.settling`` mends the others."""
 
@@ -53,7 +59,8 @@ def connection() -> duckdb.DuckDBPyConnection:
 
 
 def parse_files(item: dict[str, Any]) -> dict[str, Any]:
-    """``mapping``, ``zone``, ``currency``, ``guest_ids``, ``salt``, ``received_at``, ``batch_id``, ``part``, ``folders``, ``files``.
+    """``mapping``, ``zone``, ``currency``, ``guest_ids``, ``salt``, ``received_at``, ``batch_id``, ``part``, ``folders``, ``files``,
+    and ``threads`` (1 if absent), how many clean blocks beside the one that reads.
 
     Gives ``files`` (FileCounts of each) and ``silver`` (path, month, rows of each candidate file, in order).
     Files with too many bad rows are found out at their end: then the others are taken once more, without them. Files that
@@ -71,10 +78,18 @@ def parse_files(item: dict[str, Any]) -> dict[str, Any]:
 
 def _taken(item: dict[str, Any], files: Sequence[dict[str, Any]]) -> Task:
     task = Task(item)
-    for file in files:
-        task.take(Path(file["path"]), file["name"], hold=len(item["files"]) > 1)
-    task.settle_keys()
+    try:
+        for file in files:
+            task.take(Path(file["path"]), file["name"], hold=len(item["files"]) > 1)
+        task.settle_keys()
+    finally:
+        task.cleaning.close()
     return task
+
+
+def _cleaned(cleaner: Cleaner, table: pa.Table, columns: Sequence[str]) -> Cleaned | None:
+    """None where all rows of a block were torn."""
+    return cleaner(table, columns) if len(table) else None
 
 
 def _refuse(counts: FileCounts, mapping: Mapping) -> bool:
@@ -103,34 +118,46 @@ class Task:
 
     def __init__(self, item: dict[str, Any]):
         self.mapping = Mapping.model_validate(item["mapping"])
-        self.cleaner = Cleaner(
-            self.mapping,
-            zone=item["zone"],
-            currency=item["currency"],
-            guest_ids=item["guest_ids"],
-            connection=connection(),
-            salt=item["salt"],
-        )
+        self.threads: int = item.get("threads", 1)
+        cleaners = [self._cleaner(item, n) for n in range(self.threads)]
+        self.cleaner = cleaners[0]
+        self.cleaning = InOrder([partial(_cleaned, c) for c in cleaners])
         self.batch_id: str = item["batch_id"]
         self.received_at = datetime.fromisoformat(item["received_at"])
         self.zone: str = item["zone"]
         self.files: list[FileCounts] = []
         self.pending = _Pending()
+        self.held: list[tuple[pa.Table, np.ndarray]] = []
+        self.held_bytes = 0
         self.out = Outputs(item["folders"], item["part"], self.mapping.feed, self.batch_id)
+
+    def _cleaner(self, item: dict[str, Any], n: int) -> Cleaner:
+        """Cleaners that work side by side have a connection each."""
+        return Cleaner(
+            self.mapping,
+            zone=item["zone"],
+            currency=item["currency"],
+            guest_ids=item["guest_ids"],
+            connection=connection().cursor() if n else connection(),
+            salt=item["salt"],
+        )
 
     def take(self, path: Path, name: str, *, hold: bool) -> None:
         """Read one file; with ``hold`` nothing of it goes further before it was read to its end."""
         counts = FileCounts(name)
         self.files.append(counts)
         index = len(self.files) - 1
-        blocks = each("read", self.mapping.feed, read_blocks(path, name, self.mapping, connection()))
+        several = self.threads > 1
+        found = read_blocks(path, name, self.mapping, connection().cursor() if several else connection())
+        blocks = each("read", self.mapping.feed, ahead(found) if several else found)
         try:
             for block in list(blocks) if hold else blocks:
                 counts.columns = list(block.columns)
                 self.add(index, block, content_of(path))
         except InputError as e:
             if not hold:
-                self.pending = _Pending()
+                self.cleaning.finish()
+                self.pending, self.held, self.held_bytes = _Pending(), [], 0
                 self.out.discard()
             self.files[index] = FileCounts(name, error=str(e))
 
@@ -146,21 +173,29 @@ class Task:
         self.pending.rows += block.rows
         self.pending.bytes += block.table.nbytes
 
+    def _end(self) -> None:
+        """All that was read is written."""
+        self._flush()
+        self.cleaning.finish()
+        self._let_go()
+
     def _flush(self) -> None:
         pending, self.pending = self.pending, _Pending()
-        if not pending.blocks:
-            return
+        if pending.blocks:
+            table = pa.concat_tables([b.table for _, b in pending.blocks])
+            self.cleaning.give(partial(self._put, pending, table["row"].to_numpy()), table, pending.columns)
+
+    def _put(self, pending: _Pending, rows: np.ndarray, cleaned: Cleaned | None) -> None:
         sizes = [len(b.table) for _, b in pending.blocks]
         indexes = np.repeat(np.array([i for i, _ in pending.blocks], dtype=np.int32), sizes)
-        table = pa.concat_tables([b.table for _, b in pending.blocks])
         for index, block in pending.blocks:
             self.files[index].rows_read += block.rows
             self.files[index].rows_not_selected += block.blank
             for remark in block.remarks:
                 self.files[index].remarks.add(remark)
             self._set_aside(index, block.torn)
-        if len(table):
-            self._write(self.cleaner(table, pending.columns), table["row"].to_numpy(), indexes)
+        if cleaned is not None:
+            self._write(cleaned, rows, indexes)
 
     def _set_aside(self, index: int, torn: Sequence[tuple[int, str, str]]) -> None:
         if not torn:
@@ -182,25 +217,43 @@ class Task:
         base = {"source": self._same(self.mapping.name, len(rows)), "raw": cleaned.raw, **lineage}
         self.out.write("bronze", None, base)
         typed: dict[str, Any] = {n: cleaned.rows[n] for n in cleaned.rows.column_names} | lineage
-        event_us, month = cleaned.event_us, cleaned.month
+        generated = self.mapping.contract.generated
+        if generated is not None and generated not in self.mapping.fields:
+            typed[generated] = pc.binary_join_element_wise(typed["row_hash"], FIRST, "")
         if refused.any():
             mask = pa.array(refused)
             bad = {k: v.filter(mask) for k, v in base.items()}
             self.out.write("quarantine", None, {**bad, "reasons": cleaned.reasons})
-            good = pc.invert(mask)
-            typed = {k: v.filter(good) for k, v in typed.items()}
-            event_us, month = event_us[~refused], month[~refused]
-        generated = self.mapping.contract.generated
-        if generated is not None and generated not in self.mapping.fields:
-            typed[generated] = pc.binary_join_element_wise(typed["row_hash"], FIRST, "")
-        for m in np.unique(month).tolist():
-            part = typed
-            if len(month) and (month != m).any():
-                chosen = pa.array(month == m)
-                part = {k: v.filter(chosen) for k, v in typed.items()}
-            self.out.write("silver", int(m), part)
-        self._count(cleaned, all_files, files, event_us)
+        self._hold(pa.table(typed), np.where(refused, SET_ASIDE, cleaned.month))
+        self._count(cleaned, all_files, files)
         self._find(cleaned, files, rows)
+
+    def _hold(self, typed: pa.Table, month: np.ndarray) -> None:
+        self.held.append((typed, month))
+        self.held_bytes += typed.nbytes
+        if self.held_bytes >= HELD_BYTES:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Write the rows that are held, those apart that only say again what was said."""
+        held, self.held, self.held_bytes = self.held, [], 0
+        if not held:
+            return
+        typed, month = pa.concat_tables([t for t, _ in held]), np.concatenate([m for _, m in held])
+        c = self.mapping.contract
+        if c.generated is None or c.generated in self.mapping.fields:
+            again = repeats(typed, month != SET_ASIDE, c.key, connection())
+            for f in pc.value_counts(typed["_file"].take(pa.array(again))).to_pylist():
+                self._counts_of(f["values"]).rows_duplicate += f["counts"]
+            month[again] = SET_ASIDE
+        for m in np.unique(month).tolist():
+            if m != SET_ASIDE:
+                chosen = month == m
+                part = typed if chosen.all() else typed.filter(pa.array(chosen))
+                self.out.write("silver", m, {n: part[n] for n in part.column_names})
+
+    def _counts_of(self, name: str) -> FileCounts:
+        return next(f for f in self.files if f.name == name)
 
     def _find(self, cleaned: Cleaned, files: np.ndarray, rows: np.ndarray) -> None:
         """Why rows are refused, and which texts of the others are no phone or address."""
@@ -216,7 +269,8 @@ class Task:
                 for found in by_kind(forms.filter(pa.array(mine)), rows[mine]):
                     self.files[index].unread.add(Finding(f"{name}: {found.what}", found.rows, found.row))
 
-    def _count(self, cleaned: Cleaned, all_files: np.ndarray, files: np.ndarray, event_us: np.ndarray) -> None:
+    def _count(self, cleaned: Cleaned, all_files: np.ndarray, files: np.ndarray) -> None:
+        event_us = cleaned.event_us[~cleaned.refused]
         good_files, days_late = files[~cleaned.refused], self._days_late(event_us)
         for index in np.unique(all_files).tolist():
             counts, mine = self.files[index], good_files == index
@@ -244,7 +298,7 @@ class Task:
 
     def settle_keys(self) -> None:
         """With every file read: rows that only blank an earlier one of their key go to quarantine, others are remarked on."""
-        self._flush()
+        self._end()
         self.out.finish("silver", "bronze")
         found = find_same_keys(self.out.written("silver"), self.mapping, connection())
         if found is None:
@@ -272,5 +326,5 @@ class Task:
                 counts.reasons.add(reason)
 
     def finished(self) -> dict[str, Any]:
-        self._flush()
+        self._end()
         return {"files": [f.as_item() for f in self.files], "silver": self.out.close()}

@@ -33,8 +33,8 @@ from schemas.quarantine import literal, quoted
 
 NEWEST = "first(row_hash order by _ingested_at desc, _file desc, _row desc)"
 
-SMALL_ROWS = 200_000
-"""Files below this are written together: readers pay for every file."""
+SMALL_ROWS = 65_536
+"""Files below this are written together: readers pay for every file, and writing a larger one again costs more than that."""
 
 
 @dataclass
@@ -64,12 +64,13 @@ def settle(item: dict[str, Any]) -> dict[str, Any]:
     out = _Writer(item)
     removed = _write_kept(item, out) if item["rewrite"] else 0
     sizes = {c: pq.read_metadata(c).num_rows for c in candidates}
-    joined = item["rewrite"] or (len(candidates) > 1 and sum(sizes.values()) < SMALL_ROWS * len(candidates))
+    small = {c for c, size in sizes.items() if size < SMALL_ROWS}
+    joined = set(candidates) if item["rewrite"] else small if len(small) > 1 else set()
     rewritten = []
     for path in candidates:
         verdict = verdicts.get(path)
         _count(path, verdict, taken, duplicates)
-        if verdict is None and not joined:
+        if verdict is None and path not in joined:
             continue
         _write_candidate(path, verdict, out, contract(f"silver.{item['feed']}").generated)
         rewritten.append(path)
