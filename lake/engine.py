@@ -7,6 +7,7 @@ is delta-spark and ``mapInArrow``. The same code runs on both; ``tests/parity`` 
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -80,7 +81,7 @@ class Engine:
         pinned = lake.version(table) if version is None else version
         # Sail finds no version that is older than the last checkpoint.
         is_old = pinned != lake.store.newest_version(lake.path(table))
-        if (lake.store.is_remote or is_old) and not self.is_apart:
+        if (self.name == "spark" or lake.store.is_remote or is_old) and not self.is_apart:
             partitions = contract(table).partitions
             return self.files(lake, lake.path(table), [f.path for f in files], lake.schema(table, version), partitions)
         return self.spark.read.format("delta").option("versionAsOf", str(pinned)).load(self.place(lake.path(table)))
@@ -142,13 +143,17 @@ class Engine:
             return base
         # Hard links, on the disk of the files: Sail passes over symbolic ones, and folders with a dot, in silence.
         _, run_id = self._links.setdefault(lake.store.address, (lake, new_run_id("links")))
-        folder = lake.scratch(run_id) / uuid.uuid4().hex
+        folder = lake.scratch(run_id) / hashlib.sha256("\n".join(files).encode()).hexdigest()[:32]
+        if folder.is_dir():
+            return folder
+        making = folder.with_name(f".{uuid.uuid4().hex}")
         for n, file in enumerate(files):
             partition = [part for part in Path(file).relative_to(base).parts[:-1] if "=" in part]
-            place = folder.joinpath(*partition)
+            place = making.joinpath(*partition)
             place.mkdir(parents=True, exist_ok=True)
             (place / f"{n:06d}.parquet").hardlink_to(file)
-        return folder
+        # Whole or not at all: a folder that lacked a file would be read as a table without its rows.
+        return making.rename(folder)
 
     def staged(self, lake: Lake, table: str, folder: Path) -> DataFrame:
         """What was staged for a table, as the table would show it."""

@@ -118,7 +118,8 @@ def _parse(lake: Lake, engine: Engine, staged: Sequence[Staged], progress: Progr
     items: list[tuple[Staged, str, dict[str, Any]]] = []
     total = sum(weight(f) for s in staged for b in s.unit.batches for f in b.files)
     group_bytes = max(1 << 20, min(GROUP_BYTES, total // (2 * engine.cores)))
-    bytes_a_core = max(GROUP_BYTES, total // engine.cores)
+    # On a cluster a task has one slot, whatever else is idle.
+    bytes_a_core = total + 1 if engine.is_apart else max(GROUP_BYTES, total // engine.cores)
     for s in staged:
         if s.unit.kind == "replay":
             items += [(s, "jobs.ingest.replaying:parse_again", i) for i in replay_items(lake, s)]

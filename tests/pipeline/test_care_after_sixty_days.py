@@ -33,7 +33,7 @@ from tests.pipeline import shop
 pytestmark = pytest.mark.slow
 
 NEXT = simulator.LAST_DAY
-APART = int(os.environ.get("HUAXIANG_DAYS_APART", "3"))
+APART = int(os.environ.get("HUAXIANG_DAYS_APART", "5"))
 """Days from one run to the next, over sixty; the release check runs every day."""
 DAYS = [NEXT - timedelta(days=i) for i in reversed(range(1, 61)) if i % APART == 59 % APART]
 MONTH_END = date(2026, 1, 31)
@@ -100,7 +100,7 @@ def cared(tmp_path_factory: pytest.TempPathFactory, embedded: Engine) -> Iterato
     text = settings.read_text(encoding="utf-8")
     settings.write_text(text.replace("most_files: 16", f"most_files: {MOST_FILES}"), encoding="utf-8")
     project = Project.load(project.folder)
-    made = simulator.simulate(users=60, days=75, seed=3)
+    made = simulator.simulate(users=200, days=75, seed=3)
     first = made.season.first_day
 
     def deliver(last: date, after: date | None) -> None:
