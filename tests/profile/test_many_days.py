@@ -15,10 +15,10 @@ import pytest
 
 from features.breaks import counted, quantiles
 from features.changes import TwoSnapshots, as_kept, as_text
+from jobs.profile.compared import _ChangesFile
 from jobs.profile.inputs import BUCKET_FILE, log_of
 from jobs.profile.snapshots import expired
 from jobs.profile.step import TABLES
-from jobs.profile.tasks import _write_changes
 from lake.publish import Days
 from schemas.arrow import ARROW
 from schemas.errors import AuditError
@@ -202,11 +202,13 @@ def test_a_bucket_reads_its_own_changes_of_the_days_between(tmp_path: Path) -> N
     ]
     assert [Path(p).stem for _, p in log_of(files, 1)] == ["bucket-1", "all"]
     assert [Path(p).stem for _, p in log_of(files, 7)] == ["all"], "a file that names no bucket may hold any"
-    item = {"bucket": 7, "changes_out": str(tmp_path)}
+    item = {"bucket": 7, "slice": 3, "changes_out": str(tmp_path)}
     found = TwoSnapshots(pa.table({"uid": pa.array([700_001]), "is_member": [True], "tier": ["gold"]}), None)
-    assert _write_changes(found, [("tier", None, pa.string())], item, "2026-03-02") == 1
+    with _ChangesFile(item, "2026-03-02") as file:
+        file.add(found.changes("tier", None, pa.string()))
     (written,) = tmp_path.rglob("*.parquet")
-    assert BUCKET_FILE.fullmatch(written.name), "the tasks name their files so"
+    named = BUCKET_FILE.fullmatch(written.name)
+    assert named is not None and named[1] == "7", "the tasks name their files so"
 
 
 def test_month_ends_are_kept() -> None:
