@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.kernel.arrays import from_arrow, numbers_of, to_arrow
+from features.kernel.arrays import from_arrow, numbers_and_known, to_arrow
 from features.tags import UNKNOWN
 
 NEW, LOST = "NEW", "LOST"
@@ -27,21 +27,21 @@ _ABSENT = -1
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptColumn:
     """A column as the process keeps it: numbers with 0 for what is ``known`` nowhere, or codes of ``names``."""
 
     values: np.ndarray
     known: np.ndarray
     names: pa.Array | None = None
 
-    def at(self, rows: np.ndarray | None) -> Kept:
+    def at(self, rows: np.ndarray | None) -> KeptColumn:
         """Of the users in these rows; nothing is known of ``_ABSENT`` ones. None: of all as they are."""
         if rows is None:
             return self
         absent = self.values.dtype.type(0 if self.names is None else _ABSENT)
-        return Kept(np.append(self.values, absent)[rows], np.append(self.known, np.False_)[rows], self.names)
+        return KeptColumn(np.append(self.values, absent)[rows], np.append(self.known, np.False_)[rows], self.names)
 
-    def differs(self, other: Kept) -> np.ndarray:
+    def differs(self, other: KeptColumn) -> np.ndarray:
         """Where two columns of the same users differ, unknown being equal to unknown."""
         theirs = other.values
         if self.names is not None and other.names is not None and not self.names.equals(other.names):
@@ -59,7 +59,7 @@ class TwoSnapshots:
 
     def __init__(self, current: pa.Table, previous: pa.Table | None, log: pa.Table | None = None):
         self._current, self._previous, self._log = current, previous, log
-        self._compared: tuple[Any, Kept, Kept, np.ndarray] | None = None
+        self._compared: tuple[Any, KeptColumn, KeptColumn, np.ndarray] | None = None
         self._rows: np.ndarray | None = None
         self._earlier: np.ndarray | None = None
         mine = current["uid"].combine_chunks()
@@ -94,7 +94,7 @@ class TwoSnapshots:
             as_kept(_side(self._previous, self._earlier, name, kind, len(self.uid)), bands),
         )
 
-    def _tag(self, name: str, bands: Bands, kind: pa.DataType) -> tuple[Kept, Kept, np.ndarray]:
+    def _tag(self, name: str, bands: Bands, kind: pa.DataType) -> tuple[KeptColumn, KeptColumn, np.ndarray]:
         """The tag now and before, and where it differs; kept until another one is asked for."""
         if self._compared is None or self._compared[0] != (name, bands):
             now = _kept_of(self._current, name, bands, kind).at(self._rows)
@@ -188,7 +188,7 @@ def as_text(column: pa.Array) -> pa.Array:
     return column.cast(pa.string())
 
 
-def _kept_of(table: pa.Table | None, name: str, bands: Bands, kind: pa.DataType) -> Kept:
+def _kept_of(table: pa.Table | None, name: str, bands: Bands, kind: pa.DataType) -> KeptColumn:
     column = pa.nulls(0, kind) if table is None else _side(table, None, name, kind, len(table))
     if pa.types.is_string(column.type):
         column = column.dictionary_encode()
@@ -197,25 +197,25 @@ def _kept_of(table: pa.Table | None, name: str, bands: Bands, kind: pa.DataType)
         unknown = names.index(UNKNOWN).as_py()
         if unknown >= 0:
             codes = np.where(codes == unknown, np.int32(_ABSENT), codes)
-        return Kept(codes, codes != _ABSENT, names)
+        return KeptColumn(codes, codes != _ABSENT, names)
     if bands:
         return _in_bands(column, bands)
-    values, known = numbers_of(column)
-    return Kept(values, np.ones(len(values), np.bool_) if known is None else known)
+    values, known = numbers_and_known(column)
+    return KeptColumn(values, np.ones(len(values), np.bool_) if known is None else known)
 
 
-def _in_bands(column: pa.Array, bands: Sequence[int]) -> Kept:
+def _in_bands(column: pa.Array, bands: Sequence[int]) -> KeptColumn:
     names = [f"<{bands[0]}"]
     names += [f"{low}..{high - 1}" for low, high in pairwise(bands)]
     names.append(f">={bands[-1]}")
-    values, known = numbers_of(column)
+    values, known = numbers_and_known(column)
     codes = np.searchsorted(np.asarray(bands), values, side="right").astype(np.int32)
     if known is None:
-        return Kept(codes, np.ones(len(codes), np.bool_), pa.array(names, pa.string()))
-    return Kept(np.where(known, codes, np.int32(_ABSENT)), known, pa.array(names, pa.string()))
+        return KeptColumn(codes, np.ones(len(codes), np.bool_), pa.array(names, pa.string()))
+    return KeptColumn(np.where(known, codes, np.int32(_ABSENT)), known, pa.array(names, pa.string()))
 
 
-def _named(kept: Kept, present: np.ndarray, absent: str) -> tuple[list[str], np.ndarray]:
+def _named(kept: KeptColumn, present: np.ndarray, absent: str) -> tuple[list[str], np.ndarray]:
     """Values, among them ``unknown`` and what users outside have, and the place of each row's among them."""
     assert kept.names is not None
     names = [*kept.names.to_pylist(), UNKNOWN, absent]

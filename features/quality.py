@@ -22,7 +22,7 @@ from pydantic import Field
 
 from features.catalogue import Catalogue, Node
 from features.instants import day_number
-from features.kernel.arrays import from_arrow, numbers_of
+from features.kernel.arrays import from_arrow, numbers_and_known
 from features.tags import UNKNOWN, Tag
 from schemas.configuration import Settings
 
@@ -120,7 +120,7 @@ def _numbers(column: pa.Array, as_of: dt.date) -> tuple[list[str], np.ndarray]:
     if pa.types.is_date(column.type):
         days = column.cast(pa.int32())
         column = pc.subtract(day_number(as_of), days)
-    values, known = numbers_of(column)
+    values, known = numbers_and_known(column)
     n = len(_EDGES) + 1
     place = np.full(len(values), n)
     # most users have none of most things: only the others are searched

@@ -34,7 +34,7 @@ def from_arrow(column: pa.ChunkedArray | pa.Array, dtype: np.dtype, absent: int 
     return out
 
 
-def numbers_of(column: pa.Array) -> tuple[np.ndarray, np.ndarray | None]:
+def numbers_and_known(column: pa.Array) -> tuple[np.ndarray, np.ndarray | None]:
     """Numbers, days or booleans as they are, 0 for nulls, and which are known; None where all are."""
     is_float = pa.types.is_float64(column.type)
     values = _of_buffer(column, np.dtype(np.float64)) if is_float else _plain(column)

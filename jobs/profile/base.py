@@ -40,7 +40,7 @@ def base_of(item: Item, shared: Mapping[str, Any]) -> pa.Table:
         columns[f"fact.{name}"] = column if absent is None else pc.fill_null(column, absent)
     for table, names in shared["described"].items():
         columns |= _described(uid, item["described"].get(table, []), names, item["uids"])
-    said = None if item["overrides"] is None else read(item["overrides"])
+    said = None if item["overrides"] is None else read_columns(item["overrides"])
     for name, kind in shared["overridden"]:
         columns[f"override.{name}"] = _override(uid, said, name, ARROW[kind])
     if shared["kept"]:
@@ -140,6 +140,8 @@ def _of_users(table: pa.Table, uids: Sequence[int]) -> pa.Table:
 
 
 @span("read", "parquet")
-def read(path: str, columns: list[str] | None = None, filters: list[tuple[str, str, int]] | None = None) -> pa.Table:
+def read_columns(
+    path: str, columns: list[str] | None = None, filters: list[tuple[str, str, int]] | None = None
+) -> pa.Table:
     # the partition is in the path, and pyarrow would add it as a column
     return pq.read_table(path, columns=columns, partitioning=None, use_threads=False, filters=filters)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from features.changes import TwoSnapshots
 from features.kernel.arrays import from_arrow
 from features.quality import aged_distribution
-from jobs.profile.base import Item, read, table_of
+from jobs.profile.base import Item, read_columns, table_of
 from lake.lake import partition_path
 from lake.spans import span
 from schemas.arrow import ARROW
@@ -34,7 +34,7 @@ def snapshot(files: Sequence[str], tags: Sequence[Sequence[Any]], uids: Sequence
     return table_of(files, ["uid", "is_member", *(t[0] for t in tags)], uids, texts)
 
 
-def compared(profile: pa.Table | None, item: Item, shared: Mapping[str, Any]) -> dict[str, Any]:
+def compared_with_before(profile: pa.Table | None, item: Item, shared: Mapping[str, Any]) -> dict[str, Any]:
     """Write the changes of dynamic tags; count flows, quality, and ages as time alone would have them.
 
     ``log`` of the item names changes of days without a snapshot.
@@ -94,7 +94,7 @@ def _log(files: Sequence[Sequence[str]], uids: Sequence[int]) -> pa.Table:
     parts = []
     for _, path in files:
         inside = [("uid", ">=", uids[0]), ("uid", "<=", uids[1])]
-        parts.append(read(path, ["uid", "tag", "value"], inside))
+        parts.append(read_columns(path, ["uid", "tag", "value"], inside))
     whole = pa.concat_tables(parts).append_column("row", pa.array(np.arange(sum(map(len, parts)))))
     last = whole.group_by(["uid", "tag"], use_threads=False).aggregate([("row", "max")])
     return whole.take(last["row_max"]).drop_columns(["row"])

@@ -27,7 +27,7 @@ from features.quality import users_by_bin
 from features.tagging import Recipe, apply_recipe, numpy_columns, profile_columns, values_of
 from features.tags import UNKNOWN
 from jobs.profile.base import Item, base_of
-from jobs.profile.compared import COMPRESSION, compared, flows_from, snapshot
+from jobs.profile.compared import COMPRESSION, compared_with_before, flows_from, snapshot
 from lake.budget import in_memory
 from lake.lake import partition_path
 from lake.spans import span
@@ -81,7 +81,7 @@ def profile_of_slice(item: Item) -> dict[str, Any]:
     base = base_of(item, shared) if item["users"] else None
     if base is None or not len(base):
         figures: dict[str, Any] = {"users": 0, "members": 0, "bins": {}, "agreement": []}
-        return {"bucket": item["bucket"], **figures, **compared(None, item, shared)}
+        return {"bucket": item["bucket"], **figures, **compared_with_before(None, item, shared)}
     recipe = Recipe.from_json(shared["recipe"])
     columns = profile_columns(recipe)
     with _connection() as con:
@@ -102,14 +102,14 @@ def profile_of_slice(item: Item) -> dict[str, Any]:
         "members": int(np.count_nonzero(is_member)),
         "bins": {t: users_by_bin(profile[t].chunk(0), is_member, as_of) for t, _ in recipe.tags},
         "agreement": agreement,
-        **compared(profile, item, shared),
+        **compared_with_before(profile, item, shared),
     }
 
 
 def changes_of_bucket(item: Item) -> dict[str, Any]:
     """Compare a snapshot that is there already with the one before it, as ``profile_of_slice`` does for its own."""
     shared = _shared(item["shared"])
-    return {"bucket": item["bucket"], **compared(snapshot(item["current"], shared["tags"]), item, shared)}
+    return {"bucket": item["bucket"], **compared_with_before(snapshot(item["current"], shared["tags"]), item, shared)}
 
 
 def flows_of_bucket(item: Item) -> dict[str, Any]:
