@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Mapping
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from features.breaks import counted, quantiles
 from features.changes import TwoSnapshots, as_kept, as_text
+from jobs.profile import inputs
 from jobs.profile.compared import _ChangesFile
 from jobs.profile.inputs import BUCKET_FILE, log_of
 from jobs.profile.snapshots import expired
@@ -57,6 +59,15 @@ def test_every_base_user_stands_once_in_every_segmentation(busy: Shop) -> None:
         assert wrong == [], scheme
     (sizes,) = busy.rows("select (select count(*) from segments.segments) s, (select count(*) from profile.profile) p")
     assert sizes["s"] == sizes["p"] * len(busy.catalogue.schemes)
+
+
+def test_slices_of_a_bucket_give_what_the_whole_bucket_gives(copy: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(copy)
+    monkeypatch.setattr(inputs, "LEAST_SLICE", 100)
+    copy.profile(DAYS[-1])
+    files = copy.lake.files("profile.profile", where={"as_of": date.fromisoformat(DAYS[-1])})
+    assert len([f for f in files if f.rows]) > 1
+    assert contents(copy) == before
 
 
 def test_flows_conserve_users(busy: Shop) -> None:
@@ -212,7 +223,7 @@ def test_a_bucket_reads_its_own_changes_of_the_days_between(tmp_path: Path) -> N
 
 
 def test_month_ends_are_kept() -> None:
-    from datetime import date, timedelta
+    from datetime import timedelta
 
     days = {date(2026, 1, 1) + timedelta(days=i) for i in range(100)}
     gone = expired(days, date(2026, 4, 10), 35)
