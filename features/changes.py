@@ -22,6 +22,7 @@ from features.tags import UNKNOWN
 NEW, LOST = "NEW", "LOST"
 Bands = Sequence[int] | None
 _INT32 = np.dtype(np.int32)
+_LOG = pa.schema([("uid", pa.int64()), ("tag", pa.string()), ("value", pa.string())])
 _ABSENT = -1
 """Code of what is not known, and the place of a user who is not in a snapshot."""
 
@@ -58,7 +59,8 @@ class TwoSnapshots:
     """
 
     def __init__(self, current: pa.Table, previous: pa.Table | None, log: pa.Table | None = None):
-        self._current, self._previous, self._log = current, previous, log
+        self._current, self._previous = current, previous
+        self._log = None if log is None else log.cast(_LOG)
         self._compared: tuple[Any, KeptColumn, KeptColumn, np.ndarray] | None = None
         self._rows: np.ndarray | None = None
         self._earlier: np.ndarray | None = None
@@ -103,12 +105,21 @@ class TwoSnapshots:
         return self._compared[1:]
 
     def changes(self, name: str, bands: Bands, kind: pa.DataType) -> pa.Table:
-        """``uid``, ``tag``, ``value`` of those whose value differs from what the process last said; null is unknown."""
+        """``uid``, ``tag``, ``value`` of those whose value differs from what the process last said; null is unknown.
+
+        Texts are encoded: on a first day every user has a row a tag.
+        """
         if self._log is not None:
             return self._changes_since_log(name, bands, kind, self._log)
-        changed = np.flatnonzero(self._tag(name, bands, kind)[2])
-        mine = _of_rows(_side(self._current, self._rows, name, kind, len(self.uid)), changed)
-        return _changes(self.uid.take(_indices(changed)), name, as_text(as_kept(mine, bands)))
+        now, _, differs = self._tag(name, bands, kind)
+        changed = np.flatnonzero(differs)
+        if now.names is not None:
+            codes, names = to_arrow(now.values[changed], ~now.known[changed], pa.int32()), now.names
+        else:
+            side = _side(self._current, self._rows, name, kind, len(self.uid))
+            encoded = _of_rows(side, changed).dictionary_encode()
+            codes, names = encoded.indices, as_text(encoded.dictionary)
+        return _changes(self.uid.take(_indices(changed)), name, pa.DictionaryArray.from_arrays(codes, names))
 
     def _changes_since_log(self, name: str, bands: Bands, kind: pa.DataType, log: pa.Table) -> pa.Table:
         of_tag = log.filter(pc.equal(log["tag"], name)).combine_chunks()
@@ -122,7 +133,8 @@ class TwoSnapshots:
         lasting = of_tag["uid"].filter(pc.is_valid(of_tag["value"])).combine_chunks()
         gone = lasting.filter(pc.invert(pc.is_in(lasting, self.uid)))
         uid = pa.concat_arrays([self.uid.filter(differs), gone])
-        return _changes(uid, name, pa.concat_arrays([now.filter(differs), pa.nulls(len(gone), pa.string())]))
+        value = pa.concat_arrays([now.filter(differs), pa.nulls(len(gone), pa.string())])
+        return _changes(uid, name, value.dictionary_encode())
 
     def quality(self, name: str, bands: Bands, kind: pa.DataType) -> list[dict[str, Any]]:
         """Users of the base, with a value, and with another value than before, members and visitors apart."""
@@ -227,7 +239,8 @@ def _named(kept: KeptColumn, present: np.ndarray, absent: str) -> tuple[list[str
 
 
 def _changes(uid: pa.Array, name: str, value: pa.Array) -> pa.Table:
-    return pa.table({"uid": uid, "tag": pa.array([name] * len(uid), pa.string()), "value": value})
+    tag = pa.DictionaryArray.from_arrays(to_arrow(np.zeros(len(uid), np.int32), None, pa.int32()), pa.array([name]))
+    return pa.table({"uid": uid, "tag": tag, "value": value})
 
 
 def _side(table: pa.Table | None, rows: np.ndarray | None, name: str, kind: pa.DataType, users: int) -> pa.Array:

@@ -124,10 +124,10 @@ class _ChangesFile:
     def _write(self) -> None:
         if not self._waiting:
             return
-        whole, self._waiting = pa.concat_tables(self._waiting), []
+        whole, self._waiting = pa.concat_tables(self._waiting).unify_dictionaries(), []
         if self._writer is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pq.ParquetWriter(self._path, whole.schema, compression=COMPRESSION)
+            self._writer = pq.ParquetWriter(self._path, whole.schema, compression=COMPRESSION, store_schema=False)
         with span("write", "changes"):
             self._writer.write_table(whole, row_group_size=len(whole))
 

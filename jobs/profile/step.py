@@ -4,7 +4,8 @@
    are kept or estimated (jobs/profile/frozen.py);
 2. a task per bucket computes the facts (jobs/activity/facts.py);
 3. global numbers (breaks) and, where none is stored, models, from values that tasks collect;
-4. a task per bucket computes the tags, compares them with the snapshots before, and writes profile, changes, segments;
+4. a task per bucket, or per slice of one where buckets are few, computes the tags, compares them with the snapshots
+   before, and writes profile, changes, segments;
 5. the spread of every tag is judged (jobs/profile/quality.py); where one breaks its limit whose owner asks for it
    (``on_break: hold``), 3 and 4 are done again with that tag held at its last good values;
 6. audit, then one publication a table, the profile last.
