@@ -13,7 +13,19 @@ from report.catalogue_page import HEAD, table_lines
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = "docs/benchmarks.md"
-NAMES = ("first_build", "ingest", "day", "preview", "skew", "profile", "many_facts", "identity", "fission", "scale")
+NAMES = (
+    "first_build",
+    "ingest",
+    "day",
+    "preview",
+    "skew",
+    "profile",
+    "tags",
+    "many_facts",
+    "identity",
+    "fission",
+    "scale",
+)
 """Modules that are commands, what a shop does first."""
 TARGETS = {
     "first_build": "make bench-build",

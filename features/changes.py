@@ -1,11 +1,13 @@
-"""Two snapshots of one bucket side by side: what changed, who moved where, how much is known.
+"""Two snapshots of the same users side by side: what changed, who moved where, how much is known.
 
-Values are compared as the process keeps them: ``unknown`` is null, and a number with bands stands for its band.
+Values are compared as the process keeps them: ``unknown`` is null, and a number with bands stands for its band. Texts and
+bands are compared by their codes, numbers as they are: a tag of 100,000 users costs a millisecond.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -14,38 +16,61 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.kernel.arrays import from_arrow, numbers_and_known, to_arrow
 from features.tags import UNKNOWN
 
 NEW, LOST = "NEW", "LOST"
 Bands = Sequence[int] | None
+_INT32 = np.dtype(np.int32)
+_LOG = pa.schema([("uid", pa.int64()), ("tag", pa.string()), ("value", pa.string())])
+_ABSENT = -1
+"""Code of what is not known, and the place of a user who is not in a snapshot."""
+
+
+@dataclass(frozen=True)
+class KeptColumn:
+    """A column as the process keeps it: numbers with 0 for what is ``known`` nowhere, or codes of ``names``."""
+
+    values: np.ndarray
+    known: np.ndarray
+    names: pa.Array | None = None
+
+    def at(self, rows: np.ndarray | None) -> KeptColumn:
+        """Of the users in these rows; nothing is known of ``_ABSENT`` ones. None: of all as they are."""
+        if rows is None:
+            return self
+        absent = self.values.dtype.type(0 if self.names is None else _ABSENT)
+        return KeptColumn(np.append(self.values, absent)[rows], np.append(self.known, np.False_)[rows], self.names)
+
+    def differs(self, other: KeptColumn) -> np.ndarray:
+        """Where two columns of the same users differ, unknown being equal to unknown."""
+        theirs = other.values
+        if self.names is not None and other.names is not None and not self.names.equals(other.names):
+            theirs = np.append(_places(other.names, self.names), np.int32(_ABSENT))[theirs]
+        return (self.values != theirs) | (self.known != other.known)
 
 
 class TwoSnapshots:
     """Rows are the users of either snapshot: those of ``current`` in its order, then those that left.
 
-    Both tables have ``uid`` (ascending), ``is_member`` and tags; ``previous`` is None where there is none, and a tag
-    that one of them lacks is unknown there. ``log`` holds ``uid``, ``tag`` and ``value`` of later changes than
-    ``previous`` knows, one row per user and tag.
+    Both tables have ``uid`` (ascending), ``is_member`` and tags, texts also encoded by a dictionary; ``previous`` is None
+    where there is none, and a tag that one of them lacks is unknown there. ``log`` holds ``uid``, ``tag`` and ``value`` of
+    later changes than ``previous`` knows, one row per user and tag.
     """
 
     def __init__(self, current: pa.Table, previous: pa.Table | None, log: pa.Table | None = None):
-        self._current, self._previous, self._log = current, previous, log
+        self._current, self._previous = current, previous
+        self._log = None if log is None else log.cast(_LOG)
+        self._compared: tuple[Any, KeptColumn, KeptColumn, np.ndarray] | None = None
+        self._rows: np.ndarray | None = None
+        self._earlier: np.ndarray | None = None
         mine = current["uid"].combine_chunks()
+        self.uid = mine
         if previous is None:
-            self.uid, self._rows, self._earlier = mine, None, pa.nulls(len(mine), pa.int64())
-        elif mine.equals(theirs := previous["uid"].combine_chunks()):
-            self.uid, self._rows, self._earlier = mine, None, None
-        else:
-            left = theirs.filter(pc.invert(pc.is_in(theirs, mine)))
-            self.uid = pa.concat_arrays([mine, left])
-            self._rows = pc.index_in(self.uid, mine)
-            self._earlier = pc.index_in(self.uid, theirs)
-
-    def _side(self, table: pa.Table | None, rows: pa.Array | None, name: str, kind: pa.DataType) -> pa.Array:
-        if table is None or name not in table.column_names:
-            return pa.nulls(len(self.uid), kind)
-        column = table[name].combine_chunks()
-        return column if rows is None else column.take(rows)
+            self._earlier = np.full(len(mine), _ABSENT)
+        elif not mine.equals(theirs := previous["uid"].combine_chunks()):
+            self.uid = pa.concat_arrays([mine, theirs.filter(pc.invert(pc.is_in(theirs, mine)))])
+            self._rows, self._earlier = _places(self.uid, mine), _places(self.uid, theirs)
 
     @cached_property
     def here(self) -> np.ndarray:
@@ -60,69 +85,83 @@ class TwoSnapshots:
     @cached_property
     def is_member(self) -> np.ndarray:
         """A member in the newer of the snapshots that the user is in."""
-        now = self._side(self._current, self._rows, "is_member", pa.bool_())
-        was = self._side(self._previous, self._earlier, "is_member", pa.bool_())
-        return np.asarray(pc.coalesce(now, was).to_numpy(zero_copy_only=False), dtype=bool)
+        now = _kept_of(self._current, "is_member", None, pa.bool_()).at(self._rows)
+        was = _kept_of(self._previous, "is_member", None, pa.bool_()).at(self._earlier)
+        return np.where(now.known, now.values, was.values)
 
     def values(self, name: str, bands: Bands, kind: pa.DataType) -> tuple[pa.Array, pa.Array]:
         """The tag now and before, as the process keeps it."""
         return (
-            as_kept(self._side(self._current, self._rows, name, kind), bands),
-            as_kept(self._side(self._previous, self._earlier, name, kind), bands),
+            as_kept(_side(self._current, self._rows, name, kind, len(self.uid)), bands),
+            as_kept(_side(self._previous, self._earlier, name, kind, len(self.uid)), bands),
         )
 
-    def changed(self, now: pa.Array, was: pa.Array) -> np.ndarray:
-        """Where two columns differ, unknown being equal to unknown."""
-        equal = pc.fill_null(pc.equal(now, was), False)
-        both_unknown = pc.and_(pc.is_null(now), pc.is_null(was))
-        return ~np.asarray(pc.or_(equal, both_unknown).to_numpy(zero_copy_only=False), dtype=bool)
+    def _tag(self, name: str, bands: Bands, kind: pa.DataType) -> tuple[KeptColumn, KeptColumn, np.ndarray]:
+        """The tag now and before, and where it differs; kept until another one is asked for."""
+        if self._compared is None or self._compared[0] != (name, bands):
+            now = _kept_of(self._current, name, bands, kind).at(self._rows)
+            was = _kept_of(self._previous, name, bands, kind).at(self._earlier)
+            self._compared = ((name, bands), now, was, now.differs(was))
+        return self._compared[1:]
 
     def changes(self, name: str, bands: Bands, kind: pa.DataType) -> pa.Table:
-        """``uid``, ``tag``, ``value`` of those whose value differs from what the process last said; null is unknown."""
-        now, was = self.values(name, bands, kind)
-        if self._log is not None:
-            now, was = as_text(now), self._logged(name, as_text(was))
-        rows = pa.array(np.flatnonzero(self.changed(now, was)))
-        uid, value = self.uid.take(rows), as_text(now.take(rows))
-        if self._log is not None:
-            gone = self._gone(name)
-            uid, value = pa.concat_arrays([uid, gone]), pa.concat_arrays([value, pa.nulls(len(gone), pa.string())])
-        return pa.table({"uid": uid, "tag": pa.array([name] * len(uid), pa.string()), "value": value})
+        """``uid``, ``tag``, ``value`` of those whose value differs from what the process last said; null is unknown.
 
-    def _gone(self, name: str) -> pa.Array:
-        """Users whom only the log knows, with a value that has to end."""
-        assert self._log is not None
-        log = self._log.filter(pc.and_(pc.equal(self._log["tag"], name), pc.is_valid(self._log["value"])))
-        uid = log["uid"].combine_chunks()
-        return uid.filter(pc.invert(pc.is_in(uid, self.uid)))
+        Texts are encoded: on a first day every user has a row a tag.
+        """
+        if self._log is not None:
+            return self._changes_since_log(name, bands, kind, self._log)
+        now, _, differs = self._tag(name, bands, kind)
+        changed = np.flatnonzero(differs)
+        if now.names is not None:
+            codes, names = to_arrow(now.values[changed], ~now.known[changed], pa.int32()), now.names
+        else:
+            side = _side(self._current, self._rows, name, kind, len(self.uid))
+            encoded = _of_rows(side, changed).dictionary_encode()
+            codes, names = encoded.indices, as_text(encoded.dictionary)
+        return _changes(self.uid.take(_indices(changed)), name, pa.DictionaryArray.from_arrays(codes, names))
 
-    def _logged(self, name: str, was: pa.Array) -> pa.Array:
-        assert self._log is not None
-        log = self._log.filter(pc.equal(self._log["tag"], name)).combine_chunks()
-        if not len(log):
-            return was
-        at = pc.index_in(self.uid, log["uid"].combine_chunks())
-        return pc.if_else(pc.is_valid(at), log["value"].combine_chunks().take(at), was)
+    def _changes_since_log(self, name: str, bands: Bands, kind: pa.DataType, log: pa.Table) -> pa.Table:
+        of_tag = log.filter(pc.equal(log["tag"], name)).combine_chunks()
+        now, was = (as_text(side) for side in self.values(name, bands, kind))
+        if len(of_tag):
+            at = pc.index_in(self.uid, of_tag["uid"].combine_chunks())
+            was = pc.if_else(pc.is_valid(at), of_tag["value"].combine_chunks().take(at), was)
+        equal = pc.fill_null(pc.equal(now, was), False)
+        differs = pc.invert(pc.or_(equal, pc.and_(pc.is_null(now), pc.is_null(was))))
+        # users whom only the log knows, with a value that has to end
+        lasting = of_tag["uid"].filter(pc.is_valid(of_tag["value"])).combine_chunks()
+        gone = lasting.filter(pc.invert(pc.is_in(lasting, self.uid)))
+        uid = pa.concat_arrays([self.uid.filter(differs), gone])
+        value = pa.concat_arrays([now.filter(differs), pa.nulls(len(gone), pa.string())])
+        return _changes(uid, name, value.dictionary_encode())
 
     def quality(self, name: str, bands: Bands, kind: pa.DataType) -> list[dict[str, Any]]:
         """Users of the base, with a value, and with another value than before, members and visitors apart."""
-        now, was = self.values(name, bands, kind)
-        known = np.asarray(pc.is_valid(now).to_numpy(zero_copy_only=False), dtype=bool)
-        changed = self.changed(now, was) & self.here & self.there
+        now, _, differs = self._tag(name, bands, kind)
+        changed = differs & self._in_both
         found = []
-        for member in (False, True):
-            group = self.here & (self.is_member == member)
-            if group.any():
-                counts = {"base_users": group, "known_users": known & group, "changed_users": changed & group}
-                figures = {k: int(np.count_nonzero(v)) for k, v in counts.items()}
-                found.append({"tag": name, "is_member": member, **figures})
+        for member, group in self._groups:
+            counts = {"base_users": group, "known_users": now.known & group, "changed_users": changed & group}
+            figures = {k: int(np.count_nonzero(v)) for k, v in counts.items()}
+            found.append({"tag": name, "is_member": member, **figures})
         return found
+
+    @cached_property
+    def _in_both(self) -> np.ndarray:
+        return self.here & self.there
+
+    @cached_property
+    def _groups(self) -> list[tuple[bool, np.ndarray]]:
+        """Visitors and members of the base, as far as there are any."""
+        groups = [(member, self.here & (self.is_member == member)) for member in (False, True)]
+        return [(member, group) for member, group in groups if group.any()]
 
     def flows(self, scheme: str) -> list[dict[str, Any]]:
         """Users by membership, where they were and where they are; the newer snapshot says who is a member."""
-        now, was = self.values(scheme, None, pa.string())
-        origins, start = _coded(was, self.there, NEW)
-        goals, end = _coded(now, self.here, LOST)
+        now, was, _ = self._tag(scheme, None, pa.string())
+        origins, start = _named(was, self.there, NEW)
+        goals, end = _named(now, self.here, LOST)
         counts = np.bincount(
             (start * len(goals) + end) * 2 + self.is_member, minlength=2 * len(origins) * len(goals)
         ).reshape(len(origins), len(goals), 2)
@@ -138,18 +177,20 @@ class TwoSnapshots:
         ]
 
 
+# --- as the process keeps it ---
+
+
 def as_kept(column: pa.Array, bands: Bands) -> pa.Array:
-    """A column as the process keeps it."""
+    """A column as the process keeps it, not encoded."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string())
     if pa.types.is_string(column.type):
         return pc.if_else(pc.equal(column, UNKNOWN), pa.scalar(None, pa.string()), column)
     if not bands:
         return column
-    names = [f"<{bands[0]}"]
-    names += [f"{low}..{high - 1}" for low, high in pairwise(bands)]
-    names.append(f">={bands[-1]}")
-    unknown = pc.is_null(column).to_numpy(zero_copy_only=False)
-    place = np.searchsorted(np.asarray(bands), pc.fill_null(column, 0).to_numpy(zero_copy_only=False), side="right")
-    return pa.array(names, pa.string()).take(pa.array(place, mask=unknown))
+    kept = _in_bands(column, bands)
+    assert kept.names is not None
+    return kept.names.take(to_arrow(kept.values, ~kept.known, pa.int32()))
 
 
 def as_text(column: pa.Array) -> pa.Array:
@@ -159,15 +200,73 @@ def as_text(column: pa.Array) -> pa.Array:
     return column.cast(pa.string())
 
 
-def _coded(column: pa.Array, present: np.ndarray, absent: str) -> tuple[list[str], np.ndarray]:
+def _kept_of(table: pa.Table | None, name: str, bands: Bands, kind: pa.DataType) -> KeptColumn:
+    column = pa.nulls(0, kind) if table is None else _side(table, None, name, kind, len(table))
+    if pa.types.is_string(column.type):
+        column = column.dictionary_encode()
+    if pa.types.is_dictionary(column.type):
+        codes, names = from_arrow(column.indices, _INT32, _ABSENT, name), column.dictionary
+        unknown = names.index(UNKNOWN).as_py()
+        if unknown >= 0:
+            codes = np.where(codes == unknown, np.int32(_ABSENT), codes)
+        return KeptColumn(codes, codes != _ABSENT, names)
+    if bands:
+        return _in_bands(column, bands)
+    values, known = numbers_and_known(column)
+    return KeptColumn(values, np.ones(len(values), np.bool_) if known is None else known)
+
+
+def _in_bands(column: pa.Array, bands: Sequence[int]) -> KeptColumn:
+    names = [f"<{bands[0]}"]
+    names += [f"{low}..{high - 1}" for low, high in pairwise(bands)]
+    names.append(f">={bands[-1]}")
+    values, known = numbers_and_known(column)
+    codes = np.searchsorted(np.asarray(bands), values, side="right").astype(np.int32)
+    if known is None:
+        return KeptColumn(codes, np.ones(len(codes), np.bool_), pa.array(names, pa.string()))
+    return KeptColumn(np.where(known, codes, np.int32(_ABSENT)), known, pa.array(names, pa.string()))
+
+
+def _named(kept: KeptColumn, present: np.ndarray, absent: str) -> tuple[list[str], np.ndarray]:
     """Values, among them ``unknown`` and what users outside have, and the place of each row's among them."""
-    encoded = column.dictionary_encode()
-    names = [*encoded.dictionary.to_pylist(), UNKNOWN, absent]
-    at = pc.fill_null(encoded.indices, len(names) - 2).to_numpy(zero_copy_only=False).astype(np.int64)
+    assert kept.names is not None
+    names = [*kept.names.to_pylist(), UNKNOWN, absent]
+    at = np.where(kept.known, kept.values, len(names) - 2).astype(np.int64)
     return names, np.where(present, at, len(names) - 1)
 
 
-def _present(rows: pa.Array | None, n: int) -> np.ndarray:
-    if rows is None:
-        return np.ones(n, dtype=bool)
-    return np.asarray(pc.is_valid(rows).to_numpy(zero_copy_only=False), dtype=bool)
+# --- rows ---
+
+
+def _changes(uid: pa.Array, name: str, value: pa.Array) -> pa.Table:
+    tag = pa.DictionaryArray.from_arrays(to_arrow(np.zeros(len(uid), np.int32), None, pa.int32()), pa.array([name]))
+    return pa.table({"uid": uid, "tag": tag, "value": value})
+
+
+def _side(table: pa.Table | None, rows: np.ndarray | None, name: str, kind: pa.DataType, users: int) -> pa.Array:
+    at = -1 if table is None else table.schema.get_field_index(name)
+    if table is None or at < 0:
+        return pa.nulls(users, kind)
+    whole = table.column(at)
+    # combining copies what is a slice of one chunk
+    column = _of_rows(whole.chunk(0) if whole.num_chunks == 1 else whole.combine_chunks(), rows)
+    return column if column.type == kind or pa.types.is_dictionary(column.type) else column.cast(kind)
+
+
+def _of_rows(column: pa.Array, rows: np.ndarray | None) -> pa.Array:
+    return column if rows is None else column.take(_indices(rows))
+
+
+def _indices(rows: np.ndarray) -> pa.Array:
+    """Rows as Arrow takes them: null for who is absent."""
+    absent = rows == _ABSENT
+    return to_arrow(rows.astype(np.int64), absent if absent.any() else None, pa.int64())
+
+
+def _places(values: pa.Array, among: pa.Array) -> np.ndarray:
+    """Where each value stands among others; ``_ABSENT`` for who does not."""
+    return from_arrow(pc.index_in(values, among), _INT32, _ABSENT, "place")
+
+
+def _present(rows: np.ndarray | None, n: int) -> np.ndarray:
+    return np.ones(n, np.bool_) if rows is None else rows != _ABSENT

@@ -10,7 +10,7 @@ import datetime as dt
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -22,14 +22,15 @@ from pydantic import Field
 
 from features.catalogue import Catalogue, Node
 from features.instants import day_number
+from features.kernel.arrays import from_arrow, numbers_and_known
 from features.tags import UNKNOWN, Tag
 from schemas.configuration import Settings
 
 OTHER = "other"
 """Bin of the text values beyond the most frequent ones."""
 MOST_VALUES = 50
-MOST_VALUES_OF_A_PART = 2_000
-"""Distinct texts that one part names; rarer ones go to ``other``, which only the tail of a long list feels."""
+MOST_VALUES_OF_A_BUCKET = 2_000
+"""Distinct texts that one bucket names; rarer ones go to ``other``, which only the tail of a long list feels."""
 FIRST, NO_REFERENCE = "first", "no_reference"
 """Verdicts without a verdict: nothing to compare with; values moved, and nobody knows yet how far they usually do."""
 VERDICTS = (FIRST, "stable", NO_REFERENCE, "watch", "act")
@@ -76,8 +77,11 @@ class QualitySettings(Settings):
 
 
 def users_by_bin(column: pa.Array, is_member: np.ndarray, as_of: dt.date) -> dict[str, list[int]]:
-    """Visitors and members by bin, of one column in which null and the text ``unknown`` say the same."""
-    if pa.types.is_string(column.type):
+    """Visitors and members by bin, of one column in which null and the text ``unknown`` say the same.
+
+    Texts may come encoded by a dictionary without doubles.
+    """
+    if pa.types.is_string(column.type) or pa.types.is_dictionary(column.type):
         names, at = _texts(column)
     elif pa.types.is_boolean(column.type):
         names = ["false", "true", UNKNOWN]
@@ -90,7 +94,7 @@ def users_by_bin(column: pa.Array, is_member: np.ndarray, as_of: dt.date) -> dic
         into = found.setdefault(names[i], [0, 0])
         into[0] += int(counts[i, 0])
         into[1] += int(counts[i, 1])
-    return _most_frequent_of_part(found)
+    return found
 
 
 def aged_distribution(
@@ -106,9 +110,9 @@ def aged_distribution(
 
 
 def _texts(column: pa.Array) -> tuple[list[str], np.ndarray]:
-    encoded = column.dictionary_encode()
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     names = [*encoded.dictionary.to_pylist(), UNKNOWN]
-    return names, pc.fill_null(encoded.indices, len(names) - 1).to_numpy(zero_copy_only=False)
+    return names, from_arrow(encoded.indices, np.dtype(np.int32), len(names) - 1, "indices")
 
 
 def _numbers(column: pa.Array, as_of: dt.date) -> tuple[list[str], np.ndarray]:
@@ -116,11 +120,16 @@ def _numbers(column: pa.Array, as_of: dt.date) -> tuple[list[str], np.ndarray]:
     if pa.types.is_date(column.type):
         days = column.cast(pa.int32())
         column = pc.subtract(day_number(as_of), days)
-    known = pc.is_valid(column).to_numpy(zero_copy_only=False)
-    values = pc.fill_null(column.cast(pa.float64(), safe=False), 0.0).to_numpy(zero_copy_only=False)
+    values, known = numbers_and_known(column)
     n = len(_EDGES) + 1
-    place = np.sign(values).astype(np.int64) * (1 + np.searchsorted(_EDGES, np.abs(values), side="right"))
-    return _NUMBER_NAMES, np.where(known, place + n, 2 * n + 1)
+    place = np.full(len(values), n)
+    # most users have none of most things: only the others are searched
+    other = np.flatnonzero(values)
+    sizes = values[other].astype(np.float64)
+    place[other] += np.sign(sizes).astype(np.int64) * (1 + np.searchsorted(_EDGES, np.abs(sizes), side="right"))
+    if known is not None:
+        place[~known] = 2 * n + 1
+    return _NUMBER_NAMES, place
 
 
 def _interval(i: int) -> str:
@@ -148,20 +157,30 @@ _NUMBER_NAMES = [
 ]
 
 
-def _most_frequent_of_part(found: dict[str, list[int]]) -> dict[str, list[int]]:
-    if len(found) <= MOST_VALUES_OF_A_PART:
+def bins_of_bucket(slices: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:
+    """``users_by_bin`` of the slices of one bucket together, the most frequent texts by name.
+
+    Cut here and not by slice: how many slices there are depends on the machine, and figures must not.
+    """
+    found: dict[str, list[int]] = {}
+    for part in slices:
+        for name, (visitors, members) in part.items():
+            into = found.setdefault(name, [0, 0])
+            into[0] += visitors
+            into[1] += members
+    if len(found) <= MOST_VALUES_OF_A_BUCKET:
         return found
     order = sorted(found, key=lambda b: (b != UNKNOWN, -sum(found[b]), b))
-    kept = {b: found[b] for b in order[:MOST_VALUES_OF_A_PART]}
+    kept = {b: found[b] for b in order[:MOST_VALUES_OF_A_BUCKET]}
     into = kept.setdefault(OTHER, [0, 0])
-    for b in order[MOST_VALUES_OF_A_PART:]:
+    for b in order[MOST_VALUES_OF_A_BUCKET:]:
         into[0] += found[b][0]
         into[1] += found[b][1]
     return kept
 
 
 def merged_bins(parts: Iterable[Mapping[str, Iterable[int]]]) -> tuple[Bins, Bins]:
-    """Visitors and members by bin over all parts: the 50 most frequent values of each, the rest in ``other``."""
+    """Visitors and members by bin over all buckets: the 50 most frequent values of each, the rest in ``other``."""
     sums: tuple[Bins, Bins] = ({}, {})
     for part in parts:
         for name, counts in part.items():

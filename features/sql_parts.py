@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
 from schemas.contracts import Type
 
@@ -68,8 +69,15 @@ class Rendering:
 
 
 def number_literal(value: float) -> str:
-    """A float64 literal for DuckDB that keeps every bit (``0.1`` alone would be a decimal)."""
-    return f"CAST('{float(value)!r}' AS DOUBLE)"
+    """A float64 literal for DuckDB that keeps every bit (``0.1`` alone would be a decimal).
+
+    With an exponent it is one word where a cast is six: a statement of a whole catalogue has thousands of them.
+    """
+    text = repr(float(value))
+    if not isfinite(value):
+        return f"CAST('{text}' AS DOUBLE)"
+    literal = text if "e" in text else f"{text}e0"
+    return f"({literal})" if literal.startswith("-") else literal
 
 
 def fits(given: str, declared: Type | str) -> bool:

@@ -28,6 +28,8 @@ from features.tags import UNKNOWN, Tag, Value
 from schemas.quarantine import literal, quoted
 
 FIXED = ("uid", "user_id", "is_member")
+LONG_SQL = 2_000
+"""Characters from which on a value has a column of its own, ``value.TAG``, below the tag."""
 Score = Callable[[Mapping[str, Any], np.ndarray], np.ndarray]
 """Gives the cluster 1..k (0: unknown) of every row of a matrix, by a model's card."""
 
@@ -112,14 +114,19 @@ def make_recipe(
         levels = []
         for level in _levels(catalogue, [n for n in here if n not in modelled]):
             columns: list[tuple[str, str]] = []
+            long: list[tuple[str, str]] = []
             for _, name in level:
                 tag = catalogue.tags[name]
                 sql = held_sql(tag) if name in held else tag_sql(catalogue, tag, numbers)
+                if name not in held and tag.type == "float64" and len(sql) > LONG_SQL:
+                    # a score over hundreds of points is planned once: rounding names it twice
+                    long.append((f"value.{name}", value_sql(catalogue, tag, numbers)))
+                    sql = tag_sql(catalogue, tag, numbers, quoted(f"value.{name}"))
                 if name in overridden:
                     columns.append((f"computed.{name}", sql))
                     sql = f"COALESCE({quoted(f'override.{name}')}, {sql})"
                 columns.append((name, sql))
-            levels.append(tuple(columns))
+            levels += [tuple(long), tuple(columns)] if long else [tuple(columns)]
         stages.append(Stage(tuple(levels), tuple(scored)))
     tags_of_recipe = tuple((n, catalogue.tags[n].type) for n in wanted)
     said = tuple(n for n in catalogue.tags if n in overridden and ("tag", n) in needed)
@@ -133,22 +140,25 @@ def expression_sql(
     return compiled(expression, catalogue.scope(within), numbers)
 
 
-def tag_sql(catalogue: Catalogue, tag: Tag, numbers: Mapping[str, Sequence[float]]) -> str:
-    """DuckDB SQL of a tag over the columns below it, empty-result policy included."""
+def value_sql(catalogue: Catalogue, tag: Tag, numbers: Mapping[str, Sequence[float]]) -> str:
+    """DuckDB SQL of what a tag declares over the columns below it, before it is stored as its type."""
     if tag.fact is not None:
-        value = quoted(f"fact.{tag.id}")
-    elif tag.attribute is not None:
-        value = quoted(f"attribute.{tag.attribute}")
-    elif tag.expression is not None:
-        value = expression_sql(catalogue, catalogue.expressions[tag.id][0], numbers, tag.id)
-    else:
-        arms = [
-            f"WHEN {expression_sql(catalogue, e, numbers, tag.id)} THEN {constant(r.value, tag.type)}"
-            for e, r in zip(catalogue.expressions[tag.id], tag.rules or (), strict=True)
-        ]
-        assert tag.otherwise is not None
-        value = f"CASE {' '.join(arms)} ELSE {constant(tag.otherwise, tag.type)} END"
-    value = stored(f"({value})", tag.type, tag.scale)
+        return quoted(f"fact.{tag.id}")
+    if tag.attribute is not None:
+        return quoted(f"attribute.{tag.attribute}")
+    if tag.expression is not None:
+        return expression_sql(catalogue, catalogue.expressions[tag.id][0], numbers, tag.id)
+    arms = [
+        f"WHEN {expression_sql(catalogue, e, numbers, tag.id)} THEN {constant(r.value, tag.type)}"
+        for e, r in zip(catalogue.expressions[tag.id], tag.rules or (), strict=True)
+    ]
+    assert tag.otherwise is not None
+    return f"CASE {' '.join(arms)} ELSE {constant(tag.otherwise, tag.type)} END"
+
+
+def tag_sql(catalogue: Catalogue, tag: Tag, numbers: Mapping[str, Sequence[float]], declared: str | None = None) -> str:
+    """DuckDB SQL of a tag over the columns below it, empty-result policy included; ``declared`` stands for its value."""
+    value = stored(f"({declared or value_sql(catalogue, tag, numbers)})", tag.type, tag.scale)
     if tag.type == "string" and tag.rules is None:
         value = f"NULLIF(trim({value}), '')"
         if tag.finite is not None:
@@ -214,7 +224,7 @@ def apply_recipe(
                 labels = pc.coalesce(table[f"override.{s.tag}"], labels)
             table = table.append_column(s.tag, labels)
     names = table.column_names if keep is None else keep
-    return table.select([n for n in names if not n.startswith("score.")])
+    return table.select([n for n in names if not n.startswith(("score.", "value."))])
 
 
 def profile_columns(recipe: Recipe) -> list[str]:

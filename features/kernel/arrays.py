@@ -36,6 +36,25 @@ def from_arrow(column: pa.ChunkedArray | pa.Array, dtype: np.dtype, absent: int 
     return out
 
 
+def numbers_and_known(column: pa.Array) -> tuple[np.ndarray, np.ndarray | None]:
+    """Numbers, days or booleans as they are, 0 for nulls, and which are known; None where all are."""
+    is_float = pa.types.is_float64(column.type)
+    values = _of_buffer(column, np.dtype(np.float64)) if is_float else _plain(column)
+    if not column.null_count:
+        return values, None
+    known = known_of(column)
+    return np.where(known, values, values.dtype.type(0)), known
+
+
+def known_of(column: pa.Array) -> np.ndarray:
+    """Which values are not null."""
+    if not column.null_count:
+        return np.ones(len(column), np.bool_)
+    if column.null_count == len(column):
+        return np.zeros(len(column), np.bool_)
+    return _bits(column.buffers()[0], column.offset, len(column))
+
+
 def to_arrow(values: np.ndarray, absent: np.ndarray | None, kind: pa.DataType) -> pa.Array:
     """An array of a fixed-width type over the values, which must be of its width; ``absent`` flags nulls."""
     assert values.dtype.itemsize * 8 == kind.bit_width
@@ -64,6 +83,10 @@ def _plain(chunk: pa.Array) -> np.ndarray:
         dtype = np.dtype(str(kind))
     else:
         raise ValueError(f"a column of type {kind} where whole numbers, days, stamps or booleans are expected")
+    return _of_buffer(chunk, dtype)
+
+
+def _of_buffer(chunk: pa.Array, dtype: np.dtype) -> np.ndarray:
     data = chunk.buffers()[1]
     if data is None or not len(chunk):
         return np.empty(0, dtype)

@@ -82,10 +82,20 @@ def facts_of_bucket(item: dict[str, Any]) -> dict[str, Any]:
 
 
 @span("read", "facts")
-def read_facts(path: str) -> pa.Table:
-    """The facts of a bucket as they were computed, from an ``.arrow`` file."""
+def read_facts(path: str, uids: Sequence[int] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+    """The facts of a bucket as they were computed, from an ``.arrow`` file: these, of users from the first to the last uid.
+
+    All of them, of everybody, if absent.
+    """
     with pa.memory_map(path) as file:
         narrow = pa.ipc.open_file(file).read_all()
+    if columns is not None:
+        narrow = narrow.select(["uid", *columns])
+    if uids is not None:
+        first, last = np.searchsorted(
+            from_arrow(narrow["uid"], np.dtype(np.int64), None, "uid"), [uids[0], uids[1] + 1]
+        )
+        narrow = narrow.slice(int(first), int(last - first))
     fields = [f.with_type(pa.int64()) if f.metadata else f for f in narrow.schema]
     return narrow.cast(pa.schema([f.remove_metadata() for f in fields]))
 

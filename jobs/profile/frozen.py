@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from features.breaks import Counted, merged, quantiles, statistic
 from features.catalogue import Catalogue, Node
 from features.frozen_numbers import Break
-from features.tagging import expression_sql
+from features.tagging import FIXED, expression_sql
 from jobs.profile.run import ProfileRun
 from jobs.profile.tasks import mixed
 from models.lifecycle import Cut
@@ -124,9 +124,17 @@ def _value_items(
                 "sample": m.spec.sample,
             }
     recipe = run.recipe(numbers, found.cards, tags)
-    shared = run.shared_file(f"values-{number}", {"recipe": recipe, "breaks": breaks, "models": models})
+    content = {"recipe": recipe, "breaks": breaks, "models": models, "reads": _read_by(catalogue, nodes)}
+    shared = run.shared_file(f"values-{number}", content, nodes)
     out = run.scratch / f"values-{number}"
     return [{**item, "shared": shared, "out": str(out / f"bucket-{item['bucket']}")} for item in items]
+
+
+def _read_by(catalogue: Catalogue, nodes: Sequence[Node]) -> list[str]:
+    """Columns (features/tagging.py) that expressions of breaks and models may name."""
+    below = sorted({n for node in nodes for n in catalogue.needs[node]})
+    column = {"tag": "{}", "fact": "fact.{}", "attribute": "attribute.{}"}
+    return [*FIXED, "as_of", *(column[kind].format(n) for kind, n in below if kind in column)]
 
 
 def _numbers_of(spec: Break, values: Counted) -> tuple[float, ...]:

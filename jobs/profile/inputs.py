@@ -21,8 +21,8 @@ from project.frozen import Numbers
 from project.products import products_as_of
 
 CHANGES = "profile.tag_changes"
-BUCKET_FILE = re.compile(r"bucket-(\d+)(--[0-9a-f]+)?\.parquet")
-"""What jobs.profile.tasks calls a file of changes."""
+BUCKET_FILE = re.compile(r"bucket-(\d+)(-\d+)?(--[0-9a-f]+)?\.parquet")
+"""What jobs/profile/compared.py calls a file of changes: its bucket, and the slice where that was cut."""
 
 
 def population(run: ProfileRun) -> dict[int, list[str]]:
@@ -133,6 +133,7 @@ def items_of(
     previous = snapshots.get(before, {}) if before else {}
     described = _described(run)
     earlier = {b for day in (before, *spans) if day for b in snapshots.get(day, {})}
+    sizes = _bucket_sizes(run.lake)
     return [
         {
             "bucket": b,
@@ -144,9 +145,34 @@ def items_of(
             "spans": {day.isoformat(): snapshots[day].get(b, []) for day in spans},
             "log": log_of(logs, b),
             "uids": [b * USERS_PER_BUCKET, (b + 1) * USERS_PER_BUCKET - 1],
+            "size": sizes.get(b, USERS_PER_BUCKET),
         }
         for b in sorted({*buckets, *earlier})
     ]
+
+
+LEAST_SLICE = 12_500
+"""Uids of the narrowest slice: below that, planning the statement of all tags costs more than running it."""
+
+
+def slices_of(items: Sequence[Mapping[str, Any]], cores: int) -> list[dict[str, Any]]:
+    """The items cut by ranges of uids until none holds more than a core's share of all users; whole where buckets are many.
+
+    Widths are a bucket's, halved: a slice then finds its users in one file of the day before. What is global to a bucket
+    (facts, frozen numbers, models, overrides) is made before.
+    """
+    share = sum(item["size"] for item in items) / cores
+    width = USERS_PER_BUCKET
+    while min(width, max((item["size"] for item in items), default=0)) > share and width // 2 >= LEAST_SLICE:
+        width //= 2
+    return [piece for item in items for piece in _cut(item, width)]
+
+
+def _cut(item: Mapping[str, Any], width: int) -> list[dict[str, Any]]:
+    first, last = item["uids"]
+    starts = [first, *range(first + width, first + item["size"], width)]
+    ends = [low - 1 for low in starts[1:]] + [last]
+    return [{**item, "slice": n, "uids": [low, high]} for n, (low, high) in enumerate(zip(starts, ends, strict=True))]
 
 
 def _described(run: ProfileRun) -> dict[str, dict[int, list[str]]]:

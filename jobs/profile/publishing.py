@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from features.catalogue import Catalogue
 from features.kernel.rows import USERS_PER_BUCKET
+from jobs.profile.compared import COMPRESSION
 from jobs.profile.inputs import CHANGES, log_between, log_of
 from jobs.profile.overrides import OVERRIDES
 from jobs.profile.quality import DISTRIBUTION, FAR_DAYS, Held, Past, Spread, later_quality
 from jobs.profile.run import ProfileRun
-from jobs.profile.tasks import COMPRESSION
 from lake.lake import Lake, by_bucket, partition_path
 from lake.publish import publish
 from project.frozen import BREAKS, MODELS

@@ -21,6 +21,7 @@ from features.catalogue import Node
 from features.quality import (
     Bins,
     Judgement,
+    bins_of_bucket,
     causes,
     declarations,
     judge,
@@ -191,13 +192,22 @@ def spreads_of(lake: Lake, day: dt.date) -> dict[str, Spread]:
 
 def spreads_made(run: ProfileRun, made: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
     """How the values of every tag are spread over all buckets of the run."""
-    return {n: merged_bins(r["bins"][n] for r in made if n in r["bins"]) for n in run.catalogue.tags}
+    return {n: _spread(made, "bins", n) for n in run.catalogue.tags}
 
 
 def aged_spreads(made: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
     """How the ages of the snapshot before would be spread now, of tags that grow older by themselves."""
     names = {n for r in made for n in r["aged"]}
-    return {n: merged_bins(r["aged"][n] for r in made if n in r["aged"]) for n in names}
+    return {n: _spread(made, "aged", n) for n in names}
+
+
+def _spread(made: Sequence[Mapping[str, Any]], key: str, name: str) -> Spread:
+    """Bins of one tag over all buckets, of what their slices told."""
+    buckets: dict[int, list[Mapping[str, Sequence[int]]]] = {}
+    for told in made:
+        if name in told[key]:
+            buckets.setdefault(told["bucket"], []).append(told[key][name])
+    return merged_bins(bins_of_bucket(slices) for slices in buckets.values())
 
 
 def judged(run: ProfileRun, past: Past, name: str, member: bool, now: Bins, aged: Mapping[str, Spread]) -> Judgement:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.catalogue import Catalogue, user_tables
+from features.catalogue import Catalogue, Node, user_tables
 from features.gaps import LifecycleSettings
 from features.quality import QualitySettings
 from features.tagging import kept_tags, make_recipe
@@ -18,9 +18,6 @@ from project.frozen import Cards, Numbers
 
 if TYPE_CHECKING:
     from lake.engine import Engine
-
-FIRST_DAY = "first_seen_day"
-"""Attribute that says how many days of data there are, whether a tag uses it or not."""
 
 Progress = Callable[[int, int], None]
 Made = list[dict[str, Any]]
@@ -66,22 +63,24 @@ class ProfileRun:
         held, said = self.held, self.overrides.tags
         return make_recipe(self.catalogue, self.as_of, numbers, cards, tags, held=held, overridden=said).to_json()
 
-    def shared_file(self, name: str, content: dict[str, Any]) -> str:
-        """What all tasks of a step share, in one file; its name."""
+    def shared_file(self, name: str, content: dict[str, Any], nodes: Iterable[Node] | None = None) -> str:
+        """What all tasks of a step share, in one file; its name. ``nodes``: read only what these are made from."""
         path = self.scratch / f"{name}-{len(self.held)}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        used = {n for below in self.catalogue.needs.values() for kind, n in below if kind == "attribute"} | {FIRST_DAY}
+        catalogue = self.catalogue
+        needed = catalogue.closure(catalogue.order if nodes is None else nodes)
+        used = {n for kind, n in needed if kind == "attribute"}
         described = {
             t: [[n, kind] for n, (kind, _) in columns.items() if n in used] for t, columns in user_tables().items()
         }
         own = used - {n for columns in described.values() for n, _ in columns}
         whole = {
             "as_of": self.as_of.isoformat(),
-            "attributes": [[n, kind] for n, (kind, _) in self.catalogue.attributes.items() if n in own],
+            "attributes": [[n, kind] for n, (kind, _) in catalogue.attributes.items() if n in own],
             "described": described,
-            "facts": [[f.id, f.value_type, f.absent] for f in self.catalogue.kernel_facts],
-            "kept": kept_tags(self.catalogue, self.held),
-            "overridden": [[n, self.catalogue.tags[n].type] for n in self.overrides.tags],
+            "facts": [[f.id, f.value_type, f.absent] for f in catalogue.kernel_facts if ("fact", f.id) in needed],
+            "kept": [k for k in kept_tags(catalogue, self.held) if ("tag", k[0]) in needed],
+            "overridden": [[n, catalogue.tags[n].type] for n in self.overrides.tags if ("tag", n) in needed],
             **content,
         }
         path.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")

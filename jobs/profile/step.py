@@ -4,7 +4,8 @@
    are kept or estimated (jobs/profile/frozen.py);
 2. a task per bucket computes the facts (jobs/activity/facts.py);
 3. global numbers (breaks) and, where none is stored, models, from values that tasks collect;
-4. a task per bucket computes the tags, compares them with the snapshots before, and writes profile, changes, segments;
+4. a task per bucket, or per slice of one where buckets are few, computes the tags, compares them with the snapshots
+   before, and writes profile, changes, segments;
 5. the spread of every tag is judged (jobs/profile/quality.py); where one breaks its limit whose owner asks for it
    (``on_break: hold``), 3 and 4 are done again with that tag held at its last good values;
 6. audit, then one publication a table, the profile last.
@@ -29,7 +30,7 @@ from features.quality import QualitySettings
 from jobs.profile.estimates import horizon_warnings
 from jobs.profile.feed_rows import freshness_of
 from jobs.profile.frozen import before_facts, checked_refit, depends_on, frozen
-from jobs.profile.inputs import CHANGES, computed_facts, first_day_of_activity, items_of, population
+from jobs.profile.inputs import CHANGES, computed_facts, first_day_of_activity, items_of, population, slices_of
 from jobs.profile.overrides import OVERRIDES, overrides_of
 from jobs.profile.publishing import (
     PROFILE,
@@ -208,7 +209,7 @@ def _computed(
     it, come from its last good values; those may break a limit of their own.
     """
     while True:
-        made = _profiles(run, items, found, before)
+        made = profiles(run, items, found, before)
         spreads = spreads_made(run, made)
         if before != past.last_day or not hold(run, past, spreads, aged_spreads(made), held):
             return found, made, spreads
@@ -219,7 +220,8 @@ def _computed(
             run.lake.drop(run.staged[table])
 
 
-def _profiles(run: ProfileRun, items: Made, found: Frozen, before: dt.date | None) -> Made:
+def profiles(run: ProfileRun, items: Made, found: Frozen, before: dt.date | None) -> Made:
+    """Write profile, segments and changes of every slice of the buckets, compared with the day before; what tasks told."""
     recipe = run.recipe(found.numbers, found.cards)
     shared = run.shared_file("profile", {"recipe": recipe, **comparison(run.catalogue, before, run.as_of)})
     out = {
@@ -227,7 +229,8 @@ def _profiles(run: ProfileRun, items: Made, found: Frozen, before: dt.date | Non
         "segments_out": str(run.staged[SEGMENTS]),
         "changes_out": str(run.staged[CHANGES]),
     }
-    return run.map("jobs.profile.tasks:profile_of_bucket", [{**item, **out, "shared": shared} for item in items])
+    slices = slices_of(items, run.engine.cores)
+    return run.map("jobs.profile.tasks:profile_of_slice", [{**piece, **out, "shared": shared} for piece in slices])
 
 
 def _stage_small(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Mapping
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import pytest
 
 from features.breaks import counted, quantiles
 from features.changes import TwoSnapshots, as_kept, as_text
+from jobs.profile import inputs
+from jobs.profile.compared import _ChangesFile
 from jobs.profile.inputs import BUCKET_FILE, log_of
 from jobs.profile.snapshots import expired
 from jobs.profile.step import TABLES
-from jobs.profile.tasks import _write_changes
 from lake.publish import Days
 from schemas.arrow import ARROW
 from schemas.errors import AuditError
@@ -57,6 +59,15 @@ def test_every_base_user_stands_once_in_every_segmentation(busy: Shop) -> None:
         assert wrong == [], scheme
     (sizes,) = busy.rows("select (select count(*) from segments.segments) s, (select count(*) from profile.profile) p")
     assert sizes["s"] == sizes["p"] * len(busy.catalogue.schemes)
+
+
+def test_slices_of_a_bucket_give_what_the_whole_bucket_gives(copy: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(copy)
+    monkeypatch.setattr(inputs, "LEAST_SLICE", 100)
+    copy.profile(DAYS[-1])
+    files = copy.lake.files("profile.profile", where={"as_of": date.fromisoformat(DAYS[-1])})
+    assert len([f for f in files if f.rows]) > 1
+    assert contents(copy) == before
 
 
 def test_flows_conserve_users(busy: Shop) -> None:
@@ -202,15 +213,17 @@ def test_a_bucket_reads_its_own_changes_of_the_days_between(tmp_path: Path) -> N
     ]
     assert [Path(p).stem for _, p in log_of(files, 1)] == ["bucket-1", "all"]
     assert [Path(p).stem for _, p in log_of(files, 7)] == ["all"], "a file that names no bucket may hold any"
-    item = {"bucket": 7, "changes_out": str(tmp_path)}
+    item = {"bucket": 7, "slice": 3, "changes_out": str(tmp_path)}
     found = TwoSnapshots(pa.table({"uid": pa.array([700_001]), "is_member": [True], "tier": ["gold"]}), None)
-    assert _write_changes(found, [("tier", None, pa.string())], item, "2026-03-02") == 1
+    with _ChangesFile(item, "2026-03-02") as file:
+        file.add(found.changes("tier", None, pa.string()))
     (written,) = tmp_path.rglob("*.parquet")
-    assert BUCKET_FILE.fullmatch(written.name), "the tasks name their files so"
+    named = BUCKET_FILE.fullmatch(written.name)
+    assert named is not None and named[1] == "7", "the tasks name their files so"
 
 
 def test_month_ends_are_kept() -> None:
-    from datetime import date, timedelta
+    from datetime import timedelta
 
     days = {date(2026, 1, 1) + timedelta(days=i) for i in range(100)}
     gone = expired(days, date(2026, 4, 10), 35)

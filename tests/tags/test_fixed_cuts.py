@@ -29,7 +29,7 @@ def test_fixed_cuts_take_the_place_of_quantiles(tmp_path: Path) -> None:
     # no round is opened for numbers that are there from the start
     assert catalogue.rounds[("tag", "rfm_recency")] == 0
     sql = tag_sql(catalogue, catalogue.tag("rfm_recency"), catalogue.fixed)
-    assert all(f"'{n}.0'" in sql for n in (7, 30, 90, 180))
+    assert all(f"{n}.0e0" in sql for n in (7, 30, 90, 180))
 
 
 def test_what_fixed_numbers_are_of_is_checked(tmp_path: Path) -> None:
