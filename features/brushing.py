@@ -9,7 +9,7 @@ Orders are rows of ``activity.paid_orders`` whose person is known, with ``day_nu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -35,13 +35,15 @@ NORMAL_FROM_MAD = 1.4826
 
 
 KEYS = {"shared_device": "device_hash", "shared_address": "address_hash", "shared_ip": "ip_hash"}
+ITEMS = ("sku_id", "category")
+"""What has a usual price; the first that has one counts."""
 SCALE = 10_000
 """Weights are summed in parts of this, so that the sum does not depend on how an engine adds floats."""
 
 
 def held(
     orders: DataFrame,
-    lines: DataFrame,
+    lines: Callable[[], DataFrame],
     sellers: DataFrame,
     volumes: DataFrame,
     settings: BrushingSettings,
@@ -50,7 +52,8 @@ def held(
 ) -> DataFrame:
     """Orders with a signal and a score of ``least`` or more, with a column per signal that is on, ``score`` and ``reasons``.
 
-    ``reasons`` are codes of ``SIGNALS``, by comma. ``lines``: order_id, sku_id, category, quantity, net_amount_minor.
+    ``reasons`` are codes of ``SIGNALS``, by comma. ``lines`` gives order_id, sku_id, category,
+    quantity, net_amount_minor, and is asked only where a price can decide.
     ``sellers``: order_id, seller_uid of sellers who are persons. ``volumes``: day_number, visit_rows of the site's log,
     one row a day; empty where there is no such feed.
     """
@@ -63,8 +66,10 @@ def held(
         asked = orders.select("order_id")
         if rule.weight < least:
             asked = _signals(fired, on).filter(_parts(on) >= round((least - rule.weight) * SCALE)).select("order_id")
-        odd = odd_prices(keep(asked, "asked"), orders, lines, settings, keep)
-        fired = fired.unionByName(odd.select("order_id", F.lit("price_outlier").alias("signal")))
+        asked = keep(asked, "asked")
+        if not asked.isEmpty():
+            odd = odd_prices(asked, orders, lines(), settings, keep)
+            fired = fired.unionByName(odd.select("order_id", F.lit("price_outlier").alias("signal")))
     shown = _signals(fired, on).select("*", _score(on).alias("score"), _reasons(on).alias("reasons"))
     return orders.join(keep(shown.filter(F.col("score") >= least), "shown"), "order_id")
 
@@ -85,7 +90,7 @@ def _fired(
     orders: DataFrame, sellers: DataFrame, volumes: DataFrame, settings: BrushingSettings, keep: Keep
 ) -> dict[str, DataFrame]:
     """By signal, a row an order for which it fires: order_id. Prices, which read lines, are left to the caller."""
-    found = {name: _shared_key(orders, name, key, getattr(settings, name), keep) for name, key in KEYS.items()}
+    found = _shared_keys(orders, settings, keep)
     found["quick_pay"] = orders.filter(_quick_pay(settings.quick_pay))
     if settings.one_seller.weight or settings.reciprocal.weight:
         totals = _totals(orders, settings, keep)
@@ -118,21 +123,30 @@ def trailing(days: int, *keys: str) -> WindowSpec:
 # --- bursts ---
 
 
-def _shared_key(orders: DataFrame, name: str, key: str, rule: SharedKey, keep: Keep) -> DataFrame:
-    """Orders with enough different buyers on their key within the days: order_id."""
-    if not rule.weight:
-        return orders.limit(0)
-    keyed = orders.filter(F.col(key).isNotNull()).select("order_id", key, "uid", "day_number")
-    used = keyed.select(key, "uid", "day_number").distinct()
+def _shared_keys(orders: DataFrame, settings: BrushingSettings, keep: Keep) -> dict[str, DataFrame]:
+    """By signal that is on, orders with enough different buyers on their key within the days: order_id."""
+    rules = {name: rule for name in KEYS if (rule := getattr(settings, name)).weight}
+    if not rules:
+        return {}
+    crowded = keep(reduce(lambda a, b: a.unionByName(b), (_crowded(orders, n, r) for n, r in rules.items())), "crowded")
+    found = {}
+    for name in rules:
+        keyed = orders.select("order_id", F.col(KEYS[name]).alias("shared"), "day_number")
+        of_signal = crowded.filter(F.col("signal") == name).select("shared", "day_number")
+        found[name] = keyed.join(of_signal, ["shared", "day_number"], "left_semi")
+    return found
+
+
+def _crowded(orders: DataFrame, name: str, rule: SharedKey) -> DataFrame:
+    """Keys and days with enough different buyers: signal, shared, day_number."""
+    key = F.col(KEYS[name])
+    used = orders.filter(key.isNotNull()).select(key.alias("shared"), "uid", "day_number").distinct()
     if rule.days > 1:
         later = F.explode(F.expr(f"sequence(0, {rule.days - 1})"))
         used = used.withColumn("later", later).withColumn("day_number", F.col("day_number") + F.col("later"))
-    crowded = (
-        used.groupBy(key, "day_number")
-        .agg(F.count_distinct("uid").alias("buyers"))
-        .filter(F.col("buyers") >= rule.buyers)
-    )
-    return keyed.join(keep(crowded, f"crowded_{name}"), [key, "day_number"], "left_semi")
+    buyers = used.groupBy("shared", "day_number").agg(F.count_distinct("uid").alias("buyers"))
+    enough = buyers.filter(F.col("buyers") >= rule.buyers)
+    return enough.select(F.lit(name).alias("signal"), "shared", "day_number")
 
 
 # --- sellers ---
@@ -286,9 +300,17 @@ def odd_prices(
     )
     sold = keep(priced, "priced")
     wanted = keep(sold.join(asked, "order_id", "left_semi"), "wanted")
-    by_sku, by_category = (_usual(sold, wanted, key, weeks, rule.lines, keep) for key in ("sku_id", "category"))
-    joined = wanted.join(by_sku, ["sku_id", "monday"], "left").join(by_category, ["category", "monday"], "left")
-    usual = F.coalesce(F.col("usual_of_sku_id"), F.col("usual_of_category"))
+    usual_ones = keep(_usual(_items(sold), _items(wanted), weeks, rule.lines, keep), "usual-prices")
+    joined = wanted
+    for item in ITEMS:
+        of_item = usual_ones.filter(F.col("kind") == item).select(
+            F.col("item").alias(item),
+            "monday",
+            F.col("usual").alias(f"usual_of_{item}"),
+            F.col("mad").alias(f"mad_of_{item}"),
+        )
+        joined = joined.join(of_item, [item, "monday"], "left")
+    usual = F.coalesce(*(F.col(f"usual_of_{item}") for item in ITEMS))
     mad = F.when(F.col("usual_of_sku_id").isNotNull(), F.col("mad_of_sku_id")).otherwise(F.col("mad_of_category"))
     spread = F.greatest(mad * F.lit(NORMAL_FROM_MAD), usual * F.lit(rule.least_spread))
     far = F.abs(F.col("unit_minor") - usual) >= spread * F.lit(rule.deviations)
@@ -300,15 +322,26 @@ def odd_prices(
     return sums.filter(most).select("order_id")
 
 
-def _usual(sold: DataFrame, wanted: DataFrame, key: str, weeks: int, lines: int, keep: Keep) -> DataFrame:
-    """Median and MAD of unit prices by ``key`` and week of those ``wanted``, over the ``weeks`` whole weeks before it.
+def _items(lines: DataFrame) -> DataFrame:
+    """Lines as of their sku and as of their category: kind, item, monday, unit_minor."""
+    parts = [
+        lines.filter(F.col(item).isNotNull()).select(
+            F.lit(item).alias("kind"), F.col(item).alias("item"), "monday", "unit_minor"
+        )
+        for item in ITEMS
+    ]
+    return reduce(lambda a, b: a.unionByName(b), parts)
+
+
+def _usual(sold: DataFrame, wanted: DataFrame, weeks: int, lines: int, keep: Keep) -> DataFrame:
+    """Median and MAD of unit prices of the items and weeks ``wanted``, over the ``weeks`` whole weeks before each.
 
     Prices repeat, so that counted prices are far fewer than lines; medians are the lower ones, whole minor units.
     """
-    by = [key, "monday"]
-    asked = keep(wanted.filter(F.col(key).isNotNull()).select(*by).distinct(), f"asked_{key}")
+    by = ["kind", "item", "monday"]
+    asked = wanted.select(*by).distinct()
     counted = (
-        sold.join(asked.select(key).distinct(), key, "left_semi")
+        sold.join(asked.select("kind", "item").distinct(), ["kind", "item"], "left_semi")
         .groupBy(*by, "unit_minor")
         .agg(F.count(F.lit(1)).alias("lines"))
         .withColumn("later", F.explode(F.expr(f"sequence(1, {weeks})")))
@@ -317,18 +350,18 @@ def _usual(sold: DataFrame, wanted: DataFrame, key: str, weeks: int, lines: int,
         .groupBy(*by, "unit_minor")
         .agg(F.sum("lines").alias("lines"))
     )
-    counted = keep(counted, f"counted_{key}")
+    counted = keep(counted, "counted-prices")
     # most skus are sold too seldom to have a usual price: only the others are sorted
     often = counted.groupBy(*by).agg(F.sum("lines").alias("all_lines")).filter(F.col("all_lines") >= lines)
-    points = keep(counted.join(often, by), f"points_{key}")
-    usual = keep(_median(points, by, "unit_minor", f"usual_of_{key}"), f"usual_{key}")
+    points = counted.join(often, by)
+    usual = keep(_median(points, by, "unit_minor", "usual"), "usual")
     apart = (
         points.join(usual, by)
-        .withColumn("apart", F.abs(F.col("unit_minor") - F.col(f"usual_of_{key}")))
+        .withColumn("apart", F.abs(F.col("unit_minor") - F.col("usual")))
         .groupBy(*by, "all_lines", "apart")
         .agg(F.sum("lines").alias("lines"))
     )
-    return usual.join(_median(apart, by, "apart", f"mad_of_{key}"), by)
+    return usual.join(_median(apart, by, "apart", "mad"), by)
 
 
 def _median(points: DataFrame, by: list[str], value: str, name: str) -> DataFrame:

@@ -54,12 +54,11 @@ class PaidOrders:
         c = contract("silver.orders")
         versions = self.silver.every_version("orders").select(*_read_of(c))
         newest = as_known(self.keep(versions.join(remade, "order_id", "left_semi"), "orders-of-remade"), c)
-        orders = self.keep(self._of(newest), "orders")
+        orders = self._of(newest)
         visited_anew = there.join(remade, "order_id", "left_anti").join(self._hit(there), "order_id", "left_semi")
         asked = self.keep(orders.unionByName(visited_anew.select(*orders.columns)), "asked-for-visits")
         gone = remade.unionByName(asked.select("order_id")).distinct()
-        buyers = asked.filter(_can_be_seen()).select("uid").distinct()
-        visits = self.visits.of(self.keep(buyers, "buyers"), self._months_before(asked))
+        visits = self.visits.of(asked.filter(_can_be_seen()).select("uid"), self._months_before(asked))
         return Reached(self.keep(gone, "gone"), self.keep(self._marked(asked, visits), "rows"))
 
     def _remade(self, there: DataFrame) -> DataFrame:
@@ -80,7 +79,7 @@ class PaidOrders:
             return None
         moves = silver.engine.parquet([f.path for f in files], arrow_schema(contract(MERGES)))
         sides = [moves.select(F.col(side).alias("uid")) for side in ("old_uid", "new_uid")]
-        return self.keep(union_all(sides).distinct(), "moved")
+        return union_all(sides).distinct()
 
     def _hit(self, there: DataFrame) -> DataFrame:
         """Orders that a changed visit may be evidence for: order_id."""

@@ -148,7 +148,7 @@ class _Step:
 
     def _changed_months(self, held: DataFrame) -> list[int]:
         """Months with an order that is held now and was not, no more, or otherwise."""
-        was = self._kept(self.engine.table(self.lake, TABLE).select(*held.columns), "was-held")
+        was = self.engine.table(self.lake, TABLE).select(*held.columns)
         differs = held.exceptAll(was).unionByName(was.exceptAll(held))
         return sorted(r["event_month"] for r in differs.select("event_month").distinct().collect())
 
@@ -193,9 +193,7 @@ class OrderJudge:
         orders = orders.withColumn("day_number", F.unix_date("paid_day").cast("int"))
         days = self.engine.table(lake, DAYS)
         volumes = days.select(F.unix_date("day").cast("int").alias("day_number"), "visit_rows")
-        return brushing.held(
-            orders, self.lines(), self.sellers(orders), volumes, self.settings, self.silver.keep, least
-        )
+        return brushing.held(orders, self.lines, self.sellers(orders), volumes, self.settings, self.silver.keep, least)
 
     def sellers(self, orders: DataFrame) -> DataFrame:
         """Orders whose seller is a person on the day of the order: order_id, seller_uid."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from features.activity import union_all
-from features.links import ID_KINDS, RANK, business_day, rank_of, value_of
+from features.identity import strongest
+from features.links import business_day
 from features.versions import MARKS, as_known, every_version
 from jobs.activity.inputs import Inputs
 from schemas.contracts import contract, feeds
@@ -45,7 +46,12 @@ class Visits:
         self._corrected = corrected
 
     def every(self) -> DataFrame:
-        return self._by_day({feed: self.silver.latest(feed) for feed in SEEN})
+        return self._by_day(self._latest)
+
+    @cached_property
+    def _latest(self) -> Mapping[str, DataFrame]:
+        """The newest version of every row, asked once: finding rows with several versions reads every key."""
+        return {feed: self.silver.latest(feed) for feed in SEEN}
 
     def of(self, buyers: DataFrame, months: list[int]) -> DataFrame:
         """Visits in these months of some persons (uid)."""
@@ -56,7 +62,8 @@ class Visits:
             has_versions = feed in self.corrected
             rows = self.silver.every_version(feed).filter(F.col("event_month").isin(months))
             rows = rows.select(*(self._read_of(feed) if has_versions else self._shown_by(feed)))
-            theirs = self.keep(_named_by(rows, ids, c.persons), f"{feed}-of-buyers")
+            named = rows.withColumn("_id", strongest(c.persons)).join(ids, "_id", "left_semi").drop("_id")
+            theirs = self.keep(named, f"{feed}-of-buyers")
             found[feed] = self.silver.newest(theirs, feed) if has_versions else theirs
         return self._by_day(found)
 
@@ -69,9 +76,14 @@ class Visits:
         c, lake = contract(f"silver.{feed}"), self.silver.lake
         if not self.silver.before:
             rows = sum(f.rows for f in lake.files(c.name, self.silver.versions[c.name]))
-            return self.silver.latest(feed).count() < rows
+            return self._latest[feed].count() < rows
         new = self._new.get(feed)
-        return new is not None and new.now.count() > new.now.select(*c.key).distinct().count()
+        if new is None:
+            return False
+        rows = new.now.agg(
+            F.count(F.lit(1)).alias("rows"), F.count_distinct(*map(F.col, c.key)).alias("keys")
+        ).collect()[0]
+        return bool(rows["rows"] > rows["keys"])
 
     def touched(self) -> DataFrame:
         """Persons and days of which a visit came, went or was corrected: uid, visit_day."""
@@ -99,14 +111,14 @@ class Visits:
             now = self.keep(every_version(there, changed, c), f"{feed}-now")
             gone = changed.join(now.select(*marks), marks, "left_anti")
             same = now.join(changed.select(*marks), marks, "left_anti")
-            found[feed] = NewRows(now, self.keep(same.unionByName(gone), f"{feed}-before"))
+            found[feed] = NewRows(now, same.unionByName(gone))
         return found
 
     # --- the site's log by day ---
 
     def every_day(self) -> DataFrame:
         """Rows of ``activity.visit_days``: day, visit_rows."""
-        return self._counted([self._logged(self.silver.latest(feed), feed, 1) for feed in LOGS])
+        return self._counted([self._logged(self._latest[feed], feed, 1) for feed in LOGS])
 
     def days_since(self, there: DataFrame) -> DataFrame:
         """``there``, the rows that the table had, with what came and without what went."""
@@ -166,17 +178,3 @@ class Visits:
         """The column that says which behaviour a row is of; none where all are of one."""
         becomes = contract(f"silver.{feed}").becomes
         return () if becomes is None or becomes.column is None else (becomes.column,)
-
-
-def _named_by(rows: DataFrame, ids: DataFrame, persons: Mapping[str, str]) -> DataFrame:
-    """Rows whose strongest id is one of ``ids``.
-
-    Kind by kind: an id as text for every row of a log costs more than looking for each kind.
-    """
-    parts, weaker = [], rows
-    for kind in (k for k in ID_KINDS if k in persons):
-        column = persons[kind]
-        of_kind = ids.filter(rank_of(F.col("_id")) == RANK[kind]).select(value_of(F.col("_id")).alias(column))
-        parts.append(weaker.join(of_kind, column, "left_semi").select(*rows.columns))
-        weaker = weaker.filter(F.col(column).isNull())
-    return union_all(parts)
