@@ -40,7 +40,7 @@ def persons_of(links: DataFrame, zone: str, keep: Keep) -> DataFrame:
     labels = member_labels(pairs, keep)
     between = pairs.where((rank_of(F.col("a")) != MEMBER) & (rank_of(F.col("b")) != MEMBER)).select("a", "b", "day")
 
-    direct = keep(_direct_owners(pairs, labels), "direct")
+    direct = keep(_direct_owners(pairs, labels, keep), "direct")
     owners = keep(_first_owner(direct).unionByName(_indirect_owners(between, direct)), "owners")
     roots = _anonymous_roots(between, owners, keep)
 
@@ -148,7 +148,7 @@ def member_labels(pairs: DataFrame, keep: Keep) -> DataFrame:
     )
 
 
-def _direct_owners(pairs: DataFrame, labels: DataFrame) -> DataFrame:
+def _direct_owners(pairs: DataFrame, labels: DataFrame, keep: Keep) -> DataFrame:
     """Members that an id is linked to, the first ``position`` 1: id, member, day, position, shared_day."""
     linked = pairs.where((rank_of(F.col("a")) == MEMBER) & (rank_of(F.col("b")) != MEMBER))
     # Who verified it are one person; whoever else typed it is not asked.
@@ -162,14 +162,20 @@ def _direct_owners(pairs: DataFrame, labels: DataFrame) -> DataFrame:
         .groupBy("id", "member")
         .agg(F.min("day").alias("day"))
     )
-    return _in_order(direct)
+    return _in_order(keep(direct, "linked-members"))
 
 
 def _in_order(candidates: DataFrame) -> DataFrame:
     """Candidates of each id by day, ties by member; ``shared_day`` is the day of the second. Only the first is kept."""
+    # Nearly every id has one: only the others are sorted, a window of its own for each id being dear.
+    number = candidates.groupBy("id").agg(
+        F.min("member").alias("member"), F.min("day").alias("day"), F.count(F.lit(1)).alias("candidates")
+    )
+    alone = number.where("candidates = 1").select("id", "member", "day", F.lit(None).cast("date").alias("shared_day"))
+    several = candidates.join(number.where("candidates > 1").select("id"), "id", "left_semi")
     order = Window.partitionBy("id").orderBy("day", "member")
-    return (
-        candidates.withColumn("position", F.row_number().over(order))
+    sorted_out = (
+        several.withColumn("position", F.row_number().over(order))
         .where("position <= 2")
         .groupBy("id")
         .agg(
@@ -178,6 +184,7 @@ def _in_order(candidates: DataFrame) -> DataFrame:
             F.max(F.when(F.col("position") == 2, F.col("day"))).alias("shared_day"),
         )
     )
+    return alone.unionByName(sorted_out)
 
 
 def _first_owner(direct: DataFrame) -> DataFrame:

@@ -140,11 +140,15 @@ def _holders(meetings: DataFrame) -> DataFrame:
     The strongest id decides, the earliest seen among equals. Where that id is itself cut in two, the days before the
     cut take the uid that it had as a whole, and its own days keep the uid that was made for them.
     """
+    persons = meetings.groupBy("old_uid").agg(F.min("person").alias("person"), F.max("person").alias("last"))
+    one = persons.where("person = last").select("old_uid", "person")
+    # Few uids meet several persons: only these are sorted, a window of its own for each uid being dear.
+    parted = meetings.join(persons.where("person < last").select("old_uid"), "old_uid", "left_semi")
     order = Window.partitionBy("old_uid").orderBy(
         rank_of(F.col("id")), "first_seen_at", "id", "turned", F.col("from_day").asc_nulls_first()
     )
-    first = meetings.withColumn("position", F.row_number().over(order)).where("position = 1")
-    return first.select("old_uid", "person")
+    first = parted.withColumn("position", F.row_number().over(order)).where("position = 1")
+    return one.unionByName(first.select("old_uid", "person"))
 
 
 def _identifiers(persons: DataFrame, given: DataFrame) -> DataFrame:

@@ -139,7 +139,12 @@ def layer_of(table: str) -> str:
 STEPS: tuple[Step, ...] = settled(
     (
         Step("identity", _identity, reads=("silver.*",), writes=("identity.*",)),
-        Step("brushing", _brushing, reads=("silver.*", "identity.*"), writes=("activity.order_flags",)),
+        Step(
+            "brushing",
+            _brushing,
+            reads=("silver.*", "identity.*"),
+            writes=("activity.order_flags", "activity.paid_orders", "activity.visit_days"),
+        ),
         Step(
             "activity",
             _activity,

@@ -17,7 +17,16 @@ from pyspark.sql import functions as F
 
 from audiences.contacts import masked
 from features.identity import crowded_persons, persons_of
-from features.links import Keep, kind_of, links_for_table, links_from_table, links_of, merged_links, value_of
+from features.links import (
+    Keep,
+    kind_of,
+    links_for_table,
+    links_from_table,
+    links_of,
+    merged_links,
+    value_of,
+    with_new_links,
+)
 from features.uids import Numbered, number_persons
 from lake.lake import Lake
 from lake.locks import lock
@@ -167,12 +176,14 @@ class _Step:
         )
 
     def _links(self, files: dict[str, list[str]], whole: bool, keep: Keep) -> DataFrame:
-        parts = [] if whole else [links_from_table(self._published(LINKS))]
+        new = []
         for table, paths in files.items():
             c = contract(table)
             rows = self.engine.parquet(paths, file_schema(arrow_schema(c), c.partitions))
-            parts.append(links_of(rows, c, keep))
-        return merged_links(parts or [links_from_table(self.engine.empty(arrow_schema(contract(LINKS))))])
+            new.append(links_of(rows, c, keep))
+        if whole:
+            return merged_links(new or [links_from_table(self.engine.empty(arrow_schema(contract(LINKS))))])
+        return with_new_links(links_from_table(self._published(LINKS)), keep(merged_links(new), "new-links"))
 
     def _changed_users(self, numbered: Numbered, keep: Keep) -> tuple[DataFrame, list[int], list[str]]:
         """Users of the buckets in which one changed, these buckets, and what to say of users that were nobody's."""

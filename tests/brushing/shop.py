@@ -7,9 +7,13 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from features.brushing import SIGNALS, BrushingSettings
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+from features.brushing_settings import SIGNALS, BrushingSettings
+from jobs.activity.inputs import Inputs
 from jobs.activity.step import ActivityReport, run_activity
-from jobs.brushing.step import STAMPS, Evidence, run_brushing
+from jobs.brushing.step import OrderJudge, run_brushing, versions
 from jobs.identity.step import update_identity
 from lake.engine import Engine
 from lake.lake import Lake
@@ -115,13 +119,9 @@ class Shop:
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """Every judged order: its score and reasons."""
-        self.identify()
-        inputs = {name: self.lake.version(name) for name in (*(f"silver.{f}" for f in STAMPS), "identity.merges")}
-        evidence = Evidence(self, self.engine, f"r{self.runs}", inputs, self.settings)  # type: ignore[arg-type]
-        months = sorted({f.partition["event_month"] for f in self.lake.files("silver.orders")})
-        columns = ["order_id", "score", "reasons", *(s for s in SIGNALS if s in self.settings.weights())]
-        rows = evidence.scores(months).select(*columns).toArrow().to_pylist()
-        return {r["order_id"]: r for r in rows}
+        self.run()
+        shown = judged(self.lake, self.zone, self.engine, self.settings, f"scores-{self.runs}")
+        return {r["order_id"]: r for r in shown.to_pylist()}
 
     def flags(self) -> dict[str, tuple[date, float, str]]:
         rows = self.ask("select order_id, flagged_day, score, reasons from activity.order_flags")
@@ -148,3 +148,17 @@ def ring(rows: Rows, day: str, name: str = "r", members: int = 4) -> list[str]:
             address_key=f"{name}-address",
         )
     return made
+
+
+def judged(lake: Lake, zone: str, engine: Engine, settings: BrushingSettings, run_id: str) -> pa.Table:
+    """Every paid order of a known person, as published, with the signals that are on, score and reasons, of whatever score."""
+    scratch = lake.scratch(run_id)
+    silver = Inputs(engine, lake, zone, versions(lake), {}, lambda df, name: engine.kept(df, scratch / name))
+    signals = [s for s in SIGNALS if s in settings.weights()]
+    shown = OrderJudge(engine, silver, settings).held(least=0).select("order_id", "score", "reasons", *signals)
+    paid = engine.table(lake, "activity.paid_orders").filter("uid is not null")
+    clear = {"score": F.lit(0.0), "reasons": F.lit(""), **dict.fromkeys(signals, F.lit(False))}
+    rows = paid.select("order_id", "uid", "paid_day").join(shown, "order_id", "left")
+    return rows.select(
+        "order_id", "uid", "paid_day", *(F.coalesce(F.col(n), other).alias(n) for n, other in clear.items())
+    ).toArrow()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from features.brushing import SIGNALS, BrushingSettings
+from features.brushing_settings import SIGNALS, BrushingSettings
 from lake.engine import Engine
 from tests.brushing.shop import Rows, Shop
 from tests.silver import at, write_silver

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from features.brushing import SIGNALS, BrushingSettings
+from features.brushing_settings import SIGNALS, BrushingSettings
+from jobs.brushing.paid_orders import TABLE as PAID
+from jobs.brushing.step import BEFORE_FLAGS, TABLE
 from lake.engine import Engine
+from lake.publish import publish
 from tests.brushing.shop import Rows, Shop, ring
 from tests.silver import at, write_silver
 
@@ -75,10 +79,11 @@ def test_nothing_new_writes_nothing_and_other_months_keep_their_files(shop: Shop
     assert noted["silver.orders"] == shop.lake.version("silver.orders"), "also noted where no file came or went"
 
 
-def test_another_threshold_judges_every_month_again(shop: Shop) -> None:
+def test_another_threshold_judges_every_order_again(shop: Shop) -> None:
     shop.run()
     shop.settings = BrushingSettings(threshold=1.0)
-    assert shop.run() == 4
+    assert shop.run() == 0, "the same orders are held"
+    assert len(shop.flags()) == 4
     shop.settings = BrushingSettings.model_validate({"threshold": 1.0, "no_browse": {"weight": 0}})
     assert shop.run() == 0
     assert shop.flags() == {}
@@ -134,3 +139,40 @@ def test_orders_that_are_corrected_into_another_month_are_judged_once_and_there(
     assert shop.ask("select order_id, event_month, flagged_day from activity.order_flags order by 1") == [
         (order_id, 202512, date(2025, 12, 26)) for order_id in made
     ]
+
+
+def test_a_lake_of_an_older_release_gets_the_tables_that_it_lacks(shop: Shop) -> None:
+    shop.run()
+    held = shop.flags()
+    older = {"inputs": {"silver.orders": shop.lake.version("silver.orders")}, "settings": "said-otherwise"}
+    version = shop.lake.version(TABLE)
+    publish(
+        shop.lake,
+        TABLE,
+        [],
+        replace=None,
+        read_version=version,
+        run_id="old",
+        key="old",
+        metadata=older,
+        even_empty=True,
+    )
+    for table in BEFORE_FLAGS:
+        shutil.rmtree(shop.lake.path(table))
+    assert shop.run() == 0, "the same orders are held"
+    assert shop.flags() == held
+    assert shop.ask("select count(*) from activity.paid_orders") == [(52,)]
+
+
+def test_what_a_killed_run_published_is_put_back_before_the_next(shop: Shop) -> None:
+    shop.run()
+    paid = "select count(*), count(*) filter (is_visited) from activity.paid_orders"
+    assert shop.ask(paid) == [(52, 48)]
+    version = shop.lake.version(PAID)
+    publish(shop.lake, PAID, [], replace="all", read_version=version, run_id="killed", key="killed")
+    rows = Rows()
+    rows.order("later", "later", "2026-03-25 12:00", view=False)
+    shop.write(rows, ingested="2026-04-02 06:00")
+    assert shop.run() == 0
+    assert shop.ask(paid) == [(53, 48)]
+    assert len(shop.flags()) == 4

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pytest
 
-from features.brushing import BrushingSettings
-from jobs.brushing.step import STAMPS, TABLE, Evidence
+from features.brushing_settings import BrushingSettings
+from jobs.brushing.step import TABLE
 from lake.engine import Engine
 from lake.sql import connect
 from project.folder import Project
+from tests.brushing.shop import judged
 from tests.pipeline import shop
 
 LAST = shop.LAST
@@ -27,11 +27,8 @@ select * from silver.{feed} qualify row_number() over (
 @pytest.fixture(scope="module")
 def con(three_days: Project, embedded: Engine) -> duckdb.DuckDBPyConnection:
     """The lake, the truth as ``truth_<table>``, and every order's signals as ``scores``."""
-    inputs = {name: three_days.lake.version(name) for name in (*(f"silver.{f}" for f in STAMPS), "identity.merges")}
     settings = three_days.method("brushing", BrushingSettings)
-    evidence = Evidence(three_days, embedded, "brushing-test", inputs, settings)
-    months = sorted({f.partition["event_month"] for f in three_days.lake.files("silver.orders")})
-    scores: pa.Table = evidence.scores(months).toArrow()
+    scores = judged(three_days.lake, three_days.zone, embedded, settings, "brushing-test")
     found = connect(three_days.lake, None)
     for name, table in shop.simulated().truth.items():
         found.register(f"truth_{name}", table)
