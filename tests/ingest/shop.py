@@ -57,6 +57,7 @@ class InProcess:
     name = "embedded"
     cores = 2
     spills = None
+    is_apart = False
 
     def map(self, task: str, items: Sequence[dict[str, Any]], progress: Any = None) -> list[dict[str, Any]]:
         module, _, function = task.partition(":")
