@@ -15,7 +15,7 @@ from pyspark.sql import Column, Window
 from pyspark.sql import functions as F
 
 from features.kernel.rows import USERS_PER_BUCKET
-from features.links import business_day
+from features.links import business_day, number_of
 from schemas.behaviours import BEHAVIOURS, DETAILS
 from schemas.contracts import Contract
 
@@ -375,7 +375,7 @@ def new_codes(values: DataFrame, codes: DataFrame) -> DataFrame:
 
 def key_of(column: str) -> Column:
     """An order's id as the number that rows have of it; 0 without one."""
-    return F.when(F.col(column).isNull(), F.lit(0).cast("bigint")).otherwise(F.xxhash64(F.col(column)))
+    return F.when(F.col(column).isNull(), F.lit(0).cast("bigint")).otherwise(number_of(column))
 
 
 def _rows(

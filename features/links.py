@@ -49,6 +49,15 @@ def value_of(coded_id: Column) -> Column:
     return F.substring(coded_id, 2, 2_000_000_000)
 
 
+def number_of(*columns: str) -> Column:
+    """A number of 64 bits made of values, none of which is absent; equal values have equal numbers on both engines.
+
+    Every value is named twice: Sail 0.7.2 panics where it hashes a column right as it reads it from a file in which it
+    has one value only.
+    """
+    return F.xxhash64(*(F.coalesce(column, column) for column in columns))
+
+
 def business_day(at: Column, zone: str) -> Column:
     """The local date of a UTC stamp; the session's zone must be UTC."""
     return F.to_date(F.from_utc_timestamp(at, zone))

@@ -9,7 +9,7 @@ from datetime import datetime
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from features.links import Keep
+from features.links import Keep, number_of
 from schemas.contracts import Contract
 
 MARKS = ("_ingested_at", "_batch_id", "_file", "_row")
@@ -35,15 +35,12 @@ def as_known(
     if as_of_time is not None:
         rows = rows.where(F.coalesce("source_time", "_ingested_at") <= F.lit(as_of_time))
     # Nearly every key has one version: numbers are counted to find the others, and only those are sorted.
-    number = F.xxhash64(*c.key)
-    # Asked of every row, though none lacks a key: Sail 0.7.2 panics where it hashes a column right as it reads it from a
-    # file in which it has one value only.
-    keyed = rows.where(F.col(c.key[0]).isNotNull())
-    several = keyed.select(number.alias("_n")).groupBy("_n").agg(F.count(F.lit(1)).alias("_of")).where("_of > 1")
+    number = number_of(*c.key)
+    several = rows.select(number.alias("_n")).groupBy("_n").agg(F.count(F.lit(1)).alias("_of")).where("_of > 1")
     several = _small(several.select("_n"), keep)
     if keep is not None and several.isEmpty():
         return rows
-    contested = keyed.select(*c.key, "source_time", *MARKS, number.alias("_n")).join(several, "_n", "left_semi")
+    contested = rows.select(*c.key, "source_time", *MARKS, number.alias("_n")).join(several, "_n", "left_semi")
     order = [F.col(n).desc_nulls_last() for n in ("source_time", "_ingested_at", "_file", "_row")]
     place = F.row_number().over(Window.partitionBy(*c.key).orderBy(*order))
     older = contested.withColumn("_place", place).where("_place > 1").select(*c.key, *MARKS)

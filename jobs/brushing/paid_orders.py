@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from features.activity import union_all
 from features.brushing import visited
 from features.brushing_settings import BrushingSettings
-from features.links import business_day
+from features.links import business_day, number_of
 from features.versions import MARKS, as_known
 from jobs.activity.inputs import Inputs
 from jobs.brushing.visits import Visits
@@ -140,4 +140,4 @@ def _read_of(c: Contract) -> list[str]:
 
 
 def _hash_of(column: str) -> Column:
-    return F.when(F.col(column).isNotNull(), F.xxhash64(F.col(column)))
+    return F.when(F.col(column).isNotNull(), number_of(column))
