@@ -61,7 +61,7 @@ def main() -> int:
             ours.append([shops.ingested(shop), shops.run(shop), shops.verb(shop, "audience", "build")])
             facts = hand_over(Project.load(shop), LAST_DAY, given)
             theirs.append(_specialist(shop, given, database))
-        differences = sameness.of_everything(Project.load(shop), database, facts, LAST_DAY)
+        differences = sameness.of_everything(Project.load(shop), database, facts, LAST_DAY, with_audiences=True)
         steps = {step: seconds[-1] for step, seconds in shops.seconds_by_step(shop).items()}
         parts = json.loads(database.with_suffix(".json").read_text("utf-8"))
     found = _figures(options, ours, theirs, steps, parts)

@@ -41,17 +41,18 @@ def of_silver(project: Project, database: Path) -> list[str]:
     ]
 
 
-def of_everything(project: Project, database: Path, facts: Sequence[Fact], as_of: date) -> list[str]:
-    """Differences in silver, persons, facts and segments of users, and, where they were built, members of audiences.
+def of_everything(
+    project: Project, database: Path, facts: Sequence[Fact], as_of: date, *, with_audiences: bool
+) -> list[str]:
+    """Differences in silver, persons, facts and segments of users, and in members of the script's audiences, if asked.
 
     Users are matched by their ids: a lake that grew day by day has given other numbers than one made at once.
     """
     found = of_silver(project, database)
-    has_audiences = project.lake.version("audiences.membership") is not None
     queries = {
         "ids": "SELECT id_kind, id_value, uid, from_day, until_day FROM identity.identifiers",
         "profile": f"SELECT * FROM profile.profile WHERE as_of = DATE '{as_of}'",
-    } | ({"members": "SELECT audience, uid FROM audiences.membership"} if has_audiences else {})
+    } | ({"members": "SELECT audience, uid FROM audiences.membership"} if with_audiences else {})
     with connect(project.lake, None, ["identity", "profile", "audiences"]) as lake, duckdb.connect() as con:
         con.execute(f"ATTACH '{database}' AS theirs (READ_ONLY)")
         for name, query in queries.items():
@@ -65,7 +66,7 @@ def of_everything(project: Project, database: Path, facts: Sequence[Fact], as_of
         theirs = "SELECT id_kind, id_value, m.uid, from_day, until_day FROM their_ids t JOIN matched m ON m.their_uid = t.uid"
         found += _rows(con, "ids with their persons", "FROM ids", theirs)
         found += _rows(con, "users", "SELECT uid FROM profile", _mapped("uid", "people"))
-        if has_audiences:
+        if with_audiences:
             found += _rows(con, "members of audiences", "FROM members", _mapped("audience, uid", "membership"))
         known = {row[0] for row in con.execute("DESCRIBE profile").fetchall()}
         means = {f.column for f in facts if f.agg == "mean"}

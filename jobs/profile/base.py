@@ -113,8 +113,9 @@ def table_of(
 
 @span("read", "parquet")
 def _part(path: str, columns: Sequence[str], uids: Sequence[int], encoded: Sequence[str]) -> pa.Table:
-    with pq.ParquetFile(path, read_dictionary=list(encoded)) as file:
-        have = set(file.schema_arrow.names)
+    about = pq.read_metadata(path)
+    have = set(about.schema.names)
+    with pq.ParquetFile(path, metadata=about, read_dictionary=[c for c in encoded if c in have]) as file:
         groups = [g for g in range(file.num_row_groups) if _may_hold(file.metadata.row_group(g), uids)]
         rows = file.read_row_groups(groups, columns=[c for c in columns if c in have], use_threads=False)
     return _of_users(rows, uids)

@@ -100,7 +100,7 @@ def cared(tmp_path_factory: pytest.TempPathFactory, embedded: Engine) -> Iterato
     text = settings.read_text(encoding="utf-8")
     settings.write_text(text.replace("most_files: 16", f"most_files: {MOST_FILES}"), encoding="utf-8")
     project = Project.load(project.folder)
-    made = simulator.simulate(users=200, days=75, seed=3)
+    made = simulator.simulate(users=600, days=75, seed=3)
     first = made.season.first_day
 
     def deliver(last: date, after: date | None) -> None:
@@ -185,8 +185,9 @@ def test_readers_go_back_to_a_kept_release_and_an_expired_one_says_that_it_is(ca
     assert latest.as_of == MONTH_END
     found = difference(cared.project, str(MONTH_END), str(NEXT))
     assert found.kept_users > 0
+    gone = cared.done.expired[-1].as_of
     with pytest.raises(releases.NotThereError, match="expired on 2026-03-31"):
-        releases.rollback(lake, str(DAYS[2]), "back-2", "a test")
+        releases.rollback(lake, str(gone), "back-2", "a test")
     tidy(lake, cared.project.settings.care, NEXT)
     assert verify(lake).damage == []
     assert releases.release(lake) == latest
