@@ -31,7 +31,7 @@ def main() -> int:
     console = Console()
     with tempfile.TemporaryDirectory(prefix="huaxiang-day-", dir=options.folder) as below:
         folder, later = Path(below) / "shop", Path(below) / "last-day"
-        subprocess.run([*_me(), "--prepare", below, *_size(options)], check=True)
+        subprocess.run([*_me(), "--prepare", below, *shops.size(options)], check=True)
         day = simulator.LAST_DAY
         first = _taken_and_run(folder, day - timedelta(days=1))
         shutil.copytree(later, folder / "inbox", dirs_exist_ok=True)
@@ -43,11 +43,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--users", type=int, default=20_000)
-    asked.add_argument("--days", type=int, default=180)
-    asked.add_argument("--folder", type=Path, help="where the shop is made (default: the system's folder for such)")
-    asked.add_argument("--record", action="store_true")
+    asked = shops.asked(__doc__)
     asked.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
     options = asked.parse_args()
     if options.prepare:
@@ -58,10 +54,6 @@ def _options() -> argparse.Namespace:
 
 def _me() -> list[str]:
     return [sys.executable, "-m", "benchmarks.day"]
-
-
-def _size(options: argparse.Namespace) -> list[str]:
-    return ["--users", str(options.users), "--days", str(options.days)]
 
 
 def _prepare(below: Path, users: int, days: int) -> None:

@@ -50,7 +50,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="huaxiang-first-build-", dir=options.folder) as below:
         shop, given, database = Path(below) / "shop", Path(below) / "given", Path(below) / "specialist.duckdb"
         subprocess.run(
-            [sys.executable, "-m", "benchmarks.first_build", "--prepare", str(shop), *_size(options)], check=True
+            [sys.executable, "-m", "benchmarks.first_build", "--prepare", str(shop), *shops.size(options)], check=True
         )
         ours: list[list[Measured]] = []
         theirs: list[Measured] = []
@@ -77,12 +77,8 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--users", type=int, default=20_000)
-    asked.add_argument("--days", type=int, default=180)
+    asked = shops.asked(__doc__)
     asked.add_argument("--rounds", type=int, default=1, help="medians of so many rounds, both sides in turns")
-    asked.add_argument("--folder", type=Path, help="where the shop is made (default: the system's folder for such)")
-    asked.add_argument("--record", action="store_true")
     asked.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
     options = asked.parse_args()
     if options.prepare:
@@ -94,10 +90,6 @@ def _options() -> argparse.Namespace:
             (folder / name).write_text(text, encoding="utf-8")
         sys.exit(0)
     return options
-
-
-def _size(options: argparse.Namespace) -> list[str]:
-    return ["--users", str(options.users), "--days", str(options.days)]
 
 
 def hand_over(project: Project, as_of: date, given: Path) -> list[Fact]:

@@ -38,7 +38,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="huaxiang-ingest-", dir=options.folder) as below:
         shop, database = Path(below) / "shop", Path(below) / "specialist.duckdb"
         command = [sys.executable, "-m", "benchmarks.ingest", "--prepare", str(shop)]
-        subprocess.run([*command, "--users", str(options.users), "--days", str(options.days)], check=True)
+        subprocess.run([*command, *shops.size(options)], check=True)
         files = [p for p in (shop / "inbox").rglob("*") if p.is_file()]
         for _ in range(options.rounds):
             shutil.rmtree(shop / "lake", ignore_errors=True)
@@ -55,12 +55,8 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--users", type=int, default=20_000)
-    asked.add_argument("--days", type=int, default=180)
+    asked = shops.asked(__doc__)
     asked.add_argument("--rounds", type=int, default=3, help="medians of so many rounds, both sides in turns")
-    asked.add_argument("--folder", type=Path, help="where the shop is made (default: the system's folder for such)")
-    asked.add_argument("--record", action="store_true")
     asked.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
     options = asked.parse_args()
     if options.prepare:

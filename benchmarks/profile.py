@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import sys
@@ -25,7 +24,7 @@ from rich.table import Table
 
 from benchmarks import in_duckdb
 from benchmarks.measured import Measured, measured
-from benchmarks.workload import FACTS, described, generate
+from benchmarks.workload import FACTS, described, generate, kept_at
 from features.facts import Fact
 
 CONTESTANTS: dict[str, tuple[str, ...]] = {
@@ -43,7 +42,7 @@ ABSENT = np.iinfo(np.int64).min
 
 def main() -> int:
     options = _options()
-    folder = options.folder or _cache() / f"bench-{options.users}"
+    folder = options.folder or kept_at(options.users)
     console = Console()
     console.print(f"workload in {folder}")
     console.print(json.dumps(generate(folder, options.users)))
@@ -83,10 +82,6 @@ def _options() -> argparse.Namespace:
     options.only = options.only or [n for n in CONTESTANTS if not (options.small and "Spark" in n)]
     options.flatness = not options.small and "huaxiang, one file a bucket" in options.only
     return options
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huaxiang"
 
 
 def _run(name: str, folder: Path, out: Path, *further: str) -> Measured:

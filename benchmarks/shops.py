@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +17,21 @@ from simulator.shop import Shop
 
 SEED = 11
 TIMEOUT = 7200
+
+
+def asked(about: str | None) -> argparse.ArgumentParser:
+    """Options that every benchmark of a shop has; ``about`` is what it says of itself."""
+    found = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--users", type=int, default=20_000)
+    found.add_argument("--days", type=int, default=180)
+    found.add_argument("--folder", type=Path, help="where shops are made (default: the system's folder for such)")
+    found.add_argument("--record", action="store_true")
+    return found
+
+
+def size(options: argparse.Namespace) -> list[str]:
+    """The options that say how large a shop is, for another process."""
+    return ["--users", str(options.users), "--days", str(options.days)]
 
 
 def prepare(folder: Path, users: int, days: int, changed: Callable[[Shop], Shop] = lambda shop: shop) -> None:

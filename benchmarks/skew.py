@@ -65,13 +65,9 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--users", type=int, default=20_000)
-    asked.add_argument("--days", type=int, default=180)
+    asked = shops.asked(__doc__)
     asked.add_argument("--people", type=int, default=1_000_000, help="people of the cascade")
     asked.add_argument("--rounds", type=int, default=1, help="all forms in turns so often; the least of each counts")
-    asked.add_argument("--folder", type=Path, help="where shops are made (default: the system's folder for such)")
-    asked.add_argument("--record", action="store_true")
     asked.add_argument("--prepare", nargs=2, metavar=("FORM", "FOLDER"), help=argparse.SUPPRESS)
     options = asked.parse_args()
     if options.prepare:
@@ -90,7 +86,7 @@ def _least(before: dict[str, Measured], now: dict[str, Measured]) -> dict[str, M
 
 
 def _prepared(options: argparse.Namespace, form: str, folder: Path) -> None:
-    size = ["--users", str(options.users), "--days", str(options.days), "--people", str(options.people)]
+    size = [*shops.size(options), "--people", str(options.people)]
     measured(
         [sys.executable, "-m", "benchmarks.skew", *size, "--prepare", form, str(folder)], {}, timeout=shops.TIMEOUT
     )

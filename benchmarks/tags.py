@@ -11,7 +11,6 @@ Shown are medians of wall and CPU seconds, and their ratio to the facts alone, o
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import sys
@@ -28,7 +27,7 @@ from rich.table import Table
 
 from benchmarks import records
 from benchmarks.measured import Measured, measured
-from benchmarks.workload import AS_OF, AS_OF_DAY, CORES, DAYS, SEED, ZONE, described, generate
+from benchmarks.workload import AS_OF, AS_OF_DAY, CORES, DAYS, SEED, ZONE, described, generate, kept_at
 from features.catalogue import Catalogue, user_attributes, user_tables
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.profile.frozen import before_facts, frozen
@@ -52,7 +51,7 @@ KNOWN = 0.8
 def main() -> int:
     options = _options()
     console = Console()
-    folder = options.folder or _cache() / f"bench-{options.users}"
+    folder = options.folder or kept_at(options.users)
     generate(folder, options.users)
     describe_users(folder)
     runs: dict[str, list[Measured]] = {side: [] for side in SIDES}
@@ -83,10 +82,6 @@ def _options() -> argparse.Namespace:
         run_side(side, Path(folder), Path(out), date.fromisoformat(day), Path(before) if before else None)
         sys.exit(0)
     return options
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huaxiang"
 
 
 def _timed(side: str, folder: Path, out: Path, day: date, before: Path | None) -> Measured:

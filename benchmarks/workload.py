@@ -8,6 +8,7 @@ in the rows so that a peer joins nothing. Seeded: the same arguments give the sa
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -208,6 +209,12 @@ def _as_activity(bucket: int, parts: list[dict[str, np.ndarray]]) -> pa.Table:
         else:
             arrays.append(pa.array(values).cast(field.type))
     return pa.table(arrays, schema=schema)
+
+
+def kept_at(users: int) -> Path:
+    """Where a workload is kept from one benchmark to the next, if no other folder is named."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "huaxiang" / f"bench-{users}"
 
 
 def generate(folder: Path, users: int) -> dict[str, Any]:

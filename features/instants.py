@@ -57,12 +57,6 @@ def business_months(event_us: np.ndarray, zone: str) -> np.ndarray:
     return found
 
 
-def month_shifted(month: int, by: int) -> int:
-    """yyyymm ``by`` months later."""
-    index = month // 100 * 12 + month % 100 - 1 + by
-    return index // 12 * 100 + index % 12 + 1
-
-
 def _month_starts(first_us: int, last_us: int, zone: ZoneInfo) -> tuple[np.ndarray, np.ndarray]:
     day = datetime.fromtimestamp(first_us // 1_000_000, zone)
     year, month = day.year, day.month

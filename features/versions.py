@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
 from datetime import datetime
 
 from pyspark.sql import DataFrame, Window
@@ -50,15 +49,6 @@ def as_known(
 def _small(df: DataFrame, keep: Keep | None) -> DataFrame:
     """Kept: an engine that does not know how few rows there are puts the whole log into memory to compare it with them."""
     return df if keep is None else keep(df, f"versions-{uuid.uuid4().hex[:12]}")
-
-
-def newest_in(df: DataFrame, c: Contract, months: Collection[int], keep: Keep | None = None) -> DataFrame:
-    """``as_known`` of all rows, of which those of the given event months.
-
-    A correction may move a row from one month into another: then it is gone from the first. Months that are not asked
-    for are read for their keys only.
-    """
-    return as_known(df, c, keep=keep).where(F.col("event_month").isin(list(months)))
 
 
 def every_version(df: DataFrame, rows: DataFrame, c: Contract) -> DataFrame:

@@ -79,7 +79,7 @@ class Engine:
             return self.empty(lake.schema(table, version))
         # The version is pinned even for "latest": an engine may hold on to an older snapshot of the same path.
         pinned = lake.version(table) if version is None else version
-        # Sail finds no version that is older than the last checkpoint.
+        # Sail finds no version that is older than the last checkpoint; Spark reads the log anew for every one that is named.
         is_old = pinned != lake.store.newest_version(lake.path(table))
         if (self.name == "spark" or lake.store.is_remote or is_old) and not self.is_apart:
             partitions = contract(table).partitions
