@@ -33,14 +33,14 @@ SEARCH_WORDS = ("面霜", "口红", "纸尿裤", "坚果", "连衣裙", "耳机"
 class Browse:
     """Arrays by row, in order of time; -1 where a column says nothing. ``brand`` is the brand that a search named."""
 
-    person: Ints
+    person: NDArray[np.int32]
     wall: Ints
     act: NDArray[np.int8]
-    product: Ints
-    brand: Ints
-    word: Ints
+    product: NDArray[np.int32]
+    brand: NDArray[np.int32]
+    word: NDArray[np.int32]
     review: NDArray[np.int8]
-    seconds: Ints
+    seconds: NDArray[np.int32]
     page: NDArray[np.int8]
     marks: ShownIds
 
@@ -191,14 +191,14 @@ def _in_order(
     page = np.where((act <= ACT["click"]) & (rng.random(n) < 0.4), 3, page).astype(np.int8)
     stays = np.isin(act, (ACT["view"], ACT["video"], ACT["live"]))
     return Browse(
-        person=person,
+        person=person.astype(np.int32),
         wall=wall,
         act=act,
-        product=product,
-        brand=np.where(by_brand, people.brand[person], -1),
-        word=np.where(searches & ~by_brand, rng.integers(0, len(SEARCH_WORDS), n), -1),
+        product=product.astype(np.int32),
+        brand=np.where(by_brand, people.brand[person], -1).astype(np.int32),
+        word=np.where(searches & ~by_brand, rng.integers(0, len(SEARCH_WORDS), n), -1).astype(np.int32),
         review=review,
-        seconds=np.where(stays, 3 + rng.exponential(35.0, n).astype(np.int64), -1),
+        seconds=np.where(stays, 3 + rng.exponential(35.0, n).astype(np.int64), -1).astype(np.int32),
         page=page,
-        marks=marks,
+        marks=marks.small(),
     )

@@ -161,15 +161,15 @@ def _with_own_ids(rows: pa.Table, fault: NDArray[np.int8], clean: Clean) -> pa.T
     """A spoilt row is a row of its own, so it gets an id that no good row has."""
     column = rows.column_names[0]
     values = rows[column].combine_chunks()
-    own = pc.binary_join_element_wise("x", _plain(values), "")
     spoilt = np.flatnonzero(fault)
+    own = pc.binary_join_element_wise("x", _plain(values.take(pa.array(spoilt))), "")
     if isinstance(values, pa.DictionaryArray):
         size = len(values.dictionary)
         codes = values.indices.to_numpy(zero_copy_only=False).copy()
         codes[spoilt] = size + np.arange(len(spoilt))
         changed: pa.Array = pa.DictionaryArray.from_arrays(
-            pa.array(codes.astype(np.int32)), pa.concat_arrays([values.dictionary, own.take(pa.array(spoilt))])
+            pa.array(codes.astype(np.int32)), pa.concat_arrays([values.dictionary, own])
         )
     else:
-        changed = pc.if_else(pa.array(fault > 0), own, values)
+        changed = pc.replace_with_mask(values, pa.array(fault > 0), own)
     return rows.set_column(0, column, changed)

@@ -5,6 +5,7 @@ The same arguments give the same bytes of every file. There is no clock, no netw
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -71,23 +72,24 @@ def simulate(users: int = USERS, days: int = DAYS, seed: int = SEED, last_day: d
     world = World(season, people, phases, sharing, orders, baskets, browse, log, records, share_ids, answers)
 
     sellers = make.sellers_of(people, products, orders, baskets, sharing.share_person)
-    clean = {
-        "members": make.members_feed(season, people, records, sharing.inviter),
-        "products": make.products_feed(season, products),
-        "orders": make.orders_feed(
+    # One clean feed at a time is in memory: that of browsing alone has tens of millions of rows in a large shop.
+    made: dict[str, Callable[[], make.Clean]] = {
+        "members": lambda: make.members_feed(season, people, records, sharing.inviter),
+        "products": lambda: make.products_feed(season, products),
+        "orders": lambda: make.orders_feed(
             season, people, orders, baskets, sellers, share_ids, make_addresses(seed, people, orders)
         ),
-        "order_lines": make.order_lines_feed(season, products, orders, baskets),
-        "refunds": make.refunds_feed(season, people, products, orders, baskets),
-        "browse": make.browse_feed(season, people, products, browse),
-        "shares": make.shares_feed(
+        "order_lines": lambda: make.order_lines_feed(season, products, orders, baskets),
+        "refunds": lambda: make.refunds_feed(season, people, products, orders, baskets),
+        "browse": lambda: make.browse_feed(season, people, products, browse),
+        "shares": lambda: make.shares_feed(
             season, people, products, orders, log, share_ids, sharing.parent_share, sharing.share_product
         ),
-        "coupons": make.coupons_feed(season, people, orders, baskets),
-        "surveys": make.surveys_feed(season, people, answers),
-        "manual_tags": make.manual_tags_feed(season, people, make_notes(seed, season, people)),
+        "coupons": lambda: make.coupons_feed(season, people, orders, baskets),
+        "surveys": lambda: make.surveys_feed(season, people, answers),
+        "manual_tags": lambda: make.manual_tags_feed(season, people, make_notes(seed, season, people)),
     }
-    arrived = {name: with_faults(seed, season, name, feed) for name, feed in clean.items()}
+    arrived = {name: with_faults(seed, season, name, feed()) for name, feed in made.items()}
     return Shop(
         users=users,
         seed=seed,
