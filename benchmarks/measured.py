@@ -14,9 +14,11 @@ from typing import IO
 
 import psutil
 
+from lake.tree_memory import watched
+
 PR_SET_CHILD_SUBREAPER = 36
 MEBIBYTE = 1 << 20
-EVERY_SECONDS = 0.1
+EVERY_SECONDS = 0.02
 ENDS_WITHIN_SECONDS = 20
 
 
@@ -49,18 +51,17 @@ def _measured(command: Sequence[str], environment: Mapping[str, str], timeout: f
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    tree, peak = psutil.Process(process.pid), 0
     status: int | None = None
     cpu = 0.0
-    while status is None:
-        found, how, usage = os.wait4(process.pid, os.WNOHANG)
-        if found:
-            status, cpu = os.waitstatus_to_exitcode(how), usage.ru_utime + usage.ru_stime
-            break
-        peak = max(peak, _memory(tree))
-        if time.perf_counter() - started > timeout:
-            os.killpg(process.pid, signal.SIGKILL)
-        time.sleep(EVERY_SECONDS)
+    with watched() as memory:
+        while status is None:
+            found, how, usage = os.wait4(process.pid, os.WNOHANG)
+            if found:
+                status, cpu = os.waitstatus_to_exitcode(how), usage.ru_utime + usage.ru_stime
+                break
+            if time.perf_counter() - started > timeout:
+                os.killpg(process.pid, signal.SIGKILL)
+            time.sleep(EVERY_SECONDS)
     wall = time.perf_counter() - started
     process.returncode = status
     cpu += _left_behind()
@@ -68,26 +69,7 @@ def _measured(command: Sequence[str], environment: Mapping[str, str], timeout: f
         said.seek(0)
         output = said.read().decode(errors="replace")
         raise RuntimeError(f"{' '.join(command)} ended with {status}:\n{output[-4000:]}")
-    return Measured(wall, cpu, peak / MEBIBYTE)
-
-
-def _memory(root: psutil.Process) -> int:
-    total = 0
-    try:
-        processes = [root, *root.children(recursive=True), *_adopted(root)]
-    except psutil.Error:
-        return 0
-    for process in set(processes):
-        try:
-            total += process.memory_full_info().pss
-        except (psutil.Error, OSError):
-            continue
-    return total
-
-
-def _adopted(root: psutil.Process) -> list[psutil.Process]:
-    """Processes that lost their parent and are ours now."""
-    return [p for p in psutil.Process().children(recursive=True) if p.pid != root.pid]
+    return Measured(wall, cpu, max(look.others for look in memory.seen) / MEBIBYTE)
 
 
 def _left_behind() -> float:
