@@ -30,6 +30,7 @@ from jobs.audiences.export import refuse_held
 from lake import releases
 from queries import preview as answer
 from queries import user as person
+from queries.side_card import SideCards
 from report.card import write_card
 from report.page import chosen_release
 from schemas.errors import UsageError
@@ -226,6 +227,10 @@ def user(
     purpose: Annotated[str, typer.Option(help="Why personal data is looked at; needed with --reveal.")] = "",
     as_of: AsOfOption = None,
     release: ReleaseOption = None,
+    side: Annotated[
+        bool,
+        typer.Option("--side", help="Only what a chat's side bar shows, as JSON: advice first, known tags, no ids."),
+    ] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Also write the card as one HTML file.")] = None,
     lang: Annotated[str, typer.Option("--lang", help="Language that the file opens in: zh or en.")] = "zh",
     by: WhoOption = None,
@@ -241,6 +246,11 @@ def user(
     tell_which_release(p, as_of or release)
     at = chosen_release(p, None if as_of is None else as_of.date(), release)
     uid = person.find_uid(p, who, at, by_member_id=by_member_id, requested_by=asker(by), purpose=purpose)
+    if side:
+        if reveal or html is not None:
+            raise UsageError("--side shows no ids and writes no file; leave --reveal and --html out")
+        show_json(SideCards(p, at.number).of(uid))
+        return
     card = person.card(p, uid, which=at.number, reveal=reveal, requested_by=asker(by), purpose=purpose)
     if target_file(html, "--html") is not None:
         write_card(p, card, html, lang)  # type: ignore[arg-type]

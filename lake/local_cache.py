@@ -7,15 +7,19 @@ never changes, and is shared by every process that maps it. What was not used fo
 from __future__ import annotations
 
 import errno
+import json
 import os
 import tempfile
 import time
 import uuid
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake.store import Store
 
@@ -25,6 +29,26 @@ UNUSED_DAYS = 14
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 ABANDONED_SECONDS = 3600
 """After which a file in the making is a dead process's."""
+
+
+class SingleRows:
+    """A mapped table of which single rows are asked for: it lies in batches, and a row unpacks one of them.
+
+    Rows are in order of an integer key; ``first`` is the key of each batch's first row.
+    """
+
+    def __init__(self, reader: pa.ipc.RecordBatchFileReader):
+        self._reader = reader
+        self._first: list[int] = json.loads(reader.schema.metadata[b"first"])
+
+    def of(self, column: str, key: int) -> dict[str, Any] | None:
+        """The row of a key; None if there is none."""
+        place = bisect_right(self._first, key) - 1
+        if place < 0:
+            return None
+        batch = self._reader.get_batch(place)
+        row = pc.index(batch[column], key).as_py()
+        return None if row < 0 else batch.slice(row, 1).to_pylist()[0]
 
 
 class LocalCache:
@@ -63,30 +87,56 @@ class LocalCache:
         mapped = self.table(name)
         return table if mapped is None else mapped
 
-    def _write(self, name: str, table: pa.Table) -> None:
+    def rows(self, name: str, key: str, at_once: int, make: Callable[[], pa.Table]) -> SingleRows:
+        """The rows of that name, of which single ones are asked for; written now if they are not there.
+
+        ``make`` gives them in order of ``key``. They are compressed in batches of ``at_once`` rows.
+        """
+        found = self._opened(name)
+        if found is None:
+            table = make().combine_chunks()
+            first = [table[key][i].as_py() for i in range(0, len(table), at_once)]
+            table = table.replace_schema_metadata({"first": json.dumps(first)})
+            self._write(name, table, at_once)
+            found = self._opened(name)
+            assert found is not None, name
+        return found
+
+    def _opened(self, name: str) -> SingleRows | None:
+        path = self.folder / name
         try:
-            self._placed(name, table)
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        except (FileNotFoundError, pa.ArrowInvalid):
+            return None
+        with suppress(OSError):
+            os.utime(path)
+        return SingleRows(reader)
+
+    def _write(self, name: str, table: pa.Table, at_once: int | None = None) -> None:
+        try:
+            self._placed(name, table, at_once)
         except FileNotFoundError:
             # Another process has just removed the folder, which was empty.
-            self._placed(name, table)
+            self._placed(name, table, at_once)
         except OSError as e:
             if e.errno not in UNWRITABLE or not self.is_shared:
                 raise
             self._keep_to_itself()
-            self._placed(name, table)
+            self._placed(name, table, at_once)
 
     def _keep_to_itself(self) -> None:
         self._own = tempfile.TemporaryDirectory(prefix="huaxiang-")
         self.folder = Path(self._own.name)
 
-    def _placed(self, name: str, table: pa.Table) -> None:
+    def _placed(self, name: str, table: pa.Table, at_once: int | None) -> None:
         self._grew = True
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{uuid.uuid4().hex}.part")
         try:
-            with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table)
+            how = pa.ipc.IpcWriteOptions(compression=None if at_once is None else "lz4")
+            with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=how) as writer:
+                writer.write_table(table, max_chunksize=at_once)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from features.layering import score_id
 from features.money_marks import compared_amounts, foreign
 from lake import releases
+from project import advice
 from project.catalogue_store import remembered
 from project.example import unfilled_roles
-from project.folder import Project
+from project.folder import SETTINGS_FILE, Project
 from schemas.configuration import line_of, nearest, read_yaml
 from schemas.errors import ConfigurationError
 from schemas.money import DEFAULT_CURRENCY, money_cell
@@ -76,6 +77,7 @@ def check_tags(project: Project) -> TagReport:
     warnings: list[str] = []
     in_short: list[str] = []
     if catalogue is not None:
+        mistakes += _advice_mistakes(project, catalogue)
         amounts = [*foreign_amounts(catalogue, project.currency), *bare_amounts(catalogue, project.currency)]
         warnings = [*amounts, *unfilled_roles(catalogue)]
         in_short = [*amounts, *roles_in_short(catalogue.without(TagRole))]
@@ -94,6 +96,16 @@ def check_tags(project: Project) -> TagReport:
         in_short=tuple(in_short),
         readable=catalogue is not None,
     )
+
+
+def _advice_mistakes(project: Project, catalogue: Catalogue) -> list[str]:
+    """What the settings' order of strategies names wrongly, with its place."""
+    found = advice.order_mistakes(catalogue, project.settings.advice)
+    if not found:
+        return []
+    path = project.folder / SETTINGS_FILE
+    place = f"{path}:{line_of(read_yaml(path)[1], ('advice',))}"
+    return [f"{place}: {line}" for line in found]
 
 
 def foreign_amounts(catalogue: Catalogue, currency: str) -> list[str]:

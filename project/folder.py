@@ -91,6 +91,7 @@ class ProjectSettings(Settings):
     unknown_consent: UnknownConsent = "refuse"
     care: CareSettings = CareSettings()
     preview_gb: float = Field(default=4.0, gt=0)
+    advice: tuple[str, ...] = ()
 
     @field_validator("time_zone")
     @classmethod

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from project.advice import advised
 from report.blocks import decimal, same
 from report.page import Language, asset, templates, write_whole
 from report.words import ID_KINDS, NAMES, Vocabulary, group_name
@@ -50,8 +51,8 @@ WORDS = SimpleNamespace(
     masked=Text("已打码；明文查看需说明用途并记录。", "Masked; looking at them in clear needs a purpose and is logged."),
     revealed=Text("明文，本次查看已记录。", "In clear; this look has been logged."),
     none=Text("没有。", "None."),
-    strategies=Text("所在分群的策略", "Strategies of this user's segments"),
-    strategies_note=Text("来自标签目录；按当前取值。", "From the tag catalogue, for today's values."),
+    strategies=Text("对此人的建议", "What to do"),
+    strategies_note=Text("以第一条为准；其余分群看的时间段不同，说法可能不一样。", "The first counts; the others look at other spans of time."),
     scheme=Text("方案", "Segmentation"),
     value=Text("取值", "Value"),
     from_day=Text("起", "From"),
@@ -132,7 +133,7 @@ def card_html(project: Project, card: Card, lang: Language = "zh") -> str:
             (group_name(g.path), [(Text(t.zh, t.en), t.id, _value(project, t)) for t in g.tags])
             for g in card.groups
         ],
-        strategies=strategies(card, words),
+        strategies=strategies(project, card),
         ids=[(ID_KINDS.get(i.kind, same(i.kind)), i) for i in card.identifiers],
         contacts=contacts(card),
         overrides=[
@@ -161,15 +162,11 @@ def _value(project: Project, tag: TagValue) -> Text | None:
     return Text(tag.value_zh, tag.value_en)
 
 
-def strategies(card: Card, words: Vocabulary) -> list[tuple[Text, Text, Text]]:
-    """Segmentation, the person's segment, and what the owner declared for it; once where two say the same."""
-    found: dict[Text, tuple[Text, Text, Text]] = {}
-    for tag in (t for g in card.groups for t in g.tags):
-        declared = words.tags.get(tag.id)
-        said = words.said(tag.id, str(tag.value)) if declared is not None and declared.scheme else None
-        if said is not None:
-            found.setdefault(said, (Text(tag.zh, tag.en), words.value(tag.id, str(tag.value)), said))
-    return list(found.values())
+def strategies(project: Project, card: Card) -> list[tuple[Text, Text, Text, Text]]:
+    """Segmentation, the person's segment, what the owner declared for it, what it looks at; the one that counts is first."""
+    values = {t.id: t.value for g in card.groups for t in g.tags}
+    found = advised(project.catalogue, project.settings.advice, values)
+    return [(a.name, a.label, a.strategy, a.window) for a in found]
 
 
 def contacts(card: Card) -> list[tuple[Text, Text]]:

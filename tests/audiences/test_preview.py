@@ -178,10 +178,10 @@ def test_a_lake_that_cannot_be_written_is_previewed_all_the_same_and_said(
     expected = preview(shop.project, "women")
     placed = LocalCache._placed
 
-    def refused(self: LocalCache, name: str, table: pa.Table) -> None:
+    def refused(self: LocalCache, name: str, table: pa.Table, at_once: int | None) -> None:
         if self.folder.is_relative_to(shop.lake.root):
             raise PermissionError(13, "Permission denied", str(self.folder))
-        placed(self, name, table)
+        placed(self, name, table, at_once)
 
     monkeypatch.setattr(LocalCache, "_placed", refused)
     shutil.rmtree(shop.lake.root / FOLDER)

@@ -92,9 +92,8 @@ def test_the_page_names_ids_shares_and_consent_and_says_what_to_do(made: MadeSho
         (Text("会员号", "Member id"), Text("000*****1", "000*****1")),
         (Text("同意营销触达", "Consent to marketing"), Text("否", "no")),
     ]
-    words = Vocabulary(made.project.catalogue)
-    said = strategies(found, words)
-    assert all(strategy.zh and value.zh for _, value, strategy in said)
+    said = strategies(made.project, found)
+    assert all(strategy.zh and value.zh and window.zh for _, value, strategy, window in said)
     own = {t.id for g in found.groups for t in g.tags}
     assert bool(said) == any(t.strategies for n, t in made.project.catalogue.tags.items() if n in own and t.scheme)
 
