@@ -26,6 +26,8 @@ from audiences.plan import Test
 
 Bits: TypeAlias = npt.NDArray[np.uint64]
 Value: TypeAlias = float | str
+WORD = 64
+"""Users of a word of bits."""
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -54,6 +56,10 @@ class Kleene:
 
     def __invert__(self) -> Kleene:
         return Kleene(self.false, self.true)
+
+    def cut(self, words: slice) -> Kleene:
+        """That of some words of users."""
+        return Kleene(self.true[words], self.false[words])
 
 
 def packed(flags: npt.NDArray[np.bool_]) -> Bits:
@@ -88,6 +94,10 @@ class BitColumn:
     planes: Sequence[Bits]
     low: int = 0
     values: Sequence[Value] | None = None
+
+    def cut(self, words: slice) -> BitColumn:
+        """The column of some words of users."""
+        return BitColumn(self.known[words], [plane[words] for plane in self.planes], self.low, self.values)
 
     def truth(self, tests: Sequence[Test], kind: str, everybody: Bits) -> Kleene:
         """Truth of a leaf's comparisons, all of which must hold, as ``audiences/evaluate.py`` judges them."""

@@ -1,14 +1,24 @@
-"""How many people a plan would hold, condition by condition, over bits: the same people as ``audiences/evaluate.py`` finds."""
+"""How many people a plan would hold, condition by condition, over bits: the same people as ``audiences/evaluate.py`` finds.
+
+Users are judged in blocks: what lies between two conditions then stays in the processor's cache, and two cores share the
+blocks. Every number of a funnel is a count, so those of the blocks are added.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import and_, or_
 
-from audiences.bits import Bits, Kleene, how_many
+import numpy as np
+
+from audiences.bits import WORD, Bits, Kleene, how_many
 from audiences.plan import AllOf, AnyOf, Leaf, Node, Not, Plan, parts, walk
+
+BLOCK_WORDS = 1 << 14
+"""Words of bits that are judged at a time: 128 KiB of each plane (1,048,576 users)."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,15 @@ class FunnelStep:
     false: int
     remaining: int | None
     alone: int | None
+
+
+@dataclass(frozen=True)
+class Sized:
+    """Who a plan holds among ``users``, and its funnel: every node in the order of reading with its counts."""
+
+    users: int
+    members: Bits
+    steps: tuple[FunnelStep, ...]
 
 
 @dataclass(frozen=True)
@@ -84,6 +103,46 @@ class Tally:
             alone[number] = without - members
             after = bits if after is None else after & bits
         return remaining, alone
+
+
+def sized(
+    plan: Plan, users: int, everybody: Bits, leaf: Callable[[Leaf, slice], Kleene], cores: Executor | None = None
+) -> Sized:
+    """Judge everybody; ``leaf`` gives the truth of a leaf for words of bits, turned round where the leaf is.
+
+    Blocks are judged by ``cores`` side by side, or one after the other.
+    """
+    blocks = [slice(at, at + BLOCK_WORDS) for at in range(0, max(len(everybody), 1), BLOCK_WORDS)]
+
+    def judged(words: slice) -> Sized:
+        here = min(users - words.start * WORD, BLOCK_WORDS * WORD)
+        tally = tallied(plan, here, everybody[words], lambda node: leaf(node, words))
+        return Sized(here, tally.members, tally.steps())
+
+    return _together(list(map(judged, blocks) if cores is None or len(blocks) == 1 else cores.map(judged, blocks)))
+
+
+def _together(parts: Sequence[Sized]) -> Sized:
+    if len(parts) == 1:
+        return parts[0]
+    steps = tuple(_added(same) for same in zip(*(p.steps for p in parts), strict=True))
+    return Sized(sum(p.users for p in parts), np.concatenate([p.members for p in parts]), steps)
+
+
+def _added(same: Sequence[FunnelStep]) -> FunnelStep:
+    """One step of several blocks; what one block does not count, none does."""
+    remaining, alone = (
+        None if one is None else sum(getattr(s, name) for s in same)
+        for name, one in (("remaining", same[0].remaining), ("alone", same[0].alone))
+    )
+    return replace(
+        same[0],
+        true=sum(s.true for s in same),
+        unknown=sum(s.unknown for s in same),
+        false=sum(s.false for s in same),
+        remaining=remaining,
+        alone=alone,
+    )
 
 
 def tallied(plan: Plan, users: int, everybody: Bits, leaf: Callable[[Leaf], Kleene]) -> Tally:

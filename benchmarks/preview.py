@@ -259,15 +259,12 @@ def measure(name: str, below: Path, repeats: int) -> dict[str, Any]:
     started, used = time.perf_counter(), time.process_time()
     columns = ReleaseColumns(lake, at, LocalCache(lake.store, 8 << 30))
     tally, _ = columns.judged(plan)
-    tally.steps()
     load, load_cpu = time.perf_counter() - started, time.process_time() - used
     memory = _memory() - before
     kept = sum(p.stat().st_size for p in (below / "lake" / FOLDER).rglob("*") if p.is_file())
     with duckdb.connect() as con:
         _views(con, lake)
-        mine, theirs = _interleaved(
-            lambda: columns.judged(plan)[0].steps(), lambda: _sized(con, QUESTIONS[name].sql), repeats
-        )
+        mine, theirs = _interleaved(lambda: columns.judged(plan), lambda: _sized(con, QUESTIONS[name].sql), repeats)
         expected = np.sort(con.execute(QUESTIONS[name].sql).fetchnumpy()["uid"])
     people = columns.profile.uid[flags(columns.judged(plan)[0].members, tally.users)]
     return {

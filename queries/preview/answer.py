@@ -79,7 +79,7 @@ def preview(project: Project, name: str, *, which: int | str | None = None, samp
         deliverable=len(file.table),
         left_out={reason: n for reason, n in file.left_out.items() if n},
         contacts_withheld=file.withheld,
-        steps=tally.steps(),
+        steps=tally.steps,
         sample=tuple({k: _shown(project, k, v) for k, v in row.items()} for row in first),
         warnings=(*held_notes(project, audience, plan, at), *names, *file.notes, *kept),
     )

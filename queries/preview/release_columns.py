@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -11,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from audiences.bits import Bits, Kleene, packed, truth_of_numbers
+from audiences.bits import WORD, Bits, Kleene, packed, truth_of_numbers
 from audiences.evaluate import leaf_truth
 from audiences.plan import Leaf, Plan, Test, alert_column, walk
-from audiences.tally import Tally, tallied
+from audiences.tally import Sized, sized
 from features.facts import Fact
 from features.instants import day_number
 from features.kernel import Products
@@ -47,7 +49,7 @@ class ReleaseColumns:
             BucketedFiles(self.lake, self.at, ACTIVITY, self.cache), self.cache, self.at.as_of, self.lake.zone
         )
 
-    def judged(self, plan: Plan) -> tuple[Tally, tuple[str, ...]]:
+    def judged(self, plan: Plan) -> tuple[Sized, tuple[str, ...]]:
         """Everybody judged by the plan, and names in it that never occur."""
         facts = {fact.column: fact for fact in facts_of(plan)}
         names = meanings_of(list(facts.values()), self.at.as_of, lambda: self._kept_codes, lambda: self._kept_products)
@@ -55,22 +57,37 @@ class ReleaseColumns:
         columns = self.profile.columns(tags)
         alerts = alert_files(self.lake, self.at, plan.alerts)
         everybody, users = self.profile.everybody, len(self.profile.uid)
-        counted: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+        counts = {n: self._counted(fact, names) for n, fact in facts.items()}
 
-        def leaf(node: Leaf) -> Kleene:
+        def as_a_whole(node: Leaf) -> Kleene:
+            if node.column in OF_EVERYBODY:
+                return self._as_it_is(node)
+            return Kleene.certain(self._listed(alerts, node.column), everybody)
+
+        others = {
+            node.number: as_a_whole(node)
+            for _, node in walk(plan.root)
+            if isinstance(node, Leaf) and node.column not in columns and node.column not in facts
+        }
+
+        def leaf(node: Leaf, words: slice) -> Kleene:
             if node.column in columns:
-                found = columns[node.column].truth(node.tests, node.type, everybody)
+                found = columns[node.column].cut(words).truth(node.tests, node.type, everybody[words])
             elif node.column in facts:
-                if node.column not in counted:
-                    counted[node.column] = self._counted(facts[node.column], names)
-                found = truth_of_numbers(node.tests, node.type, *counted[node.column])
-            elif node.column in OF_EVERYBODY:
-                found = self._as_it_is(node)
+                values, known = counts[node.column]
+                here = slice(words.start * WORD, words.stop * WORD)
+                found = truth_of_numbers(node.tests, node.type, values[here], None if known is None else known[here])
             else:
-                found = Kleene.certain(self._listed(alerts, node.column), everybody)
+                found = others[node.number].cut(words)
             return ~found if node.negated else found
 
-        return tallied(plan, users, everybody, leaf), names.warnings
+        return sized(plan, users, everybody, leaf, self._cores), names.warnings
+
+    @cached_property
+    def _cores(self) -> Executor | None:
+        """Threads that judge blocks of users side by side: bits are compared outside Python's lock."""
+        cores = len(os.sched_getaffinity(0))
+        return ThreadPoolExecutor(cores, "preview") if cores > 1 else None
 
     def members(self) -> Bits:
         """Who is a member of the shop; the others are visitors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import duckdb
@@ -16,7 +17,7 @@ from audiences.bit_slices import encoded, sliced
 from audiences.bits import everybody, flags, how_many, packed, truth_of_numbers
 from audiences.evaluate import evaluate
 from audiences.plan import AllOf, Leaf, Member, Node, Plan, Test
-from audiences.tally import Tally, tallied
+from audiences.tally import Tally, sized, tallied
 from tests.audiences.definitions import ARROW, BASE, KINDS, W, combined, leaf, leaves, numbered, plan_of, sql
 
 DB = duckdb.connect()
@@ -62,6 +63,36 @@ def test_bits_find_whom_the_build_and_sql_find_and_the_same_truth_of_every_condi
     assert flags(found.members, len(rows)).tolist() == [
         r[0] for r in DB.execute(f"select {sql(root)} from base").fetchall()
     ]
+
+
+@pytest.mark.parametrize("cores", [None, ThreadPoolExecutor(2)])
+@settings(max_examples=30, deadline=None)
+@given(
+    node=st.recursive(leaves(), combined, max_leaves=6),
+    exclude=st.one_of(st.none(), leaves()),
+    rows=st.lists(st.tuples(*BASE.values()), min_size=0, max_size=300),
+)
+def test_blocks_of_users_add_up_to_the_whole(
+    cores: ThreadPoolExecutor | None, node: Node, exclude: Node | None, rows: list
+) -> None:
+    root = numbered(Member(number=0, place="", text=W, audience="m", include=node, exclude=exclude), [0])
+    assert isinstance(root, Member)
+    plan = Plan(audience="m", definition_hash="", root=root, columns=(), facts={})
+    table = pa.Table.from_pylist([dict(zip(BASE, row, strict=True)) for row in rows], pa.schema(list(ARROW.items())))
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    whole = tally_of(plan, columns, KINDS)
+    bits = {name: encoded(column, KINDS[name]) for name, column in columns.items()}  # type: ignore[arg-type]
+    known = everybody(len(rows))
+
+    def truth(node: Leaf, words: slice) -> Any:
+        found = bits[node.column].cut(words).truth(node.tests, node.type, known[words])
+        return ~found if node.negated else found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("audiences.tally.BLOCK_WORDS", 2)
+        found = sized(plan, len(rows), known, truth, cores)
+    assert np.array_equal(found.members, whole.members)
+    assert (found.users, found.steps) == (whole.users, whole.steps())
 
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)

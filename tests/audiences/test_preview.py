@@ -91,7 +91,7 @@ def test_random_definitions_have_the_people_of_a_build_and_of_sql(
         built, counted = of_a_build(shop, plan, tmp_path)
         assert mine == built, plan.root
         assert mine == oracle.members(plan), plan.root
-        assert {s.number: [s.true, s.unknown, s.false] for s in tally.steps()} == counted, plan.root
+        assert {s.number: [s.true, s.unknown, s.false] for s in tally.steps} == counted, plan.root
         sizes.append(len(mine))
     assert sum(0 < n < len(UIDS) for n in sizes) > len(sizes) / 2, "most definitions tell people apart"
 
