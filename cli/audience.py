@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli.audience_life import add_to
 from cli.card import show_card
 from cli.session import (
     HERE,
@@ -36,6 +37,7 @@ from report.page import chosen_release
 from schemas.errors import UsageError
 
 audience = typer.Typer(no_args_is_help=True)
+add_to(audience)
 
 NameArgument = Annotated[str, typer.Argument(help="Audience, by the name of its file.")]
 ReleaseOption = Annotated[str | None, typer.Option("--release", help="Release number or day; default: the latest.")]
@@ -161,6 +163,8 @@ def why(
 def build(
     names: Annotated[list[str] | None, typer.Argument(help="Audiences; default: all.")] = None,
     release: ReleaseOption = None,
+    reason: Annotated[str, typer.Option(help="Why a definition was changed; kept with its new version.")] = "",
+    by: WhoOption = None,
     project: ProjectOption = HERE,
     engine: EngineOption = None,
     as_json: JsonOption = False,
@@ -168,7 +172,8 @@ def build(
     """Publish the members at a release, and who entered and left since the last build."""
     p = open_project(project)
     with engine_of(p, engine) as e:
-        found = [step.build(p, name, which=release, engine=e) for name in names or p.audiences]
+        wanted = names or list(p.audiences)
+        found = [step.build(p, name, which=release, requested_by=asker(by), reason=reason, engine=e) for name in wanted]
     if as_json:
         show_json(found)
         return

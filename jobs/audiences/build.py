@@ -24,9 +24,10 @@ from features.kernel.rows import USERS_PER_BUCKET
 from jobs.audiences.columns import Inputs, Prepared, bucket_columns, columns_of, prepared, run_on_buckets
 from lake import journal
 from lake.engine import Engine, Progress
-from lake.lake import Lake, partition_path
+from lake.lake import partition_path
 from lake.publish import Slices, publish
 from lake.releases import Release, releases
+from project.audience_tables import SIZES
 from project.folder import Project
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
@@ -34,7 +35,6 @@ from schemas.errors import NotThereError
 
 MEMBERSHIP = "audiences.membership"
 LOG = "audiences.membership_log"
-SIZES = "audiences.sizes"
 LOG_ROWS = 1 << 16
 """Rows of the log that are in memory at a time."""
 ABSENT, SAME_DATA = -1, -2
@@ -54,16 +54,6 @@ class Built:
     exits: int
     already_built: bool
     warnings: tuple[str, ...] = ()
-
-
-def builds(lake: Lake, audience: str | None = None) -> list[dict[str, Any]]:
-    """Rows of ``audiences.sizes`` in order of audience and day."""
-    where = None if audience is None else {"audience": audience}
-    rows: list[dict[str, Any]] = []
-    files = lake.files(SIZES, where=where)
-    for f, path in zip(files, lake.local(files), strict=True):
-        rows += [{"audience": f.partition["audience"], **row} for row in _read(path).to_pylist()]
-    return sorted(rows, key=lambda r: (r["audience"], r["as_of"]))
 
 
 class Build:

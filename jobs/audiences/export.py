@@ -21,7 +21,7 @@ from audiences import delivery
 from audiences.compiler import Attribute, fixed_attributes
 from audiences.language import Audience, Export
 from audiences.plan import Plan
-from jobs.audiences.build import MEMBERSHIP, Built, builds
+from jobs.audiences.build import MEMBERSHIP, Built
 from jobs.audiences.outbox import FolderOutbox, Outbox, StoreOutbox
 from jobs.audiences.step import build
 from lake import journal
@@ -34,6 +34,7 @@ from lake.store import scheme
 from project.attributes import attributes
 from project.audience import plan_of
 from project.audience_file import FileRows, file_rows
+from project.audience_tables import builds
 from project.folder import Project
 from project.held import held_in_words, marks_of, remedy, tags_of
 from schemas.arrow import arrow_schema
@@ -88,7 +89,7 @@ def export(
     if not force:
         refuse_held(project, [name], which)
     audience, plan = plan_of(project, name)
-    built = build(project, name, which=which, engine=engine, progress=progress)
+    built = build(project, name, which=which, requested_by=requested_by, engine=engine, progress=progress)
     at = release(project.lake, built.release)
     outbox = outbox_of(project, audience.id, folder)
     with lock(project.lake, DELIVERIES, wait_seconds=60):

@@ -19,8 +19,9 @@ from audiences import evaluate as ev
 from audiences.language import definition_hash
 from audiences.plan import Leaf, Plan, walk
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.audiences.build import LOG, MEMBERSHIP, SIZES, Build, Built, builds
+from jobs.audiences.build import LOG, MEMBERSHIP, Build, Built
 from jobs.audiences.columns import bucket_columns, columns_of, prepared
+from jobs.audiences.versions import note_version
 from lake import journal
 from lake.attempts import fetch_inputs
 from lake.engine import Engine, Progress
@@ -28,6 +29,7 @@ from lake.lake import Lake
 from lake.locks import lock
 from lake.releases import Release, latest, release
 from project.audience import plan_of, with_elders
+from project.audience_tables import SIZES, builds
 from project.folder import Project
 from schemas.errors import NotThereError, OutdatedError
 from schemas.money import money_cell
@@ -121,6 +123,8 @@ def build(
     name: str,
     *,
     which: int | str | None = None,
+    requested_by: str = "unknown",
+    reason: str = "",
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Built:
@@ -129,11 +133,13 @@ def build(
     Built from the same release and definition before, nothing changes. A build of the same day again replaces that
     day's log. An older day than the last build is refused unless it is what readers see (after a rollback); then the
     builds of later days are forgotten, so that members = members before + enters - exits always holds.
+    A definition that differs from the last one built is noted as a new version, with who asked and the reason.
     """
     lake = project.lake
     audience, plan = plan_of(project, name)
     at = release(lake, which)
     plan = with_elders(lake, at, plan)
+    note_version(project, name, requested_by, reason)
     with lock(lake, MEMBERSHIP, LOG, SIZES, wait_seconds=60):
         journal.recover(lake)
         made = builds(lake, audience.id)
