@@ -1,59 +1,99 @@
-"""Contacts as platforms want them: normalised, then in clear or hashed (SHA-256 or MD5, small hexadecimal letters)."""
+"""Contacts and ids as platforms want them: normalised, then in clear or hashed (SHA-256 or MD5, small hexadecimal letters).
+
+Whatever cannot be normalised has a reason and is delivered to nobody; what is a digest already is never hashed again.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import unicodedata
-from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
-from typing import Literal
+from typing import NamedTuple
 
 import phonenumbers
 
-PhoneForm = Literal["e164", "digits", "national"]
+SHAPES: dict[str, tuple[str, ...]] = {
+    "phone": ("e164", "digits", "national"),
+    "email": ("plain", "gmail"),
+    "device_id": ("as_is", "idfa", "oaid", "imei", "mac"),
+}
+"""How a contact may be written, by its field; the first is the default. Other ids are as they are."""
+NO_FORM = {
+    "phone": "no valid phone number",
+    "email": "no valid e-mail address",
+    "idfa": "no IDFA",
+    "oaid": "no OAID or AAID",
+    "imei": "no IMEI or MEID",
+    "mac": "no MAC address",
+}
+HASHED_ALREADY = "hashed already"
+CONTROL_CHARACTER = "holds a control character"
+
 _CHINESE_MOBILE = re.compile(r"1[3-9]\d{9}", re.ASCII)
 _CHINA = 86
 _EMAIL = re.compile(r"[^\s@,;<>()\[\]\\\"]{1,64}@(?:[\w-]+\.)+[\w-]{2,}")
+_GMAIL = ("gmail.com", "googlemail.com")
+_DIGEST = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_IMEI = re.compile(r"\d{14,15}|[0-9a-f]{14}", re.ASCII | re.IGNORECASE)
+_MAC = re.compile(r"[0-9a-f]{2}(?:[:-]?[0-9a-f]{2}){5}", re.IGNORECASE)
 
 
-def normalised_phone(text: str | None, region: str = "CN", form: PhoneForm = "e164") -> str | None:
-    """The number in the wanted form; None for what is no valid number, or has an extension.
+class Phone(NamedTuple):
+    """A number as country code and national number: 86 and 13800138000."""
 
-    ``region`` is the country of numbers without a country code. Full-width digits, spaces and dashes are understood.
-    A Chinese number of the form of a mobile is taken as valid: ranges are opened faster than lists of them are updated.
+    country: int
+    national: str
+
+    def written(self, shape: str) -> str:
+        """``e164`` +8613…, ``digits`` 8613…, ``national`` 13…."""
+        return {"e164": f"+{self.country}{self.national}", "digits": f"{self.country}{self.national}"}.get(
+            shape, self.national
+        )
+
+
+def phone_of(text: str | None, country: str | None) -> Phone | None:
+    """The number; None for what is no valid number, or has an extension.
+
+    ``country`` is that of numbers without a country code; where it is None they are no valid numbers. Full-width digits,
+    spaces and dashes are understood. A Chinese number of the form of a mobile is taken as valid: ranges are opened
+    faster than lists of them are updated.
     """
     if text is None:
         return None
     plain = unicodedata.normalize("NFKC", text).strip()
-    if region == "CN" and _CHINESE_MOBILE.fullmatch(plain):
+    if country == "CN" and _CHINESE_MOBILE.fullmatch(plain):
         # The library would give the same; parsing costs 60 times as much and there are millions.
-        return {"e164": f"+86{plain}", "digits": f"86{plain}", "national": plain}[form]
-    return _parsed_phone(plain, region, form)
+        return Phone(_CHINA, plain)
+    return _parsed_phone(plain, country)
 
 
 @lru_cache(maxsize=65_536)
-def _parsed_phone(plain: str, region: str, form: PhoneForm) -> str | None:
+def _parsed_phone(plain: str, country: str | None) -> Phone | None:
     try:
-        number = phonenumbers.parse(plain, region)
+        number = phonenumbers.parse(plain, country)
     except phonenumbers.NumberParseException:
         return None
     national = str(phonenumbers.national_significant_number(number))
     mobile = number.country_code == _CHINA and _CHINESE_MOBILE.fullmatch(national)
-    if number.extension or not (mobile or phonenumbers.is_valid_number(number)):
+    if number.extension or number.country_code is None or not (mobile or phonenumbers.is_valid_number(number)):
         return None
-    if form == "national":
-        return national
-    e164 = str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
-    return e164 if form == "e164" else e164.removeprefix("+")
+    return Phone(number.country_code, national)
 
 
-def normalised_email(text: str | None) -> str | None:
-    """Trimmed and in small letters; None for what is no address. Dots and ``+tags`` stay: they are others' mail."""
+def normalised_email(text: str | None, shape: str = "plain") -> str | None:
+    """Trimmed and in small letters; None for what is no address.
+
+    Dots and ``+tags`` stay, they are others' mail; ``gmail`` takes the dots out of addresses at Gmail, as Google asks.
+    """
     if text is None:
         return None
     plain = unicodedata.normalize("NFKC", text).strip().lower()
-    return plain if len(plain) <= 254 and _EMAIL.fullmatch(plain) else None
+    if len(plain) > 254 or not _EMAIL.fullmatch(plain):
+        return None
+    name, _, domain = plain.rpartition("@")
+    return f"{name.replace('.', '')}@{domain}" if shape == "gmail" and domain in _GMAIL else plain
 
 
 def hashed(text: str | None, how: str) -> str | None:
@@ -67,36 +107,55 @@ def hashed(text: str | None, how: str) -> str | None:
     raise ValueError(f"no such hash {how!r}; known are clear, sha256, md5")
 
 
-def shaped(kind: str, text: str | None, region: str = "CN", form: PhoneForm = "e164") -> str | None:
-    """One contact or identifier in clear, normalised by its kind; None where there is nothing to deliver to."""
+def shaped(kind: str, text: str | None, country: str | None, shape: str | None = None) -> str | None:
+    """One contact or id in clear, normalised by its field and shape; None where there is nothing to deliver to."""
     if kind == "phone":
-        return normalised_phone(text, region, form)
+        number = phone_of(text, country)
+        return None if number is None else number.written(shape or SHAPES["phone"][0])
     if kind == "email":
-        return normalised_email(text)
-    return (text or "").strip() or None
+        return normalised_email(text, shape or SHAPES["email"][0])
+    plain = (text or "").strip()
+    if shape == "idfa":
+        return plain.upper() if _UUID.fullmatch(plain) else None
+    if shape == "oaid":
+        return plain.lower() if _UUID.fullmatch(plain) else None
+    if shape == "imei":
+        return plain.lower() if _IMEI.fullmatch(plain) else None
+    if shape == "mac":
+        return re.sub("[:-]", "", plain).upper() if _MAC.fullmatch(plain) else None
+    return plain or None
 
 
-def contact(kind: str, text: str | None, how: str, region: str = "CN", form: PhoneForm = "e164") -> str | None:
-    """As :func:`shaped`, then in clear or hashed."""
-    return hashed(shaped(kind, text, region, form), how)
+class ShapedContact(NamedTuple):
+    """A contact in clear as it may leave, or why it may not; both None where there was none."""
+
+    text: str | None
+    reason: str | None = None
 
 
-Withheld = Literal["refused", "repeated"]
+def shaped_or_why(
+    kind: str, text: str | None, how: str, country: str | None, shape: str | None = None
+) -> ShapedContact:
+    """As :func:`shaped`, with the reason where a value that is there cannot leave.
+
+    A digest is no phone and no address, and where the platform wants a hash it is not hashed a second time.
+    """
+    plain = (text or "").strip()
+    if not plain:
+        return ShapedContact(None)
+    if (kind in NO_FORM or how != "clear") and _DIGEST.fullmatch(plain):
+        return ShapedContact(None, HASHED_ALREADY)
+    found = shaped(kind, plain, country, shape)
+    if found is None:
+        return ShapedContact(None, NO_FORM[kind if kind in NO_FORM else shape or kind])
+    if not found.isprintable() and any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in found):
+        return ShapedContact(None, CONTROL_CHARACTER)
+    return ShapedContact(found)
 
 
-def leave_once(contacts: Iterable[str | None], refused: Container[str]) -> Iterator[tuple[str | None, Withheld | None]]:
-    """Each contact in turn, or None and why: somebody refused it, or it stood in an earlier row."""
-    seen: set[str] = set()
-    for text in contacts:
-        if text is None:
-            yield None, None
-        elif text in refused:
-            yield None, "refused"
-        elif text in seen:
-            yield None, "repeated"
-        else:
-            seen.add(text)
-            yield text, None
+def contact(kind: str, text: str | None, how: str, country: str | None, shape: str | None = None) -> str | None:
+    """As :func:`shaped_or_why`, then in clear or hashed; None where there is nothing that may leave."""
+    return hashed(shaped_or_why(kind, text, how, country, shape).text, how)
 
 
 def masked(text: str | None) -> str | None:

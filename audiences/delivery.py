@@ -1,6 +1,6 @@
-"""A delivery: one folder with a CSV file and its manifest, which appears whole or not at all.
+"""A delivery: one folder with its files and their manifest, which appears whole or not at all.
 
-The CSV is safe to open in a spreadsheet. A text cell that a spreadsheet would run as a formula or turn into a number
+A CSV is safe to open in a spreadsheet. A text cell that a spreadsheet would run as a formula or turn into a number
 gets one apostrophe in front, and so does a text that begins with an apostrophe: taking one leading apostrophe off each
 text cell gives the values back.
 """
@@ -16,8 +16,8 @@ import re
 import shutil
 import unicodedata
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -37,6 +37,7 @@ _INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")
 _BECOMES_NUMBER = re.compile(r"\d{12,}|0\d+|\d+(\.\d*)?[eE][+-]?\d+")
 _E164 = re.compile(r"\+\d{7,15}", re.ASCII)
 _LONGEST_EXACT_INTEGER = 15
+_PIECE = 1 << 20
 
 
 class DeliveryExistsError(HuaxiangError):
@@ -128,32 +129,20 @@ def write_csv(out: TextIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch],
         writer.writerows(zip(*columns, strict=True))
 
 
-@dataclass(frozen=True)
-class Delivered:
-    """Where a delivery lies, and the SHA-256 of its CSV."""
+@contextmanager
+def delivery_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside ``folder`` to write into; it takes the name in one rename when the block ends well.
 
-    folder: Path
-    file: Path
-    manifest: Path
-    checksum: str
-
-
-def deliver(folder: Path, file_name: str, content: bytes, manifest: Mapping[str, Any]) -> Delivered:
-    """Write ``content`` and its manifest as a new folder: both files or none, whatever happens in between.
-
-    The files are written and synced in a hidden folder beside, which then takes its name in one rename. The manifest
-    gets the file's name, size and SHA-256. DeliveryExistsError if the name is taken: nothing is ever overwritten.
-    Only the owner may read what was written: it may hold contacts.
+    All of it is there afterwards or nothing, whatever happens in between. DeliveryExistsError if the name is taken:
+    nothing is ever overwritten. Only the owner may read what was written: it may hold contacts.
     """
     if folder.exists():
         raise DeliveryExistsError(f"{folder} is there already; deliveries are never overwritten")
-    whole = with_checksum(manifest, file_name, content)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.parent / f"{_PARTIAL}{folder.name}-{uuid.uuid4().hex}"
     partial.mkdir(mode=0o700)
     try:
-        _write_synced(partial / file_name, content)
-        _write_synced(partial / MANIFEST, (json.dumps(whole, ensure_ascii=False, indent=2) + "\n").encode())
+        yield partial
         _sync_folder(partial)
         try:
             partial.rename(folder)
@@ -162,29 +151,59 @@ def deliver(folder: Path, file_name: str, content: bytes, manifest: Mapping[str,
         _sync_folder(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Delivered(folder, folder / file_name, folder / MANIFEST, whole["checksum"].removeprefix("sha256:"))
 
 
-def with_checksum(manifest: Mapping[str, Any], file_name: str, content: bytes) -> dict[str, Any]:
-    """A manifest with its file's name, bytes and SHA-256."""
-    checksum = hashlib.sha256(content).hexdigest()
-    return {**manifest, "file": file_name, "bytes": len(content), "checksum": f"sha256:{checksum}"}
+def seal(partial: Path, manifest: Mapping[str, Any]) -> None:
+    """Sync the files that the manifest lists, and write it beside them: what a delivery ends with."""
+    for listed in listed_files(manifest):
+        _sync_file(partial / listed["file"])
+    _write_synced(partial / MANIFEST, manifest_bytes(manifest))
+
+
+def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
+    return (json.dumps(manifest, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def listed_files(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every file of a delivery but the manifest: ``files`` are for the platform, ``beside`` for who delivers."""
+    return [*manifest["files"], *manifest.get("beside", ())]
+
+
+def checksum_of(files: Sequence[Mapping[str, Any]]) -> str:
+    """One checksum of a delivery's files: of one file its own, of several that of their checksums and names."""
+    if len(files) == 1:
+        return str(files[0]["checksum"])
+    lines = "".join(f"{f['checksum'].removeprefix('sha256:')}  {f['file']}\n" for f in files)
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a delivery; HuaxiangError if the file beside it is not the one that it describes."""
+    """The manifest of a delivery; HuaxiangError if the files beside it are not those that it describes."""
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    file = folder / manifest["file"]
-    refuse_changed(manifest, file.read_bytes() if file.is_file() else None, str(folder))
+
+    def pieces(name: str) -> Iterator[bytes] | None:
+        path = folder / name
+        return _pieces(path) if path.is_file() else None
+
+    refuse_changed(manifest, pieces, str(folder))
     return manifest
 
 
-def refuse_changed(manifest: Mapping[str, Any], content: bytes | None, place: str) -> None:
-    """HuaxiangError where a delivery's file is not the one that its manifest describes; None: it is gone."""
-    checksum = None if content is None else f"sha256:{hashlib.sha256(content).hexdigest()}"
-    if checksum != manifest["checksum"]:
-        what = "is gone" if content is None else "was changed"
-        raise HuaxiangError(f"{place}/{manifest['file']} {what} after it was delivered; export it again")
+def refuse_changed(manifest: Mapping[str, Any], pieces: Callable[[str], Iterable[bytes] | None], place: str) -> None:
+    """HuaxiangError where a file of a delivery is not the one that its manifest describes; None for pieces: it is gone."""
+    for listed in listed_files(manifest):
+        found, digest = pieces(listed["file"]), hashlib.sha256()
+        for piece in found or ():
+            digest.update(piece)
+        if found is None or f"sha256:{digest.hexdigest()}" != listed["checksum"]:
+            what = "is gone" if found is None else "was changed"
+            raise HuaxiangError(f"{place}/{listed['file']} {what} after it was delivered; export it again (--again)")
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 def clear_partials(parent: Path) -> int:
@@ -204,6 +223,11 @@ def _write_synced(path: Path, content: bytes) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
         f.write(content)
         f.flush()
+        os.fsync(f.fileno())
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as f:
         os.fsync(f.fileno())
 
 

@@ -202,7 +202,7 @@ Hashing = Literal["clear", "sha256", "md5"]
 def contact_fields() -> tuple[str, ...]:
     """Fields of a member that reach or identify the person: what ``contacts`` may name."""
     members = contract("silver.members")
-    wanted = ("phone", "email", "unionid", "openid", "member_id", "device_id")
+    wanted = ("phone", "email", "unionid", "openid", "external_userid", "member_id", "device_id")
     return tuple(n for n in wanted if members.column(n).field.personal in ("contact", "identifier"))
 
 
@@ -211,8 +211,8 @@ class Export(Settings):
 
     ``excel`` (default) writes a byte-order mark and keeps long ids as text; ``plain`` is for machines.
     ``phone_form``: e164 ``+8613…``, digits ``8613…`` (no plus), national ``13…``; it is what gets hashed, too.
-    ``region`` is the country of phone numbers that carry no country code. ``money``: in main units (yuan), with the
-    currency in the header, or in minor ones (fen), as tags hold it.
+    ``region`` is the country of phone numbers that carry no country code; absent: the project's ``default_country``.
+    ``money``: in main units (yuan), with the currency in the header, or in minor ones (fen), as tags hold it.
     """
 
     columns: Annotated[tuple[str, ...], Filled] = ("user_id",)
@@ -221,6 +221,12 @@ class Export(Settings):
     region: str = Field(default="CN", pattern="^[A-Z]{2}$")
     format: Literal["excel", "plain"] = "excel"
     money: Literal["main", "minor"] = "main"
+
+    @property
+    def country(self) -> str | None:
+        """The region that the file says; None where it says none."""
+        # The default counts for nothing; it stays because hashes of definitions that stand in the lake have it.
+        return self.region if "region" in self.model_fields_set else None
 
     @field_validator("contacts")
     @classmethod

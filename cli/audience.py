@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from audiences.funnel import IN_CHINESE
 from cli.audience_life import add_to
 from cli.card import show_card
 from cli.session import (
@@ -51,6 +52,18 @@ def _left_out(by_reason: dict[str, int]) -> str:
 def _withheld(by_kind: dict[str, dict[str, int]]) -> list[str]:
     words = {"refused": "refused by another person", "repeated": "in the file already"}
     return [f"{n:,} of {kind} withheld: {words[why]}" for kind, found in by_kind.items() for why, n in found.items()]
+
+
+def _rejected(by_column: dict[str, dict[str, int]]) -> list[str]:
+    return [
+        f"{n:,} of {column}: {why} (rejected.csv)" for column, found in by_column.items() for why, n in found.items()
+    ]
+
+
+def _in_funnel(step: dict[str, Any]) -> dict[str, Any]:
+    """A step of an export's funnel as a row: its words, who is left, who was lost and why."""
+    lost = ", ".join(f"{n:,} {IN_CHINESE[why]} {why}" for why, n in step["lost"].items())
+    return {"step": f"{step['zh']} {step['en']}", "people": step["people"], "lost": lost or None}
 
 
 @audience.command("list")
@@ -188,8 +201,16 @@ def build(
 def export(
     names: Annotated[list[str] | None, typer.Argument(help="Audiences; default: all.")] = None,
     release: ReleaseOption = None,
-    to: Annotated[Path | None, typer.Option(help="Folder; default: the project's exports folder.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="Platform, by the name of its file; default: the audience's own export.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder; default: the platform's place, or the project's exports.")
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Deliver anew although this was delivered before.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Send everybody anew to a platform that is sent what changed.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Deliver although it is made from a held tag; the manifest says so.")
     ] = False,
@@ -198,14 +219,25 @@ def export(
     engine: EngineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the audience file with its manifest (builds the audience first if need be)."""
+    """Write the files of an audience for a platform, with their manifest (builds the audience first if need be)."""
     p = open_project(project)
     wanted = names or list(p.audiences)
     if not force:
         refuse_held(p, wanted, release)
     with engine_of(p, engine) as e:
         found = [
-            export_step(p, name, requested_by=asker(by), which=release, folder=to, again=again, force=force, engine=e)
+            export_step(
+                p,
+                name,
+                requested_by=asker(by),
+                to=to,
+                which=release,
+                folder=out,
+                again=again,
+                full=full,
+                force=force,
+                engine=e,
+            )
             for name in wanted
         ]
     if as_json:
@@ -213,8 +245,15 @@ def export(
         return
     for x in found:
         state = "delivered before" if x.already_delivered else "delivered"
-        print(f"{x.audience} at {x.as_of}: {x.rows:,} rows {state}{_left_out(x.left_out)}\n  {x.file}\n  {x.manifest}")
-        for line in (*_withheld(x.contacts_withheld), *(f"Note: {n}" for n in x.notes)):
+        goes = "" if x.platform is None else f" to {x.platform}"
+        print(f"{x.audience} at {x.as_of}{goes}: {x.rows:,} rows {state}{_left_out(x.left_out)}")
+        for path in (*(f"{x.folder}/{part['file']}" for part in x.parts), x.manifest):
+            print(f"  {path}")
+        if x.changes is not None:
+            since = "; the first delivery" if x.changes["since"] is None else ""
+            print(f"  {x.changes['added']:,} added 新增, {x.changes['removed']:,} removed 移除{since}")
+        show_table("", [_in_funnel(step) for step in x.funnel])
+        for line in (*_withheld(x.contacts_withheld), *_rejected(x.rejected), *(f"Note: {n}" for n in x.notes)):
             print(f"  {line}")
     return
 

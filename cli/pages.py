@@ -1,7 +1,7 @@
 """Everything that is written from contracts, tags and steps, for people and for Airflow; a test holds that it is not stale.
 
-``python -m cli.pages`` (``make pages``) writes ``docs/catalogue.md``, ``docs/dictionary.md``, ``docs/steps.md`` and
-``dags/derived.json``.
+``python -m cli.pages`` (``make pages``) writes ``docs/catalogue.md``, ``docs/dictionary.md``, ``docs/platforms.md``,
+``docs/steps.md`` and ``dags/derived.json``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import json
 from importlib import import_module
 from pathlib import Path
 
+from audiences.platforms import read_platforms
 from jobs.steps import STEPS, Step, layer_of
 from project.loading import load_catalogue
 from report.catalogue_page import HEAD, catalogue_page, dictionary_page, table_lines
+from report.platforms_page import platforms_page
 from schemas.contracts import contracts, taken_together
 
 REPOSITORY = Path(__file__).parents[1]
@@ -24,6 +26,7 @@ def written() -> dict[str, str]:
     return {
         "docs/catalogue.md": catalogue_page(catalogue),
         "docs/dictionary.md": dictionary_page(),
+        "docs/platforms.md": platforms_page(read_platforms(sorted((REPOSITORY / "conf" / "platforms").glob("*.yaml")))),
         "docs/steps.md": steps_page(),
         "dags/derived.json": json.dumps(derived(), indent=1, ensure_ascii=False) + "\n",
     }

@@ -34,6 +34,7 @@ from schemas.money import DEFAULT_CURRENCY
 
 if TYPE_CHECKING:
     from audiences.language import Audience
+    from audiences.platforms import PlatformFile
     from features.catalogue import Catalogue
     from features.sources import Mapping
 
@@ -79,6 +80,7 @@ class ProjectSettings(Settings):
     memory_gb: float | None = Field(default=None, gt=0)
     time_zone: str = "Asia/Shanghai"
     currency: str = Field(default=DEFAULT_CURRENCY, pattern="^[A-Z]{3}$")
+    default_country: str = Field(default="CN", pattern="^[A-Z]{2}$")
     guest_ids: tuple[str, ...] = ("", "0", "null", "none", "nan", "-", "test", "unknown", "undefined")
     members_per_person: int = Field(default=5, ge=1)
     secrets: Secrets = Secrets()
@@ -173,7 +175,7 @@ class Project:
         """The folder that files leave from; ConfigurationError where they leave by an object store."""
         if scheme(self.settings.exports) is not None:
             raise ConfigurationError(
-                f"exports are {self.settings.exports}, and this writes to a folder: name it (--out, --to)"
+                f"exports are {self.settings.exports}, and this writes to a folder: name it (--out)"
             )
         return self.folder / self.settings.exports
 
@@ -182,7 +184,7 @@ class Project:
         return ZoneInfo(self.zone)
 
     def files(self, kind: str) -> list[Path]:
-        """The YAML files of one kind: ``sources``, ``tags``, ``audiences`` or ``methods``, in order of name."""
+        """The YAML files of one kind (``sources``, ``tags``, ``audiences``, ``platforms``, ``methods``), in order of name."""
         return sorted((self.folder / kind).glob("*.yaml"))
 
     def method(self, name: str, kind: type[M]) -> M:
@@ -207,6 +209,12 @@ class Project:
         from audiences.language import read_folder
 
         return read_folder(self.folder / "audiences")
+
+    @cached_property
+    def platforms(self) -> dict[str, PlatformFile]:
+        from audiences.platforms import read_platforms
+
+        return read_platforms(self.files("platforms"))
 
     def open_engine(self, kind: Kind | None = None) -> Engine:
         s = self.settings

@@ -11,10 +11,11 @@ from features.sources import warnings as warnings_of
 from project.check import check_tags
 from project.example import EXAMPLE
 from project.folder import SETTINGS_FILE, Project
+from project.platforms import platform_mistakes
 from schemas.errors import ConfigurationError
 
 DATASETS = EXAMPLE / "datasets"
-PARTS = ("sources", "tags", "audiences", "methods")
+PARTS = ("sources", "tags", "audiences", "platforms", "methods")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class CheckReport:
     sources: int | None
     tags: int | None
     audiences: int | None
+    platforms: int
     mistakes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
@@ -59,11 +61,14 @@ def check(folder: Path) -> CheckReport:
     except ConfigurationError as e:
         mistakes = str(e).splitlines()
     found = check_tags(project)
+    judged = list(platform_mistakes(project))
+    wrong = [m for m in judged if m is not None]
     return CheckReport(
         settings=project.settings.model_dump(mode="json"),
         sources=sources,
         tags=found.tags if found.readable else None,
         audiences=found.audiences if found.readable else None,
-        mistakes=(*mistakes, *found.mistakes),
+        platforms=judged.count(None),
+        mistakes=(*mistakes, *found.mistakes, *wrong),
         warnings=(*warnings, *found.in_short),
     )

@@ -1,4 +1,4 @@
-"""Step ``audience export``: a built audience as a CSV file with its manifest, contacts joined at the last moment.
+"""Step ``audience export``: a built audience as files for a platform, with their manifest, contacts joined at the last moment.
 
 Profile columns are those of the release that the audience was built from. Contacts, consent and who merged into whom
 are read as they are now: a consent withdrawn after the build is respected.
@@ -6,12 +6,15 @@ are read as they are now: a consent withdrawn after the build is respected.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -19,10 +22,14 @@ import pyarrow.parquet as pq
 
 from audiences import delivery
 from audiences.compiler import Attribute, fixed_attributes
-from audiences.language import Audience, Export
+from audiences.funnel import funnel_of
+from audiences.language import Audience
 from audiences.plan import Plan
+from audiences.platforms import Destination, PlatformColumn
 from jobs.audiences.build import MEMBERSHIP, Built
+from jobs.audiences.files import WrittenFiles, as_listed, sent_file, write_delivery
 from jobs.audiences.outbox import FolderOutbox, Outbox, StoreOutbox
+from jobs.audiences.sent import SENT, SentChanges, changes_between
 from jobs.audiences.step import build
 from lake import journal
 from lake.engine import Engine, Progress
@@ -33,35 +40,42 @@ from lake.releases import Release, release
 from lake.store import scheme
 from project.attributes import attributes
 from project.audience import plan_of
-from project.audience_file import FileRows, file_rows
+from project.audience_file import FileRows, digests_in_words, file_rows
 from project.audience_tables import builds
 from project.folder import Project
 from project.held import held_in_words, marks_of, remedy, tags_of
+from project.platforms import Target, target_of
 from schemas.arrow import arrow_schema
 from schemas.contracts import contract, fields
-from schemas.errors import HeldError, HuaxiangError
+from schemas.errors import HeldError, HuaxiangError, InputError
 
 DELIVERIES = "exports.deliveries"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """One delivery. ``left_out`` counts members of the audience that are not in the file, by reason.
+    """One delivery. ``left_out`` counts members of the audience that are not in the files, by reason.
 
-    ``contacts_withheld`` counts, by kind, contacts that another refused or that stood in the file already; ``notes``
-    are what who asked must know.
+    ``file`` is the first of ``parts``. ``contacts_withheld`` counts, by column, contacts that another refused or that
+    stood in the file already, ``rejected`` values that are no contact; ``changes`` tells of a platform that is sent
+    these what it is told; ``notes`` are what who asked must know.
     """
 
     delivery_id: str
     audience: str
+    platform: str | None
     release: int
     as_of: date
     folder: str
     file: str
+    parts: tuple[dict[str, Any], ...]
     manifest: str
     rows: int
+    funnel: tuple[dict[str, Any], ...]
     left_out: dict[str, int]
     contacts_withheld: dict[str, dict[str, int]]
+    rejected: dict[str, dict[str, int]]
+    changes: dict[str, Any] | None
     notes: tuple[str, ...]
     checksum: str
     already_delivered: bool
@@ -73,56 +87,119 @@ def export(
     name: str,
     *,
     requested_by: str,
+    to: str | None = None,
     which: int | str | None = None,
     folder: Path | None = None,
     again: bool = False,
+    full: bool = False,
     force: bool = False,
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Exported:
-    """Deliver an audience (built first if need be) and note the delivery in ``exports.deliveries``.
+    """Deliver an audience (built first if need be) to a platform, and note the delivery in ``exports.deliveries``.
 
-    The same audience, definition and release delivered before is not written a second time: what lies there is
-    checked and named, unless ``again`` asks for a fresh one (contacts or consents may have changed since).
-    HeldError if the audience is made from a held tag, unless ``force`` lets it leave; the manifest says so.
+    ``to`` names the platform; without, the audience's own ``export:`` is written. The same audience, definition, release
+    and form delivered before is not written a second time: what lies there is checked and named, unless ``again`` asks
+    for a fresh one (contacts or consents may have changed since). To a platform that is sent changes, ``full`` sends
+    everybody anew. HeldError if the audience is made from a held tag, unless ``force`` lets it leave; the manifest says so.
+    InputError where all values of a column are digests already.
     """
     if not force:
         refuse_held(project, [name], which)
     audience, plan = plan_of(project, name)
+    target = target_of(project, audience, to)
     built = build(project, name, which=which, requested_by=requested_by, engine=engine, progress=progress)
     at = release(project.lake, built.release)
-    outbox = outbox_of(project, audience.id, folder)
+    outbox = outbox_of(project, audience.id, folder, target.platform.to)
     with lock(project.lake, DELIVERIES, wait_seconds=60):
         journal.recover(project.lake)
         outbox.clear()
-        label = f"{at.as_of}-r{at.number}-{plan.definition_hash[:8]}"
-        label = _free(outbox, label) if again else label
+        label = _label(at, plan, target)
+        label = _free(outbox, label) if again or full else label
         place = outbox.place(label)
         if outbox.is_there(label):
             manifest = outbox.manifest(label)
             _note(project.lake, manifest, place)
             return _known(manifest, place, built)
-        found = file_rows(
-            project.lake, audience, at, _members(project.lake, audience.id, at), project.settings.unknown_consent
-        )
-        headers = _headers(project, audience, found.table.column_names)
-        manifest = _manifest(project, audience, plan, at, built, found, headers, requested_by)
-        wanted = audience.definition.export
-        table = found.table
-        if wanted.money == "main":
-            table = delivery.in_main_units(table, _money(project, table.column_names), project.currency)
-        content = delivery.csv_bytes(table.rename_columns(list(headers.values())), wanted.format == "excel")
-        outbox.deliver(label, f"{audience.id}-{at.as_of}.csv", content, manifest)
+        uids = _members(project.lake, audience.id, at)
+        before = None if full or target.platform.sends == "full" else _before(project.lake, audience.id, target, outbox)
+        with file_rows(project, audience, at, uids, target) as found:
+            if found.digests:
+                raise InputError(f"{'; '.join(digests_in_words(found))}. Nothing was delivered")
+            delivery_id = uuid.uuid4().hex
+            with outbox.opened(label) as out:
+                words = _words(audience, target, at, delivery_id)
+                written = _write(project, target, found, out, words, before, outbox)
+                manifest = _manifest(project, audience, plan, at, built, target, found, written, before, requested_by)
+                delivery.seal(out, {"delivery_id": delivery_id, **manifest})
         manifest = outbox.manifest(label)
         _note(project.lake, manifest, place)
         return _known(manifest, place, built, already=False)
 
 
-def outbox_of(project: Project, audience: str, folder: Path | None = None) -> Outbox:
-    """Where deliveries of an audience go: a folder that was asked for, or where the project's exports are."""
-    if folder is None and scheme(project.settings.exports) is not None:
-        return StoreOutbox(project.store_at(project.settings.exports), audience)
-    return FolderOutbox((folder or project.exports).absolute() / audience)
+def _label(at: Release, plan: Plan, target: Target) -> str:
+    """What a delivery is called: the same people of the same release in the same form have the same name."""
+    mark = hashlib.sha256(f"{plan.definition_hash}|{target.mark}".encode()).hexdigest()[:8]
+    return f"{at.as_of}-r{at.number}-{mark}" + ("" if target.is_own else f"-{target.id}")
+
+
+def _words(audience: Audience, target: Target, at: Release, delivery_id: str) -> dict[str, Any]:
+    name = audience.definition.name
+    return {
+        "audience": audience.id,
+        "platform": target.id,
+        "as_of": at.as_of,
+        "release": at.number,
+        "delivery": delivery_id[:8],
+        "zh": name.zh,
+        "en": name.en,
+    }
+
+
+def _write(
+    project: Project,
+    target: Target,
+    found: FileRows,
+    out: Path,
+    words: Mapping[str, Any],
+    before: Mapping[str, Any] | None,
+    outbox: Outbox,
+) -> WrittenFiles:
+    with ExitStack() as stack:
+        changes: SentChanges | None = None
+        if target.platform.sends == "changes":
+            scratch = Path(stack.enter_context(TemporaryDirectory(prefix="huaxiang-")))
+            was = None if before is None else outbox.local(before["path"].split("/")[-2], SENT, scratch)
+            changes = changes_between(was, sent_file(out, target, found), target.columns, scratch)
+        return write_delivery(out, target, found, words, project.currency, changes)
+
+
+def _before(lake: Lake, audience: str, target: Target, outbox: Outbox) -> dict[str, Any] | None:
+    """The last delivery of the audience to the platform; HuaxiangError where it cannot be compared with."""
+    last = next((d for d in deliveries(lake, audience) if d.get("platform") == target.id), None)
+    if last is None:
+        return None
+    label = last["path"].split("/")[-2]
+    place = outbox.place(label).removeprefix(f"{lake.address}/")
+    lies = place == last["path"].rpartition("/")[0] and outbox.is_there(label)
+    if not lies or not any(f["file"] == SENT for f in delivery.listed_files(outbox.manifest(label))):
+        raise HuaxiangError(
+            f"platform {target.id!r} is sent what changed since the last delivery of audience {audience!r}, and that "
+            f"({last['path'].rpartition('/')[0]}) is not there to compare with; --full sends everybody anew"
+        )
+    return last
+
+
+def outbox_of(project: Project, audience: str, folder: Path | None = None, to: Destination | None = None) -> Outbox:
+    """Where deliveries of an audience go: a folder that was asked for, the platform's place, or the project's exports."""
+    address = project.settings.exports if to is None else to.folder
+    if folder is None and scheme(address) is not None:
+        from lake.object_store import ObjectStore
+
+        store = project.store_at(address)
+        assert isinstance(store, ObjectStore)
+        return StoreOutbox(store, audience)
+    return FolderOutbox((folder or project.folder / address).absolute() / audience)
 
 
 def refuse_held(project: Project, names: Iterable[str], which: int | str | None) -> None:
@@ -153,19 +230,29 @@ def _known(manifest: Mapping[str, Any], place: str, built: Built, already: bool 
     return Exported(
         delivery_id=manifest["delivery_id"],
         audience=manifest["audience"],
+        platform=manifest["platform"],
         release=manifest["release"],
         as_of=date.fromisoformat(manifest["as_of"]),
         folder=place,
-        file=f"{place}/{manifest['file']}",
+        file=f"{place}/{_first(manifest)}",
+        parts=tuple(manifest["files"]),
         manifest=f"{place}/{delivery.MANIFEST}",
         rows=manifest["rows"],
+        funnel=tuple(manifest["funnel"]),
         left_out=manifest["left_out"],
-        contacts_withheld=manifest.get("contacts_withheld", {}),
-        notes=tuple(manifest.get("notes", ())),
+        contacts_withheld=manifest["contacts_withheld"],
+        rejected=manifest["rejected"],
+        changes=manifest.get("changes"),
+        notes=tuple(manifest["notes"]),
         checksum=manifest["checksum"],
         already_delivered=already,
         built=built,
     )
+
+
+def _first(manifest: Mapping[str, Any]) -> str:
+    """The first file; the manifest itself where nothing changed."""
+    return str(next((f["file"] for f in manifest["files"]), delivery.MANIFEST))
 
 
 def _members(lake: Lake, audience: str, at: Release) -> pa.Array:
@@ -181,33 +268,32 @@ def _column(paths: list[str], name: str) -> list[pa.Array]:
     return [pq.ParquetFile(path).read(columns=[name])[name].combine_chunks() for path in paths]
 
 
-def _money(project: Project, names: Sequence[str]) -> list[str]:
-    tags = project.catalogue.tags
-    return [n for n in names if n in tags and tags[n].unit == "minor"]
-
-
-def _headers(project: Project, audience: Audience, names: Sequence[str]) -> dict[str, str]:
-    """What the file calls each column: its name, of money with the unit."""
-    unit = project.currency if audience.definition.export.money == "main" else "minor"
-    return {n: n for n in names} | {n: delivery.money_header(n, unit) for n in _money(project, names)}
-
-
 def _manifest(
     project: Project,
     audience: Audience,
     plan: Plan,
     at: Release,
     built: Built,
+    target: Target,
     found: FileRows,
-    headers: Mapping[str, str],
+    written: WrittenFiles,
+    before: Mapping[str, Any] | None,
     requested_by: str,
 ) -> dict[str, Any]:
-    wanted = audience.definition.export
     held = marks_of(project.lake, project.catalogue, at).of(tags_of(project.catalogue, audience, plan))
     forced = [f"delivered by force: made from {held_in_words(held)}, that is from older values"] if held else []
+    left_out = {reason: n for reason, n in found.left_out.items() if n}
+    platform, files = target.platform, [as_listed(p) for p in written.parts]
+    least = platform.limits.least_rows
+    few = (
+        [f"{found.rows:,} rows, and the platform asks for {least:,} at least: it may refuse them or show nothing"]
+        if least is not None and found.rows < least
+        else []
+    )
+    changes = {"since": None if before is None else before["delivery_id"]}
     return {
-        "delivery_id": uuid.uuid4().hex,
         "audience": audience.id,
+        "platform": None if target.is_own else target.id,
         "name": audience.content["name"],
         "description": audience.content["description"],
         "owner": audience.definition.owner,
@@ -217,37 +303,63 @@ def _manifest(
         "definition": audience.content,
         "refers_to": {n: project.audiences[n].content for n in audience.mentions() if n in project.audiences},
         "audience_users": built.users,
-        "rows": len(found.table),
-        "left_out": {reason: n for reason, n in found.left_out.items() if n},
+        "rows": sum(p.rows for p in written.parts),
+        "files": files,
+        "beside": written.beside,
+        "checksum": delivery.checksum_of(files),
+        "funnel": [asdict(s) for s in funnel_of(found.members, found.left_out, found.rows)],
+        "left_out": left_out,
         "contacts_withheld": found.withheld,
-        "notes": [*forced, *found.notes],
+        "rejected": written.rejected,
+        **(
+            {"changes": {"added": written.added, "removed": written.removed, **changes}}
+            if written.added is not None
+            else {}
+        ),
+        "notes": [*forced, *found.notes, *few],
         **({"held_tags": {n: day.isoformat() for n, day in held.items()}} if held else {}),
-        "money": {"currency": project.currency, "unit": wanted.money},
-        "columns": [_described(n, header, project, wanted) for n, header in headers.items()],
-        "format": {
-            "encoding": "UTF-8 with byte-order mark" if wanted.format == "excel" else "UTF-8",
-            "delimiter": ",",
-            "line_end": "CR LF",
-            "absent": "",
-            "text_mark": "one leading apostrophe keeps a cell text; take it off to get the value",
-        },
+        "money": {"currency": project.currency, "unit": platform.money},
+        "columns": [_described(c, h, project, target) for c, h in zip(target.columns, target.headers, strict=True)],
+        "format": _format(target),
+        **({} if target.is_own else {"platform_definition": platform.content}),
+        "country": target.country,
         "consent": audience.definition.consent,
         "unknown_consent": project.settings.unknown_consent,
         **({"consent_reason": r} if (r := audience.definition.consent_reason) else {}),
         "requested_by": requested_by,
-        "created_at": datetime.now(UTC).replace(microsecond=0).isoformat(),
+        "created_at": datetime.now(UTC).isoformat(),
     }
 
 
-def _described(name: str, header: str, project: Project, wanted: Export) -> dict[str, Any]:
-    """A column of the profile, with the header that the file gives it."""
-    if name in wanted.contacts:
-        entry = fields()[name]
-        said = {"name": name, "header": header, "zh": entry.zh, "en": entry.en}
-        return said | {"form": wanted.contacts[name], "personal": entry.personal}
-    known: Attribute = {**fixed_attributes(), **attributes(project.catalogue)}[name]
+def _format(target: Target) -> dict[str, Any]:
+    platform = target.platform
+    said: dict[str, Any] = {"form": platform.form, "pack": platform.pack, "encoding": "UTF-8"}
+    if platform.form != "csv":
+        return said
+    return said | {
+        "encoding": "UTF-8 with byte-order mark" if platform.excel else "UTF-8",
+        "header": platform.header,
+        "delimiter": ",",
+        "line_end": "CR LF",
+        "absent": "",
+        "text_mark": "one leading apostrophe keeps a cell text; take it off to get the value",
+    }
+
+
+def _described(column: PlatformColumn, header: str, project: Project, target: Target) -> dict[str, Any]:
+    """A column as the manifest tells it, with the header that the file gives it."""
+    if column.value is not None:
+        return {"name": header, "header": header, "value": column.value} | (
+            {"when": column.when} if column.when else {}
+        )
+    if column.id is not None:
+        entry = fields()[column.id]
+        said = {"name": column.id, "header": header, "zh": entry.zh, "en": entry.en}
+        shape = {"shape": column.shape} if column.shape else {}
+        return said | {"form": column.hash, "personal": entry.personal} | shape
+    known: Attribute = {**fixed_attributes(), **attributes(project.catalogue)}[str(column.profile)]
     described = {
-        "name": name,
+        "name": column.profile,
         "header": header,
         "zh": known.name.zh,
         "en": known.name.en,
@@ -255,7 +367,7 @@ def _described(name: str, header: str, project: Project, wanted: Export) -> dict
         "type": known.type,
     }
     if known.unit == "minor":
-        return described | {"unit": project.currency if wanted.money == "main" else "minor"}
+        return described | {"unit": project.currency if target.platform.money == "main" else "minor"}
     return described | ({"unit": known.unit} if known.unit else {})
 
 
@@ -268,10 +380,11 @@ def _note(lake: Lake, manifest: Mapping[str, Any], place: str) -> None:
     row = {
         "delivery_id": manifest["delivery_id"],
         "audience": manifest["audience"],
+        "platform": manifest["platform"],
         "as_of": date.fromisoformat(manifest["as_of"]),
         "release": manifest["release"],
         "definition_hash": manifest["definition_hash"],
-        "path": f"{path}/{manifest['file']}",
+        "path": f"{path}/{_first(manifest)}",
         "columns": json.dumps([c["name"] for c in manifest["columns"]]),
         "rows": manifest["rows"],
         "checksum": manifest["checksum"].removeprefix("sha256:"),

@@ -1,15 +1,19 @@
-"""Where deliveries of an audience go: a folder, or a prefix of an object store. Both files of a delivery, or none."""
+"""Where deliveries of an audience go: a folder, or a prefix of an object store. All files of a delivery, or none."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from audiences import delivery
-from lake.store import Store
+
+if TYPE_CHECKING:
+    from lake.object_store import ObjectStore
 
 
 class Outbox(ABC):
@@ -24,15 +28,22 @@ class Outbox(ABC):
 
     @abstractmethod
     def manifest(self, label: str) -> dict[str, Any]:
-        """HuaxiangError if the file beside it is not the one that it describes."""
+        """HuaxiangError if the files beside it are not those that it describes."""
 
     @abstractmethod
-    def deliver(self, label: str, file: str, content: bytes, manifest: Mapping[str, Any]) -> None:
-        """DeliveryExistsError if the label is taken: nothing is ever overwritten."""
+    def opened(self, label: str) -> AbstractContextManager[Path]:
+        """A folder to write a delivery into, its manifest last; when the block ends well all of it is there.
+
+        DeliveryExistsError if the label is taken: nothing is ever overwritten.
+        """
+
+    @abstractmethod
+    def local(self, label: str, file: str, scratch: Path) -> Path:
+        """A file of a delivery as a local one, itself or a copy in ``scratch``."""
 
     @abstractmethod
     def place(self, label: str) -> str:
-        """Path or address of the delivery, below which both files lie."""
+        """Path or address of the delivery, below which its files lie."""
 
 
 class FolderOutbox(Outbox):
@@ -48,8 +59,11 @@ class FolderOutbox(Outbox):
     def manifest(self, label: str) -> dict[str, Any]:
         return delivery.read_manifest(self.home / label)
 
-    def deliver(self, label: str, file: str, content: bytes, manifest: Mapping[str, Any]) -> None:
-        delivery.deliver(self.home / label, file, content, manifest)
+    def opened(self, label: str) -> AbstractContextManager[Path]:
+        return delivery.delivery_folder(self.home / label)
+
+    def local(self, label: str, file: str, scratch: Path) -> Path:
+        return self.home / label / file
 
     def place(self, label: str) -> str:
         return str(self.home / label)
@@ -58,11 +72,11 @@ class FolderOutbox(Outbox):
 class StoreOutbox(Outbox):
     """The manifest is put last and only if absent: a delivery without one is none, and is put anew."""
 
-    def __init__(self, store: Store, audience: str):
+    def __init__(self, store: ObjectStore, audience: str):
         self.store, self.audience = store, audience
 
     def clear(self) -> None:
-        """A file without a manifest is replaced by the next delivery of its label."""
+        """Files without a manifest are replaced by the next delivery of their label."""
 
     def is_there(self, label: str) -> bool:
         return self.store.is_there(self._name(label, delivery.MANIFEST))
@@ -71,20 +85,37 @@ class StoreOutbox(Outbox):
         text = self.store.read(self._name(label, delivery.MANIFEST))
         assert text is not None, label
         found: dict[str, Any] = json.loads(text)
-        delivery.refuse_changed(found, self.store.read(self._name(label, found["file"])), self.place(label))
+
+        def pieces(file: str) -> Iterator[bytes] | None:
+            name = self._name(label, file)
+            return self.store.chunks(name) if self.store.is_there(name) else None
+
+        delivery.refuse_changed(found, pieces, self.place(label))
         return found
 
-    def deliver(self, label: str, file: str, content: bytes, manifest: Mapping[str, Any]) -> None:
+    @contextmanager
+    def opened(self, label: str) -> Iterator[Path]:
         if self.is_there(label):
             raise delivery.DeliveryExistsError(
                 f"{self.place(label)} is there already; deliveries are never overwritten"
             )
-        self.store.replace(self._name(label, file), content)
-        text = json.dumps(delivery.with_checksum(manifest, file, content), ensure_ascii=False, indent=2) + "\n"
-        if not self.store.create(self._name(label, delivery.MANIFEST), text.encode()):
-            raise delivery.DeliveryExistsError(
-                f"{self.place(label)} appeared meanwhile; deliveries are never overwritten"
-            )
+        with TemporaryDirectory(prefix="huaxiang-") as scratch:
+            folder = Path(scratch)
+            yield folder
+            text = (folder / delivery.MANIFEST).read_bytes()
+            for listed in delivery.listed_files(json.loads(text)):
+                self.store.put_file(self._name(label, listed["file"]), folder / listed["file"])
+            if not self.store.create(self._name(label, delivery.MANIFEST), text):
+                raise delivery.DeliveryExistsError(
+                    f"{self.place(label)} appeared meanwhile; deliveries are never overwritten"
+                )
+
+    def local(self, label: str, file: str, scratch: Path) -> Path:
+        copy = scratch / file
+        with copy.open("wb") as out:
+            for piece in self.store.chunks(self._name(label, file)):
+                out.write(piece)
+        return copy
 
     def place(self, label: str) -> str:
         return f"{self.store.address}/{self.audience}/{label}"

@@ -15,8 +15,9 @@ from features.kernel.arrays import to_arrow
 from lake.local_cache import LocalCache
 from lake.releases import Release, release
 from project.audience import held_notes, plan_of, with_elders
-from project.audience_file import file_rows
+from project.audience_file import digests_in_words, file_rows
 from project.folder import Project
+from project.platforms import target_of
 from queries.preview.release_columns import ReleaseColumns
 from schemas.money import money_cell
 
@@ -65,7 +66,8 @@ def preview(project: Project, name: str, *, which: int | str | None = None, samp
     shown = [c for c in ("is_member", *audience.definition.export.columns) if c != "as_of"]
     first = columns.profile.first_by_user_id(rows, sample, shown)
     uids = to_arrow(columns.profile.uid[rows], None, pa.int64())
-    file = file_rows(project.lake, audience, at, uids, project.settings.unknown_consent)
+    with file_rows(project, audience, at, uids, target_of(project, audience)) as file:
+        pass  # what would leave is counted, and nothing of it read
     columns.cache.trim()
     kept = () if columns.cache.is_shared else (NOT_KEPT,)
     return Preview(
@@ -76,12 +78,12 @@ def preview(project: Project, name: str, *, which: int | str | None = None, samp
         users=users,
         members=members,
         anonymous=users - members,
-        deliverable=len(file.table),
+        deliverable=file.rows,
         left_out={reason: n for reason, n in file.left_out.items() if n},
         contacts_withheld=file.withheld,
         steps=tally.steps,
         sample=tuple({k: _shown(project, k, v) for k, v in row.items()} for row in first),
-        warnings=(*held_notes(project, audience, plan, at), *names, *file.notes, *kept),
+        warnings=(*held_notes(project, audience, plan, at), *names, *file.notes, *digests_in_words(file), *kept),
     )
 
 

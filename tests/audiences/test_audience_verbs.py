@@ -67,7 +67,7 @@ def test_people_read_words(shop: Shop) -> None:
 
 
 def test_an_export_can_go_elsewhere(shop: Shop, tmp_path: Path) -> None:
-    typed(shop, "audience", "export", "beijing", "--to", str(tmp_path / "out"))
+    typed(shop, "audience", "export", "beijing", "--out", str(tmp_path / "out"))
     assert [p.suffix for p in sorted((tmp_path / "out").rglob("*.*")) if p.is_file()] == [".csv", ".json"]
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from audiences.contacts import leave_once
 from audiences.delivery import read_manifest
 from jobs.audiences.export import Exported, export
 from lake.releases import release
@@ -205,11 +204,6 @@ def test_a_shop_without_members_is_told_at_preview_that_nobody_can_leave(tmp_pat
     assert (asked.users, asked.deliverable, asked.left_out) == (2, 0, {"no member": 2})
     assert "no file of the feed members has been taken" in asked.warnings[-1]
     assert "no file of the feed members" in export(shop.project, "everybody", requested_by="li").notes[0]
-
-
-def test_each_contact_leaves_once_and_refused_ones_never() -> None:
-    found = list(leave_once(["a", None, "b", "a", "c"], {"b"}))
-    assert found == [("a", None), (None, None), (None, "refused"), (None, "repeated"), ("c", None)]
 
 
 def test_a_number_that_is_a_uid_and_another_ones_member_id_is_refused_with_both_readings(shop: Shop) -> None:

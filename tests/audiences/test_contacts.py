@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiences.contacts import contact, hashed, normalised_email, normalised_phone
+from audiences.contacts import Phone, hashed, normalised_email, phone_of
+from audiences.contacts import contact as contact_of
+
+
+def contact(kind: str, text: str | None, how: str, country: str | None = "CN", shape: str | None = None) -> str | None:
+    return contact_of(kind, text, how, country, shape)
+
+
+def normalised_phone(text: str | None, country: str | None = "CN", shape: str = "e164") -> str | None:
+    number = phone_of(text, country)
+    return None if number is None else number.written(shape)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +37,7 @@ def test_digests_equal_the_published_vectors(text: str, how: str, expected: str)
 
 def test_a_phone_hashes_to_metas_published_example() -> None:
     # Meta, Customer Information Parameters: US (650)555-1212 -> 16505551212
-    assert contact("phone", "(650)555-1212", "sha256", region="US", form="digits") == (
+    assert contact("phone", "(650)555-1212", "sha256", country="US", shape="digits") == (
         "e323ec626319ca94ee8bff2e4c87cf613be6ea19919ed1364124e16807ab3176"
     )
 
@@ -61,9 +71,18 @@ def test_one_number_however_written_gives_one_digest(written: str) -> None:
 
 
 def test_the_form_of_a_phone_is_what_gets_hashed() -> None:
-    assert normalised_phone("13800138000", form="digits") == "8613800138000"
-    assert normalised_phone("+8613800138000", form="national") == "13800138000"
-    assert contact("phone", "13800138000", "md5", form="national") == hashlib.md5(b"13800138000").hexdigest()
+    assert normalised_phone("13800138000", shape="digits") == "8613800138000"
+    assert normalised_phone("+8613800138000", shape="national") == "13800138000"
+    assert contact("phone", "13800138000", "md5", shape="national") == hashlib.md5(b"13800138000").hexdigest()
+
+
+def test_a_phone_is_held_as_country_and_national_number() -> None:
+    assert phone_of("+1 (650) 555-1212", "CN") == Phone(1, "6505551212")
+
+
+def test_a_number_without_a_country_code_has_no_country_that_nobody_named() -> None:
+    assert phone_of("13800138000", None) is None
+    assert phone_of("+86 13800138000", None) == Phone(86, "13800138000")
 
 
 def test_a_country_code_wins_over_the_region() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import os
 import signal
 from datetime import UTC, date, datetime
@@ -23,11 +22,22 @@ from audiences.delivery import (
     cell,
     clear_partials,
     csv_bytes,
-    deliver,
+    delivery_folder,
     read_manifest,
+    seal,
     unmarked,
 )
 from schemas.errors import HuaxiangError
+
+
+def deliver(folder: Path, file_name: str, content: bytes) -> Path:
+    """A delivery of one file."""
+    with delivery_folder(folder) as out:
+        (out / file_name).write_bytes(content)
+        checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        seal(out, {"files": [{"file": file_name, "bytes": len(content), "checksum": checksum}]})
+    return folder
+
 
 DANGEROUS = "=+-@\t\r\n"
 
@@ -125,26 +135,26 @@ def test_an_empty_audience_is_a_file_with_a_header() -> None:
     assert csv_bytes(pa.table({"user_id": pa.array([], pa.string())}), excel=False) == b"user_id\r\n"
 
 
-def test_the_manifest_names_file_size_and_checksum(tmp_path: Path) -> None:
-    done = deliver(tmp_path / "x" / "one", "one.csv", b"a\r\n1\r\n", {"audience": "one", "rows": 1})
-    manifest = json.loads(done.manifest.read_text(encoding="utf-8"))
-    assert manifest["checksum"] == "sha256:" + hashlib.sha256(done.file.read_bytes()).hexdigest()
-    assert (manifest["file"], manifest["bytes"], manifest["rows"]) == ("one.csv", 6, 1)
-    assert read_manifest(done.folder) == manifest
-    assert (done.file.stat().st_mode & 0o077, done.folder.stat().st_mode & 0o077) == (0, 0)
+def test_a_delivery_is_for_its_owners_eyes_only(tmp_path: Path) -> None:
+    done = deliver(tmp_path / "x" / "one", "one.csv", b"a\r\n1\r\n")
+    assert read_manifest(done)["files"][0]["bytes"] == 6
+    assert (done.stat().st_mode & 0o077, (done / "manifest.json").stat().st_mode & 0o077) == (0, 0)
 
 
 def test_a_file_changed_after_delivery_is_found_out(tmp_path: Path) -> None:
-    done = deliver(tmp_path / "one", "one.csv", b"a\r\n1\r\n", {})
-    done.file.write_bytes(b"a\r\n2\r\n")
+    done = deliver(tmp_path / "one", "one.csv", b"a\r\n1\r\n")
+    (done / "one.csv").write_bytes(b"a\r\n2\r\n")
     with pytest.raises(HuaxiangError, match="changed after it was delivered"):
-        read_manifest(done.folder)
+        read_manifest(done)
+    (done / "one.csv").unlink()
+    with pytest.raises(HuaxiangError, match="is gone"):
+        read_manifest(done)
 
 
 def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
-    deliver(tmp_path / "one", "one.csv", b"1", {})
+    deliver(tmp_path / "one", "one.csv", b"1")
     with pytest.raises(DeliveryExistsError):
-        deliver(tmp_path / "one", "one.csv", b"2", {})
+        deliver(tmp_path / "one", "one.csv", b"2")
     assert (tmp_path / "one" / "one.csv").read_bytes() == b"1"
     assert [p.name for p in tmp_path.iterdir()] == ["one"]
 
@@ -155,16 +165,16 @@ def test_of_two_deliveries_of_one_name_at_once_one_wins(tmp_path: Path, monkeypa
     def race(path: Path) -> None:
         if not raced:
             raced.append(path)
-            deliver(tmp_path / "one", "one.csv", b"other", {})
+            deliver(tmp_path / "one", "one.csv", b"other")
         sync(path)
 
     monkeypatch.setattr(delivery, "_sync_folder", race)
     with pytest.raises(DeliveryExistsError, match="meanwhile"):
-        deliver(tmp_path / "one", "one.csv", b"mine", {})
+        deliver(tmp_path / "one", "one.csv", b"mine")
     assert (tmp_path / "one" / "one.csv").read_bytes() == b"other"
 
 
-KILLS = ["_write_synced", "_sync_folder"]
+KILLS = ["_sync_file", "_write_synced", "_sync_folder"]
 
 
 @pytest.mark.parametrize("call", range(4))
@@ -188,11 +198,11 @@ def test_a_delivery_killed_at_any_moment_leaves_both_files_or_none(tmp_path: Pat
 
         for name in KILLS:
             setattr(delivery, name, dying(getattr(delivery, name)))
-        deliver(tmp_path / "one", "one.csv", b"1", {})
+        deliver(tmp_path / "one", "one.csv", b"1")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     visible = sorted(p.name for p in (tmp_path / "one").glob("*"))
     assert visible == (["manifest.json", "one.csv"] if call == 3 else [])
     assert clear_partials(tmp_path) == (0 if call == 3 else 1)
     if call < 3:
-        assert read_manifest(deliver(tmp_path / "one", "one.csv", b"1", {}).folder)["bytes"] == 1
+        assert read_manifest(deliver(tmp_path / "one", "one.csv", b"1"))["files"][0]["bytes"] == 1

@@ -12,6 +12,15 @@ import pytest
 from pydantic import BaseModel
 from sqlglot import exp
 
+from audiences.contacts import SHAPES
+from audiences.platforms import (
+    HEADER_WORDS,
+    VALUE_WORDS,
+    WORDS,
+    Platform,
+    PlatformColumn,
+    PlatformLimits,
+)
 from features.allow_list import FUNCTIONS, MAX_DEPTH, NODES
 from features.catalogue import RESERVED
 from features.expressions import MAX_CHARACTERS
@@ -255,3 +264,23 @@ def test_every_example_of_the_page_of_sources_is_accepted(tmp_path: Path) -> Non
         paths.append(tmp_path / f"{i}.yaml")
         paths[-1].write_text(block, encoding="utf-8")
     assert len(load_mappings(paths)) == len(paths)
+
+
+# --- platforms ---
+
+
+@pytest.mark.parametrize(("table", "model"), [("Key", Platform), ("Key of a column", PlatformColumn)])
+def test_every_key_of_a_platform_has_its_row(table: str, model: type[BaseModel]) -> None:
+    listed_once(first_cells("audiences", "Platforms", table), keys_of(model))
+
+
+def test_every_word_of_a_platform_is_on_the_page() -> None:
+    text = words(section("audiences", "Platforms"))
+    asked = (
+        {s for shapes in SHAPES.values() for s in shapes}
+        | {*WORDS, *VALUE_WORDS, *HEADER_WORDS}
+        | keys_of(PlatformLimits)
+    )
+    for model in (Platform, PlatformColumn):
+        asked |= {word for info in model.model_fields.values() for word in choices(info.annotation)}
+    assert asked - text == set()

@@ -1,0 +1,1 @@
+"""Forms of the files that leave: rows in, files in parts out."""
