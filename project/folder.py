@@ -34,6 +34,7 @@ from schemas.money import DEFAULT_CURRENCY
 
 if TYPE_CHECKING:
     from audiences.language import Audience
+    from campaigns.language import Campaign
     from features.catalogue import Catalogue
     from features.sources import Mapping
 
@@ -181,7 +182,7 @@ class Project:
         return ZoneInfo(self.zone)
 
     def files(self, kind: str) -> list[Path]:
-        """The YAML files of one kind: ``sources``, ``tags``, ``audiences`` or ``methods``, in order of name."""
+        """The YAML files of one kind: ``sources``, ``tags``, ``audiences``, ``campaigns`` or ``methods``, in order of name."""
         return sorted((self.folder / kind).glob("*.yaml"))
 
     def method(self, name: str, kind: type[M]) -> M:
@@ -206,6 +207,12 @@ class Project:
         from audiences.language import read_folder
 
         return read_folder(self.folder / "audiences")
+
+    @cached_property
+    def campaigns(self) -> dict[str, Campaign]:
+        from campaigns.language import read_campaigns
+
+        return read_campaigns(self.files("campaigns"))
 
     def open_engine(self, kind: Kind | None = None) -> Engine:
         s = self.settings
