@@ -53,6 +53,7 @@ GROUPS = {
     "source": ("project", "Mappings of files to feeds."),
     "release": ("release", "What readers see: list, compare, go back."),
     "audience": ("audience", "Audiences: who is in, why, and the file."),
+    "campaign": ("campaign", "Campaigns: what a goal needs, who gets which arm, and what it brought."),
     "tag": ("tag", "The catalogue of tags."),
     "lake": ("care", "The lake's care: free space, prove that releases can be read."),
 }

@@ -52,12 +52,7 @@ def check(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
     else:
         for key, value in report.settings.items():
             print(f"{key}: {value}")
-        counts = {
-            "sources": report.sources,
-            "tags": report.tags,
-            "audiences": report.audiences,
-            "platforms": report.platforms,
-        }
+        counts = {n: getattr(report, n) for n in ("sources", "tags", "audiences", "platforms", "campaigns")}
         # Audiences are judged against the tags: without these nobody can say how many there are.
         print(", ".join(f"{name} could not be read" if n is None else f"{n} {name}" for name, n in counts.items()))
         for w in report.warnings:

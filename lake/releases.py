@@ -17,7 +17,9 @@ from lake.locks import refuse_lost
 from schemas.contracts import LAYERS, contracts
 from schemas.errors import NotThereError
 
-RELEASED_LAYERS = tuple(layer for layer in LAYERS if layer not in ("audiences", "exports", "landing", "ops"))
+RELEASED_LAYERS = tuple(
+    layer for layer in LAYERS if layer not in ("audiences", "campaigns", "exports", "landing", "ops")
+)
 """Layers that a release pins; the others are not a run's, or its own books, and are shown as they are now."""
 NOTHING_YET = "nothing has been released yet; `huaxiang run --as-of DAY` makes the first release"
 

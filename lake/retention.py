@@ -16,8 +16,12 @@ from lake.lake import Lake
 from lake.releases import Release, default_target, entries, latest, releases
 from schemas.configuration import Settings
 
-NAMING = {"audiences.sizes": "audience {} was built from it", "exports.deliveries": "audience {} was delivered from it"}
-"""Tables whose rows name a release, of which the newest of every audience counts."""
+NAMING = {
+    "audiences.sizes": ("audience", "audience {} was built from it"),
+    "exports.deliveries": ("audience", "audience {} was delivered from it"),
+    "campaigns.plans": ("campaign", "campaign {} was assigned from it"),
+}
+"""Tables whose rows name a release, of which the newest of every audience or campaign counts."""
 
 
 class CareSettings(Settings):
@@ -41,7 +45,7 @@ def retained(lake: Lake, keep_days: int) -> tuple[list[Kept], list[Release]]:
 
     Kept are ``keep_days`` days up to the one that readers see and all newer ones, the last release of every month end,
     what readers see, what a rollback would bring back, what was written last, and what the newest build and delivery
-    of every audience name.
+    of every audience and the newest plan of every campaign name.
     """
     there, current = releases(lake), latest(lake)
     if current is None:
@@ -77,19 +81,19 @@ def _standing(lake: Lake, current: Release) -> Iterator[tuple[int, str]]:
 
 
 def _named(lake: Lake) -> Iterator[tuple[int, str]]:
-    """Numbers that the newest row of every audience names."""
-    for table, said in NAMING.items():
+    """Numbers that the newest row of every audience and campaign names."""
+    for table, (whose, said) in NAMING.items():
         newest: dict[str, tuple[date, int]] = {}
         files = lake.files(table)
         for f, path in zip(files, lake.local(files), strict=True):
             with pq.ParquetFile(path) as file:
-                have = [n for n in ("audience", "as_of", "release") if n in file.schema_arrow.names]
+                have = [n for n in (whose, "as_of", "release") if n in file.schema_arrow.names]
                 rows = file.read(have).to_pylist()
             for row in ({**f.partition, **r} for r in rows):
                 mine = (row["as_of"], row["release"])
-                newest[row["audience"]] = max(newest.get(row["audience"], mine), mine)
-        for audience, (_, number) in sorted(newest.items()):
-            yield number, said.format(audience)
+                newest[row[whose]] = max(newest.get(row[whose], mine), mine)
+        for name, (_, number) in sorted(newest.items()):
+            yield number, said.format(name)
 
 
 def by_reason(kept: Sequence[Kept]) -> dict[str, list[int]]:

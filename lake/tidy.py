@@ -28,7 +28,7 @@ from lake.store import in_one_line
 from schemas.contracts import FEEDS, contracts
 
 WRITERS = ("run", *(f"silver.{feed}" for feed in FEEDS), "profile.tag_acceptances")
-BESIDE_RUNS = ("audiences", "exports", "landing", "ops")
+BESIDE_RUNS = ("audiences", "campaigns", "exports", "landing", "ops")
 """Who writes takes ``run``, a feed's silver, or a table of these layers."""
 FOLDERS = "d-"
 """What the name of a staging folder begins with: what lies elsewhere is nobody's of ours."""

@@ -25,7 +25,7 @@ from schemas.errors import HuaxiangError
 SIDE_BY_SIDE = 8
 """Footers that are read at a time."""
 FROM_FILES = ("bronze", "quarantine", "silver", "landing")
-BOOKS = ("ops", "audiences", "exports")
+BOOKS = ("ops", "audiences", "campaigns", "exports")
 
 
 @dataclass(frozen=True)

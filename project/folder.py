@@ -35,6 +35,7 @@ from schemas.money import DEFAULT_CURRENCY
 if TYPE_CHECKING:
     from audiences.language import Audience
     from audiences.platforms import PlatformFile
+    from campaigns.language import Campaign
     from features.catalogue import Catalogue
     from features.sources import Mapping
 
@@ -184,7 +185,7 @@ class Project:
         return ZoneInfo(self.zone)
 
     def files(self, kind: str) -> list[Path]:
-        """The YAML files of one kind (``sources``, ``tags``, ``audiences``, ``platforms``, ``methods``), in order of name."""
+        """The YAML files of one kind (``project.setup.PARTS``), in order of name."""
         return sorted((self.folder / kind).glob("*.yaml"))
 
     def method(self, name: str, kind: type[M]) -> M:
@@ -215,6 +216,12 @@ class Project:
         from audiences.platforms import read_platforms
 
         return read_platforms(self.files("platforms"))
+
+    @cached_property
+    def campaigns(self) -> dict[str, Campaign]:
+        from campaigns.language import read_campaigns
+
+        return read_campaigns(self.files("campaigns"))
 
     def open_engine(self, kind: Kind | None = None) -> Engine:
         s = self.settings

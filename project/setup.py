@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from features.sources import warnings as warnings_of
+from project.campaign import campaign_mistakes
 from project.check import check_tags
 from project.example import EXAMPLE
 from project.folder import SETTINGS_FILE, Project
@@ -15,7 +16,7 @@ from project.platforms import platform_mistakes
 from schemas.errors import ConfigurationError
 
 DATASETS = EXAMPLE / "datasets"
-PARTS = ("sources", "tags", "audiences", "platforms", "methods")
+PARTS = ("sources", "tags", "audiences", "platforms", "campaigns", "methods")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class CheckReport:
     tags: int | None
     audiences: int | None
     platforms: int
+    campaigns: int | None
     mistakes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
@@ -40,8 +42,8 @@ def init(folder: Path, dataset: str | None = None) -> list[Path]:
     for part in PARTS:
         shutil.copytree(EXAMPLE / part, folder / part)
     if dataset is not None:
-        # Its own sources and audiences take the place of the example shop's; the tags serve any shop.
-        for part in ("sources", "audiences"):
+        # Its own sources and audiences take the place of the example shop's, whose campaigns speak to these; the tags serve any shop.
+        for part in ("sources", "audiences", "campaigns"):
             shutil.rmtree(folder / part)
         shutil.copytree(DATASETS / dataset, folder, dirs_exist_ok=True)
     (folder / "inbox").mkdir(exist_ok=True)
@@ -62,13 +64,15 @@ def check(folder: Path) -> CheckReport:
         mistakes = str(e).splitlines()
     found = check_tags(project)
     judged = list(platform_mistakes(project))
-    wrong = [m for m in judged if m is not None]
+    campaigns = list(campaign_mistakes(project))
+    wrong = [line for line in campaigns if line is not None]
     return CheckReport(
         settings=project.settings.model_dump(mode="json"),
         sources=sources,
         tags=found.tags if found.readable else None,
         audiences=found.audiences if found.readable else None,
         platforms=judged.count(None),
-        mistakes=(*mistakes, *found.mistakes, *wrong),
+        campaigns=None if wrong else len(campaigns),
+        mistakes=(*mistakes, *found.mistakes, *(m for m in judged if m is not None), *wrong),
         warnings=(*warnings, *found.in_short),
     )

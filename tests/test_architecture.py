@@ -20,13 +20,14 @@ MAY_IMPORT = {
     "features": {"features", "schemas"},
     "models": {"models", "schemas"},
     "audiences": {"audiences", "schemas"},
+    "campaigns": {"campaigns", "schemas"},
     "simulator": {"simulator", "schemas"},
-    "project": {"project", "audiences", *BELOW},
+    "project": {"project", "audiences", "campaigns", *BELOW},
     # Who writes tables and who asks a release know nothing of each other.
-    "jobs": {"jobs", "project", "audiences", *BELOW},
-    "queries": {"queries", "project", "audiences", *BELOW},
-    "report": {"report", "queries", "project", "audiences", *BELOW},
-    "cli": {"cli", "report", "queries", "jobs", "project", "audiences", "simulator", *BELOW},
+    "jobs": {"jobs", "project", "audiences", "campaigns", *BELOW},
+    "queries": {"queries", "project", "audiences", "campaigns", *BELOW},
+    "report": {"report", "queries", "project", "audiences", "campaigns", *BELOW},
+    "cli": {"cli", "report", "queries", "jobs", "project", "audiences", "campaigns", "simulator", *BELOW},
     # Commands only.
     "dags": {"dags"},
     # What an analyst may: read a project's releases.

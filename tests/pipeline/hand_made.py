@@ -56,7 +56,7 @@ FIRST = {
 def new_project(folder: Path, **settings: Any) -> Project:
     """The shipped tags and methods, one mapping a feed whose columns are called as its fields are, an empty inbox."""
     setup.init(folder)
-    for part in ("sources", "audiences"):
+    for part in ("sources", "audiences", "campaigns"):
         shutil.rmtree(folder / part)
         (folder / part).mkdir()
     for feed, header in HEADERS.items():

@@ -16,7 +16,20 @@ from jobs.steps import STEPS
 from tests.pipeline import new_step
 
 ROOT = Path(__file__).parents[2]
-HOUSES = ("schemas", "lake", "features", "models", "audiences", "project", "jobs", "queries", "report", "cli", "conf")
+HOUSES = (
+    "schemas",
+    "lake",
+    "features",
+    "models",
+    "audiences",
+    "campaigns",
+    "project",
+    "jobs",
+    "queries",
+    "report",
+    "cli",
+    "conf",
+)
 END_OF_THE_LIST = "    )\n)\nWRITTEN_LAYERS"
 
 

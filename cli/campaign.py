@@ -1,0 +1,284 @@
+"""``huaxiang campaign check | plan | assign | results``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from campaigns.language import ABOVE, HELD_OUT, OUTCOMES, STAGES, Outcome
+from cli.session import (
+    HERE,
+    EngineOption,
+    JsonOption,
+    ProjectOption,
+    engine_of,
+    open_project,
+    show_json,
+    show_table,
+    tell_which_release,
+    verb,
+)
+from project.campaign import campaign_mistakes
+from schemas.money import money_text, money_words
+
+campaign = typer.Typer(no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(help="Campaign, by the name of its file.")]
+ReleaseOption = Annotated[str | None, typer.Option("--release", help="Release number or day; default: the latest.")]
+StageOption = Annotated[
+    list[str] | None,
+    typer.Option("--stage", help=f"Stages to assign, of {', '.join(STAGES)}; default: all that are not over."),
+]
+NOBODYS = {HELD_OUT: "留出组 held out", ABOVE: "全局留出组 held out of every campaign"}
+
+
+@campaign.command("check")
+@verb
+def check(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
+    """Every campaign with its days; mistakes name file, line and the nearest known key."""
+    p = open_project(project)
+    mistakes = [m for m in campaign_mistakes(p) if m is not None]
+    found = [] if mistakes else list(p.campaigns.values())
+    rows = [
+        {
+            "campaign": c.id,
+            "zh": c.definition.name.zh,
+            "en": c.definition.name.en,
+            "owner": c.definition.owner,
+            "d_day": c.definition.d_day,
+            "stages": [f"{STAGES[s].zh} {s}" for s, _ in c.definition.stages.there],
+            "audiences": list(c.audiences),
+            "holdout": c.definition.holdout,
+        }
+        for c in found
+    ]
+    if as_json:
+        show_json({"campaigns": rows, "mistakes": mistakes})
+    elif mistakes:
+        print("\n".join(mistakes))
+        print(f"{len(mistakes)} mistakes.")
+    elif rows:
+        show_table(
+            "活动 Campaigns", [{k: ", ".join(v) if isinstance(v, list) else v for k, v in r.items()} for r in rows]
+        )
+    else:
+        print("There are no campaigns yet: write one into campaigns/NAME.yaml.")
+    if mistakes:
+        raise typer.Exit(3)
+
+
+@campaign.command("plan")
+@verb
+def plan(
+    name: NameArgument, release: ReleaseOption = None, project: ProjectOption = HERE, as_json: JsonOption = False
+) -> None:
+    """What the goal asks of each AIPL stage, who could bring it, what to expect, and the smallest lift to be seen."""
+    from queries.campaign_plan import campaign_plan
+
+    p = open_project(project)
+    tell_which_release(p, release)
+    found = campaign_plan(p, name, which=release)
+    if as_json:
+        show_json(found)
+        return
+    money = "" if found.goal_minor is None else " | ".join(money_words(found.goal_minor, p.currency))
+    goal = money or f"{found.goal_users:,} 人 buying users"
+    print(
+        f"{found.zh} {found.en}: 目标 goal {goal}; D-day {found.d_day}, {found.days_to_d_day} days after {found.as_of} "
+        f"(release {found.release})"
+    )
+    needs: list[dict[str, Any]] = [
+        {
+            "AIPL": f"{n.zh} {n.en}",
+            "现有 users": n.users,
+            "需要 needed": n.needed_users,
+            "缺口 gap": n.gap_users,
+            "富余 surplus": n.surplus_users,
+            "CVR %": 100 * n.conversion,
+            "已在此阶段 in it": _few(n.inside),
+            "可补足 can fill": _few(n.fillers) if n.gap_users else "",
+        }
+        for n in found.needs
+    ]
+    if needs:
+        show_table("目标倒推 What the goal asks of the shop's users", needs)
+    reach = {a.audience: a for a in found.audiences} | {"合计（去重） together": found.together}
+    show_table(
+        "人群 Audiences",
+        [{"audience": n, "users": a.users, "AIPL": _few(a.by_aipl)} for n, a in reach.items()],
+    )
+    if (e := found.expected) is not None:
+        low, middle, high = (money_text(m, p.currency, exact=False) for m in (e.money_low, e.money_minor, e.money_high))
+        print(
+            f"预期 Expected of them within {e.horizon_days} days without any lift: {e.buyers:,.0f} buyers "
+            f"(95 %: {e.buyers_low:,.0f} to {e.buyers_high:,.0f}), {middle} {p.currency} ({low} to {high})."
+        )
+        if e.needed_lift is None:
+            print("They would reach the goal anyway.")
+        else:
+            print(f"达成目标需要提升 The goal needs a lift of {e.needed_lift:.0%} of who is not held out.")
+    arms = [
+        {
+            "组别 arm": NOBODYS.get(a.arm, a.arm),
+            "占比 share %": 100 * a.share,
+            "人数 users": a.users,
+            "已分组 assigned": a.assigned,
+            "可见最小提升 smallest lift %": None if a.visible_lift is None else 100 * a.visible_lift,
+        }
+        for a in found.arms
+    ]
+    show_table("分组 Arms, and the smallest relative lift of the conversion that each will see", arms)
+    stages = [
+        {
+            "阶段 stage": f"{s.zh} {s.en}",
+            "days": f"{s.first} .. {s.last}",
+            "channels": ", ".join(s.channels),
+            "budget": "-" if s.budget_minor is None else money_text(s.budget_minor, p.currency),
+            "指标 metric": f"{m.zh} {m.en}" if m else "-",
+            "target": "-" if m is None else _number(m.target, m.is_money, p.currency),
+            "so far": "-" if m is None or m.reached is None else _number(m.reached, m.is_money, p.currency),
+            "missing": "-" if m is None else _number(m.missing, m.is_money, p.currency),
+            "a day": "-" if m is None or m.per_day is None else _number(m.per_day, m.is_money, p.currency, 1),
+        }
+        for s in found.stages
+        for m in (s.metrics or (None,))
+    ]
+    show_table(f"阶段 Stages (budget {money_text(found.budget_minor, p.currency)} {p.currency})", stages)
+    _warn(found.warnings)
+
+
+@campaign.command("assign")
+@verb
+def assign(
+    name: NameArgument,
+    release: ReleaseOption = None,
+    stage: StageOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say who would get which arm; publish nothing.")] = False,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give everybody of the audiences an arm, before anything is exported. Who has one keeps it; who is new is added."""
+    from jobs.campaigns.assign import assign_arms as step
+
+    p = open_project(project)
+    tell_which_release(p, release)
+    with engine_of(p, engine) as e:
+        found = step(p, name, which=release, stages=stage, dry_run=dry_run, engine=e)
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        {
+            "组别 arm": NOBODYS.get(arm, arm),
+            "人数 users": n,
+            "新增 added": found.added.get(arm, 0),
+            "可见最小提升 smallest lift %": None if (v := found.visible_lift.get(arm)) is None else 100 * v,
+        }
+        for arm, n in found.users.items()
+    ]
+    kept = "would be added, nothing is published" if found.is_dry_run else "added; nobody moved"
+    show_table(
+        f"{found.campaign} at {found.as_of} (release {found.release}), stages {', '.join(found.stages)}: "
+        f"{sum(found.added.values()):,} {kept}",
+        rows,
+    )
+    _warn(found.warnings)
+
+
+@campaign.command("results")
+@verb
+def results(
+    name: NameArgument,
+    release: ReleaseOption = None,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What every arm brought more than the held out, with intervals, and how far the stages' metrics have come."""
+    from campaigns.verdict import WORDS
+    from jobs.campaigns.results import campaign_results as step
+
+    p = open_project(project)
+    tell_which_release(p, release)
+    with engine_of(p, engine) as e:
+        found = step(p, name, which=release, engine=e)
+    if as_json:
+        show_json(found)
+        return
+
+    def shown(value: float | None, outcome: Outcome) -> str:
+        if value is None:
+            return "-"
+        return money_text(value, p.currency) if outcome == "net_amount" else f"{value:.4g}"
+
+    def between(low: float | None, high: float | None, outcome: Outcome) -> str:
+        return "-" if low is None else f"{shown(low, outcome)} .. {shown(high, outcome)}"
+
+    for outcome in sorted(OUTCOMES, key=lambda o: o != found.outcome):
+        mine = [a for a in found.arms if a.outcome == outcome]
+        zh, en = OUTCOMES[outcome]
+        rows: list[dict[str, Any]] = [
+            {
+                "组别 arm": a.arm,
+                "人数 users": a.users,
+                "留出 held": a.held_users,
+                "均值 mean": shown(a.mean, outcome),
+                "留出均值 held mean": shown(a.held_mean, outcome),
+                "差值 difference": shown(a.difference, outcome),
+                "95 %": between(a.difference_low, a.difference_high, outcome),
+                "提升 lift %": None if a.relative_lift is None else 100 * a.relative_lift,
+                "胜出 chance %": None if a.chance_to_win is None else 100 * a.chance_to_win,
+            }
+            for a in mine
+        ]
+        show_table(f"{zh} {en}" + (" *" if outcome == found.outcome else ""), rows)
+        beside = [
+            {
+                "组别 arm": a.arm,
+                "随时有效 always valid": between(a.sequential_low, a.sequential_high, outcome),
+                "CUPED 差值 difference": shown(a.cuped_difference, outcome),
+                "CUPED 95 %": between(a.cuped_low, a.cuped_high, outcome),
+                "方差缩减 less variance %": None if a.variance_reduction is None else 100 * a.variance_reduction,
+            }
+            for a in mine
+        ]
+        show_table(f"{zh}: 其他算法 the same otherwise", beside)
+    for a in (a for a in found.arms if a.outcome == found.outcome):
+        zh, en = WORDS[a.lift_verdict]
+        seen = "" if a.visible_lift is None else f"; 可见最小提升 smallest lift to be seen {a.visible_lift:.1%}"
+        print(f"{a.arm}: {zh} {en}{seen}")
+    if found.arms and found.arms[0].sample_ratio_p is not None:
+        print(f"样本比例检验 sample ratio p {found.arms[0].sample_ratio_p:.3g}")
+    if found.progress:
+        show_table("阶段指标 Metrics of the stages", [_progress(m, p.currency) for m in found.progress])
+    _warn(found.warnings)
+
+
+def _progress(m: Any, currency: str) -> dict[str, Any]:
+    from campaigns.metrics import METRICS
+
+    known = METRICS[m.metric]
+    is_money = known.counts == "net_amount"
+    return {
+        "阶段 stage": f"{STAGES[m.stage].zh} {m.stage}",
+        "指标 metric": f"{known.zh} {known.en}",
+        "target": _number(m.target, is_money, currency),
+        "so far": _number(m.reached, is_money, currency),
+        "of users": m.users,
+    }
+
+
+def _number(value: float, is_money: bool, currency: str, digits: int = 0) -> str:
+    return money_text(value, currency, exact=False) if is_money else f"{value:,.{digits}f}"
+
+
+def _few(counts: dict[str, int], most: int = 3) -> str:
+    shown = [f"{name} {n:,}" for name, n in list(counts.items())[:most]]
+    return ", ".join(shown) + (f" +{len(counts) - most}" if len(counts) > most else "")
+
+
+def _warn(warnings: tuple[str, ...]) -> None:
+    for w in warnings:
+        print(f"warning: {w}")

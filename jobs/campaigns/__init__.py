@@ -1,0 +1,1 @@
+"""Steps ``campaign assign`` and ``campaign results``."""
