@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from audiences.language import EventCondition
+from audiences.conditions import EventCondition, EventRows
 from audiences.plan import Test
 from schemas.behaviours import BEHAVIOURS_ZH, BROWSE
 from schemas.configuration import Words
@@ -36,16 +36,27 @@ def measured(condition: EventCondition, agg: str) -> Words:
     en_events = "any on-site behaviour" if on_site else " or ".join(condition.event)
     zh_agg, en_agg = AGGREGATES_WORDS.get(agg, ("", ""))
     zh, en = MEASURES[condition.measure].zh, MEASURES[condition.measure].en
-    days = condition.within_days
-    zh_when = "历来" if days is None else f"近 {days} 天"
-    en_when = "ever" if days is None else f"in {days} days"
+    when = on_which_days(condition)
     given = condition.where.given.items()
     zh_where = "，".join(f"{WHERE_ZH[k]} {_joined(v)}" for k, v in given)
     en_where = ", ".join(f"{k} {_joined(v)}" for k, v in given)
     return Words(
-        zh=f"{zh_when}{zh_events}{zh_agg}{zh}" + (f"（{zh_where}）" if zh_where else ""),
-        en=f"{en_agg}{en} of {en_events} {en_when}" + (f" ({en_where})" if en_where else ""),
+        zh=f"{when.zh}{zh_events}{zh_agg}{zh}" + (f"（{zh_where}）" if zh_where else ""),
+        en=f"{en_agg}{en} of {en_events} {when.en}" + (f" ({en_where})" if en_where else ""),
     )
+
+
+def on_which_days(rows: EventRows) -> Words:
+    """The days of rows of behaviour."""
+    if rows.on_days is not None:
+        first, last = rows.on_days
+        return Words(zh=f"{first} 至 {last} ", en=f"from {first} to {last}")
+    if rows.days_ago is not None:
+        last_ago, first_ago = rows.days_ago
+        return Words(zh=f"{last_ago} 至 {first_ago} 天前", en=f"{last_ago} to {first_ago} days ago")
+    if rows.within_days is None:
+        return Words(zh="历来", en="ever")
+    return Words(zh=f"近 {rows.within_days} 天", en=f"in {rows.within_days} days")
 
 
 def compared(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audiences.compiler import Attribute
+from audiences.operands import Attribute
 from features.catalogue import Catalogue
 
 

@@ -24,7 +24,7 @@ def chosen(fact: Fact, as_of: int, base: int, users: int, user: np.ndarray, colu
     assert fact.flagged == "exclude", fact
     code, day = column("behaviour_code"), column("day")
     assert code is not None and day is not None
-    keep = day <= as_of
+    keep = day <= as_of - fact.ago
     keep &= _one_of(code, [BEHAVIOURS[b] for b in fact.reads])
     if fact.window is not None:
         keep &= day > as_of - fact.window

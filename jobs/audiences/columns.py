@@ -26,7 +26,7 @@ from lake.attempts import fetch_inputs
 from lake.engine import Engine, Progress
 from lake.lake import Lake, by_bucket
 from lake.releases import Release, lake_at
-from project.audience import PROFILE, alert_files, codes_of, facts_of, meanings_of, refuse_missing
+from project.audience import PROFILE, alert_files, codes_of, days_to_come, facts_of, meanings_of, refuse_missing
 from project.folder import Project
 from project.products import products_as_of
 from schemas.behaviours import BEHAVIOURS
@@ -58,7 +58,7 @@ def prepared(project: Project, release: Release, plan: Plan, scratch: Path, furt
     profiles = by_bucket(lake.files(PROFILE, where={"as_of": release.as_of}))
     for path in lake.local([p for paths in profiles.values() for p in paths][:1]):
         refuse_missing(release, pq.read_schema(path).names, wanted_columns)
-    facts = facts_of(plan)
+    facts = facts_of(plan, release.as_of)
     shared: Inputs = {
         "as_of": release.as_of.isoformat(),
         "columns": wanted_columns,
@@ -68,11 +68,11 @@ def prepared(project: Project, release: Release, plan: Plan, scratch: Path, furt
         "alerts": alert_files(lake, release, plan.alerts),
         "zone": lake.zone,
     }
-    warnings: tuple[str, ...] = ()
+    warnings = days_to_come(plan, release.as_of)
     activity: dict[int, list[str]] = {}
     if facts:
         names = meanings_of(facts, release.as_of, lambda: codes_of(lake), lambda: products_as_of(lake, release.as_of))
-        shared["codes"], warnings = names.codes, names.warnings
+        shared["codes"], warnings = names.codes, (*names.warnings, *warnings)
         if names.products is not None:
             scratch.mkdir(parents=True, exist_ok=True)
             shared["products"] = str(scratch / f"products-{release.number}.parquet")

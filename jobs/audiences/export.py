@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audiences import delivery
-from audiences.compiler import Attribute, fixed_attributes
+from audiences.compiler import fixed_attributes
 from audiences.language import Audience, Export
+from audiences.operands import Attribute
 from audiences.plan import Plan
 from jobs.audiences.build import MEMBERSHIP, Built, builds
 from jobs.audiences.outbox import FolderOutbox, Outbox, StoreOutbox

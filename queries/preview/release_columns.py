@@ -22,7 +22,7 @@ from features.kernel.arrays import from_arrow
 from lake.lake import Lake
 from lake.local_cache import LocalCache
 from lake.releases import Release, lake_at
-from project.audience import PROFILE, Meanings, alert_files, codes_of, facts_of, meanings_of
+from project.audience import PROFILE, Meanings, alert_files, codes_of, days_to_come, facts_of, meanings_of
 from project.products import products_as_of
 from queries.preview.events import Events
 from queries.preview.files import BucketedFiles, name_of
@@ -49,7 +49,7 @@ class ReleaseColumns:
 
     def judged(self, plan: Plan) -> tuple[Tally, tuple[str, ...]]:
         """Everybody judged by the plan, and names in it that never occur."""
-        facts = {fact.column: fact for fact in facts_of(plan)}
+        facts = {fact.column: fact for fact in facts_of(plan, self.at.as_of)}
         names = meanings_of(list(facts.values()), self.at.as_of, lambda: self._kept_codes, lambda: self._kept_products)
         tags = {n.column: n.type for _, n in walk(plan.root) if isinstance(n, Leaf) and _is_tag(n, facts)}
         columns = self.profile.columns(tags)
@@ -70,7 +70,7 @@ class ReleaseColumns:
                 found = Kleene.certain(self._listed(alerts, node.column), everybody)
             return ~found if node.negated else found
 
-        return tallied(plan, users, everybody, leaf), names.warnings
+        return tallied(plan, users, everybody, leaf), (*names.warnings, *days_to_come(plan, self.at.as_of))
 
     def members(self) -> Bits:
         """Who is a member of the shop; the others are visitors."""

@@ -206,8 +206,7 @@ def _event(chance: random.Random) -> dict[str, Any]:
         "agg": agg,
         "view": chance.choice(["behaviour", "behaviour", "cash"]),
     }
-    if chance.random() < 0.6:
-        found["within_days"] = chance.choice([1, 3, 10, 30, 90])
+    found |= _days(chance)
     if chance.random() < 0.4:
         found["where"] = _where(chance)
     if chance.random() < 0.3:
@@ -216,6 +215,17 @@ def _event(chance: random.Random) -> dict[str, Any]:
         return found | _compared(chance, lambda: D - timedelta(days=chance.randrange(0, 42)))
     money = measure in ("amount", "list_amount", "net_amount", "discount")
     return found | _compared(chance, lambda: chance.choice([0, 50, 200, 400] if money else [0, 1, 2, 3, 5]))
+
+
+def _days(chance: random.Random) -> dict[str, Any]:
+    kind = chance.choice(["within_days", "within_days", "days_ago", "on_days", "ever"])
+    if kind == "within_days":
+        return {kind: chance.choice([1, 3, 10, 30, 90])}
+    if kind == "days_ago":
+        return {kind: sorted(chance.choice([0, 1, 5, 12, 40]) for _ in range(2))}
+    if kind == "on_days":
+        return {kind: sorted(D - timedelta(days=chance.randint(-3, 45)) for _ in range(2))}
+    return {}
 
 
 def _where(chance: random.Random) -> dict[str, Any]:
@@ -295,6 +305,10 @@ def _fact(fact: dict[str, Any]) -> str:
         which.append(f"coalesce(void_day, date '9999-01-01') > {_text(D)}")
     if "window" in fact:
         which.append(f"day > {_text(D)} - {fact['window']}")
+    if "ago" in fact:
+        which.append(f"date_diff('day', day, {_text(D)}) >= {fact['ago']}")
+    if "days" in fact:
+        which.append("day between " + " and ".join(f"date '{day}'" for day in fact["days"]))
     for key, value in fact.get("where", {}).items():
         if key == "detail":
             which.append(f"detail_code in ({', '.join(str(DETAILS[v]) for v in value)})")

@@ -103,6 +103,7 @@ def test_the_random_definitions_have_every_kind_of_condition(plans: list[Plan]) 
     assert all(f"'column': '{name}'" in said for name in ("user_id", "uid", "as_of", "was_invited", "mean_gap"))
     assert len({fact["measure"] for fact in facts}) > len(COMPARED) / 2
     assert {fact.get("view") for fact in facts} == {"cash", None} and any("where" in fact for fact in facts)
+    assert all(any(key in fact for fact in facts) for key in ("window", "ago", "days"))
 
 
 def files(shop: Shop) -> dict[str, tuple[int, int]]:
