@@ -5,24 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from audiences import listings
 from audiences.conditions import (
     AlertCondition,
     AllConditions,
     AnyConditions,
     AudienceCondition,
+    ChangedCondition,
     Condition,
     EventCondition,
     EventRows,
+    IdsCondition,
     NotCondition,
+    SampleCondition,
     TagCondition,
+    TopCondition,
+    TreeCondition,
     UsersCondition,
 )
 from audiences.language import Audience, contact_fields, definition_hash
 from audiences.operands import Attribute, MistakeError, tests_of
-from audiences.plan import AllOf, AnyOf, Leaf, Member, Node, Not, Plan, Test, alert_column
+from audiences.plan import AllOf, AnyOf, Leaf, ListedBefore, Listing, Member, Node, Not, Plan, Test, alert_column
 from audiences.wording import compared, measured, negated
 from schemas.alerts import ALERTS
 from schemas.behaviours import CARRIES_MONEY
@@ -30,6 +36,9 @@ from schemas.configuration import Words, nearest
 from schemas.contracts import fields
 from schemas.errors import ConfigurationError
 from schemas.measures import COMPARED, MEASURES, mistake, value_type
+
+MOST_CONDITIONS, MOST_DEEP = 5_000, 64
+"""What a plan may have: a definition of a few lines can name audiences that name others, each twice."""
 
 
 def fixed_attributes() -> dict[str, Attribute]:
@@ -51,11 +60,18 @@ class _Compiler:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
     alerts: list[str] = field(default_factory=list)
+    listings: dict[str, Listing] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
     nodes: int = 0
+    depth: int = 0
 
     def next_number(self) -> int:
         self.nodes += 1
+        if self.nodes > MOST_CONDITIONS:
+            raise ConfigurationError(
+                f"{self.audiences[self.path[0]].path}: more than {MOST_CONDITIONS:,} conditions, those of the audiences "
+                "that it names among them; name fewer, or list users in a file (ids)"
+            )
         return self.nodes
 
     def need(self, column: str) -> str:
@@ -84,15 +100,21 @@ class _Compiler:
         )
 
     def node(self, audience: Audience, condition: Condition, place: tuple[Any, ...]) -> Node:
+        self.depth += 1
         try:
+            if self.depth > MOST_DEEP:
+                said = "those of the audiences that it names among them"
+                raise MistakeError(f"conditions are nested more than {MOST_DEEP} deep, {said}")
             return self._node(audience, condition, place)
         except MistakeError as e:
             where = (*place, *e.key)
             self.problems.append(f"{audience.at(where)}: {_dotted(where)}: {e}")
             return _placeholder(place)
+        finally:
+            self.depth -= 1
 
     def _node(self, audience: Audience, condition: Condition, place: tuple[Any, ...]) -> Node:
-        if isinstance(condition, AudienceCondition):
+        if isinstance(condition, AudienceCondition) and condition.as_of is None:
             return self.reference(audience, condition, place)
         common: dict[str, Any] = {"number": self.next_number(), "place": self.placed(place)}
         if isinstance(condition, AllConditions):
@@ -110,12 +132,69 @@ class _Compiler:
             return self.alert(condition, common)
         if isinstance(condition, TagCondition):
             return self.tag(condition, common)
-        return self.event(condition, common)
+        if isinstance(condition, EventCondition):
+            return self.event(condition, common)
+        return self.listed(*self._listing(audience, condition, place), common)
 
-    def reference(self, audience: Audience, condition: AudienceCondition, place: tuple[Any, ...]) -> Node:
-        name = condition.audience
+    def _listing(self, audience: Audience, condition: Condition, place: tuple[Any, ...]) -> tuple[Listing, Words]:
+        """Whom a condition is true of that needs more than a person's own row."""
+        if isinstance(condition, ChangedCondition):
+            tag = listings.attribute_named(condition.changed.tag, self.catalogue, "changed", "tag")
+            return listings.change_of(condition.changed, tag)
+        if isinstance(condition, IdsCondition):
+            return listings.ids_of_list(condition.ids, audience)
+        if isinstance(condition, TreeCondition):
+            return listings.below_of(condition.share_tree)
+        if isinstance(condition, TopCondition):
+            for key in ("by", "within"):
+                if (name := getattr(condition.top, key)) is not None:
+                    listings.attribute_named(name, self.catalogue, "top", key)
+            among = self.among(audience, condition.top.among, (*place, "top", "among"))
+            return listings.top_of(condition.top, self.catalogue, among)
+        if isinstance(condition, SampleCondition):
+            among = self.among(audience, condition.sample.among, (*place, "sample", "among"))
+            return listings.sample_of(condition.sample, among)
+        assert isinstance(condition, AudienceCondition) and condition.as_of is not None
+        name, day = self._known_audience(condition.audience), condition.as_of
+        called = self.audiences[name].definition.name
+        words = Words(zh=f"{day} 在人群 {called.zh} 中", en=f"was in audience {called.en} on {day}")
+        return ListedBefore(audience=name, as_of=day), words
+
+    def listed(self, listing: Listing, words: Words, common: dict[str, Any]) -> Leaf:
+        name = f"listed_{hashlib.sha256(listing.model_dump_json().encode()).hexdigest()[:12]}"
+        self.listings[name] = listing
+        return Leaf(**common, text=words, column=name, type="bool", tests=(Test(op="is", values=(True,)),))
+
+    def among(self, audience: Audience, condition: Condition | None, place: tuple[Any, ...]) -> Plan | None:
+        """A plan of its own for those among whom people are chosen."""
+        if condition is None:
+            return None
+        inner = replace(self, facts={}, columns=[], alerts=[], listings={})
+        number = inner.next_number()
+        include = inner.node(audience, condition, place)
+        self.nodes = inner.nodes
+        words = Words(zh="其中", en="among them")
+        root = Member(number=number, place=self.placed(place), text=words, audience=audience.id, include=include)
+        return inner.plan("", root)
+
+    def plan(self, hash_: str, root: Member) -> Plan:
+        return Plan(
+            audience=root.audience,
+            definition_hash=hash_,
+            root=root,
+            columns=tuple(self.columns),
+            facts=self.facts,
+            alerts=tuple(self.alerts),
+            listings=self.listings,
+        )
+
+    def _known_audience(self, name: str) -> str:
         if name not in self.audiences:
             raise MistakeError(f"no audience {name!r}; {nearest(name, list(self.audiences))}", "audience")
+        return name
+
+    def reference(self, audience: Audience, condition: AudienceCondition, place: tuple[Any, ...]) -> Node:
+        name = self._known_audience(condition.audience)
         if name in self.path:
             circle = " -> ".join([*self.path[self.path.index(name) :], name])
             raise MistakeError(f"audiences refer to each other in a circle: {circle}", "audience")
@@ -147,9 +226,7 @@ class _Compiler:
         )
 
     def tag(self, condition: TagCondition, common: dict[str, Any]) -> Leaf:
-        known = self.catalogue.get(condition.tag)
-        if known is None:
-            raise MistakeError(f"no tag {condition.tag!r}; {nearest(condition.tag, list(self.catalogue))}", "tag")
+        known = listings.attribute_named(condition.tag, self.catalogue, "tag")
         tests = tests_of(condition, known)
         if condition.known is not None:
             tests = (*tests, Test(op="known", values=(condition.known,)))
@@ -209,14 +286,7 @@ def compile_audience(
             c.problems.append(f"{where}: export.columns.{i}: {said}")
     if c.problems:
         raise ConfigurationError("\n".join(c.problems))
-    return Plan(
-        audience=audience.id,
-        definition_hash=definition_hash(audience, c.audiences),
-        root=root,
-        columns=tuple(c.columns),
-        facts=c.facts,
-        alerts=tuple(c.alerts),
-    )
+    return c.plan(definition_hash(audience, c.audiences), root)
 
 
 def _dotted(place: tuple[Any, ...]) -> str:

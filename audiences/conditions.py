@@ -1,14 +1,14 @@
 """The conditions of ``audiences/*.yaml``: frozen models.
 
-A condition is one mapping whose first word says what it is: ``tag``, ``event``, ``audience``, ``alert``, ``users``,
-``all``, ``any`` or ``not``. What a tag or an event can be compared with is judged by the compiler, which knows the catalogue.
+A condition is one mapping whose first word says what it is (``KINDS``). What a tag or an event can be compared with is judged by
+the compiler, which knows the catalogue.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from audiences.id_files import USER_ID, id_kinds
 from schemas.behaviours import BEHAVIOURS, BROWSE
 from schemas.configuration import Settings
 from schemas.measures import MAX_WINDOW_DAYS, View, Where, Window, refuse_unknown
@@ -136,9 +137,13 @@ class EventCondition(Comparison, EventRows):
 
 
 class AudienceCondition(Settings):
-    """Who is in another audience, by that audience's definition at the same release."""
+    """Who is in another audience, by that audience's definition at the same release.
+
+    With ``as_of``: who its log says was in it at the end of that day, whatever its definition was then.
+    """
 
     audience: str
+    as_of: date | None = None
 
 
 class AlertCondition(Settings):
@@ -151,6 +156,92 @@ class UsersCondition(Settings):
     """Users by name: a list of ``user_id``."""
 
     users: Annotated[tuple[StrictStr, ...], Filled]
+
+
+class TagChange(Settings):
+    """A change of a dynamic tag ``from`` one of some values ``to`` one of others (absent: any) in the last days."""
+
+    tag: str
+    from_: Annotated[tuple[Scalar, ...] | None, Listed, Filled] = Field(default=None, alias="from")
+    to: Annotated[tuple[Scalar, ...] | None, Listed, Filled] = None
+    within_days: Window = None
+
+
+class ChangedCondition(Settings):
+    """Whose tag changed (``profile.tag_changes``). The first value that is known of somebody is no change."""
+
+    changed: TagChange
+
+
+class IdList(Settings):
+    """A CSV file in the project folder with ids of one kind: those of ``column``, else of the first."""
+
+    file: str = Field(min_length=1)
+    kind: str
+    column: str | None = None
+
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        refuse_unknown("kind of id", (value,), (USER_ID, *id_kinds()))
+        return value
+
+
+class IdsCondition(Settings):
+    """Whose id is in a list."""
+
+    ids: IdList
+
+
+class Chosen(Settings):
+    """So many ``people``, or the ``share`` of those who can be chosen, among those who fulfil a condition (absent: all)."""
+
+    people: Annotated[StrictInt, Field(ge=1)] | None = None
+    share: float | None = Field(default=None, gt=0, le=1)
+    among: Condition | None = None
+
+    @model_validator(mode="after")
+    def _how_many(self) -> Chosen:
+        if (self.people is None) == (self.share is None):
+            raise ValueError("say how many: either people or share")
+        return self
+
+
+class Top(Chosen):
+    """Those with the highest (or lowest) values of the tag ``by``, in each group of the tag ``within``."""
+
+    by: str
+    within: str | None = None
+    order: Literal["highest", "lowest"] = "highest"
+
+
+class TopCondition(Settings):
+    """Who is among the first. Equal values are told apart by ``user_id``; who has no value is not among them."""
+
+    top: Top
+
+
+class Drawn(Chosen):
+    """Drawn by the hash of ``seed`` and ``user_id``: the same people for as long as both are."""
+
+    seed: StrictStr | StrictInt
+
+
+class SampleCondition(Settings):
+    sample: Drawn
+
+
+class TreePart(Settings):
+    """People whom a user brought, those whom these brought, and so on for so many ``levels`` (absent: all)."""
+
+    below: StrictStr
+    levels: Annotated[StrictInt, Field(ge=1)] | None = None
+
+
+class TreeCondition(Settings):
+    """Who is below a user in the share tree (``fission.share_edges``)."""
+
+    share_tree: TreePart
 
 
 class AllConditions(Settings):
@@ -171,6 +262,11 @@ KINDS = {
     "audience": "(AudienceCondition)",
     "alert": "(AlertCondition)",
     "users": "(UsersCondition)",
+    "changed": "(ChangedCondition)",
+    "ids": "(IdsCondition)",
+    "top": "(TopCondition)",
+    "sample": "(SampleCondition)",
+    "share_tree": "(TreeCondition)",
     "all": "(AllConditions)",
     "any": "(AnyConditions)",
     "not": "(NotCondition)",
@@ -191,6 +287,11 @@ Condition = Annotated[
     | Annotated[AudienceCondition, Tag("(AudienceCondition)")]
     | Annotated[AlertCondition, Tag("(AlertCondition)")]
     | Annotated[UsersCondition, Tag("(UsersCondition)")]
+    | Annotated[ChangedCondition, Tag("(ChangedCondition)")]
+    | Annotated[IdsCondition, Tag("(IdsCondition)")]
+    | Annotated[TopCondition, Tag("(TopCondition)")]
+    | Annotated[SampleCondition, Tag("(SampleCondition)")]
+    | Annotated[TreeCondition, Tag("(TreeCondition)")]
     | Annotated[AllConditions, Tag("(AllConditions)")]
     | Annotated[AnyConditions, Tag("(AnyConditions)")]
     | Annotated[NotCondition, Tag("(NotCondition)")],
@@ -201,5 +302,5 @@ Condition = Annotated[
     ),
 ]
 
-for _model in (AllConditions, AnyConditions, NotCondition):
+for _model in (Chosen, Top, TopCondition, Drawn, SampleCondition, AllConditions, AnyConditions, NotCondition):
     _model.model_rebuild()

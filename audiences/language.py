@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from audiences.conditions import Condition, Filled
+from audiences.id_files import digest_of
 from schemas.configuration import Settings, Words, line_of, nearest, read_yaml, validated
 from schemas.contracts import contract
 from schemas.errors import ConfigurationError, NotThereError
@@ -106,6 +107,11 @@ class Audience:
     definition: Definition
     node: yaml.Node
 
+    @property
+    def project(self) -> Path:
+        """The project folder: that of the folder of audiences."""
+        return self.path.parent.parent
+
     def at(self, place: tuple[Any, ...]) -> str:
         """``file:line`` of a part of the definition."""
         return f"{self.path}:{line_of(self.node, place)}"
@@ -120,18 +126,25 @@ class Audience:
         """Audiences that the definition names, in order of appearance."""
         found: list[str] = []
 
-        def walk(node: Any) -> None:
-            if isinstance(node, dict):
-                if set(node) == {"audience"}:
-                    found.append(node["audience"])
-                for value in node.values():
-                    walk(value)
-            elif isinstance(node, list):
-                for value in node:
-                    walk(value)
-
-        walk([self.content["include"], self.content.get("exclude")])
+        for node in self._mappings():
+            if set(node) == {"audience"}:
+                found.append(node["audience"])
         return tuple(dict.fromkeys(found))
+
+    def lists(self) -> tuple[str, ...]:
+        """Files of ids that the definition names, in order of appearance."""
+        return tuple(dict.fromkeys(node["ids"]["file"] for node in self._mappings() if set(node) == {"ids"}))
+
+    def _mappings(self) -> Iterator[dict[str, Any]]:
+        """Every mapping of the two blocks, parents first."""
+        todo: list[Any] = [self.content.get("exclude"), self.content["include"]]
+        while todo:
+            node = todo.pop()
+            if isinstance(node, dict):
+                yield node
+                todo += reversed(node.values())
+            elif isinstance(node, list):
+                todo += reversed(node)
 
 
 def read(path: Path) -> Audience:
@@ -170,7 +183,7 @@ def named(audiences: Mapping[str, Audience], name: str) -> Audience:
 
 
 def definition_hash(audience: Audience, audiences: Mapping[str, Audience]) -> str:
-    """SHA-256 of the definition and of all definitions that it refers to, so that a change in any of them shows."""
+    """SHA-256 of the definition, of all definitions that it refers to and of their lists: a change in any of them shows."""
     wanted: dict[str, Any] = {}
     todo = [audience.id]
     while todo:
@@ -178,6 +191,8 @@ def definition_hash(audience: Audience, audiences: Mapping[str, Audience]) -> st
         if name not in wanted:
             one = named(audiences, name) if name != audience.id else audience
             wanted[name] = one.content
+            if lists := one.lists():
+                wanted[name] |= {"lists": {file: digest_of(one.project, file) for file in lists}}
             todo.extend(one.mentions())
     plain = json.dumps([audience.id, wanted], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(plain.encode()).hexdigest()

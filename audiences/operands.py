@@ -18,7 +18,10 @@ NUMBERS = ("int32", "int64", "float64")
 
 @dataclass(frozen=True)
 class Attribute:
-    """What the catalogue says of one column of the profile. No ``values`` means that any text may occur."""
+    """What the catalogue says of one column of the profile. No ``values`` means that any text may occur.
+
+    The changes of a dynamic tag are kept; of a number with ``bands`` by these.
+    """
 
     id: str
     type: Type
@@ -29,6 +32,8 @@ class Attribute:
     maximum: float | None = None
     unit: str | None = None
     labels: Mapping[str, Words] = field(default_factory=dict)
+    is_dynamic: bool = False
+    bands: tuple[str, ...] = ()
 
 
 class MistakeError(Exception):
@@ -49,7 +54,7 @@ def tests_of(condition: Comparison, known: Attribute) -> tuple[Test, ...]:
         if key not in ("is", "is_not") and known.type in ("string", "bool"):
             kind = "text" if known.type == "string" else "true or false"
             raise MistakeError(f"{known.id!r} is {kind}; it can be compared with is and is_not, not with {key}", key)
-        plain = tuple(_operand(v, known, key) for v in values)
+        plain = tuple(operand_of(v, known, key) for v in values)
         if key == "between" and plain[0] > plain[1]:  # type: ignore[operator]
             raise MistakeError(
                 f"between goes from the smaller to the greater value, given {plain[0]} and {plain[1]}", key
@@ -85,7 +90,7 @@ def _range(known: Attribute) -> str:
     return f"values from {known.minimum:g}" if known.minimum is not None else f"values up to {known.maximum:g}"
 
 
-def _operand(value: Any, known: Attribute, key: str) -> Operand:
+def operand_of(value: Any, known: Attribute, key: str) -> Operand:
     """``value`` as the column's type holds it; a value that the column cannot take is refused."""
     if known.type == "string":
         return _text(value, known, key)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from audiences.conditions import EventCondition, EventRows
-from audiences.plan import Test
+from audiences.plan import AllOf, AnyOf, Node, Not, Test, parts
 from schemas.behaviours import BEHAVIOURS_ZH, BROWSE
 from schemas.configuration import Words
 from schemas.measures import MEASURES, WHERE_ZH
@@ -92,6 +92,17 @@ def _in_chinese(left: str, right: str) -> str:
 
 def negated(words: Words) -> Words:
     return Words(zh=f"非：{words.zh}", en=f"not: {words.en}")
+
+
+def with_all_below(node: Node) -> Words:
+    """A condition with all that is below it, in one line."""
+    below = [with_all_below(part) for part in parts(node)] if isinstance(node, (AllOf, AnyOf, Not)) else []
+    if isinstance(node, Not):
+        return negated(below[0])
+    if not below:
+        return node.text
+    zh, en = ("且", "and") if isinstance(node, AllOf) else ("或", "or")
+    return Words(zh=f"（{zh.join(w.zh for w in below)}）", en=f"({f' {en} '.join(w.en for w in below)})")
 
 
 def _joined(value: Any, money: str | None = None) -> str:

@@ -12,14 +12,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
+from audiences.evaluate import evaluate
 from audiences.plan import Plan, alert_column
 from features.facts import Fact, first_day, needs
 from features.kernel import Products, compute
+from features.kernel.arrays import to_arrow
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.activity.bucket_files import BucketFiles, Wanted
 from lake.attempts import fetch_inputs
@@ -28,6 +31,7 @@ from lake.lake import Lake, by_bucket
 from lake.releases import Release, lake_at
 from project.audience import PROFILE, alert_files, codes_of, days_to_come, facts_of, meanings_of, refuse_missing
 from project.folder import Project
+from project.listings import Lister
 from project.products import products_as_of
 from schemas.behaviours import BEHAVIOURS
 
@@ -46,10 +50,18 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def prepared(project: Project, release: Release, plan: Plan, scratch: Path, further: Sequence[str] = ()) -> Prepared:
+def prepared(
+    project: Project,
+    release: Release,
+    plan: Plan,
+    scratch: Path,
+    further: Sequence[str] = (),
+    engine: Engine | None = None,
+) -> Prepared:
     """Where each bucket's profile and activity lie at the release, and what codes and products meant on its day.
 
-    ``further`` are profile columns wanted beside the plan's. Small files that tasks share are written to ``scratch``.
+    ``further`` are profile columns wanted beside the plan's. Files that tasks share are written to ``scratch``. Whom some
+    conditions hold of is listed now, those among whom they are chosen judged by ``engine`` if there is one.
     NotThereError if a tag is newer than the release.
     """
     lake = lake_at(project.lake, release)
@@ -67,8 +79,17 @@ def prepared(project: Project, release: Release, plan: Plan, scratch: Path, furt
         "products": None,
         "alerts": alert_files(lake, release, plan.alerts),
         "zone": lake.zone,
+        "listings": {},
     }
     warnings = days_to_come(plan, release.as_of)
+    lister = Lister(project.lake, release, lambda among: members_of(project, release, among, scratch, engine))
+    for name, listing in plan.listings.items():
+        people = lister.people(listing)
+        warnings = (*warnings, *people.notes)
+        scratch.mkdir(parents=True, exist_ok=True)
+        shared["listings"][name] = str(scratch / f"{name}-{release.number}.parquet")
+        uids = pa.table([to_arrow(people.uid, None, pa.int64())], names=["uid"])
+        pq.write_table(uids, shared["listings"][name], row_group_size=USERS_PER_BUCKET)
     activity: dict[int, list[str]] = {}
     if facts:
         names = meanings_of(facts, release.as_of, lambda: codes_of(lake), lambda: products_as_of(lake, release.as_of))
@@ -84,10 +105,27 @@ def prepared(project: Project, release: Release, plan: Plan, scratch: Path, furt
     return Prepared(release, buckets, warnings)
 
 
-def _listed(path: str, alert: str, uids: pa.ChunkedArray) -> pa.Array:
-    """uids of one file whom the alert lists, those between the least and greatest of ``uids``."""
+def members_of(project: Project, release: Release, plan: Plan, scratch: Path, engine: Engine | None) -> np.ndarray:
+    """uids, ascending, of whom a plan holds at the release."""
+    buckets = prepared(project, release, plan, scratch, engine=engine).buckets
+    items = [{"inputs": item, "plan": plan.model_dump(mode="json")} for _, item in sorted(buckets.items())]
+    found = run_on_buckets(project.lake, "jobs.audiences.columns:uids_of_bucket", items, engine, None)
+    return np.concatenate([np.empty(0, np.int64), *(np.frombuffer(one["uid"], np.int64) for one in found)])
+
+
+def uids_of_bucket(item: Inputs) -> dict[str, Any]:
+    """Task: the uids of one bucket of whom a plan holds, as the bytes of whole numbers."""
+    table = bucket_columns(item["inputs"])
+    outcome = evaluate(Plan.model_validate(item["plan"]), columns_of(table), len(table))
+    return {"uid": table["uid"].to_numpy()[outcome.members].tobytes()}
+
+
+def _listed(path: str, uids: pa.ChunkedArray, alert: str | None = None) -> pa.Array:
+    """uids of one file (of those whom the alert lists), between the least and greatest of ``uids``."""
     span = pc.min_max(uids)
-    wanted = (pads.field("alert") == alert) & (pads.field("uid") >= span["min"]) & (pads.field("uid") <= span["max"])
+    wanted = (pads.field("uid") >= span["min"]) & (pads.field("uid") <= span["max"])
+    if alert is not None:
+        wanted = (pads.field("alert") == alert) & wanted
     return pads.dataset(path).to_table(columns=["uid"], filter=wanted)["uid"].combine_chunks()
 
 
@@ -99,8 +137,10 @@ def bucket_columns(item: Inputs, uid: int | None = None) -> pa.Table:
     as_of = date.fromisoformat(item["as_of"])
     profile = profile.append_column("as_of", pa.array([as_of] * len(profile), pa.date32()))
     for name, listed in item["alerts"].items():
-        uids = pa.chunked_array([_listed(p, name, profile["uid"]) for p in listed], pa.int64())
+        uids = pa.chunked_array([_listed(p, profile["uid"], name) for p in listed], pa.int64())
         profile = profile.append_column(alert_column(name), pc.is_in(profile["uid"], uids.combine_chunks()))
+    for name, path in item["listings"].items():
+        profile = profile.append_column(name, pc.is_in(profile["uid"], _listed(path, profile["uid"])))
     facts = [Fact.model_validate(f) for f in item["facts"]]
     if not facts:
         return profile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -11,18 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from audiences.bits import Bits, Kleene, packed, truth_of_numbers
+from audiences.bits import Bits, Kleene, flags, packed, truth_of_numbers
 from audiences.evaluate import leaf_truth
-from audiences.plan import Leaf, Plan, Test, alert_column, walk
+from audiences.plan import Leaf, ListedBefore, Listing, Plan, Test, alert_column, walk
 from audiences.tally import Tally, tallied
 from features.facts import Fact
 from features.instants import day_number
 from features.kernel import Products
-from features.kernel.arrays import from_arrow
+from features.kernel.arrays import from_arrow, to_arrow
 from lake.lake import Lake
 from lake.local_cache import LocalCache
 from lake.releases import Release, lake_at
 from project.audience import PROFILE, Meanings, alert_files, codes_of, days_to_come, facts_of, meanings_of
+from project.listings import ListedPeople, Lister
 from project.products import products_as_of
 from queries.preview.events import Events
 from queries.preview.files import BucketedFiles, name_of
@@ -51,10 +53,11 @@ class ReleaseColumns:
         """Everybody judged by the plan, and names in it that never occur."""
         facts = {fact.column: fact for fact in facts_of(plan, self.at.as_of)}
         names = meanings_of(list(facts.values()), self.at.as_of, lambda: self._kept_codes, lambda: self._kept_products)
-        tags = {n.column: n.type for _, n in walk(plan.root) if isinstance(n, Leaf) and _is_tag(n, facts)}
+        tags = {n.column: n.type for _, n in walk(plan.root) if isinstance(n, Leaf) and _is_tag(n, facts, plan)}
         columns = self.profile.columns(tags)
         alerts = alert_files(self.lake, self.at, plan.alerts)
         everybody, users = self.profile.everybody, len(self.profile.uid)
+        people = {name: self._people(name, listing) for name, listing in plan.listings.items()}
         counted: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
 
         def leaf(node: Leaf) -> Kleene:
@@ -66,11 +69,37 @@ class ReleaseColumns:
                 found = truth_of_numbers(node.tests, node.type, *counted[node.column])
             elif node.column in OF_EVERYBODY:
                 found = self._as_it_is(node)
+            elif node.column in people:
+                found = Kleene.certain(packed(among(self.profile.uid, people[node.column].uid)), everybody)
             else:
                 found = Kleene.certain(self._listed(alerts, node.column), everybody)
             return ~found if node.negated else found
 
-        return tallied(plan, users, everybody, leaf), (*names.warnings, *days_to_come(plan, self.at.as_of))
+        notes = [note for one in people.values() for note in one.notes]
+        return tallied(plan, users, everybody, leaf), (*names.warnings, *days_to_come(plan, self.at.as_of), *notes)
+
+    def _people(self, name: str, listing: Listing) -> ListedPeople:
+        """Whom a listing of that name lists, kept with the release's columns."""
+        if isinstance(listing, ListedBefore):
+            # What the log says of a day may change: that day can be built again.
+            return self._lister.people(listing)
+
+        def listed() -> pa.Table:
+            found = self._lister.people(listing)
+            made = pa.table([to_arrow(found.uid, None, pa.int64())], names=["uid"])
+            return made.replace_schema_metadata({"notes": json.dumps(found.notes)})
+
+        kept = self.cache.made(f"{self.name}/{name}", listed)
+        notes = json.loads(kept.schema.metadata[b"notes"])
+        return ListedPeople(from_arrow(kept["uid"], np.dtype(np.int64), None, "uid"), tuple(notes))
+
+    @cached_property
+    def _lister(self) -> Lister:
+        return Lister(self.lake, self.at, self._uids_of)
+
+    def _uids_of(self, plan: Plan) -> np.ndarray:
+        tally, _ = self.judged(plan)
+        return self.profile.uid[flags(tally.members, tally.users)]
 
     def members(self) -> Bits:
         """Who is a member of the shop; the others are visitors."""
@@ -116,5 +145,19 @@ class ReleaseColumns:
         return packed(listed)
 
 
-def _is_tag(node: Leaf, facts: Mapping[str, Any]) -> bool:
-    return node.column not in facts and node.column not in OF_EVERYBODY and not node.column.startswith(alert_column(""))
+def among(uid: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """A flag per uid: it is one of some others. Both ascend."""
+    place = np.searchsorted(uid, some)
+    place = place[place < len(uid)]
+    found = np.zeros(len(uid), np.bool_)
+    found[place] = uid[place] == some[: len(place)]
+    return found
+
+
+def _is_tag(node: Leaf, facts: Mapping[str, Any], plan: Plan) -> bool:
+    return (
+        node.column not in facts
+        and node.column not in plan.listings
+        and node.column not in OF_EVERYBODY
+        and not node.column.startswith(alert_column(""))
+    )

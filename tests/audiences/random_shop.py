@@ -14,6 +14,7 @@ from lake.releases import write_release
 from schemas.alerts import MOVING_TO_RARE_LOW
 from schemas.behaviours import BEHAVIOURS, DETAILS
 from schemas.measures import COMPARED
+from tests.audiences import random_listings
 from tests.audiences.definitions import sql
 from tests.audiences.lake_shop import EARLY, TAGS, D, Shop, act, silver
 
@@ -61,7 +62,7 @@ HEAD = "name: {zh: 试, en: Trial}\ndescription: {zh: 试, en: Trial}\nowner: cr
 def random_shop(folder: Path, seed: int = 7, rows: int = 1500) -> Shop:
     """A release of D, with rows and versions of products from after it that must not count."""
     shop, chance = Shop(folder), random.Random(seed)
-    (folder / "tags" / "all.yaml").write_text(TAGS + MORE_TAGS, encoding="utf-8")
+    (folder / "tags" / "all.yaml").write_text(TAGS + MORE_TAGS + random_listings.DYNAMIC_TAGS, encoding="utf-8")
     codes = [(kind, i + 1, value) for kind, values in CODES.items() for i, value in enumerate(values)]
     shop.put("activity.codes", [{"code_kind": k, "code": c, "code_value": v} for k, c, v in codes])
     products = [
@@ -77,6 +78,8 @@ def random_shop(folder: Path, seed: int = 7, rows: int = 1500) -> Shop:
             for u in chance.sample(UIDS, 30)
         ],
     )
+    random_listings.add_tables(shop, chance, UIDS)
+    shop.define("built_before", HEAD + "include: {tag: is_member, is: true}\n")
     shop.release(D, [_person(chance, uid) for uid in UIDS])
     write_release(shop.lake, D, "with-alerts", shop.lake.versions())
     return shop
@@ -132,7 +135,7 @@ def definition(chance: random.Random, others: list[str]) -> dict[str, Any]:
 
 
 def _condition(chance: random.Random, others: list[str], depth: int) -> dict[str, Any]:
-    kinds = ["tag"] * 4 + ["event"] * 4 + ["alert", "users"] + (["audience"] if others else [])
+    kinds = ["tag"] * 4 + ["event"] * 4 + ["listed"] * 3 + ["alert", "users"] + (["audience"] if others else [])
     kind = chance.choice(kinds + ["all", "all", "any", "not"] * (depth > 0))
     if kind in ("all", "any"):
         return {kind: [_condition(chance, others, depth - 1) for _ in range(chance.randint(1, 3))]}
@@ -140,6 +143,8 @@ def _condition(chance: random.Random, others: list[str], depth: int) -> dict[str
         return {"not": _condition(chance, others, depth - 1)}
     if kind == "audience":
         return {"audience": chance.choice(others)}
+    if kind == "listed":
+        return random_listings.condition(chance, lambda: _condition(chance, others, max(0, depth - 2)))
     if kind == "alert":
         return {"alert": MOVING_TO_RARE_LOW}
     if kind == "users":
@@ -256,10 +261,18 @@ class Oracle:
             ("activity", "activity.activity"),
             ("profile", "profile.profile"),
             ("alerts", "segments.alert_users"),
+            ("changes", "profile.tag_changes"),
+            ("edges", "fission.share_edges"),
+            ("identifiers", "identity.identifiers"),
+            ("log", "audiences.membership_log"),
         ):
             self.con.execute("set timezone = 'UTC'")
             self.con.register("source", shop.lake.dataset(table))
             self.con.execute(f"create table {name} as select * from source")
+        self.lists = {
+            f"lists/{path.name}": path.read_text(encoding="utf-8-sig").replace(",", "\n").split("\n")
+            for path in (shop.folder / "lists").iterdir()
+        }
         case = {"brand": BRANDS, "category": CATEGORIES, "category_parent": PARENTS}
         keys = ", ".join(
             f"case sku_code {' '.join(f'when {c} then {_text(v)}' for c, v in of.items() if v)} end as {key}"
@@ -280,6 +293,10 @@ class Oracle:
         columns += [
             f"exists (select 1 from alerts a where a.alert = '{alert}' and a.uid = p.uid) as \"alert.{alert}\""
             for alert in plan.alerts
+        ]
+        columns += [
+            f"({random_listings.sql(listing, self.members, self.lists, UIDS)}) as {name}"
+            for name, listing in plan.listings.items()
         ]
         condition = sql(plan.root).replace("alert.", "alert.") if not plan.alerts else sql(plan.root)
         for alert in plan.alerts:

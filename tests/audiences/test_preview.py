@@ -43,12 +43,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 def plans(shop: Shop) -> list[Plan]:
     """Random definitions that can be meant, some of which name others."""
     chance, found = random.Random(11), []
-    audiences: dict[str, Audience] = {}
+    audiences: dict[str, Audience] = {"built_before": read(shop.folder / "audiences" / "built_before.yaml")}
     catalogue = attributes(shop.project.catalogue)
     while len(found) < DEFINITIONS:
         name = f"drawn_{len(audiences)}"
-        path = shop.folder / f"{name}.yaml"
-        drawn = definition(chance, list(audiences)[-5:])
+        path = shop.folder / "audiences" / f"{name}.yaml"
+        drawn = definition(chance, list(audiences)[1:][-5:])
         path.write_text(HEAD + yaml.safe_dump(drawn, allow_unicode=True), encoding="utf-8")
         try:
             audience = read(path)
@@ -99,9 +99,11 @@ def test_random_definitions_have_the_people_of_a_build_and_of_sql(
 def test_the_random_definitions_have_every_kind_of_condition(plans: list[Plan]) -> None:
     said = " ".join(str(plan.model_dump()) for plan in plans)
     facts = [fact for plan in plans for fact in plan.facts.values()]
-    assert any(plan.alerts for plan in plans) and "'kind': 'member', 'audience': 'drawn_0'" in said
+    assert any(plan.alerts for plan in plans) and "'kind': 'member', 'audience': 'drawn_1'" in said
     assert all(f"'column': '{name}'" in said for name in ("user_id", "uid", "as_of", "was_invited", "mean_gap"))
     assert len({fact["measure"] for fact in facts}) > len(COMPARED) / 2
+    listed = {listing.kind for plan in plans for listing in plan.listings.values()}
+    assert listed == {"changed", "ids", "top", "sample", "below", "before"}
     assert {fact.get("view") for fact in facts} == {"cash", None} and any("where" in fact for fact in facts)
     assert all(any(key in fact for fact in facts) for key in ("window", "ago", "days"))
 
