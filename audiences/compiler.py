@@ -17,10 +17,13 @@ from audiences.conditions import (
     ChangedCondition,
     Condition,
     EventCondition,
+    EventKind,
     EventRows,
     IdsCondition,
     NotCondition,
     SampleCondition,
+    SequenceCondition,
+    Succession,
     TagCondition,
     TopCondition,
     TreeCondition,
@@ -28,8 +31,21 @@ from audiences.conditions import (
 )
 from audiences.language import Audience, contact_fields, definition_hash
 from audiences.operands import Attribute, MistakeError, tests_of
-from audiences.plan import AllOf, AnyOf, Leaf, ListedBefore, Listing, Member, Node, Not, Plan, Test, alert_column
-from audiences.wording import compared, measured, negated
+from audiences.plan import (
+    AllOf,
+    AnyOf,
+    Leaf,
+    ListedBefore,
+    Listing,
+    Member,
+    Node,
+    Not,
+    Plan,
+    PlannedSequence,
+    Test,
+    alert_column,
+)
+from audiences.wording import compared, measured, negated, succession
 from schemas.alerts import ALERTS
 from schemas.behaviours import CARRIES_MONEY
 from schemas.configuration import Words, nearest
@@ -60,6 +76,7 @@ class _Compiler:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
     alerts: list[str] = field(default_factory=list)
+    sequences: dict[str, PlannedSequence] = field(default_factory=dict)
     listings: dict[str, Listing] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
     nodes: int = 0
@@ -134,6 +151,8 @@ class _Compiler:
             return self.tag(condition, common)
         if isinstance(condition, EventCondition):
             return self.event(condition, common)
+        if isinstance(condition, SequenceCondition):
+            return self.sequence(condition.sequence, common)
         return self.listed(*self._listing(audience, condition, place), common)
 
     def _listing(self, audience: Audience, condition: Condition, place: tuple[Any, ...]) -> tuple[Listing, Words]:
@@ -160,6 +179,20 @@ class _Compiler:
         words = Words(zh=f"{day} 在人群 {called.zh} 中", en=f"was in audience {called.en} on {day}")
         return ListedBefore(audience=name, as_of=day), words
 
+    def sequence(self, sequence: Succession, common: dict[str, Any]) -> Leaf:
+        second = sequence.then or sequence.without
+        assert second is not None
+        planned = PlannedSequence(
+            first=_fact(sequence.first, "rows", "count"),
+            second=_fact(second, "rows", "count"),
+            within_days=sequence.within_days,
+            without=sequence.then is None,
+        )
+        name = f"sequence_{hashlib.sha256(planned.model_dump_json().encode()).hexdigest()[:12]}"
+        self.sequences[name] = planned
+        words, test = succession(sequence), Test(op="is", values=(True,))
+        return Leaf(**common, text=words, column=name, type="bool", tests=(test,))
+
     def listed(self, listing: Listing, words: Words, common: dict[str, Any]) -> Leaf:
         name = f"listed_{hashlib.sha256(listing.model_dump_json().encode()).hexdigest()[:12]}"
         self.listings[name] = listing
@@ -169,7 +202,7 @@ class _Compiler:
         """A plan of its own for those among whom people are chosen."""
         if condition is None:
             return None
-        inner = replace(self, facts={}, columns=[], alerts=[], listings={})
+        inner = replace(self, facts={}, columns=[], alerts=[], sequences={}, listings={})
         number = inner.next_number()
         include = inner.node(audience, condition, place)
         self.nodes = inner.nodes
@@ -185,6 +218,7 @@ class _Compiler:
             columns=tuple(self.columns),
             facts=self.facts,
             alerts=tuple(self.alerts),
+            sequences=self.sequences,
             listings=self.listings,
         )
 
@@ -241,7 +275,7 @@ class _Compiler:
 
     def event(self, condition: EventCondition, common: dict[str, Any]) -> Leaf:
         found = _measured(condition)
-        fact = _fact(condition, found.description.en)
+        fact = _fact(condition, condition.measure, found.description.en)
         tests = tests_of(condition, found)
         if not tests:
             if COMPARED[condition.measure] != ("count",):
@@ -329,12 +363,13 @@ def days_of(rows: EventRows) -> dict[str, Any]:
     return {} if rows.within_days is None else {"window": rows.within_days}
 
 
-def _fact(condition: EventCondition, agg: str) -> dict[str, Any]:
-    """The condition's measure in the syntax of a declared fact."""
-    made: dict[str, Any] = {"from": list(condition.event), "measure": condition.measure, "agg": agg}
-    made |= days_of(condition)
-    if given := condition.where.given:
+def _fact(rows: EventKind, measure: str, agg: str) -> dict[str, Any]:
+    """A measure of the rows in the syntax of a declared fact."""
+    made: dict[str, Any] = {"from": list(rows.event), "measure": measure, "agg": agg}
+    if isinstance(rows, EventRows):
+        made |= days_of(rows)
+    if given := rows.where.given:
         made["where"] = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
-    if condition.view != "behaviour":
-        made["view"] = condition.view
+    if rows.view != "behaviour":
+        made["view"] = rows.view
     return made

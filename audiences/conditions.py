@@ -89,18 +89,10 @@ class TagCondition(Comparison):
 DaysAgo = Annotated[StrictInt, Field(ge=0, lt=MAX_WINDOW_DAYS)]
 
 
-class EventRows(Settings):
-    """EventRows of behaviour: which events, on which days, and what of them must hold.
-
-    At most one says the days: ``within_days`` W are the W business days that end on ``as_of``; ``days_ago`` [N, M] those
-    from M to N days before it, both included, 0 being ``as_of`` itself; ``on_days`` two dates, both included. Absent is
-    ever. ``event: browse`` stands for every on-site behaviour.
-    """
+class EventKind(Settings):
+    """Rows of behaviour: which events, and what of them must hold. ``event: browse`` is every on-site behaviour."""
 
     event: Annotated[tuple[str, ...], Listed, Filled]
-    within_days: Window = None
-    days_ago: tuple[DaysAgo, DaysAgo] | None = None
-    on_days: tuple[date, date] | None = None
     where: Where = Where()
     view: View = "behaviour"
 
@@ -115,6 +107,19 @@ class EventRows(Settings):
     def _where(self, where: Where) -> dict[str, Any]:
         # Lists that are left out are written as empty ones: the hashes of definitions that stand in the lake have them so.
         return {k: () for k in where.lists if k not in where.given} | where.given
+
+
+class EventRows(EventKind):
+    """Rows on some days.
+
+    At most one says the days: ``within_days`` W are the W business days that end on ``as_of``; ``days_ago`` [N, M] those
+    from M to N days before it, both included, 0 being ``as_of`` itself; ``on_days`` two dates, both included. Absent is
+    ever.
+    """
+
+    within_days: Window = None
+    days_ago: tuple[DaysAgo, DaysAgo] | None = None
+    on_days: tuple[date, date] | None = None
 
     @model_validator(mode="after")
     def _one_window(self) -> EventRows:
@@ -134,6 +139,27 @@ class EventCondition(Comparison, EventRows):
     did: StrictBool = True
     measure: str = "rows"
     agg: str | None = None
+
+
+class Succession(Settings):
+    """Something done, ``then`` another later on its day or in the ``within_days`` after it, or ``without`` another."""
+
+    first: EventRows
+    then: EventKind | None = None
+    without: EventKind | None = None
+    within_days: Annotated[StrictInt, Field(ge=0, le=MAX_WINDOW_DAYS)]
+
+    @model_validator(mode="after")
+    def _one_follows(self) -> Succession:
+        if (self.then is None) == (self.without is None):
+            raise ValueError("say what follows: either then, or without for what does not")
+        return self
+
+
+class SequenceCondition(Settings):
+    """Who did one thing and then another, or not. Without: unknown of whose days after it are not over yet."""
+
+    sequence: Succession
 
 
 class AudienceCondition(Settings):
@@ -262,6 +288,7 @@ KINDS = {
     "audience": "(AudienceCondition)",
     "alert": "(AlertCondition)",
     "users": "(UsersCondition)",
+    "sequence": "(SequenceCondition)",
     "changed": "(ChangedCondition)",
     "ids": "(IdsCondition)",
     "top": "(TopCondition)",
@@ -287,6 +314,7 @@ Condition = Annotated[
     | Annotated[AudienceCondition, Tag("(AudienceCondition)")]
     | Annotated[AlertCondition, Tag("(AlertCondition)")]
     | Annotated[UsersCondition, Tag("(UsersCondition)")]
+    | Annotated[SequenceCondition, Tag("(SequenceCondition)")]
     | Annotated[ChangedCondition, Tag("(ChangedCondition)")]
     | Annotated[IdsCondition, Tag("(IdsCondition)")]
     | Annotated[TopCondition, Tag("(TopCondition)")]

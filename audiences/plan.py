@@ -81,7 +81,8 @@ for _model in (AllOf, AnyOf, Not, Member):
 class Plan(Settings):
     """``columns`` of the profile, ``facts`` (in the syntax of declared facts, by id) and ``alerts`` that conditions need.
 
-    ``listings`` say, by column, whom a condition is true of that needs more than a person's own row (project/listings.py).
+    ``sequences`` are two facts each, of which one must follow the other. ``listings`` say, by column, whom a condition is
+    true of that needs more than a person's own row (project/listings.py).
     """
 
     audience: str
@@ -90,6 +91,7 @@ class Plan(Settings):
     columns: tuple[str, ...]
     facts: dict[str, dict[str, Any]]
     alerts: tuple[str, ...] = ()
+    sequences: dict[str, PlannedSequence] = Field(default_factory=dict)
     listings: dict[str, Listing] = Field(default_factory=dict)
 
     def tags_read(self) -> tuple[str, ...]:
@@ -103,6 +105,15 @@ class Plan(Settings):
             if isinstance(one, ListedTop):
                 found |= dict.fromkeys(tag for tag in (one.by, one.within) if tag is not None)
         return tuple(found)
+
+
+class PlannedSequence(Settings):
+    """Rows of ``first`` and, within so many days after one, of ``second``, or ``without`` any: both as facts declare them."""
+
+    first: dict[str, Any]
+    second: dict[str, Any]
+    within_days: int
+    without: bool
 
 
 class ListedChange(Settings):

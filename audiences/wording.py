@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from audiences.conditions import EventCondition, EventRows
+from audiences.conditions import EventCondition, EventKind, EventRows, Succession
 from audiences.plan import AllOf, AnyOf, Node, Not, Test, parts
 from schemas.behaviours import BEHAVIOURS_ZH, BROWSE
 from schemas.configuration import Words
@@ -31,19 +31,42 @@ COMPARISON_WORDS = {
 
 def measured(condition: EventCondition, agg: str) -> Words:
     """What an event condition measures: ``近 90 天浏览次数``, ``times of view in 90 days``."""
-    on_site = condition.event == BROWSE
-    zh_events = "站内行为" if on_site else "、".join(BEHAVIOURS_ZH[b] for b in condition.event)
-    en_events = "any on-site behaviour" if on_site else " or ".join(condition.event)
+    events, where = _events(condition), _where(condition)
     zh_agg, en_agg = AGGREGATES_WORDS.get(agg, ("", ""))
     zh, en = MEASURES[condition.measure].zh, MEASURES[condition.measure].en
     when = on_which_days(condition)
-    given = condition.where.given.items()
-    zh_where = "，".join(f"{WHERE_ZH[k]} {_joined(v)}" for k, v in given)
-    en_where = ", ".join(f"{k} {_joined(v)}" for k, v in given)
     return Words(
-        zh=f"{when.zh}{zh_events}{zh_agg}{zh}" + (f"（{zh_where}）" if zh_where else ""),
-        en=f"{en_agg}{en} of {en_events} {when.en}" + (f" ({en_where})" if en_where else ""),
+        zh=f"{when.zh}{events.zh}{zh_agg}{zh}{where.zh}", en=f"{en_agg}{en} of {events.en} {when.en}{where.en}"
     )
+
+
+def succession(sequence: Succession) -> Words:
+    """One thing done after another: ``近 30 天加购后 3 天内支付``."""
+    second = sequence.then or sequence.without
+    assert second is not None
+    when, first, next_ = on_which_days(sequence.first), _events(sequence.first), _events(second)
+    first_where, next_where = _where(sequence.first), _where(second)
+    days = sequence.within_days
+    zh_days, en_days = (f"{days} 天内", f"within {days} days") if days else ("当天", "on that day")
+    zh_not, en_not = ("未", "no ") if sequence.then is None else ("", "")
+    return Words(
+        zh=f"{when.zh}{first.zh}{first_where.zh}后 {zh_days}{zh_not}{next_.zh}{next_where.zh}",
+        en=f"{first.en} {when.en}{first_where.en}, then {en_not}{next_.en}{next_where.en} {en_days}",
+    )
+
+
+def _events(rows: EventKind) -> Words:
+    if rows.event == BROWSE:
+        return Words(zh="站内行为", en="any on-site behaviour")
+    return Words(zh="、".join(BEHAVIOURS_ZH[b] for b in rows.event), en=" or ".join(rows.event))
+
+
+def _where(rows: EventKind) -> Words:
+    """What must hold of the rows, in brackets; empty for nothing."""
+    given = rows.where.given.items()
+    zh = "，".join(f"{WHERE_ZH[k]} {_joined(v)}" for k, v in given)
+    en = ", ".join(f"{k} {_joined(v)}" for k, v in given)
+    return Words(zh=f"（{zh}）" if zh else "", en=f" ({en})" if en else "")
 
 
 def on_which_days(rows: EventRows) -> Words:

@@ -15,6 +15,7 @@ from audiences.compiler import compile_audience
 from audiences.language import Audience, named
 from audiences.plan import Leaf, Plan, walk
 from features.facts import Fact, needs
+from features.kernel import Followed
 from features.kernel.arrays import text_array
 from lake.lake import Lake
 from lake.releases import Release, lake_at
@@ -87,6 +88,21 @@ def facts_of(plan: Plan, as_of: date) -> list[Fact]:
     return [Fact.model_validate({**on_the_day(fact, as_of), "id": name}) for name, fact in plan.facts.items()]
 
 
+def sequences_of(plan: Plan, as_of: date) -> dict[str, Followed]:
+    """The plan's sequences by column."""
+
+    def fact(declared: dict[str, Any]) -> Fact:
+        return Fact.model_validate(on_the_day(declared, as_of))
+
+    found = {}
+    for name, planned in plan.sequences.items():
+        first = fact(planned.first)
+        # what follows a row of the first lies in the first's days, or after them
+        second = fact(planned.second | ({} if first.window is None else {"window": first.window}))
+        found[name] = Followed(first, second, planned.within_days, planned.without)
+    return found
+
+
 def on_the_day(fact: dict[str, Any], as_of: date) -> dict[str, Any]:
     """A fact whose two dates, if it has any, are a window that ends on the day, or some days before it."""
     if "days" not in fact:
@@ -102,7 +118,8 @@ def on_the_day(fact: dict[str, Any], as_of: date) -> dict[str, Any]:
 
 def days_to_come(plan: Plan, as_of: date) -> tuple[str, ...]:
     """Notes on dates of the plan that lie after the day."""
-    named = sorted({day for fact in plan.facts.values() for day in fact.get("days", ())})
+    facts = [*plan.facts.values(), *(sequence.first for sequence in plan.sequences.values())]
+    named = sorted({day for fact in facts for day in fact.get("days", ())})
     return tuple(
         f"on_days names {day}, which is after {as_of}, the day of the release"
         for day in named

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from audiences.evaluate import evaluate
 from audiences.plan import Plan, alert_column
 from features.facts import Fact, first_day, needs
-from features.kernel import Products, compute
+from features.kernel import Followed, Products, compute
 from features.kernel.arrays import to_arrow
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.activity.bucket_files import BucketFiles, Wanted
@@ -29,7 +29,16 @@ from lake.attempts import fetch_inputs
 from lake.engine import Engine, Progress
 from lake.lake import Lake, by_bucket
 from lake.releases import Release, lake_at
-from project.audience import PROFILE, alert_files, codes_of, days_to_come, facts_of, meanings_of, refuse_missing
+from project.audience import (
+    PROFILE,
+    alert_files,
+    codes_of,
+    days_to_come,
+    facts_of,
+    meanings_of,
+    refuse_missing,
+    sequences_of,
+)
 from project.folder import Project
 from project.listings import Lister
 from project.products import products_as_of
@@ -71,10 +80,20 @@ def prepared(
     for path in lake.local([p for paths in profiles.values() for p in paths][:1]):
         refuse_missing(release, pq.read_schema(path).names, wanted_columns)
     facts = facts_of(plan, release.as_of)
+    sequences = sequences_of(plan, release.as_of)
     shared: Inputs = {
         "as_of": release.as_of.isoformat(),
         "columns": wanted_columns,
-        "facts": [f.model_dump(mode="json", by_alias=True, exclude_none=True) for f in facts],
+        "facts": [_as_declared(f) for f in facts],
+        "sequences": {
+            name: {
+                "first": _as_declared(s.first),
+                "second": _as_declared(s.second),
+                "within_days": s.within_days,
+                "without": s.without,
+            }
+            for name, s in sequences.items()
+        },
         "codes": {},
         "products": None,
         "alerts": alert_files(lake, release, plan.alerts),
@@ -91,6 +110,7 @@ def prepared(
         uids = pa.table([to_arrow(people.uid, None, pa.int64())], names=["uid"])
         pq.write_table(uids, shared["listings"][name], row_group_size=USERS_PER_BUCKET)
     activity: dict[int, list[str]] = {}
+    facts += [f for s in sequences.values() for f in (s.first, s.second)]
     if facts:
         names = meanings_of(facts, release.as_of, lambda: codes_of(lake), lambda: products_as_of(lake, release.as_of))
         shared["codes"], warnings = names.codes, (*names.warnings, *warnings)
@@ -103,6 +123,10 @@ def prepared(
         b: {**shared, "bucket": b, "profile": paths, "activity": activity.get(b, [])} for b, paths in profiles.items()
     }
     return Prepared(release, buckets, warnings)
+
+
+def _as_declared(fact: Fact) -> dict[str, Any]:
+    return fact.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def members_of(project: Project, release: Release, plan: Plan, scratch: Path, engine: Engine | None) -> np.ndarray:
@@ -141,19 +165,21 @@ def bucket_columns(item: Inputs, uid: int | None = None) -> pa.Table:
         profile = profile.append_column(alert_column(name), pc.is_in(profile["uid"], uids.combine_chunks()))
     for name, path in item["listings"].items():
         profile = profile.append_column(name, pc.is_in(profile["uid"], _listed(path, profile["uid"])))
-    facts = [Fact.model_validate(f) for f in item["facts"]]
-    if not facts:
+    if not item["facts"] and not item["sequences"]:
         return profile
-    counted = _facts(item, facts, as_of, uid)
     # The kernel answers for every place of the bucket: a user's row is the uid less the bucket's first.
     rows = pc.subtract(profile["uid"], item["bucket"] * USERS_PER_BUCKET)
-    for fact in facts:
-        profile = profile.append_column(fact.column, counted[fact.column].take(rows))
+    for name, column in _done(item, as_of, uid).items():
+        profile = profile.append_column(name, column.take(rows))
     return profile
 
 
-def _facts(item: Inputs, facts: Sequence[Fact], as_of: date, uid: int | None) -> pa.Table:
-    wanted = needs(facts)
+def _done(item: Inputs, as_of: date, uid: int | None) -> dict[str, pa.ChunkedArray]:
+    """Facts and sequences of every place of the bucket, by column."""
+    facts = [Fact.model_validate(f) for f in item["facts"]]
+    sequences = {name: _followed(made) for name, made in item["sequences"].items()}
+    counted = [*facts, *(f for s in sequences.values() for f in (s.first, s.second))]
+    wanted = needs(counted)
     codes = {kind: dict(numbers) for kind, numbers in item["codes"].items()}
     products = None
     if item["products"] is not None:
@@ -161,12 +187,23 @@ def _facts(item: Inputs, facts: Sequence[Fact], as_of: date, uid: int | None) ->
         codes |= {key: {text: i for i, text in enumerate(texts[key]) if text} for key in texts}
     asked = Wanted(
         as_of,
-        first=first_day(facts, as_of),
-        behaviours=tuple(sorted({BEHAVIOURS[b] for fact in facts for b in fact.reads})),
+        first=first_day(counted, as_of),
+        behaviours=tuple(sorted({BEHAVIOURS[b] for fact in counted for b in fact.reads})),
         uid=uid,
     )
     rows = BucketFiles(item["activity"], asked).rows(wanted.columns, base=item["bucket"] * USERS_PER_BUCKET)
-    return compute(rows, facts, as_of, products=products, codes=codes, zone=item["zone"])
+    table = compute(rows, facts, as_of, products=products, codes=codes, zone=item["zone"])
+    found = {fact.column: table[fact.column] for fact in facts}
+    for name, sequence in sequences.items():
+        flags, known = sequence.of(rows, rows, as_of, products=products, codes=codes, zone=item["zone"])
+        found[name] = pa.chunked_array([pa.array(flags, mask=~known)])
+    return found
+
+
+def _followed(made: dict[str, Any]) -> Followed:
+    return Followed(
+        Fact.model_validate(made["first"]), Fact.model_validate(made["second"]), made["within_days"], made["without"]
+    )
 
 
 def columns_of(table: pa.Table) -> dict[str, pa.ChunkedArray]:

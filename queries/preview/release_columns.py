@@ -23,7 +23,7 @@ from features.kernel.arrays import from_arrow, to_arrow
 from lake.lake import Lake
 from lake.local_cache import LocalCache
 from lake.releases import Release, lake_at
-from project.audience import PROFILE, Meanings, alert_files, codes_of, days_to_come, facts_of, meanings_of
+from project.audience import PROFILE, Meanings, alert_files, codes_of, days_to_come, facts_of, meanings_of, sequences_of
 from project.listings import ListedPeople, Lister
 from project.products import products_as_of
 from queries.preview.events import Events
@@ -52,7 +52,9 @@ class ReleaseColumns:
     def judged(self, plan: Plan) -> tuple[Tally, tuple[str, ...]]:
         """Everybody judged by the plan, and names in it that never occur."""
         facts = {fact.column: fact for fact in facts_of(plan, self.at.as_of)}
-        names = meanings_of(list(facts.values()), self.at.as_of, lambda: self._kept_codes, lambda: self._kept_products)
+        sequences = sequences_of(plan, self.at.as_of)
+        asked = [*facts.values(), *(f for s in sequences.values() for f in (s.first, s.second))]
+        names = meanings_of(asked, self.at.as_of, lambda: self._kept_codes, lambda: self._kept_products)
         tags = {n.column: n.type for _, n in walk(plan.root) if isinstance(n, Leaf) and _is_tag(n, facts, plan)}
         columns = self.profile.columns(tags)
         alerts = alert_files(self.lake, self.at, plan.alerts)
@@ -69,6 +71,9 @@ class ReleaseColumns:
                 found = truth_of_numbers(node.tests, node.type, *counted[node.column])
             elif node.column in OF_EVERYBODY:
                 found = self._as_it_is(node)
+            elif node.column in sequences:
+                values = self.events.followed(sequences[node.column], self.profile.uid, *self._named(names))
+                found = truth_of_numbers(node.tests, node.type, *values)
             elif node.column in people:
                 found = Kleene.certain(packed(among(self.profile.uid, people[node.column].uid)), everybody)
             else:
@@ -107,11 +112,14 @@ class ReleaseColumns:
         return column.truth((Test(op="is", values=(True,)),), "bool", self.profile.everybody).true
 
     def _counted(self, fact: Fact, names: Meanings) -> tuple[np.ndarray, np.ndarray | None]:
-        codes, products = dict(names.codes), None
-        if names.products is not None:
-            products, texts = self._products
-            codes |= texts
-        return self.events.counted(fact, self.profile.uid, products, codes)
+        return self.events.counted(fact, self.profile.uid, *self._named(names))
+
+    def _named(self, names: Meanings) -> tuple[Products | None, dict[str, dict[str, int]]]:
+        """Products, if something asks for them, and what the names in conditions stand for."""
+        if names.products is None:
+            return None, names.codes
+        products, texts = self._products
+        return products, names.codes | texts
 
     @cached_property
     def _kept_codes(self) -> pa.Table:
@@ -156,8 +164,7 @@ def among(uid: np.ndarray, some: np.ndarray) -> np.ndarray:
 
 def _is_tag(node: Leaf, facts: Mapping[str, Any], plan: Plan) -> bool:
     return (
-        node.column not in facts
-        and node.column not in plan.listings
+        node.column not in {*facts, *plan.sequences, *plan.listings}
         and node.column not in OF_EVERYBODY
         and not node.column.startswith(alert_column(""))
     )

@@ -102,6 +102,7 @@ def test_the_random_definitions_have_every_kind_of_condition(plans: list[Plan]) 
     assert any(plan.alerts for plan in plans) and "'kind': 'member', 'audience': 'drawn_1'" in said
     assert all(f"'column': '{name}'" in said for name in ("user_id", "uid", "as_of", "was_invited", "mean_gap"))
     assert len({fact["measure"] for fact in facts}) > len(COMPARED) / 2
+    assert {s.without for plan in plans for s in plan.sequences.values()} == {True, False}
     listed = {listing.kind for plan in plans for listing in plan.listings.values()}
     assert listed == {"changed", "ids", "top", "sample", "below", "before"}
     assert {fact.get("view") for fact in facts} == {"cash", None} and any("where" in fact for fact in facts)
@@ -114,12 +115,15 @@ def files(shop: Shop) -> dict[str, tuple[int, int]]:
     return {str(p.relative_to(shop.lake.root)): (p.stat().st_ino, p.stat().st_size) for p in found}
 
 
-def test_a_second_reader_maps_what_the_first_has_made(shop: Shop, plans: list[Plan]) -> None:
-    first = columns_at(shop).judged(plans[0])[0]
+def test_a_second_reader_maps_what_the_first_has_made(shop: Shop) -> None:
+    sequence = {"first": {"event": "view"}, "then": {"event": "pay"}, "within_days": 3}
+    conditions = [{"tag": "register_city", "is": "北京"}, {"event": "view"}, {"sequence": sequence}]
+    plan = _plan(shop, {"include": {"any": conditions}})
+    first = columns_at(shop).judged(plan)[0]
     made = files(shop)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("pyarrow.parquet.ParquetFile.read", None)
-        second = columns_at(shop).judged(plans[0])[0]
+        second = columns_at(shop).judged(plan)[0]
     assert np.array_equal(second.members, first.members)
     assert files(shop) == made
 
