@@ -4,52 +4,57 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from audiences.language import (
+from audiences import listings
+from audiences.conditions import (
     AlertCondition,
     AllConditions,
     AnyConditions,
-    Audience,
     AudienceCondition,
-    Comparison,
+    ChangedCondition,
     Condition,
     EventCondition,
+    EventKind,
+    EventRows,
+    IdsCondition,
     NotCondition,
+    SampleCondition,
+    SequenceCondition,
+    Succession,
     TagCondition,
+    TopCondition,
+    TreeCondition,
     UsersCondition,
-    contact_fields,
-    definition_hash,
 )
-from audiences.plan import AllOf, AnyOf, Leaf, Member, Node, Not, Operand, Plan, Test, alert_column
-from audiences.wording import compared, measured, negated
+from audiences.language import Audience, contact_fields, definition_hash
+from audiences.operands import Attribute, MistakeError, tests_of
+from audiences.plan import (
+    AllOf,
+    AnyOf,
+    Leaf,
+    ListedBefore,
+    Listing,
+    Member,
+    Node,
+    Not,
+    Plan,
+    PlannedSequence,
+    Test,
+    alert_column,
+)
+from audiences.wording import compared, measured, negated, succession
 from schemas.alerts import ALERTS
 from schemas.behaviours import CARRIES_MONEY
 from schemas.configuration import Words, nearest
-from schemas.contracts import Type, fields
+from schemas.contracts import fields
 from schemas.errors import ConfigurationError
 from schemas.measures import COMPARED, MEASURES, mistake, value_type
 
-NUMBERS = ("int32", "int64", "float64")
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """What the catalogue says of one column of the profile. No ``values`` means that any text may occur."""
-
-    id: str
-    type: Type
-    name: Words
-    description: Words
-    values: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    unit: str | None = None
-    labels: Mapping[str, Words] = field(default_factory=dict)
+MOST_CONDITIONS, MOST_DEEP = 5_000, 64
+"""What a plan may have: a definition of a few lines can name audiences that name others, each twice."""
 
 
 def fixed_attributes() -> dict[str, Attribute]:
@@ -62,14 +67,6 @@ def fixed_attributes() -> dict[str, Attribute]:
     return found
 
 
-class _MistakeError(Exception):
-    """One mistake at one place; becomes a line of the ConfigurationError."""
-
-    def __init__(self, message: str, *key: Any):
-        super().__init__(message)
-        self.key = key
-
-
 @dataclass
 class _Compiler:
     catalogue: Mapping[str, Attribute]
@@ -79,11 +76,19 @@ class _Compiler:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
     alerts: list[str] = field(default_factory=list)
+    sequences: dict[str, PlannedSequence] = field(default_factory=dict)
+    listings: dict[str, Listing] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
     nodes: int = 0
+    depth: int = 0
 
     def next_number(self) -> int:
         self.nodes += 1
+        if self.nodes > MOST_CONDITIONS:
+            raise ConfigurationError(
+                f"{self.audiences[self.path[0]].path}: more than {MOST_CONDITIONS:,} conditions, those of the audiences "
+                "that it names among them; name fewer, or list users in a file (ids)"
+            )
         return self.nodes
 
     def need(self, column: str) -> str:
@@ -112,15 +117,21 @@ class _Compiler:
         )
 
     def node(self, audience: Audience, condition: Condition, place: tuple[Any, ...]) -> Node:
+        self.depth += 1
         try:
+            if self.depth > MOST_DEEP:
+                said = "those of the audiences that it names among them"
+                raise MistakeError(f"conditions are nested more than {MOST_DEEP} deep, {said}")
             return self._node(audience, condition, place)
-        except _MistakeError as e:
+        except MistakeError as e:
             where = (*place, *e.key)
             self.problems.append(f"{audience.at(where)}: {_dotted(where)}: {e}")
             return _placeholder(place)
+        finally:
+            self.depth -= 1
 
     def _node(self, audience: Audience, condition: Condition, place: tuple[Any, ...]) -> Node:
-        if isinstance(condition, AudienceCondition):
+        if isinstance(condition, AudienceCondition) and condition.as_of is None:
             return self.reference(audience, condition, place)
         common: dict[str, Any] = {"number": self.next_number(), "place": self.placed(place)}
         if isinstance(condition, AllConditions):
@@ -138,15 +149,89 @@ class _Compiler:
             return self.alert(condition, common)
         if isinstance(condition, TagCondition):
             return self.tag(condition, common)
-        return self.event(condition, common)
+        if isinstance(condition, EventCondition):
+            return self.event(condition, common)
+        if isinstance(condition, SequenceCondition):
+            return self.sequence(condition.sequence, common)
+        return self.listed(*self._listing(audience, condition, place), common)
+
+    def _listing(self, audience: Audience, condition: Condition, place: tuple[Any, ...]) -> tuple[Listing, Words]:
+        """Whom a condition is true of that needs more than a person's own row."""
+        if isinstance(condition, ChangedCondition):
+            tag = listings.attribute_named(condition.changed.tag, self.catalogue, "changed", "tag")
+            return listings.change_of(condition.changed, tag)
+        if isinstance(condition, IdsCondition):
+            return listings.ids_of_list(condition.ids, audience)
+        if isinstance(condition, TreeCondition):
+            return listings.below_of(condition.share_tree)
+        if isinstance(condition, TopCondition):
+            for key in ("by", "within"):
+                if (name := getattr(condition.top, key)) is not None:
+                    listings.attribute_named(name, self.catalogue, "top", key)
+            among = self.among(audience, condition.top.among, (*place, "top", "among"))
+            return listings.top_of(condition.top, self.catalogue, among)
+        if isinstance(condition, SampleCondition):
+            among = self.among(audience, condition.sample.among, (*place, "sample", "among"))
+            return listings.sample_of(condition.sample, among)
+        assert isinstance(condition, AudienceCondition) and condition.as_of is not None
+        name, day = self._known_audience(condition.audience), condition.as_of
+        called = self.audiences[name].definition.name
+        words = Words(zh=f"{day} 在人群 {called.zh} 中", en=f"was in audience {called.en} on {day}")
+        return ListedBefore(audience=name, as_of=day), words
+
+    def sequence(self, sequence: Succession, common: dict[str, Any]) -> Leaf:
+        second = sequence.then or sequence.without
+        assert second is not None
+        planned = PlannedSequence(
+            first=_fact(sequence.first, "rows", "count"),
+            second=_fact(second, "rows", "count"),
+            within_days=sequence.within_days,
+            without=sequence.then is None,
+        )
+        name = f"sequence_{hashlib.sha256(planned.model_dump_json().encode()).hexdigest()[:12]}"
+        self.sequences[name] = planned
+        words, test = succession(sequence), Test(op="is", values=(True,))
+        return Leaf(**common, text=words, column=name, type="bool", tests=(test,))
+
+    def listed(self, listing: Listing, words: Words, common: dict[str, Any]) -> Leaf:
+        name = f"listed_{hashlib.sha256(listing.model_dump_json().encode()).hexdigest()[:12]}"
+        self.listings[name] = listing
+        return Leaf(**common, text=words, column=name, type="bool", tests=(Test(op="is", values=(True,)),))
+
+    def among(self, audience: Audience, condition: Condition | None, place: tuple[Any, ...]) -> Plan | None:
+        """A plan of its own for those among whom people are chosen."""
+        if condition is None:
+            return None
+        inner = replace(self, facts={}, columns=[], alerts=[], sequences={}, listings={})
+        number = inner.next_number()
+        include = inner.node(audience, condition, place)
+        self.nodes = inner.nodes
+        words = Words(zh="其中", en="among them")
+        root = Member(number=number, place=self.placed(place), text=words, audience=audience.id, include=include)
+        return inner.plan("", root)
+
+    def plan(self, hash_: str, root: Member) -> Plan:
+        return Plan(
+            audience=root.audience,
+            definition_hash=hash_,
+            root=root,
+            columns=tuple(self.columns),
+            facts=self.facts,
+            alerts=tuple(self.alerts),
+            sequences=self.sequences,
+            listings=self.listings,
+        )
+
+    def _known_audience(self, name: str) -> str:
+        if name not in self.audiences:
+            raise MistakeError(f"no audience {name!r}; {nearest(name, list(self.audiences))}", "audience")
+        return name
 
     def reference(self, audience: Audience, condition: AudienceCondition, place: tuple[Any, ...]) -> Node:
-        name = condition.audience
-        if name not in self.audiences:
-            raise _MistakeError(f"no audience {name!r}; {nearest(name, list(self.audiences))}", "audience")
+        name = self._known_audience(condition.audience)
         if name in self.path:
             circle = " -> ".join([*self.path[self.path.index(name) :], name])
-            raise _MistakeError(f"audiences refer to each other in a circle: {circle}", "audience")
+            raise MistakeError(f"audiences refer to each other in a circle: {circle}", "audience")
         return self.member(self.audiences[name], self.placed(place))
 
     def users(self, condition: UsersCondition, common: dict[str, Any]) -> Leaf:
@@ -162,7 +247,7 @@ class _Compiler:
     def alert(self, condition: AlertCondition, common: dict[str, Any]) -> Leaf:
         name = condition.alert
         if name not in ALERTS:
-            raise _MistakeError(f"no alert {name!r}; {nearest(name, list(ALERTS))}", "alert")
+            raise MistakeError(f"no alert {name!r}; {nearest(name, list(ALERTS))}", "alert")
         if name not in self.alerts:
             self.alerts.append(name)
         zh, en = ALERTS[name]
@@ -175,10 +260,8 @@ class _Compiler:
         )
 
     def tag(self, condition: TagCondition, common: dict[str, Any]) -> Leaf:
-        known = self.catalogue.get(condition.tag)
-        if known is None:
-            raise _MistakeError(f"no tag {condition.tag!r}; {nearest(condition.tag, list(self.catalogue))}", "tag")
-        tests = _tests(condition, known)
+        known = listings.attribute_named(condition.tag, self.catalogue, "tag")
+        tests = tests_of(condition, known)
         if condition.known is not None:
             tests = (*tests, Test(op="known", values=(condition.known,)))
         return Leaf(
@@ -192,11 +275,11 @@ class _Compiler:
 
     def event(self, condition: EventCondition, common: dict[str, Any]) -> Leaf:
         found = _measured(condition)
-        fact = _fact(condition, found.description.en)
-        tests = _tests(condition, found)
+        fact = _fact(condition, condition.measure, found.description.en)
+        tests = tests_of(condition, found)
         if not tests:
             if COMPARED[condition.measure] != ("count",):
-                raise _MistakeError(
+                raise MistakeError(
                     f"measure {condition.measure} is compared with nothing; add at_least or another", "event"
                 )
             tests = (Test(op="at_least", values=(1,)),)
@@ -237,14 +320,7 @@ def compile_audience(
             c.problems.append(f"{where}: export.columns.{i}: {said}")
     if c.problems:
         raise ConfigurationError("\n".join(c.problems))
-    return Plan(
-        audience=audience.id,
-        definition_hash=definition_hash(audience, c.audiences),
-        root=root,
-        columns=tuple(c.columns),
-        facts=c.facts,
-        alerts=tuple(c.alerts),
-    )
+    return c.plan(definition_hash(audience, c.audiences), root)
 
 
 def _dotted(place: tuple[Any, ...]) -> str:
@@ -260,10 +336,10 @@ def _measured(condition: EventCondition) -> Attribute:
     """What the condition measures as if it were a tag: type, least value, and words."""
     if wrong := mistake(condition.measure, condition.agg, condition.event, COMPARED):
         part, said = wrong
-        raise _MistakeError(said, "event" if part == "behaviours" else part)
+        raise MistakeError(said, "event" if part == "behaviours" else part)
     measure, agg = MEASURES[condition.measure], condition.agg or COMPARED[condition.measure][0]
     if measure.unit in ("units", "minor") and (foreign := [e for e in condition.event if e not in CARRIES_MONEY]):
-        raise _MistakeError(
+        raise MistakeError(
             f"{foreign[0]!r} carries no {condition.measure}; these do: {', '.join(CARRIES_MONEY)}", "measure"
         )
     kind = value_type(condition.measure, agg)
@@ -278,104 +354,22 @@ def _measured(condition: EventCondition) -> Attribute:
     )
 
 
-def _fact(condition: EventCondition, agg: str) -> dict[str, Any]:
-    """The condition's measure in the syntax of a declared fact."""
-    made: dict[str, Any] = {"from": list(condition.event), "measure": condition.measure, "agg": agg}
-    if condition.within_days is not None:
-        made["window"] = condition.within_days
-    if given := condition.where.given:
+def days_of(rows: EventRows) -> dict[str, Any]:
+    """The days as a fact has them; ``days`` are two dates, of which a release's day makes a window."""
+    if rows.on_days is not None:
+        return {"days": [day.isoformat() for day in rows.on_days]}
+    if rows.days_ago is not None:
+        return {"window": rows.days_ago[1] + 1, "ago": rows.days_ago[0]}
+    return {} if rows.within_days is None else {"window": rows.within_days}
+
+
+def _fact(rows: EventKind, measure: str, agg: str) -> dict[str, Any]:
+    """A measure of the rows in the syntax of a declared fact."""
+    made: dict[str, Any] = {"from": list(rows.event), "measure": measure, "agg": agg}
+    if isinstance(rows, EventRows):
+        made |= days_of(rows)
+    if given := rows.where.given:
         made["where"] = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
-    if condition.view != "behaviour":
-        made["view"] = condition.view
+    if rows.view != "behaviour":
+        made["view"] = rows.view
     return made
-
-
-def _tests(condition: Comparison, known: Attribute) -> tuple[Test, ...]:
-    """The comparisons with operands of the column's type; refuses what the column cannot be compared with."""
-    found = []
-    low, high = -math.inf, math.inf
-    for key, values in condition.comparisons.items():
-        if key == "known":
-            continue
-        if key not in ("is", "is_not") and known.type in ("string", "bool"):
-            kind = "text" if known.type == "string" else "true or false"
-            raise _MistakeError(f"{known.id!r} is {kind}; it can be compared with is and is_not, not with {key}", key)
-        plain = tuple(_operand(v, known, key) for v in values)
-        if key == "between" and plain[0] > plain[1]:  # type: ignore[operator]
-            raise _MistakeError(
-                f"between goes from the smaller to the greater value, given {plain[0]} and {plain[1]}", key
-            )
-        if known.type in NUMBERS:
-            low, high = _narrowed(key, [float(v) for v in plain], low, high)
-        found.append(Test(op=key, values=plain))
-    least = -math.inf if known.minimum is None else known.minimum
-    most = math.inf if known.maximum is None else known.maximum
-    if max(low, least) > min(high, most):
-        raise _MistakeError(
-            f"can never match: {known.id!r} takes {_range(known)}" if low <= high else "can never match"
-        )
-    return tuple(found)
-
-
-def _narrowed(key: str, values: list[float], low: float, high: float) -> tuple[float, float]:
-    """The closed range that is left after a comparison; a strict one moves its end by the smallest float."""
-    if key == "at_least":
-        return max(low, values[0]), high
-    if key == "at_most":
-        return low, min(high, values[0])
-    if key == "above":
-        return max(low, math.nextafter(values[0], math.inf)), high
-    if key == "below":
-        return low, min(high, math.nextafter(values[0], -math.inf))
-    if key == "between":
-        return max(low, values[0]), min(high, values[1])
-    return low, high
-
-
-def _range(known: Attribute) -> str:
-    if known.minimum is not None and known.maximum is not None:
-        return f"values from {known.minimum:g} to {known.maximum:g}"
-    return f"values from {known.minimum:g}" if known.minimum is not None else f"values up to {known.maximum:g}"
-
-
-def _operand(value: Any, known: Attribute, key: str) -> Operand:
-    """``value`` as the column's type holds it; a value that the column cannot take is refused."""
-    if known.type == "string":
-        return _text(value, known, key)
-    if known.type == "bool":
-        if not isinstance(value, bool):
-            raise _MistakeError(f"{known.id!r} is true or false, given {value!r}", key)
-        return value
-    if known.type == "date":
-        return _day(value, known, key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _MistakeError(f"{known.id!r} is a number, given {value!r}", key)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _MistakeError(f"{known.id!r} is a number, given {value!r}", key)
-    if key in ("is", "is_not"):
-        if known.type != "float64" and value != int(value):
-            raise _MistakeError(f"{known.id!r} is a whole number, given {value!r}", key)
-        least = -math.inf if known.minimum is None else known.minimum
-        most = math.inf if known.maximum is None else known.maximum
-        if not least <= value <= most:
-            raise _MistakeError(f"{known.id!r} takes {_range(known)}, given {value!r}", key)
-    return value
-
-
-def _text(value: Any, known: Attribute, key: str) -> str:
-    if not isinstance(value, str):
-        raise _MistakeError(f"{known.id!r} is text, given {value!r}; write it in quotes if it is meant", key)
-    if known.values and value not in known.values:
-        labelled = [v for v, label in known.labels.items() if value in (label.zh, label.en)]
-        hint = f"that is what {labelled[0]!r} is called" if labelled else nearest(value, list(known.values))
-        raise _MistakeError(f"{known.id!r} never takes the value {value!r}; {hint}", key)
-    return value
-
-
-def _day(value: Any, known: Attribute, key: str) -> str:
-    if isinstance(value, date):
-        return value.isoformat()
-    try:
-        return date.fromisoformat(value).isoformat()
-    except (TypeError, ValueError):
-        raise _MistakeError(f"{known.id!r} is a date such as 2026-03-01, given {value!r}", key) from None

@@ -1,63 +1,26 @@
-"""The language of ``audiences/*.yaml``: frozen models, read with file, line and the nearest known key.
-
-A condition is one mapping whose first word says what it is: ``tag``, ``event``, ``audience``, ``alert``, ``users``,
-``all``, ``any`` or ``not``. What a tag or an event can be compared with is judged by the compiler, which knows the catalogue.
-"""
+"""The language of ``audiences/*.yaml``: a definition's frozen model, read with file, line and the nearest known key."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Discriminator,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    Tag,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from schemas.behaviours import BEHAVIOURS, BROWSE
+from audiences.conditions import Condition, Filled
+from audiences.id_files import digest_of
 from schemas.configuration import Settings, Words, line_of, nearest, read_yaml, validated
 from schemas.contracts import contract
 from schemas.errors import ConfigurationError, NotThereError
-from schemas.measures import View, Where, Window, refuse_unknown
 
-Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | date | StrictStr
-Ordered: TypeAlias = StrictInt | StrictFloat | date | StrictStr
-
-COMPARISONS = ("is", "is_not", "at_least", "at_most", "above", "below", "between", "known")
 ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple)) or value is None else [value]
-
-
-def _not_empty(value: Any) -> Any:
-    # After validation, so that a wrong item is not reported a second time as a list that is too short.
-    if value is not None and not value:
-        raise ValueError("the list is empty")
-    return value
-
-
-Listed = BeforeValidator(_listed)
-Filled = AfterValidator(_not_empty)
 
 
 class FilledWords(Words):
@@ -66,135 +29,6 @@ class FilledWords(Words):
     zh: str = Field(min_length=1)
     en: str = Field(min_length=1)
 
-
-class Comparison(Settings):
-    """What a value is held against; several comparisons must all hold. ``between`` includes both ends."""
-
-    is_: Annotated[tuple[Scalar, ...] | None, Listed, Filled] = Field(default=None, alias="is")
-    is_not: Annotated[tuple[Scalar, ...] | None, Listed, Filled] = None
-    at_least: Ordered | None = None
-    at_most: Ordered | None = None
-    above: Ordered | None = None
-    below: Ordered | None = None
-    between: tuple[Ordered, Ordered] | None = None
-
-    @property
-    def comparisons(self) -> dict[str, tuple[Scalar, ...]]:
-        """The comparisons that are there, by key, each with its operands."""
-        found: dict[str, tuple[Scalar, ...]] = {}
-        for key in COMPARISONS:
-            value = getattr(self, "is_" if key == "is" else key, None)
-            if value is not None:
-                found[key] = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-        return found
-
-
-class TagCondition(Comparison):
-    """The value of a tag. ``known: true`` asks whether there is one; any other comparison with none is unknown."""
-
-    tag: str
-    known: StrictBool | None = None
-
-    @model_validator(mode="after")
-    def _compares(self) -> TagCondition:
-        if not self.comparisons:
-            raise ValueError(f"tag {self.tag!r} is compared with nothing; add one of {', '.join(COMPARISONS)}")
-        return self
-
-
-class EventCondition(Comparison):
-    """What a user did within the last days: ``measure`` over the rows of ``event``, compared, or merely done at all.
-
-    ``did: false`` turns the condition round. ``within_days`` W is the W business days that end on ``as_of``; absent is
-    ever. ``event: browse`` stands for every on-site behaviour.
-    """
-
-    event: Annotated[tuple[str, ...], Listed, Filled]
-    did: StrictBool = True
-    measure: str = "rows"
-    agg: str | None = None
-    within_days: Window = None
-    where: Where = Where()
-    view: View = "behaviour"
-
-    @field_validator("event")
-    @classmethod
-    def _known_event(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        refuse_unknown("behaviour", value, (*BEHAVIOURS, "browse"))
-        spread = [b for one in value for b in (BROWSE if one == "browse" else (one,))]
-        return tuple(dict.fromkeys(spread))
-
-    @field_serializer("where")
-    def _where(self, where: Where) -> dict[str, Any]:
-        # Lists that are left out are written as empty ones: the hashes of definitions that stand in the lake have them so.
-        return {k: () for k in where.lists if k not in where.given} | where.given
-
-
-class AudienceCondition(Settings):
-    """Who is in another audience, by that audience's definition at the same release."""
-
-    audience: str
-
-
-class AlertCondition(Settings):
-    """Who is listed by an alert of the release's day (``segments.alert_users``), raised or not."""
-
-    alert: str
-
-
-class UsersCondition(Settings):
-    """Users by name: a list of ``user_id``."""
-
-    users: Annotated[tuple[StrictStr, ...], Filled]
-
-
-class AllConditions(Settings):
-    all: Annotated[tuple[Condition, ...], Filled]
-
-
-class AnyConditions(Settings):
-    any: Annotated[tuple[Condition, ...], Filled]
-
-
-class NotCondition(Settings):
-    not_: Condition = Field(alias="not")
-
-
-KINDS = {
-    "tag": "(TagCondition)",
-    "event": "(EventCondition)",
-    "audience": "(AudienceCondition)",
-    "alert": "(AlertCondition)",
-    "users": "(UsersCondition)",
-    "all": "(AllConditions)",
-    "any": "(AnyConditions)",
-    "not": "(NotCondition)",
-}
-
-
-def _kind(value: Any) -> str | None:
-    if isinstance(value, Settings):
-        return f"({type(value).__name__})"
-    if isinstance(value, Mapping):
-        return next((KINDS[k] for k in KINDS if k in value), None)
-    return None
-
-
-Condition = Annotated[
-    Annotated[TagCondition, Tag("(TagCondition)")]
-    | Annotated[EventCondition, Tag("(EventCondition)")]
-    | Annotated[AudienceCondition, Tag("(AudienceCondition)")]
-    | Annotated[AlertCondition, Tag("(AlertCondition)")]
-    | Annotated[UsersCondition, Tag("(UsersCondition)")]
-    | Annotated[AllConditions, Tag("(AllConditions)")]
-    | Annotated[AnyConditions, Tag("(AnyConditions)")]
-    | Annotated[NotCondition, Tag("(NotCondition)")],
-    Discriminator(
-        _kind,
-        custom_error_type="no_condition",
-        custom_error_message=f"not a condition; it needs one of {', '.join(KINDS)}",
-    ),
-]
 
 Hashing = Literal["clear", "sha256", "md5"]
 
@@ -270,10 +104,6 @@ class Definition(Settings):
         return self
 
 
-for _model in (AllConditions, AnyConditions, NotCondition, Definition):
-    _model.model_rebuild()
-
-
 @dataclass(frozen=True)
 class Audience:
     """A definition with where it was read, so that later errors can name the line. ``id`` is the file's name."""
@@ -282,6 +112,11 @@ class Audience:
     path: Path
     definition: Definition
     node: yaml.Node
+
+    @property
+    def project(self) -> Path:
+        """The project folder: that of the folder of audiences."""
+        return self.path.parent.parent
 
     def at(self, place: tuple[Any, ...]) -> str:
         """``file:line`` of a part of the definition."""
@@ -297,18 +132,25 @@ class Audience:
         """Audiences that the definition names, in order of appearance."""
         found: list[str] = []
 
-        def walk(node: Any) -> None:
-            if isinstance(node, dict):
-                if set(node) == {"audience"}:
-                    found.append(node["audience"])
-                for value in node.values():
-                    walk(value)
-            elif isinstance(node, list):
-                for value in node:
-                    walk(value)
-
-        walk([self.content["include"], self.content.get("exclude")])
+        for node in self._mappings():
+            if set(node) == {"audience"}:
+                found.append(node["audience"])
         return tuple(dict.fromkeys(found))
+
+    def lists(self) -> tuple[str, ...]:
+        """Files of ids that the definition names, in order of appearance."""
+        return tuple(dict.fromkeys(node["ids"]["file"] for node in self._mappings() if set(node) == {"ids"}))
+
+    def _mappings(self) -> Iterator[dict[str, Any]]:
+        """Every mapping of the two blocks, parents first."""
+        todo: list[Any] = [self.content.get("exclude"), self.content["include"]]
+        while todo:
+            node = todo.pop()
+            if isinstance(node, dict):
+                yield node
+                todo += reversed(node.values())
+            elif isinstance(node, list):
+                todo += reversed(node)
 
 
 def read(path: Path) -> Audience:
@@ -347,7 +189,7 @@ def named(audiences: Mapping[str, Audience], name: str) -> Audience:
 
 
 def definition_hash(audience: Audience, audiences: Mapping[str, Audience]) -> str:
-    """SHA-256 of the definition and of all definitions that it refers to, so that a change in any of them shows."""
+    """SHA-256 of the definition, of all definitions that it refers to and of their lists: a change in any of them shows."""
     wanted: dict[str, Any] = {}
     todo = [audience.id]
     while todo:
@@ -355,6 +197,8 @@ def definition_hash(audience: Audience, audiences: Mapping[str, Audience]) -> st
         if name not in wanted:
             one = named(audiences, name) if name != audience.id else audience
             wanted[name] = one.content
+            if lists := one.lists():
+                wanted[name] |= {"lists": {file: digest_of(one.project, file) for file in lists}}
             todo.extend(one.mentions())
     plain = json.dumps([audience.id, wanted], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(plain.encode()).hexdigest()

@@ -6,6 +6,7 @@ A plan is plain data (``model_dump(mode="json")`` and ``model_validate``), so th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -78,7 +79,11 @@ for _model in (AllOf, AnyOf, Not, Member):
 
 
 class Plan(Settings):
-    """``columns`` of the profile, ``facts`` (in the syntax of declared facts, by id) and ``alerts`` that conditions need."""
+    """``columns`` of the profile, ``facts`` (in the syntax of declared facts, by id) and ``alerts`` that conditions need.
+
+    ``sequences`` are two facts each, of which one must follow the other. ``listings`` say, by column, whom a condition is
+    true of that needs more than a person's own row (project/listings.py).
+    """
 
     audience: str
     definition_hash: str
@@ -86,6 +91,89 @@ class Plan(Settings):
     columns: tuple[str, ...]
     facts: dict[str, dict[str, Any]]
     alerts: tuple[str, ...] = ()
+    sequences: dict[str, PlannedSequence] = Field(default_factory=dict)
+    listings: dict[str, Listing] = Field(default_factory=dict)
+
+    def tags_read(self) -> tuple[str, ...]:
+        """Profile columns that the plan judges by, those of its listings among them."""
+        found = dict.fromkeys(self.columns)
+        for one in self.listings.values():
+            if isinstance(one, ListedChange):
+                found[one.tag] = None
+            if isinstance(one, (ListedTop, ListedSample)) and one.among is not None:
+                found |= dict.fromkeys(one.among.tags_read())
+            if isinstance(one, ListedTop):
+                found |= dict.fromkeys(tag for tag in (one.by, one.within) if tag is not None)
+        return tuple(found)
+
+
+class PlannedSequence(Settings):
+    """Rows of ``first`` and, within so many days after one, of ``second``, or ``without`` any: both as facts declare them."""
+
+    first: dict[str, Any]
+    second: dict[str, Any]
+    within_days: int
+    without: bool
+
+
+class ListedChange(Settings):
+    """``before`` and ``after`` are values as the process of the tag has them, None for unknown; absent is any."""
+
+    kind: Literal["changed"] = "changed"
+    tag: str
+    before: tuple[str | None, ...] | None
+    after: tuple[str | None, ...] | None
+    within_days: int | None
+
+
+class ListedIds(Settings):
+    """``digest`` is that of the file's content."""
+
+    kind: Literal["ids"] = "ids"
+    project: str
+    file: str
+    id_kind: str
+    column: str | None
+    digest: str
+
+
+class ListedTop(Settings):
+    kind: Literal["top"] = "top"
+    by: str
+    within: str | None
+    lowest: bool
+    people: int | None
+    share: float | None
+    among: Plan | None
+
+
+class ListedSample(Settings):
+    kind: Literal["sample"] = "sample"
+    seed: str
+    people: int | None
+    share: float | None
+    among: Plan | None
+
+
+class ListedBelow(Settings):
+    kind: Literal["below"] = "below"
+    user_id: str
+    levels: int | None
+
+
+class ListedBefore(Settings):
+    """Who was in an audience on a day."""
+
+    kind: Literal["before"] = "before"
+    audience: str
+    as_of: date
+
+
+Listing = Annotated[
+    ListedChange | ListedIds | ListedTop | ListedSample | ListedBelow | ListedBefore, Field(discriminator="kind")
+]
+for _listed in (ListedTop, ListedSample, Plan):
+    _listed.model_rebuild()
 
 
 def alert_column(alert: str) -> str:

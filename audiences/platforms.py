@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from audiences.conditions import Filled
 from audiences.contacts import SHAPES
 from audiences.forms.dmp import DATA_TYPES
-from audiences.language import ID, Export, Filled, FilledWords, Hashing, contact_fields
+from audiences.language import ID, Export, FilledWords, Hashing, contact_fields
 from schemas.configuration import Settings, line_of, nearest, read_yaml, validated
 from schemas.errors import ConfigurationError, NotThereError
 

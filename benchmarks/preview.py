@@ -32,8 +32,9 @@ from rich.console import Console
 from rich.table import Table
 
 from audiences.bits import flags
-from audiences.compiler import Attribute, compile_audience
+from audiences.compiler import compile_audience
 from audiences.language import read
+from audiences.operands import Attribute
 from audiences.plan import Plan
 from benchmarks import records
 from benchmarks.workload import AS_OF, DAYS, ZONE, bucket_rows, products

@@ -193,6 +193,8 @@ def build(
     for b in found:
         what = "built already" if b.already_built else f"{b.enters:,} entered, {b.exits:,} left"
         print(f"{b.audience} at {b.as_of} (release {b.release}): {b.users:,} users; {what}")
+        for warning in b.warnings:
+            print(f"  Note: {warning}")
     return
 
 

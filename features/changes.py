@@ -216,10 +216,13 @@ def _kept_of(table: pa.Table | None, name: str, bands: Bands, kind: pa.DataType)
     return KeptColumn(values, np.ones(len(values), np.bool_) if known is None else known)
 
 
+def band_names(bands: Sequence[int]) -> list[str]:
+    """What the process of a tag calls its bands."""
+    return [f"<{bands[0]}", *(f"{low}..{high - 1}" for low, high in pairwise(bands)), f">={bands[-1]}"]
+
+
 def _in_bands(column: pa.Array, bands: Sequence[int]) -> KeptColumn:
-    names = [f"<{bands[0]}"]
-    names += [f"{low}..{high - 1}" for low, high in pairwise(bands)]
-    names.append(f">={bands[-1]}")
+    names = band_names(bands)
     values, known = numbers_and_known(column)
     codes = np.searchsorted(np.asarray(bands), values, side="right").astype(np.int32)
     if known is None:

@@ -65,7 +65,8 @@ _FROM_BREAKS: dict[str, str] = {"min_gap_of": "min_gaps", "counts_of": "counts"}
 class Fact(Settings):
     """One aggregate per user. ``id`` names its column; without one the canonical id does.
 
-    ``window`` is in business days ending on ``as_of``, both ends included; absent means ever. ``view: behaviour`` (the
+    ``window`` is in business days ending on ``as_of``, both ends included; absent means ever. ``ago`` leaves out its last
+    days: {window: 31, ago: 7} are the days from 30 to 7 before ``as_of``. ``view: behaviour`` (the
     default) leaves out orders that are void by ``as_of``; ``view: cash`` keeps them, because the money moved.
     ``flagged`` orders, held for brushing by ``as_of``, are left out unless it says ``include`` (all) or ``only`` (them).
     ``half_life_days``, ``weights`` and ``min_events`` (rows that a value needs to be preferred) belong to ``preferred``;
@@ -83,6 +84,7 @@ class Fact(Settings):
     measure: str
     agg: str
     window: Window = None
+    ago: int = Field(default=0, ge=0, le=MAX_WINDOW_DAYS)
     where: Where = Where()
     view: View = "behaviour"
     flagged: Flagged = "exclude"
@@ -178,6 +180,8 @@ class Fact(Settings):
             "view": self.view,
             "where": self.where.conditions(),
         }
+        if self.ago:
+            said["ago"] = self.ago
         if self.flagged != "exclude":
             said["flagged"] = self.flagged
         if self.agg == "preferred":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from audiences.compiler import Attribute
+from audiences.operands import Attribute
 from features.catalogue import Catalogue
+from features.changes import band_names
 
 
 def attributes(catalogue: Catalogue) -> dict[str, Attribute]:
@@ -21,5 +22,7 @@ def attributes(catalogue: Catalogue) -> dict[str, Attribute]:
             maximum=high,
             unit=tag.unit,
             labels=tag.labels,
+            is_dynamic=tag.kind == "dynamic",
+            bands=tuple(band_names(tag.log_bands)) if tag.log_bands else (),
         )
     return found

@@ -15,6 +15,7 @@ from audiences.compiler import compile_audience
 from audiences.language import Audience, named
 from audiences.plan import Leaf, Plan, walk
 from features.facts import Fact, needs
+from features.kernel import Followed
 from features.kernel.arrays import text_array
 from lake.lake import Lake
 from lake.releases import Release, lake_at
@@ -24,7 +25,7 @@ from project.held import held_in_words, marks_of, remedy, tags_of
 from project.products import CODES
 from schemas.configuration import nearest
 from schemas.errors import NotThereError
-from schemas.measures import CODED_KEYS, PRODUCT_KEYS
+from schemas.measures import CODED_KEYS, MAX_WINDOW_DAYS, PRODUCT_KEYS
 
 PROFILE = "profile.profile"
 ALERT_USERS = "segments.alert_users"
@@ -82,9 +83,48 @@ def _add_elders(part: Any, elders: dict[str, str]) -> None:
             _add_elders(one, elders)
 
 
-def facts_of(plan: Plan) -> list[Fact]:
+def facts_of(plan: Plan, as_of: date) -> list[Fact]:
     """The plan's event conditions as facts of the kernel, under their ids."""
-    return [Fact.model_validate({**fact, "id": name}) for name, fact in plan.facts.items()]
+    return [Fact.model_validate({**on_the_day(fact, as_of), "id": name}) for name, fact in plan.facts.items()]
+
+
+def sequences_of(plan: Plan, as_of: date) -> dict[str, Followed]:
+    """The plan's sequences by column."""
+
+    def fact(declared: dict[str, Any]) -> Fact:
+        return Fact.model_validate(on_the_day(declared, as_of))
+
+    found = {}
+    for name, planned in plan.sequences.items():
+        first = fact(planned.first)
+        # what follows a row of the first lies in the first's days, or after them
+        second = fact(planned.second | ({} if first.window is None else {"window": first.window}))
+        found[name] = Followed(first, second, planned.within_days, planned.without)
+    return found
+
+
+def on_the_day(fact: dict[str, Any], as_of: date) -> dict[str, Any]:
+    """A fact whose two dates, if it has any, are a window that ends on the day, or some days before it."""
+    if "days" not in fact:
+        return fact
+    first, last = (date.fromisoformat(day) for day in fact["days"])
+    window, ago = (as_of - first).days + 1, min(max(0, (as_of - last).days), MAX_WINDOW_DAYS)
+    if window < 1:
+        # all of it is to come: no day is in the last one and before it
+        window, ago = 1, 1
+    plain = {k: v for k, v in fact.items() if k != "days"}
+    return plain | ({"window": window} if window <= MAX_WINDOW_DAYS else {}) | {"ago": ago}
+
+
+def days_to_come(plan: Plan, as_of: date) -> tuple[str, ...]:
+    """Notes on dates of the plan that lie after the day."""
+    facts = [*plan.facts.values(), *(sequence.first for sequence in plan.sequences.values())]
+    named = sorted({day for fact in facts for day in fact.get("days", ())})
+    return tuple(
+        f"on_days names {day}, which is after {as_of}, the day of the release"
+        for day in named
+        if day > as_of.isoformat()
+    )
 
 
 def refuse_missing(release: Release, have: Sequence[str], wanted: Sequence[str]) -> None:

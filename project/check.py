@@ -230,8 +230,9 @@ def _texts(value: Any, location: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, .
 def _uses_in_audience(audience: Audience, name: str) -> Iterator[Use]:
     def walk(value: Any, place: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
         if isinstance(value, dict):
-            if value.get("tag") == name:
-                yield (*place, "tag")
+            for key in ("tag", "by", "within"):
+                if value.get(key) == name:
+                    yield (*place, key)
             for key, below in value.items():
                 yield from walk(below, (*place, key))
         elif isinstance(value, list):

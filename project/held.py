@@ -55,7 +55,7 @@ def marks_of(lake: Lake, catalogue: Catalogue, at: Release, day: date | None = N
 def tags_of(catalogue: Catalogue, audience: Audience, plan: Plan) -> set[str]:
     """Profile columns that an audience judges by, lists its people by or writes into its file."""
     moved = (catalogue.of_role(SEGMENTED_BY[a]) for a in plan.alerts)
-    return {*plan.columns, *audience.definition.export.columns, *(tag for tag in moved if tag is not None)}
+    return {*plan.tags_read(), *audience.definition.export.columns, *(tag for tag in moved if tag is not None)}
 
 
 def held_in_words(held: Mapping[str, date]) -> str:

@@ -1,6 +1,6 @@
 """What can be measured of a user's behaviour and which of its rows count: said once, for facts of tags and audiences alike.
 
-A tag's fact (``features/facts.py``) and an audience's event condition (``audiences/language.py``) are two ways of writing
+A tag's fact (``features/facts.py``) and an audience's event condition (``audiences/conditions.py``) are two ways of writing
 the same: behaviours, a measure with its aggregate, a window, conditions on rows, a view. What each of these may be stands
 here; what a row must fulfil to count is computed in ``features/kernel/selection.py``, after definitions.md sections 0, 1, 14.
 """

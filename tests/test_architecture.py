@@ -166,6 +166,7 @@ OF_PATHS = re.compile(
 )
 BESIDE_THE_LAKE = {
     "audiences/delivery.py": "a folder of exports",
+    "audiences/id_files.py": "a project's lists of ids",
     "audiences/language.py": "a project's audiences",
     "cli/pages.py": "the repository's tags",
     "jobs/profile/diff.py": "another version of a project's tags",

@@ -8,5 +8,6 @@ sums, and nothing needs a hash table.
 from features.kernel.plan import compute
 from features.kernel.products import Products
 from features.kernel.rows import Rows, merge_files
+from features.kernel.sequence import Followed
 
-__all__ = ["Products", "Rows", "compute", "merge_files"]
+__all__ = ["Followed", "Products", "Rows", "compute", "merge_files"]

@@ -15,7 +15,9 @@ Ready = Callable[[str], np.ndarray | None]
 """A column of ``activity`` by its name, in order of user and time, in however few bytes; None: without effect."""
 
 
-def chosen(fact: Fact, as_of: int, base: int, users: int, user: np.ndarray, column: Ready) -> Rows:
+def chosen(
+    fact: Fact, as_of: int, base: int, users: int, user: np.ndarray, column: Ready, *, timed: bool = False
+) -> Rows:
     """The rows that count for the fact but for its further conditions, with the columns that computing it reads.
 
     ``user`` is the number of every row's user less ``base``, the first of ``users``. A row counts as ``features/kernel/selection.py`` has it, whatever
@@ -24,7 +26,7 @@ def chosen(fact: Fact, as_of: int, base: int, users: int, user: np.ndarray, colu
     assert fact.flagged == "exclude", fact
     code, day = column("behaviour_code"), column("day")
     assert code is not None and day is not None
-    keep = day <= as_of
+    keep = day <= as_of - fact.ago
     keep &= _one_of(code, [BEHAVIOURS[b] for b in fact.reads])
     if fact.window is not None:
         keep &= day > as_of - fact.window
@@ -39,16 +41,16 @@ def chosen(fact: Fact, as_of: int, base: int, users: int, user: np.ndarray, colu
     begin = np.zeros(users + 1, np.int64)
     np.cumsum(np.bincount(user.take(at), minlength=users), out=begin[1:])
     stored: dict[str, np.ndarray] = {}
-    for name in (n for n in columns_of_fact(fact) if n not in VALIDITY):
+    for name in (n for n in columns_of_fact(fact, timed=timed) if n not in VALIDITY):
         values = column(name)
         assert values is not None, name
         stored[name] = values.take(at).astype(DTYPES[name], copy=False)
     return Rows(base, begin, stored)
 
 
-def columns_of_fact(fact: Fact) -> tuple[str, ...]:
-    """Columns of ``activity`` that computing a fact reads; the moment only where moments are compared."""
-    timed = fact.measure in ("visits", "hour") or fact.agg in ("first", "last", "mode", "preferred")
+def columns_of_fact(fact: Fact, *, timed: bool = False) -> tuple[str, ...]:
+    """Columns of ``activity`` that computing a fact reads; the moment only where moments are compared (``timed``)."""
+    timed = timed or fact.measure in ("visits", "hour") or fact.agg in ("first", "last", "mode", "preferred")
     return tuple(c for c in needs([fact]).columns if c != "uid" and (timed or c != "occurred_at"))
 
 

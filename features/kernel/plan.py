@@ -65,14 +65,14 @@ def _parts(rows: Rows) -> Iterator[Rows]:
 
 
 Selected = dict[tuple[tuple[str, ...], str, str], list[list[Fact]]]
-"""Behaviours, view and flagged -> facts by their further conditions: what is selected once lies together."""
+"""Behaviours, view and flagged -> facts by their last day and further conditions: what is selected once lies together."""
 
 
 def _plan(facts: Sequence[Fact]) -> Selected:
     found: dict[tuple[tuple[str, ...], str, str], dict[str, list[Fact]]] = {}
     for fact in facts:
         filters = found.setdefault((fact.reads, fact.view, fact.flagged), {})
-        filters.setdefault(repr(fact.where.conditions()), []).append(fact)
+        filters.setdefault(repr((fact.ago, fact.where.conditions())), []).append(fact)
     return {selected: list(filters.values()) for selected, filters in found.items()}
 
 
@@ -81,7 +81,7 @@ def _measure(day_rows: DayRows, plan: Selected, results: dict[str, _Column], fir
     for (behaviours, view, flagged), filters in plan.items():
         selection = day_rows.select(behaviours, view, flagged)
         for together in filters:
-            measures = Measures(selection.where(together[0].where), together)
+            measures = Measures(selection.until(together[0].ago).where(together[0].where), together)
             for fact in together:
                 results[fact.key].put(first, measures.of(fact))
 

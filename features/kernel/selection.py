@@ -239,6 +239,10 @@ class Selection:
         """The rows of the selection for which ``mask`` holds."""
         return Selection(self.day_rows, mask, self.lo, self.hi, self)
 
+    def until(self, ago: int) -> Selection:
+        """The rows of days that lie at least so many before the day."""
+        return self.narrowed(self.column("day") <= self.day_rows.as_of - ago) if ago else self
+
     def where(self, where: Where) -> Selection:
         """The rows that fulfil the conditions; a name that never occurred matches nothing."""
         masks = [self._condition(name, wanted) for name, wanted in where.conditions().items()]

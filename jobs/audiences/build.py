@@ -71,7 +71,7 @@ class Build:
         versions = {t: self.lake.version(t) for t in tables}
         scratch = journal.scratch(self.lake, self.run_id)
         members, log = self.lake.stage(MEMBERSHIP, self.run_id), self.lake.stage(LOG, self.run_id)
-        now = prepared(self.project, self.at, self.plan, scratch)
+        now = prepared(self.project, self.at, self.plan, scratch, engine=engine)
         found = run_on_buckets(
             self.lake,
             "jobs.audiences.build:members_of_bucket",

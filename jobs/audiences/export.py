@@ -21,9 +21,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audiences import delivery
-from audiences.compiler import Attribute, fixed_attributes
+from audiences.compiler import fixed_attributes
 from audiences.funnel import funnel_of
 from audiences.language import Audience
+from audiences.operands import Attribute
 from audiences.plan import Plan
 from audiences.platforms import Destination, PlatformColumn
 from jobs.audiences.build import MEMBERSHIP, Built

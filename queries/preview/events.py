@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from features.facts import ORDERING, VALIDITY, Fact
 from features.instants import day_number
-from features.kernel import Products, compute, merge_files
+from features.kernel import Followed, Products, compute, merge_files
 from features.kernel.arrays import from_arrow, to_arrow
 from features.kernel.chosen import chosen, columns_of_fact
 from features.kernel.rows import NULLABLE, USERS_PER_BUCKET, Rows
@@ -43,8 +43,7 @@ class Events:
         What the kernel counts of whole buckets it counts here of the rows that can count.
         """
         buckets = self.files.buckets_of(uid)
-        for bucket in buckets:
-            self._make(bucket, columns_of_fact(fact))
+        self._make_all(buckets, [fact])
         found = [
             self._of_bucket(fact, bucket, uid[here] - bucket * USERS_PER_BUCKET, products, codes)
             for bucket, here in buckets.items()
@@ -54,21 +53,44 @@ class Events:
             return values, None
         return values, np.concatenate([np.ones(len(v), np.bool_) if k is None else k for v, k in found])
 
+    def followed(
+        self, sequence: Followed, uid: np.ndarray, products: Products | None, codes: Codes
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of every user of ``uid`` (ascending) whether the sequence holds, and whether that is known."""
+        buckets = self.files.buckets_of(uid)
+        self._make_all(buckets, [sequence.first, sequence.second], timed=True)
+        values, known = np.zeros(len(uid), np.bool_), np.zeros(len(uid), np.bool_)
+        for bucket, here in buckets.items():
+            first, second = (self._rows(fact, bucket, timed=True) for fact in (sequence.first, sequence.second))
+            flags = sequence.of(first, second, self.as_of, products=products, codes=codes, zone=self.zone)
+            place = uid[here] - bucket * USERS_PER_BUCKET
+            values[here], known[here] = (f.take(place) for f in flags)
+        return values, known
+
+    def _make_all(self, buckets: Iterable[int], facts: Sequence[Fact], *, timed: bool = False) -> None:
+        names = dict.fromkeys(name for fact in facts for name in columns_of_fact(fact, timed=timed))
+        for bucket in buckets:
+            self._make(bucket, list(names))
+
     def _of_bucket(
         self, fact: Fact, bucket: int, place: np.ndarray, products: Products | None, codes: Codes
     ) -> tuple[np.ndarray, np.ndarray | None]:
+        rows = self._rows(fact, bucket)
+        if fact.measure == "rows" and not fact.where.conditions():
+            return np.diff(rows.begin).take(place), None
+        computed = compute(rows, [fact], self.as_of, products=products, codes=codes, zone=self.zone)
+        values, known = _numbers(computed[fact.column].combine_chunks())
+        return values.take(place), None if known is None else known.take(place)
+
+    def _rows(self, fact: Fact, bucket: int, *, timed: bool = False) -> Rows:
+        """The rows of a bucket that can count for a fact."""
         user, codes_read = self._column(bucket, USER)[0], [BEHAVIOURS[b] for b in fact.reads]
 
         def column(name: str) -> np.ndarray | None:
             return self._effective(bucket, name, codes_read)
 
         base = bucket * USERS_PER_BUCKET
-        rows = chosen(fact, day_number(self.as_of), base, USERS_PER_BUCKET, user, column)
-        if fact.measure == "rows" and not fact.where.conditions():
-            return np.diff(rows.begin).take(place), None
-        computed = compute(rows, [fact], self.as_of, products=products, codes=codes, zone=self.zone)
-        values, known = _numbers(computed[fact.column].combine_chunks())
-        return values.take(place), None if known is None else known.take(place)
+        return chosen(fact, day_number(self.as_of), base, USERS_PER_BUCKET, user, column, timed=timed)
 
     def _effective(self, bucket: int, name: str, behaviours: Sequence[int]) -> np.ndarray | None:
         """A column of the bucket; None where it excludes no row of the behaviours on the day."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -13,18 +14,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from audiences.bits import WORD, Bits, Kleene, packed, truth_of_numbers
+from audiences.bits import WORD, Bits, Kleene, flags, packed, truth_of_numbers
 from audiences.evaluate import leaf_truth
-from audiences.plan import Leaf, Plan, Test, alert_column, walk
+from audiences.plan import Leaf, ListedBefore, Listing, Plan, Test, alert_column, walk
 from audiences.tally import Sized, sized
 from features.facts import Fact
 from features.instants import day_number
 from features.kernel import Products
-from features.kernel.arrays import from_arrow
+from features.kernel.arrays import from_arrow, to_arrow
 from lake.lake import Lake
 from lake.local_cache import LocalCache
 from lake.releases import Release, lake_at
-from project.audience import PROFILE, Meanings, alert_files, codes_of, facts_of, meanings_of
+from project.audience import PROFILE, Meanings, alert_files, codes_of, days_to_come, facts_of, meanings_of, sequences_of
+from project.listings import ListedPeople, Lister
 from project.products import products_as_of
 from queries.preview.events import Events
 from queries.preview.files import BucketedFiles, name_of
@@ -51,29 +53,36 @@ class ReleaseColumns:
 
     def judged(self, plan: Plan) -> tuple[Sized, tuple[str, ...]]:
         """Everybody judged by the plan, and names in it that never occur."""
-        facts = {fact.column: fact for fact in facts_of(plan)}
-        names = meanings_of(list(facts.values()), self.at.as_of, lambda: self._kept_codes, lambda: self._kept_products)
-        tags = {n.column: n.type for _, n in walk(plan.root) if isinstance(n, Leaf) and _is_tag(n, facts)}
+        facts = {fact.column: fact for fact in facts_of(plan, self.at.as_of)}
+        sequences = sequences_of(plan, self.at.as_of)
+        asked = [*facts.values(), *(f for s in sequences.values() for f in (s.first, s.second))]
+        names = meanings_of(asked, self.at.as_of, lambda: self._kept_codes, lambda: self._kept_products)
+        tags = {n.column: n.type for _, n in walk(plan.root) if isinstance(n, Leaf) and _is_tag(n, facts, plan)}
         columns = self.profile.columns(tags)
         alerts = alert_files(self.lake, self.at, plan.alerts)
         everybody, users = self.profile.everybody, len(self.profile.uid)
+        people = {name: self._people(name, listing) for name, listing in plan.listings.items()}
         counts = {n: self._counted(fact, names) for n, fact in facts.items()}
+        for name, sequence in sequences.items():
+            counts[name] = self.events.followed(sequence, self.profile.uid, *self._named(names))
 
         def as_a_whole(node: Leaf) -> Kleene:
             if node.column in OF_EVERYBODY:
                 return self._as_it_is(node)
+            if node.column in people:
+                return Kleene.certain(packed(among(self.profile.uid, people[node.column].uid)), everybody)
             return Kleene.certain(self._listed(alerts, node.column), everybody)
 
         others = {
             node.number: as_a_whole(node)
             for _, node in walk(plan.root)
-            if isinstance(node, Leaf) and node.column not in columns and node.column not in facts
+            if isinstance(node, Leaf) and node.column not in columns and node.column not in counts
         }
 
         def leaf(node: Leaf, words: slice) -> Kleene:
             if node.column in columns:
                 found = columns[node.column].cut(words).truth(node.tests, node.type, everybody[words])
-            elif node.column in facts:
+            elif node.column in counts:
                 values, known = counts[node.column]
                 here = slice(words.start * WORD, words.stop * WORD)
                 found = truth_of_numbers(node.tests, node.type, values[here], None if known is None else known[here])
@@ -81,7 +90,9 @@ class ReleaseColumns:
                 found = others[node.number].cut(words)
             return ~found if node.negated else found
 
-        return sized(plan, users, everybody, leaf, self._cores), names.warnings
+        notes = [note for one in people.values() for note in one.notes]
+        tally = sized(plan, users, everybody, leaf, self._cores)
+        return tally, (*names.warnings, *days_to_come(plan, self.at.as_of), *notes)
 
     @cached_property
     def _cores(self) -> Executor | None:
@@ -89,17 +100,43 @@ class ReleaseColumns:
         cores = len(os.sched_getaffinity(0))
         return ThreadPoolExecutor(cores, "preview") if cores > 1 else None
 
+    def _people(self, name: str, listing: Listing) -> ListedPeople:
+        """Whom a listing of that name lists, kept with the release's columns."""
+        if isinstance(listing, ListedBefore):
+            # What the log says of a day may change: that day can be built again.
+            return self._lister.people(listing)
+
+        def listed() -> pa.Table:
+            found = self._lister.people(listing)
+            made = pa.table([to_arrow(found.uid, None, pa.int64())], names=["uid"])
+            return made.replace_schema_metadata({"notes": json.dumps(found.notes)})
+
+        kept = self.cache.made(f"{self.name}/{name}", listed)
+        notes = json.loads(kept.schema.metadata[b"notes"])
+        return ListedPeople(from_arrow(kept["uid"], np.dtype(np.int64), None, "uid"), tuple(notes))
+
+    @cached_property
+    def _lister(self) -> Lister:
+        return Lister(self.lake, self.at, self._uids_of)
+
+    def _uids_of(self, plan: Plan) -> np.ndarray:
+        tally, _ = self.judged(plan)
+        return self.profile.uid[flags(tally.members, tally.users)]
+
     def members(self) -> Bits:
         """Who is a member of the shop; the others are visitors."""
         column = self.profile.columns({"is_member": "bool"})["is_member"]
         return column.truth((Test(op="is", values=(True,)),), "bool", self.profile.everybody).true
 
     def _counted(self, fact: Fact, names: Meanings) -> tuple[np.ndarray, np.ndarray | None]:
-        codes, products = dict(names.codes), None
-        if names.products is not None:
-            products, texts = self._products
-            codes |= texts
-        return self.events.counted(fact, self.profile.uid, products, codes)
+        return self.events.counted(fact, self.profile.uid, *self._named(names))
+
+    def _named(self, names: Meanings) -> tuple[Products | None, dict[str, dict[str, int]]]:
+        """Products, if something asks for them, and what the names in conditions stand for."""
+        if names.products is None:
+            return None, names.codes
+        products, texts = self._products
+        return products, names.codes | texts
 
     @cached_property
     def _kept_codes(self) -> pa.Table:
@@ -133,5 +170,18 @@ class ReleaseColumns:
         return packed(listed)
 
 
-def _is_tag(node: Leaf, facts: Mapping[str, Any]) -> bool:
-    return node.column not in facts and node.column not in OF_EVERYBODY and not node.column.startswith(alert_column(""))
+def among(uid: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """A flag per uid: it is one of some others. Both ascend."""
+    place = np.searchsorted(uid, some)
+    place = place[place < len(uid)]
+    found = np.zeros(len(uid), np.bool_)
+    found[place] = uid[place] == some[: len(place)]
+    return found
+
+
+def _is_tag(node: Leaf, facts: Mapping[str, Any], plan: Plan) -> bool:
+    return (
+        node.column not in {*facts, *plan.sequences, *plan.listings}
+        and node.column not in OF_EVERYBODY
+        and not node.column.startswith(alert_column(""))
+    )

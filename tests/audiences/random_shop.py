@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from audiences.plan import Plan
+from audiences.plan import Plan, PlannedSequence
 from lake.releases import write_release
 from schemas.alerts import MOVING_TO_RARE_LOW
 from schemas.behaviours import BEHAVIOURS, DETAILS
 from schemas.measures import COMPARED
+from tests.audiences import random_listings
 from tests.audiences.definitions import sql
 from tests.audiences.lake_shop import EARLY, TAGS, D, Shop, act, silver
 
@@ -61,7 +63,7 @@ HEAD = "name: {zh: 试, en: Trial}\ndescription: {zh: 试, en: Trial}\nowner: cr
 def random_shop(folder: Path, seed: int = 7, rows: int = 1500) -> Shop:
     """A release of D, with rows and versions of products from after it that must not count."""
     shop, chance = Shop(folder), random.Random(seed)
-    (folder / "tags" / "all.yaml").write_text(TAGS + MORE_TAGS, encoding="utf-8")
+    (folder / "tags" / "all.yaml").write_text(TAGS + MORE_TAGS + random_listings.DYNAMIC_TAGS, encoding="utf-8")
     codes = [(kind, i + 1, value) for kind, values in CODES.items() for i, value in enumerate(values)]
     shop.put("activity.codes", [{"code_kind": k, "code": c, "code_value": v} for k, c, v in codes])
     products = [
@@ -77,6 +79,8 @@ def random_shop(folder: Path, seed: int = 7, rows: int = 1500) -> Shop:
             for u in chance.sample(UIDS, 30)
         ],
     )
+    random_listings.add_tables(shop, chance, UIDS)
+    shop.define("built_before", HEAD + "include: {tag: is_member, is: true}\n")
     shop.release(D, [_person(chance, uid) for uid in UIDS])
     write_release(shop.lake, D, "with-alerts", shop.lake.versions())
     return shop
@@ -132,7 +136,14 @@ def definition(chance: random.Random, others: list[str]) -> dict[str, Any]:
 
 
 def _condition(chance: random.Random, others: list[str], depth: int) -> dict[str, Any]:
-    kinds = ["tag"] * 4 + ["event"] * 4 + ["alert", "users"] + (["audience"] if others else [])
+    kinds = (
+        ["tag"] * 4
+        + ["event"] * 4
+        + ["listed"] * 3
+        + ["sequence"] * 2
+        + ["alert", "users"]
+        + (["audience"] if others else [])
+    )
     kind = chance.choice(kinds + ["all", "all", "any", "not"] * (depth > 0))
     if kind in ("all", "any"):
         return {kind: [_condition(chance, others, depth - 1) for _ in range(chance.randint(1, 3))]}
@@ -140,6 +151,10 @@ def _condition(chance: random.Random, others: list[str], depth: int) -> dict[str
         return {"not": _condition(chance, others, depth - 1)}
     if kind == "audience":
         return {"audience": chance.choice(others)}
+    if kind == "listed":
+        return random_listings.condition(chance, lambda: _condition(chance, others, max(0, depth - 2)))
+    if kind == "sequence":
+        return {"sequence": _sequence(chance)}
     if kind == "alert":
         return {"alert": MOVING_TO_RARE_LOW}
     if kind == "users":
@@ -206,8 +221,7 @@ def _event(chance: random.Random) -> dict[str, Any]:
         "agg": agg,
         "view": chance.choice(["behaviour", "behaviour", "cash"]),
     }
-    if chance.random() < 0.6:
-        found["within_days"] = chance.choice([1, 3, 10, 30, 90])
+    found |= _days(chance)
     if chance.random() < 0.4:
         found["where"] = _where(chance)
     if chance.random() < 0.3:
@@ -216,6 +230,31 @@ def _event(chance: random.Random) -> dict[str, Any]:
         return found | _compared(chance, lambda: D - timedelta(days=chance.randrange(0, 42)))
     money = measure in ("amount", "list_amount", "net_amount", "discount")
     return found | _compared(chance, lambda: chance.choice([0, 50, 200, 400] if money else [0, 1, 2, 3, 5]))
+
+
+def _sequence(chance: random.Random) -> dict[str, Any]:
+    first, second = (
+        {"event": chance.choice([["view"], ["pay"], ["browse"], ["order", "click"]])}
+        | ({"where": _where(chance)} if chance.random() < 0.3 else {})
+        | ({"view": "cash"} if chance.random() < 0.2 else {})
+        for _ in range(2)
+    )
+    return {
+        "first": first | _days(chance),
+        chance.choice(["then", "without"]): second,
+        "within_days": chance.choice([0, 1, 3, 10, 40]),
+    }
+
+
+def _days(chance: random.Random) -> dict[str, Any]:
+    kind = chance.choice(["within_days", "within_days", "days_ago", "on_days", "ever"])
+    if kind == "within_days":
+        return {kind: chance.choice([1, 3, 10, 30, 90])}
+    if kind == "days_ago":
+        return {kind: sorted(chance.choice([0, 1, 5, 12, 40]) for _ in range(2))}
+    if kind == "on_days":
+        return {kind: sorted(D - timedelta(days=chance.randint(-3, 45)) for _ in range(2))}
+    return {}
 
 
 def _where(chance: random.Random) -> dict[str, Any]:
@@ -246,10 +285,18 @@ class Oracle:
             ("activity", "activity.activity"),
             ("profile", "profile.profile"),
             ("alerts", "segments.alert_users"),
+            ("changes", "profile.tag_changes"),
+            ("edges", "fission.share_edges"),
+            ("identifiers", "identity.identifiers"),
+            ("log", "audiences.membership_log"),
         ):
             self.con.execute("set timezone = 'UTC'")
             self.con.register("source", shop.lake.dataset(table))
             self.con.execute(f"create table {name} as select * from source")
+        self.lists = {
+            f"lists/{path.name}": path.read_text(encoding="utf-8-sig").replace(",", "\n").split("\n")
+            for path in (shop.folder / "lists").iterdir()
+        }
         case = {"brand": BRANDS, "category": CATEGORIES, "category_parent": PARENTS}
         keys = ", ".join(
             f"case sku_code {' '.join(f'when {c} then {_text(v)}' for c, v in of.items() if v)} end as {key}"
@@ -271,6 +318,11 @@ class Oracle:
             f"exists (select 1 from alerts a where a.alert = '{alert}' and a.uid = p.uid) as \"alert.{alert}\""
             for alert in plan.alerts
         ]
+        columns += [f"({_followed(sequence)}) as {name}" for name, sequence in plan.sequences.items()]
+        columns += [
+            f"({random_listings.sql(listing, self.members, self.lists, UIDS)}) as {name}"
+            for name, listing in plan.listings.items()
+        ]
         condition = sql(plan.root).replace("alert.", "alert.") if not plan.alerts else sql(plan.root)
         for alert in plan.alerts:
             condition = condition.replace(f"alert.{alert}", f'"alert.{alert}"')
@@ -284,27 +336,38 @@ def _text(value: Any) -> str:
     return f"date '{value}'" if isinstance(value, date) else "'" + str(value).replace("'", "''") + "'"
 
 
+def _followed(sequence: PlannedSequence) -> str:
+    """Whether one thing followed another, or of who is asked to be without whether it is known that none did."""
+    which = _which(sequence.first, sequence.first["from"])
+    later = [_of(condition, "s") for condition in _which(sequence.second, sequence.second["from"])]
+    later += ["(s.day > r.day or (s.day = r.day and s.occurred_at > r.occurred_at))"]
+    later += [f"s.day <= r.day + {sequence.within_days}"]
+    came = f"exists (select 1 from rows s where {' and '.join(later)})"
+    rows = f"from rows r where {' and '.join(_of(w, 'r') for w in which)}"
+    if not sequence.without:
+        return f"exists (select 1 {rows} and {came})"
+    over = f"r.day + {sequence.within_days} <= {_text(D)}"
+    return (
+        f"case when exists (select 1 {rows} and not {came} and {over}) then true "
+        f"when exists (select 1 {rows} and not {came}) then null else false end"
+    )
+
+
+def _of(condition: str, alias: str) -> str:
+    """A condition on rows by their own columns, said of the rows under a name."""
+    columns = r"\b(?<![.\'])(day|behaviour_code|void_day|detail_code|peer|on_promotion|brand|category|category_parent|sku|seller|channel)\b(?!\')"
+    return (
+        re.sub(columns, rf"{alias}.\1", condition).replace("r.uid", f"{alias}.uid").replace(f"'{alias}.day'", "'day'")
+    )
+
+
 def _fact(fact: dict[str, Any]) -> str:
     """One fact of the person ``p`` as a scalar subquery."""
     measure, agg, view = fact["measure"], fact["agg"], fact.get("view", "behaviour")
     behaviours = fact["from"]
     if measure == "net_amount":
         behaviours = ["pay", "refund" if view == "cash" else "refund_of_order"]
-    which = [f"r.uid = p.uid and behaviour_code in ({', '.join(str(BEHAVIOURS[b]) for b in behaviours)})"]
-    if view == "behaviour":
-        which.append(f"coalesce(void_day, date '9999-01-01') > {_text(D)}")
-    if "window" in fact:
-        which.append(f"day > {_text(D)} - {fact['window']}")
-    for key, value in fact.get("where", {}).items():
-        if key == "detail":
-            which.append(f"detail_code in ({', '.join(str(DETAILS[v]) for v in value)})")
-        elif key == "peer":
-            which.append("peer is not null" if value else "peer is null")
-        elif key == "on_promotion":
-            which.append(f"on_promotion = {str(value).lower()}")
-        else:
-            which.append(f"{key} in ({', '.join(map(_text, value))})")
-    rows = f"from rows r where {' and '.join(which)}"
+    rows = f"from rows r where {' and '.join(_which(fact, behaviours))}"
     if measure == "visits":
         return (
             f"select count(*) from (select day, occurred_at, lag(day) over w as day_before, lag(occurred_at) over w as before {rows} "
@@ -329,3 +392,27 @@ def _fact(fact: dict[str, Any]) -> str:
             "mean": f"avg({column})",
         }.get(agg, f"{agg}({column})")
     return f"select {selected} {rows}"
+
+
+def _which(fact: dict[str, Any], behaviours: list[str]) -> list[str]:
+    """What the rows of the person ``p`` must fulfil."""
+    view = fact.get("view", "behaviour")
+    which = [f"r.uid = p.uid and behaviour_code in ({', '.join(str(BEHAVIOURS[b]) for b in behaviours)})"]
+    if view == "behaviour":
+        which.append(f"coalesce(void_day, date '9999-01-01') > {_text(D)}")
+    if "window" in fact:
+        which.append(f"day > {_text(D)} - {fact['window']}")
+    if "ago" in fact:
+        which.append(f"date_diff('day', day, {_text(D)}) >= {fact['ago']}")
+    if "days" in fact:
+        which.append("day between " + " and ".join(f"date '{day}'" for day in fact["days"]))
+    for key, value in fact.get("where", {}).items():
+        if key == "detail":
+            which.append(f"detail_code in ({', '.join(str(DETAILS[v]) for v in value)})")
+        elif key == "peer":
+            which.append("peer is not null" if value else "peer is null")
+        elif key == "on_promotion":
+            which.append(f"on_promotion = {str(value).lower()}")
+        else:
+            which.append(f"{key} in ({', '.join(map(_text, value))})")
+    return which

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audiences.compiler import Attribute
+from audiences.operands import Attribute
 from schemas.configuration import Words
 
 

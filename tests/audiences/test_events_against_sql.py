@@ -53,6 +53,14 @@ CASES = {
         "{event: browse, measure: days, at_least: 8}",
         f"count(distinct day) filter (behaviour_code in ({ON_SITE})) >= 8",
     ),
+    "between_dates": (
+        "{event: view, on_days: [2026-02-10, 2026-02-20], at_least: 2}",
+        "count(*) filter (behaviour_code = 3 and day between date '2026-02-10' and date '2026-02-20') >= 2",
+    ),
+    "days_ago": (
+        "{event: [view, click], measure: days, days_ago: [7, 30], is: 3}",
+        "count(distinct day) filter (behaviour_code in (2, 3) and age between 7 and 30) = 3",
+    ),
     "gone": (
         "{event: pay, measure: day, below: 2026-02-20}",
         "max(day) filter (behaviour_code = 15) < date '2026-02-20'",

@@ -125,10 +125,19 @@ export: {columns: [user_id, citty]}
         ("{event: pay, measure: amount}", "measure amount is compared with nothing"),
         ("{event: [pay, refund], measure: net_amount, at_least: 1}", "is defined of pay alone"),
         ("{event: pay, within_days: 0}", "greater than or equal to 1"),
+        ("{event: pay, within_days: 7, days_ago: [1, 2]}", "within_days and days_ago both say the days; keep one"),
+        ("{event: pay, days_ago: [9, 2]}", "days_ago goes from the smaller to the greater, given 9 and 2"),
+        ("{event: pay, on_days: [2026-02-01, 2026-01-01]}", "on_days goes from the smaller to the greater"),
+        ("{event: pay, days_ago: [-1, 2]}", "greater than or equal to 0"),
         ("{event: view, where: {brnd: x}}", "did you mean 'brand'?"),
         ("{event: review, where: {detail: positiv}}", "did you mean 'positive'?"),
         ("{event: view, at_least: -2, at_most: -1}", "can never match"),
         ("{event: view, within_days: 7, at_least: three}", "'times of view in 7 days' is a number, given 'three'"),
+        ("{sequence: {first: {event: view}, within_days: 3}}", "say what follows: either then, or without"),
+        ("{sequence: {first: {event: view}, then: {event: by}, within_days: 3}}", "unknown behaviour 'by'"),
+        ("{sequence: {first: {event: view}, then: {event: pay, within_days: 3}, within_days: 3}}", "unknown key"),
+        ("{sequence: {first: {event: view}, then: {event: pay}, within_days: -1}}", "greater than or equal to 0"),
+        ("{sequence: {first: {event: view}, then: {event: pay}, within: 3}}", "did you mean 'within_days'?"),
         ("{all: []}", "the list is empty"),
         ("{users: []}", "the list is empty"),
         ("{tag: gender, is: []}", "the list is empty"),
@@ -248,12 +257,20 @@ include:
     - {event: pay, did: false, within_days: 7, where: {brand: 资生堂}}
     - {event: pay, measure: amount, at_least: 50000}
     - {tag: orders_ever, above: 1, below: 9}
+    - {event: view, on_days: [2026-01-01, 2026-01-31]}
+    - {event: view, days_ago: [7, 30]}
+    - {sequence: {first: {event: cart, within_days: 30}, without: {event: pay}, within_days: 3}}
+    - {sequence: {first: {event: view, where: {brand: 资生堂}}, then: {event: [cart, pay]}, within_days: 0}}
 """,
     )
     assert [(n.text.zh, n.text.en) for _, n in walk(plan.root)][2:] == [
         ("非：近 7 天支付次数（品牌 资生堂） ≥ 1", "not: times of pay in 7 days (brand 资生堂) at least 1"),
         ("历来支付金额 ≥ 500.00 CNY", "money of pay ever at least 500.00 CNY"),
         ("orders_ever > 1 且 < 9", "orders_ever above 1 and below 9"),
+        ("2026-01-01 至 2026-01-31 浏览次数 ≥ 1", "times of view from 2026-01-01 to 2026-01-31 at least 1"),
+        ("7 至 30 天前浏览次数 ≥ 1", "times of view 7 to 30 days ago at least 1"),
+        ("近 30 天加购后 3 天内未支付", "cart in 30 days, then no pay within 3 days"),
+        ("历来浏览（品牌 资生堂）后 当天加购、支付", "view ever (brand 资生堂), then cart or pay on that day"),
     ]
 
 

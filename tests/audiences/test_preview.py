@@ -43,12 +43,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 def plans(shop: Shop) -> list[Plan]:
     """Random definitions that can be meant, some of which name others."""
     chance, found = random.Random(11), []
-    audiences: dict[str, Audience] = {}
+    audiences: dict[str, Audience] = {"built_before": read(shop.folder / "audiences" / "built_before.yaml")}
     catalogue = attributes(shop.project.catalogue)
     while len(found) < DEFINITIONS:
         name = f"drawn_{len(audiences)}"
-        path = shop.folder / f"{name}.yaml"
-        drawn = definition(chance, list(audiences)[-5:])
+        path = shop.folder / "audiences" / f"{name}.yaml"
+        drawn = definition(chance, list(audiences)[1:][-5:])
         path.write_text(HEAD + yaml.safe_dump(drawn, allow_unicode=True), encoding="utf-8")
         try:
             audience = read(path)
@@ -99,10 +99,14 @@ def test_random_definitions_have_the_people_of_a_build_and_of_sql(
 def test_the_random_definitions_have_every_kind_of_condition(plans: list[Plan]) -> None:
     said = " ".join(str(plan.model_dump()) for plan in plans)
     facts = [fact for plan in plans for fact in plan.facts.values()]
-    assert any(plan.alerts for plan in plans) and "'kind': 'member', 'audience': 'drawn_0'" in said
+    assert any(plan.alerts for plan in plans) and "'kind': 'member', 'audience': 'drawn_1'" in said
     assert all(f"'column': '{name}'" in said for name in ("user_id", "uid", "as_of", "was_invited", "mean_gap"))
     assert len({fact["measure"] for fact in facts}) > len(COMPARED) / 2
+    assert {s.without for plan in plans for s in plan.sequences.values()} == {True, False}
+    listed = {listing.kind for plan in plans for listing in plan.listings.values()}
+    assert listed == {"changed", "ids", "top", "sample", "below", "before"}
     assert {fact.get("view") for fact in facts} == {"cash", None} and any("where" in fact for fact in facts)
+    assert all(any(key in fact for fact in facts) for key in ("window", "ago", "days"))
 
 
 def files(shop: Shop) -> dict[str, tuple[int, int]]:
@@ -111,12 +115,15 @@ def files(shop: Shop) -> dict[str, tuple[int, int]]:
     return {str(p.relative_to(shop.lake.root)): (p.stat().st_ino, p.stat().st_size) for p in found}
 
 
-def test_a_second_reader_maps_what_the_first_has_made(shop: Shop, plans: list[Plan]) -> None:
-    first = columns_at(shop).judged(plans[0])[0]
+def test_a_second_reader_maps_what_the_first_has_made(shop: Shop) -> None:
+    sequence = {"first": {"event": "view"}, "then": {"event": "pay"}, "within_days": 3}
+    conditions = [{"tag": "register_city", "is": "北京"}, {"event": "view"}, {"sequence": sequence}]
+    plan = _plan(shop, {"include": {"any": conditions}})
+    first = columns_at(shop).judged(plan)[0]
     made = files(shop)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("pyarrow.parquet.ParquetFile.read", None)
-        second = columns_at(shop).judged(plans[0])[0]
+        second = columns_at(shop).judged(plan)[0]
     assert np.array_equal(second.members, first.members)
     assert files(shop) == made
 

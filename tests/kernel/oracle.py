@@ -77,6 +77,8 @@ def _conditions(fact: Fact, as_of: date, known_at_day: date | None) -> list[str]
         found.append(f"a.known_day <= {sql_day(known_at_day)}")
     if fact.window is not None:
         found.append(f"a.day > {sql_day(as_of)} - {fact.window}")
+    if fact.ago:
+        found.append(f"date_diff('day', a.day, {sql_day(as_of)}) >= {fact.ago}")
     where = fact.where
     for name in TEXTS:
         if (wanted := getattr(where, name)) is not None:

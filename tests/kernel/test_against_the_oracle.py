@@ -65,14 +65,20 @@ def every_fact() -> list[Fact]:
                 froms = FROMS[:3]
             if measure == "net_amount":
                 froms = (("pay",),)
-            for window in WINDOWS:
+            for window, ago in (*((w, 0) for w in WINDOWS), (7, 2)):
                 for where in WHERES:
                     for behaviours in froms:
                         for option in options:
                             for view in ("behaviour", "cash"):
                                 if "weights" in option and "view" not in behaviours:
                                     option = option | {"weights": {behaviours[0]: 0}}
-                                declared = {"from": behaviours, "measure": measure, "agg": agg, "window": window}
+                                declared = {
+                                    "from": behaviours,
+                                    "measure": measure,
+                                    "agg": agg,
+                                    "window": window,
+                                    "ago": ago,
+                                }
                                 found.append(Fact.model_validate(declared | {"where": where, "view": view} | option))
     return found
 
