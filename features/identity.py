@@ -21,40 +21,57 @@ _POINTERS_AT_MOST = 5
 """From a cookie up to a phone: device, e-mail, openid, unionid, phone."""
 
 
-def persons_of(links: DataFrame, zone: str, keep: Keep) -> DataFrame:
-    """Every id's person and the days for which it is theirs: id, person, from_day, until_day, first_seen_at, known_at.
+def persons_of(links: DataFrame, labels: DataFrame, zone: str, keep: Keep) -> DataFrame:
+    """Every id's person and the days for which it is theirs: ``persons_of_placed`` of all ``placed_ids``.
 
-    Grain: id x from_day, the intervals [from_day, until_day) of an id cover all days without overlap, null is open.
+    ``links`` are all links, merged, and ``labels`` their ``member_labels``; they are read several times.
+    """
+    placed = keep(placed_ids(links, labels, zone, keep), "placed")
+    return persons_of_placed(placed, placed.where("own_last is not null").select("person"), zone)
+
+
+def placed_ids(links: DataFrame, labels: DataFrame, zone: str, keep: Keep, *, is_part: bool = False) -> DataFrame:
+    """Whose every id with a link to itself is at first: id, person, shared_day, first_seen_at, own_first, own_last.
+
     ``id`` and ``person`` are coded ids (``features.links``); a person is named by one of its ids: the smallest member,
     the shared id itself, or the strongest id of an anonymous person. Names may change from run to run, uids do not.
-    ``links`` are all links, merged; they are read several times. ``known_at`` is when the person is first known by it.
+    From ``shared_day`` on the id is its own.
 
-    Nobody is a person by an id that only stands beside others' or in their records, such as an inviter: a person has a
-    member record, or an event of their own on a day that is theirs. Ids of no person on some days have no interval for
-    these.
+    If it ``is_part``, ``links`` are those that the ids with a link to themselves take (``features.within_reach``), and an
+    anonymous person that others are part of may be named by any id of theirs.
     """
     ids = links.where("a = b").select(
         F.col("a").alias("id"), F.col("at").alias("first_seen_at"), "own_first", "own_last"
     )
     pairs = links.where("a <> b").select("a", "b", business_day(F.col("at"), zone).alias("day"), "verified")
-    labels = member_labels(pairs, keep)
     between = pairs.where((rank_of(F.col("a")) != MEMBER) & (rank_of(F.col("b")) != MEMBER)).select("a", "b", "day")
 
     direct = keep(_direct_owners(pairs, labels, keep), "direct")
     owners = keep(_first_owner(direct).unionByName(_indirect_owners(between, direct)), "owners")
-    roots = _anonymous_roots(between, owners, keep)
+    pointing = between.join(ids.select(F.col("id").alias("b")), "b", "left_semi") if is_part else between
+    roots = _anonymous_roots(pointing, owners, keep)
 
     nobody = F.lit(None).cast("date")
     belongs = owners.unionByName(roots.select("id", "person", nobody.alias("shared_day"))).unionByName(
         labels.select(F.col("member").alias("id"), F.col("label").alias("person"), nobody.alias("shared_day"))
     )
-    placed = keep(
-        ids.join(belongs, "id", "left").select(
-            "id", F.coalesce("person", "id").alias("person"), "shared_day", "first_seen_at", "own_first", "own_last"
-        ),
-        "placed",
+    return ids.join(belongs, "id", "left").select(
+        "id", F.coalesce("person", "id").alias("person"), "shared_day", "first_seen_at", "own_first", "own_last"
     )
-    first = _without_phantoms(placed).select(
+
+
+def persons_of_placed(placed: DataFrame, somebody: DataFrame, zone: str) -> DataFrame:
+    """Whose each id is and when: id, person, from_day, until_day, first_seen_at, known_at.
+
+    Grain: id x from_day, the intervals [from_day, until_day) of an id cover all days without overlap, null is open.
+    ``known_at`` is when the person is first known by the id.
+
+    Nobody is a person by an id that only stands beside others' or in their records, such as an inviter: a person has a
+    member record, or an event of their own on a day that is theirs (``somebody``: person, also several times). Ids of no
+    person on some days have no interval for these.
+    """
+    nobody = F.lit(None).cast("date")
+    first = placed.join(somebody.distinct(), "person").select(
         "id",
         "person",
         nobody.alias("from_day"),
@@ -76,17 +93,13 @@ def persons_of(links: DataFrame, zone: str, keep: Keep) -> DataFrame:
     return first.unionByName(alone)
 
 
-def _without_phantoms(placed: DataFrame) -> DataFrame:
-    """Ids of persons with an event or a member record that is one of their ids' own."""
-    return placed.join(placed.where("own_last is not null").select("person").distinct(), "person")
-
-
-def crowded_persons(persons: DataFrame, links: DataFrame, most: int) -> DataFrame:
+def crowded_persons(labels: DataFrame, links: DataFrame, most: int) -> DataFrame:
     """Persons made of more than ``most`` members: person, members, and the ``id`` (with ``ties``) that ties most of them.
 
-    That is a phone that ``ties`` of them verified, or a member id that as many were merged with.
+    That is a phone that ``ties`` of them verified, or a member id that as many were merged with. ``labels`` are the
+    ``member_labels`` of ``links``.
     """
-    members = persons.where(rank_of(F.col("id")) == MEMBER).select("id", "person")
+    members = labels.select(F.col("member").alias("id"), F.col("label").alias("person"))
     many = members.groupBy("person").agg(F.count(F.lit(1)).alias("members")).where(F.col("members") > most)
     merged = links.where((F.col("a") != F.col("b")) & (rank_of(F.col("b")) == MEMBER))
     ends = (
@@ -109,35 +122,44 @@ def crowded_persons(persons: DataFrame, links: DataFrame, most: int) -> DataFram
     )
 
 
-def member_labels(pairs: DataFrame, keep: Keep) -> DataFrame:
+def member_labels(links: DataFrame, keep: Keep) -> DataFrame:
     """The smallest member of the person of every member that is linked to another: member, label.
 
-    Two members are one person by an explicit merge or by the same verified phone, also in several steps. Smallest
-    labels are passed along and jump (a label's own label is taken), so a chain of n members needs about log n rounds.
-    Raises HuaxiangError when ``MOST_ROUNDS`` do not settle it.
+    Two members are one person by an explicit merge or by the same verified phone, also in several steps.
     """
-    merged = pairs.where((rank_of(F.col("a")) == MEMBER) & (rank_of(F.col("b")) == MEMBER)).select("a", "b")
-    phones = pairs.where("verified").select(F.col("a").alias("member"), F.col("b").alias("phone"))
+    both = (rank_of(F.col("a")) == MEMBER) & (rank_of(F.col("b")) == MEMBER)
+    merged = links.where(both & (F.col("a") != F.col("b"))).select("a", "b")
+    phones = links.where("verified").select(F.col("a").alias("member"), F.col("b").alias("phone"))
     holder = phones.groupBy("phone").agg(F.min("member").alias("holder"))
     by_phone = phones.join(holder, "phone").where("member <> holder")
     edges = merged.unionByName(by_phone.select(F.col("holder").alias("a"), F.col("member").alias("b")))
+    return settled_labels(edges, keep, "member")
+
+
+def settled_labels(edges: DataFrame, keep: Keep, name: str) -> DataFrame:
+    """The smallest of all that are linked by ``edges`` (a, b), also in several steps, to each: member, label.
+
+    Smallest labels are passed along and jump (a label's own label is taken), so a chain of n members needs about log n
+    rounds. ``name`` is that of the frames kept. Raises HuaxiangError when ``MOST_ROUNDS`` do not settle it.
+    """
     both = keep(
-        edges.unionByName(edges.select(F.col("b").alias("a"), F.col("a").alias("b"))).distinct(), "member_edges"
+        edges.unionByName(edges.select(F.col("b").alias("a"), F.col("a").alias("b"))).distinct(), f"{name}_edges"
     )
     state = both.groupBy("a").agg(F.min(F.least("a", "b")).alias("label")).select(F.col("a").alias("member"), "label")
     if both.limit(1).count() == 0:
         return state
-    state = keep(state, "member_labels_0")
+    unchanged = F.lit(None).cast(both.schema["a"].dataType)
+    state = keep(state, f"{name}_labels_0")
     for round_ in range(1, MOST_ROUNDS):
         own = state.select("member", "label", F.col("label").alias("was"))
         passed = both.join(state.withColumnRenamed("member", "b"), "b").select(
-            F.col("a").alias("member"), "label", F.lit(None).cast("string").alias("was")
+            F.col("a").alias("member"), "label", unchanged.alias("was")
         )
         best = own.unionByName(passed).groupBy("member").agg(F.min("label").alias("label"), F.max("was").alias("was"))
         jump = state.select(F.col("member").alias("label"), F.col("label").alias("further"))
         settled = keep(
             best.join(jump, "label").select("member", F.least("label", "further").alias("label"), "was"),
-            f"member_labels_{round_}",
+            f"{name}_labels_{round_}",
         )
         state = settled.select("member", "label")
         if settled.where("label <> was").limit(1).count() == 0:

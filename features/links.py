@@ -148,23 +148,6 @@ def merged_links(parts: Sequence[DataFrame]) -> DataFrame:
     )
 
 
-def with_new_links(links: DataFrame, new: DataFrame) -> DataFrame:
-    """``merged_links`` of the links that there are and of few ``new`` ones, both merged: one look at each, no grouping of all."""
-    later = new.select(*(F.col(name).alias(f"new_{name}") for name in links.columns))
-    # The few on the left: the engine looks the many up among them.
-    both = later.join(links, (F.col("a") == F.col("new_a")) & (F.col("b") == F.col("new_b")), "full")
-    unproven = F.col("verified").isNull() & F.col("new_verified").isNull()
-    proven = F.coalesce("verified", F.lit(False)) | F.coalesce("new_verified", F.lit(False))
-    return both.select(
-        F.coalesce("a", "new_a").alias("a"),
-        F.coalesce("b", "new_b").alias("b"),
-        F.least("at", "new_at").alias("at"),
-        F.when(~unproven, proven).alias("verified"),
-        F.least("own_first", "new_own_first").alias("own_first"),
-        F.greatest("own_last", "new_own_last").alias("own_last"),
-    )
-
-
 def links_from_table(links: DataFrame) -> DataFrame:
     """Rows of ``identity.links`` as links."""
     return links.select(

@@ -52,12 +52,16 @@ def number_persons(
     run_id: str,
     salt: str,
     keep: Keep,
+    every_user: DataFrame | None = None,
 ) -> Numbered:
     """Give every person of ``persons_of`` its uid.
 
     ``identifiers`` and ``users`` are what the last run left (None before the first), ``next_uid`` is one above the
     greatest uid ever given. New uids follow the order of first event, then of the person's id. With the same persons as
     last time nothing changes: ``changed`` is false everywhere and there are no moves.
+
+    Where ``persons`` are some of all, so are ``identifiers`` and ``users``, those of ``every_user`` that are or were
+    theirs, and what is given is about these.
     """
     people = keep(_people(persons), "people")
     if identifiers is None or users is None:
@@ -84,7 +88,7 @@ def number_persons(
     return Numbered(
         identifiers=_identifiers(persons, given),
         users=_kept_users(users, given, retired, as_of).unionByName(
-            _new_users(given.where(F.col("uid") >= next_uid), users, salt)
+            _new_users(given.where(F.col("uid") >= next_uid), users if every_user is None else every_user, salt)
         ),
         moves=_moves(meetings, given, next_uid, as_of, run_id),
     )

@@ -1,13 +1,15 @@
 """Step ``identity``: who is who, from the links that new silver rows show.
 
 Only silver files that came since the last run are read, or all of them where files were taken away (a delivery that was
-replaced). Links are small beside the logs; persons are made from all of them, and uids from persons and the last run's
-``identifiers``. Four tables are published one after the other, ``links`` last: its note says which versions belong
-together, so what a killed run published is undone before the next begins.
+replaced). Persons are worked out of whom new links can change anything (``features.within_reach``), or all where these
+are too many, and uids from persons and the last run's ``identifiers``. What new links say lies beside the others in files
+of its own for some days. Four tables are published one after the other, ``links`` last: its note says which versions
+belong together, so what a killed run published is undone before the next begins.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,18 +18,9 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from audiences.contacts import masked
-from features.identity import crowded_persons, persons_of
-from features.links import (
-    Keep,
-    kind_of,
-    links_for_table,
-    links_from_table,
-    links_of,
-    merged_links,
-    value_of,
-    with_new_links,
-)
-from features.uids import Numbered, number_persons
+from features.links import Keep, kind_of, links_for_table, links_from_table, links_of, merged_links, value_of
+from features.uids import Numbered
+from jobs.identity.persons import LastRun, Numbering, Persons, WithinReach, persons_of_all
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import Audit, publish, put_back
@@ -47,6 +40,16 @@ MADE_AS = {"links": contract(LINKS).column_names, "own": ("events", "member reco
 """Links that were made otherwise are made anew from all silver."""
 MOST_NAMED = 3
 """Crowded persons that a warning names."""
+MOST_PATCHES = 30
+"""Days whose new links lie beside the others in a file of their own, before all are written together."""
+
+
+@dataclass(frozen=True)
+class Links:
+    """Rows for ``links``: to lie beside what is there, as one of so many ``patches``, or in its place where that is none."""
+
+    rows: DataFrame
+    patches: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def update_identity(
         if not new and not whole:
             return IdentityReport(0, noted.get("next_uid", 0), 0, 0, _versions(lake), tuple(noted.get("warnings", ())))
         step = _Step(lake, engine, as_of, run_id, salt, members_per_person)
-        return step.run(new, whole, silver, noted.get("next_uid", 0), audit)
+        return step.run(new, whole, silver, noted, audit)
 
 
 def _new_files(
@@ -137,56 +140,77 @@ class _Step:
         files: dict[str, list[str]],
         whole: bool,
         silver: dict[str, int | None],
-        next_uid: int,
+        noted: Mapping[str, Any],
         audit: Audit | None,
     ) -> IdentityReport:
-        first = next_uid == 0
+        next_uid = noted.get("next_uid", 0)
         keep = self._keep()
-        links = keep(self._links(files, whole, keep), "links")
-        staged = {LINKS: self._stage(LINKS, links_for_table(links, self.lake.zone))}
-        persons = keep(persons_of(links, self.lake.zone, keep), "persons")
-        numbered = number_persons(
-            persons,
-            None if first else self._published(IDENTIFIERS),
-            None if first else self._published(USERS),
-            next_uid=next_uid,
-            as_of=self.as_of,
-            run_id=self.run_id,
-            salt=self.salt,
-            keep=keep,
-        )
-        staged[IDENTIFIERS] = self._stage(IDENTIFIERS, numbered.identifiers)
-        staged[MERGES] = self._stage(MERGES, numbered.moves)
+        links, persons = self._worked_out(files, whole, next_uid, noted.get("patches", 0), keep)
+        staged = {LINKS: self._stage_links(links), IDENTIFIERS: self._stage(IDENTIFIERS, persons.identifiers)}
+        numbered = persons.numbered
+        staged[MERGES] = self._stage(MERGES, None if numbered is None else numbered.moves)
         users, buckets, left = self._changed_users(numbered, keep)
-        crowded = self._crowded(persons, links)
+        crowded = noted.get("warnings", []) if persons.crowded is None else self._crowded(persons.crowded)
         staged[USERS] = self._stage(USERS, users)
         if audit is not None:
-            audit(staged)
+            audit(staged if numbered is not None else {LINKS: staged[LINKS]})
 
         after = self._next_uid(staged[USERS], next_uid)
         self._publish(USERS, staged, [{"bucket": b} for b in buckets])
-        self._publish(IDENTIFIERS, staged, "all")
+        self._publish(IDENTIFIERS, staged, None if persons.identifiers is None else "all")
         self._publish(MERGES, staged, None)
         together = {table: self.lake.version(table) for table in BEFORE_LINKS}
-        note = {"silver": silver, "tables": together, "next_uid": after, "made_as": MADE_AS, "warnings": crowded}
-        self._publish(LINKS, staged, "all", note)
+        note = {
+            "silver": silver,
+            "tables": together,
+            "next_uid": after,
+            "made_as": MADE_AS,
+            "warnings": crowded,
+            "patches": links.patches,
+        }
+        self._publish(LINKS, staged, None if links.patches else "all", note)
         moves = sum(f.rows for f in self.lake.staged(MERGES, staged[MERGES]))
         return IdentityReport(
             sum(map(len, files.values())), after, after - next_uid, moves, _versions(self.lake), (*crowded, *left)
         )
 
-    def _links(self, files: dict[str, list[str]], whole: bool, keep: Keep) -> DataFrame:
-        new = []
+    def _worked_out(
+        self, files: dict[str, list[str]], whole: bool, next_uid: int, patches: int, keep: Keep
+    ) -> tuple[Links, Persons]:
+        """Rows for ``links``, and persons: of all links, or of those within reach of the new."""
+        zone, most = self.lake.zone, self.members_per_person
+        by = Numbering(next_uid, self.as_of, self.run_id, self.salt)
+        new = merged_links(self._links(files, keep))
+        before = self._before() if next_uid else None
+        if before is not None and not whole:
+            new = keep(new, "new-links")
+            reach = WithinReach(new, before, zone, keep)
+            persons = reach.persons(by, most)
+            if persons is not None and patches < MOST_PATCHES:
+                return Links(reach.patch(), patches + 1), persons
+            new = merged_links([links_from_table(before.links), new])
+            if persons is not None:
+                return Links(links_for_table(new, zone), 0), persons
+        links = keep(new, "all-links")
+        return Links(links_for_table(links, zone), 0), persons_of_all(links, before, by, zone, most, keep)
+
+    def _before(self) -> LastRun:
+        ids = sum(f.rows for f in self.lake.files(IDENTIFIERS, self.read_versions[IDENTIFIERS]))
+        links, identifiers, users = (self._published(table) for table in (LINKS, IDENTIFIERS, USERS))
+        return LastRun(links, identifiers, users, ids)
+
+    def _links(self, files: dict[str, list[str]], keep: Keep) -> list[DataFrame]:
+        found = []
         for table, paths in files.items():
             c = contract(table)
             rows = self.engine.parquet(paths, file_schema(arrow_schema(c), c.partitions))
-            new.append(links_of(rows, c, keep))
-        if whole:
-            return merged_links(new or [links_from_table(self.engine.empty(arrow_schema(contract(LINKS))))])
-        return with_new_links(links_from_table(self._published(LINKS)), keep(merged_links(new), "new-links"))
+            found.append(links_of(rows, c, keep))
+        return found or [links_from_table(self.engine.empty(arrow_schema(contract(LINKS))))]
 
-    def _changed_users(self, numbered: Numbered, keep: Keep) -> tuple[DataFrame, list[int], list[str]]:
+    def _changed_users(self, numbered: Numbered | None, keep: Keep) -> tuple[DataFrame | None, list[int], list[str]]:
         """Users of the buckets in which one changed, these buckets, and what to say of users that were nobody's."""
+        if numbered is None:
+            return None, [], []
         users = keep(numbered.users, "users")
         buckets = sorted(r["bucket"] for r in users.where("changed").select("bucket").distinct().collect())
         columns = contract(USERS).column_names
@@ -195,13 +219,15 @@ class _Step:
             f"{gone} users are retired: their ids are no longer in silver, or only stand beside others' ids and in "
             "members' records, without an event or a record of their own"
         )
-        of_buckets = users.where(F.col("bucket").isin(buckets) if buckets else F.lit(False)).select(*columns)
+        others = self._published(USERS).join(users.select("uid"), "uid", "left_anti")
+        in_buckets = F.col("bucket").isin(buckets) if buckets else F.lit(False)
+        of_buckets = users.select(*columns).unionByName(others.select(*columns)).where(in_buckets)
         return of_buckets, buckets, [said] if gone else []
 
-    def _crowded(self, persons: DataFrame, links: DataFrame) -> list[str]:
+    def _crowded(self, crowded: DataFrame) -> list[str]:
         """A warning for each person of suspiciously many members, with the id that ties them, masked."""
         most = self.members_per_person
-        found = crowded_persons(persons, links, most).select(
+        found = crowded.select(
             "members", "ties", kind_of(F.col("id")).alias("kind"), value_of(F.col("id")).alias("value")
         )
         rows = found.orderBy(F.col("members").desc(), "value").collect()
@@ -235,6 +261,14 @@ class _Step:
             self.engine.spread(df.select(*c.column_names), folder)
         return folder
 
+    def _stage_links(self, links: Links) -> Path:
+        """Few rows of a day in one file, all in as many as there are tasks."""
+        if not links.patches:
+            return self._stage(LINKS, links.rows)
+        folder = self.lake.stage(LINKS, self.run_id)
+        self.engine.write(links.rows.select(*contract(LINKS).column_names), folder)
+        return folder
+
     def _publish(self, table: str, staged: dict[str, Path], replace: Any, note: dict[str, Any] | None = None) -> None:
         publish(
             self.lake,
@@ -246,6 +280,7 @@ class _Step:
             # The version is part of the key: after an undone publication the same run must publish again.
             key=f"identity-{self.run_id}-{self.read_versions[table]}",
             metadata=note or {},
+            even_empty=note is not None,
         )
 
     def _keep(self) -> Keep:
