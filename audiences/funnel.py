@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+HELD_OUT_OF_IT = "held out of the campaign"
+ANOTHER_ARM = "in another arm"
+NO_ARM = "has no arm"
+SPOKEN_TO = "spoken to by another audience or stage"
 LEFT_THE_BASE = "left the base"
 ONE_PERSON = "one person with another of them by now"
 REFUSED_MARKETING = "refused marketing"
@@ -16,6 +20,12 @@ NO_CONTACT = "no contact of the kind"
 INVALID = "no valid contact"
 
 STEPS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
+    (
+        "arm",
+        "属于本组",
+        "are in this arm",
+        {HELD_OUT_OF_IT: "留出不触达", ANOTHER_ARM: "在其他组", NO_ARM: "尚未分组", SPOKEN_TO: "由其他人群或阶段触达"},
+    ),
     ("persons", "一人一行", "one row a person", {LEFT_THE_BASE: "已不在用户库", ONE_PERSON: "与他人已合并为同一人"}),
     (
         "allowed",
@@ -47,10 +57,15 @@ class Remaining:
 
 
 def funnel_of(members: int, left_out: Mapping[str, int], written: int) -> tuple[Remaining, ...]:
-    """Members, what each step leaves, and who is written. ValueError where it does not add up: nobody is lost unsaid."""
+    """Members, what each step leaves, and who is written. ValueError where it does not add up: nobody is lost unsaid.
+
+    The step of arms is there only where a campaign parts the audience.
+    """
     unknown = [r for r in left_out if r not in IN_CHINESE]
     left, found = members, [Remaining("members", "人群成员", "members of the audience", members, {})]
     for step, zh, en, reasons in STEPS:
+        if step == "arm" and not any(r in left_out for r in reasons):
+            continue
         lost = {r: n for r in reasons if (n := left_out.get(r, 0))}
         left -= sum(lost.values())
         found.append(Remaining(step, zh, en, left, lost))

@@ -27,8 +27,8 @@ from cli.session import (
     verb,
 )
 from jobs.audiences import step as step
+from jobs.audiences.export import Exported, refuse_held
 from jobs.audiences.export import export as export_step
-from jobs.audiences.export import refuse_held
 from lake import releases
 from queries import preview as answer
 from queries import user as person
@@ -246,18 +246,24 @@ def export(
         show_json(found)
         return
     for x in found:
-        state = "delivered before" if x.already_delivered else "delivered"
-        goes = "" if x.platform is None else f" to {x.platform}"
-        print(f"{x.audience} at {x.as_of}{goes}: {x.rows:,} rows {state}{_left_out(x.left_out)}")
-        for path in (*(f"{x.folder}/{part['file']}" for part in x.parts), x.manifest):
-            print(f"  {path}")
-        if x.changes is not None:
-            since = "; the first delivery" if x.changes["since"] is None else ""
-            print(f"  {x.changes['added']:,} added 新增, {x.changes['removed']:,} removed 移除{since}")
-        show_table("", [_in_funnel(step) for step in x.funnel])
-        for line in (*_withheld(x.contacts_withheld), *_rejected(x.rejected), *(f"Note: {n}" for n in x.notes)):
-            print(f"  {line}")
+        show_delivery(x)
     return
+
+
+def show_delivery(x: Exported) -> None:
+    """Where the files lie, how many people are in them, and why the others are not."""
+    state = "delivered before" if x.already_delivered else "delivered"
+    goes = "" if x.platform is None else f" to {x.platform}"
+    arm = "" if x.arm is None else f", arm {x.arm}"
+    print(f"{x.audience}{arm} at {x.as_of}{goes}: {x.rows:,} rows {state}{_left_out(x.left_out)}")
+    for path in (*(f"{x.folder}/{part['file']}" for part in x.parts), x.manifest):
+        print(f"  {path}")
+    if x.changes is not None:
+        since = "; the first delivery" if x.changes["since"] is None else ""
+        print(f"  {x.changes['added']:,} added 新增, {x.changes['removed']:,} removed 移除{since}")
+    show_table("", [_in_funnel(step) for step in x.funnel])
+    for line in (*_withheld(x.contacts_withheld), *_rejected(x.rejected), *(f"Note: {n}" for n in x.notes)):
+        print(f"  {line}")
 
 
 @verb

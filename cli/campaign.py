@@ -1,7 +1,8 @@
-"""``huaxiang campaign check | plan | assign | results``."""
+"""``huaxiang campaign check | plan | assign | deliver | results``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,8 @@ from cli.session import (
     EngineOption,
     JsonOption,
     ProjectOption,
+    WhoOption,
+    asker,
     engine_of,
     open_project,
     show_json,
@@ -185,6 +188,63 @@ def assign(
         rows,
     )
     _warn(found.warnings)
+
+
+@campaign.command("deliver")
+@verb
+def deliver(
+    name: NameArgument,
+    to: Annotated[str, typer.Option(help="Platform, by the name of its file.")],
+    stage: Annotated[
+        str | None, typer.Option("--stage", help="Stage to deliver; default: the first that is not over.")
+    ] = None,
+    release: ReleaseOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder; default: the platform's place, or the project's exports.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Deliver anew although this was delivered before.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Send everybody anew to a platform that is sent what changed.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Deliver although it is made from a held tag; the manifest says so.")
+    ] = False,
+    by: WhoOption = None,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The files of a stage for a platform, one per audience and arm; who is held out is in none of them."""
+    from cli.audience import show_delivery
+    from jobs.campaigns.deliver import deliver_stage as step
+
+    p = open_project(project)
+    tell_which_release(p, release)
+    with engine_of(p, engine) as e:
+        found = step(
+            p,
+            name,
+            to=to,
+            stage=stage,
+            requested_by=asker(by),
+            which=release,
+            folder=out,
+            again=again,
+            full=full,
+            force=force,
+            engine=e,
+        )
+    if as_json:
+        show_json(found)
+        return
+    kind = STAGES[found.stage]
+    print(
+        f"{found.campaign} {kind.zh} {found.stage} at {found.as_of} (release {found.release}) to {found.platform}: "
+        f"{sum(d.rows for d in found.deliveries):,} rows; 留出 held out {found.held_out:,}"
+    )
+    for delivered in found.deliveries:
+        show_delivery(delivered)
+    _warn(found.assigned.warnings)
 
 
 @campaign.command("results")

@@ -139,7 +139,9 @@ def audiences_using(project: Project, name: str) -> list[str]:
 def uses_of(project: Project, name: str) -> list[str]:
     """What uses an audience, a line each; NotThereError for one that there is not."""
     named(project.audiences, name)
-    return [f"audience {other}" for other in audiences_using(project, name)]
+    through = audiences_using(project, name)
+    said = [f"campaign {c.id}" for c in project.campaigns.values() if {name, *through} & {*c.audiences}]
+    return [*(f"audience {other}" for other in through), *said]
 
 
 def file_to_delete(project: Project, name: str) -> Path:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -65,6 +66,9 @@ class Exported:
     delivery_id: str
     audience: str
     platform: str | None
+    campaign: str | None
+    stage: str | None
+    arm: str | None
     release: int
     as_of: date
     folder: str
@@ -83,12 +87,32 @@ class Exported:
     built: Built
 
 
+@dataclass(frozen=True)
+class Portion:
+    """The members of an audience who get one thing, such as an arm of a campaign.
+
+    ``keep`` parts uids (ascending) into those who get it and how many do not, by reason of ``audiences.funnel``.
+    ``campaign``, ``stage`` and ``arm`` say what it is; ``content`` what it says, for the manifest.
+    """
+
+    campaign: str
+    stage: str
+    arm: str
+    content: Mapping[str, Any]
+    keep: Callable[[np.ndarray], tuple[np.ndarray, dict[str, int]]]
+
+    @property
+    def names(self) -> dict[str, str]:
+        return {"campaign": self.campaign, "stage": self.stage, "arm": self.arm}
+
+
 def export(
     project: Project,
     name: str,
     *,
     requested_by: str,
     to: str | None = None,
+    portion: Portion | None = None,
     which: int | str | None = None,
     folder: Path | None = None,
     again: bool = False,
@@ -103,7 +127,7 @@ def export(
     and form delivered before is not written a second time: what lies there is checked and named, unless ``again`` asks
     for a fresh one (contacts or consents may have changed since). To a platform that is sent changes, ``full`` sends
     everybody anew. HeldError if the audience is made from a held tag, unless ``force`` lets it leave; the manifest says so.
-    InputError where all values of a column are digests already.
+    InputError where all values of a column are digests already. With a ``portion`` only its people leave.
     """
     if not force:
         refuse_held(project, [name], which)
@@ -115,39 +139,58 @@ def export(
     with lock(project.lake, DELIVERIES, wait_seconds=60):
         journal.recover(project.lake)
         outbox.clear()
-        label = _label(at, plan, target)
+        label = _label(at, plan, target, portion)
         label = _free(outbox, label) if again or full else label
         place = outbox.place(label)
         if outbox.is_there(label):
             manifest = outbox.manifest(label)
             _note(project.lake, manifest, place)
             return _known(manifest, place, built)
-        uids = _members(project.lake, audience.id, at)
-        before = None if full or target.platform.sends == "full" else _before(project.lake, audience.id, target, outbox)
-        with file_rows(project, audience, at, uids, target) as found:
+        uids = published_members(project.lake, audience.id, at)
+        kept, apart = _portioned(uids, portion)
+        before = (
+            None
+            if full or target.platform.sends == "full"
+            else _before(project.lake, audience.id, target, outbox, portion)
+        )
+        with file_rows(project, audience, at, kept, target) as found:
+            found = replace(found, members=len(uids), left_out={**apart, **found.left_out})
             if found.digests:
                 raise InputError(f"{'; '.join(digests_in_words(found))}. Nothing was delivered")
             delivery_id = uuid.uuid4().hex
             with outbox.opened(label) as out:
-                words = _words(audience, target, at, delivery_id)
+                words = _words(audience, target, at, delivery_id, portion)
                 written = _write(project, target, found, out, words, before, outbox)
                 manifest = _manifest(project, audience, plan, at, built, target, found, written, before, requested_by)
+                manifest |= {} if portion is None else {**portion.names, "content": dict(portion.content)}
                 delivery.seal(out, {"delivery_id": delivery_id, **manifest})
         manifest = outbox.manifest(label)
         _note(project.lake, manifest, place)
         return _known(manifest, place, built, already=False)
 
 
-def _label(at: Release, plan: Plan, target: Target) -> str:
+def _portioned(uids: pa.Array, portion: Portion | None) -> tuple[pa.Array, dict[str, int]]:
+    """The members who get it, and how many do not, by reason."""
+    if portion is None:
+        return uids, {}
+    kept, apart = portion.keep(uids.to_numpy(zero_copy_only=False))
+    return pa.array(kept, pa.int64()), apart
+
+
+def _label(at: Release, plan: Plan, target: Target, portion: Portion | None) -> str:
     """What a delivery is called: the same people of the same release in the same form have the same name."""
     mark = hashlib.sha256(f"{plan.definition_hash}|{target.mark}".encode()).hexdigest()[:8]
-    return f"{at.as_of}-r{at.number}-{mark}" + ("" if target.is_own else f"-{target.id}")
+    parted = "" if portion is None else "-" + "-".join(portion.names.values())
+    return f"{at.as_of}-r{at.number}-{mark}" + ("" if target.is_own else f"-{target.id}") + parted
 
 
-def _words(audience: Audience, target: Target, at: Release, delivery_id: str) -> dict[str, Any]:
+def _words(
+    audience: Audience, target: Target, at: Release, delivery_id: str, portion: Portion | None
+) -> dict[str, Any]:
+    """What names of files and constant cells can say; arms of one audience are never called alike."""
     name = audience.definition.name
     return {
-        "audience": audience.id,
+        "audience": "-".join([audience.id, *([] if portion is None else (portion.stage, portion.arm))]),
         "platform": target.id,
         "as_of": at.as_of,
         "release": at.number,
@@ -175,9 +218,16 @@ def _write(
         return write_delivery(out, target, found, words, project.currency, changes)
 
 
-def _before(lake: Lake, audience: str, target: Target, outbox: Outbox) -> dict[str, Any] | None:
-    """The last delivery of the audience to the platform; HuaxiangError where it cannot be compared with."""
-    last = next((d for d in deliveries(lake, audience) if d.get("platform") == target.id), None)
+def _before(
+    lake: Lake, audience: str, target: Target, outbox: Outbox, portion: Portion | None
+) -> dict[str, Any] | None:
+    """The last delivery of the audience to the platform; HuaxiangError where it cannot be compared with.
+
+    An arm of a campaign is a list of its own there, whatever the stage.
+    """
+    mine = (None, None) if portion is None else (portion.campaign, portion.arm)
+    there = (d for d in deliveries(lake, audience) if d.get("platform") == target.id)
+    last = next((d for d in there if (d.get("campaign"), d.get("arm")) == mine), None)
     if last is None:
         return None
     label = last["path"].split("/")[-2]
@@ -232,6 +282,9 @@ def _known(manifest: Mapping[str, Any], place: str, built: Built, already: bool 
         delivery_id=manifest["delivery_id"],
         audience=manifest["audience"],
         platform=manifest["platform"],
+        campaign=manifest.get("campaign"),
+        stage=manifest.get("stage"),
+        arm=manifest.get("arm"),
         release=manifest["release"],
         as_of=date.fromisoformat(manifest["as_of"]),
         folder=place,
@@ -256,7 +309,7 @@ def _first(manifest: Mapping[str, Any]) -> str:
     return str(next((f["file"] for f in manifest["files"]), delivery.MANIFEST))
 
 
-def _members(lake: Lake, audience: str, at: Release) -> pa.Array:
+def published_members(lake: Lake, audience: str, at: Release) -> pa.Array:
     """uids in order; HuaxiangError if the audience was built from another release meanwhile."""
     paths = lake.local(lake.files(MEMBERSHIP, where={"audience": audience}))
     uids = pa.concat_arrays([*_column(paths, "uid"), pa.array([], pa.int64())])
@@ -382,6 +435,7 @@ def _note(lake: Lake, manifest: Mapping[str, Any], place: str) -> None:
         "delivery_id": manifest["delivery_id"],
         "audience": manifest["audience"],
         "platform": manifest["platform"],
+        **{n: manifest.get(n) for n in ("campaign", "stage", "arm")},
         "as_of": date.fromisoformat(manifest["as_of"]),
         "release": manifest["release"],
         "definition_hash": manifest["definition_hash"],
