@@ -28,6 +28,7 @@ NO_FORM = {
     "mac": "no MAC address",
 }
 HASHED_ALREADY = "hashed already"
+OF_ANOTHER_COUNTRY = "phone number of another country"
 CONTROL_CHARACTER = "holds a control character"
 
 _CHINESE_MOBILE = re.compile(r"1[3-9]\d{9}", re.ASCII)
@@ -82,6 +83,10 @@ def _parsed_phone(plain: str, country: str | None) -> Phone | None:
     return Phone(number.country_code, national)
 
 
+def _is_of(number: Phone, country: str | None) -> bool:
+    return country is not None and number.country == phonenumbers.country_code_for_region(country)
+
+
 def normalised_email(text: str | None, shape: str = "plain") -> str | None:
     """Trimmed and in small letters; None for what is no address.
 
@@ -111,7 +116,10 @@ def shaped(kind: str, text: str | None, country: str | None, shape: str | None =
     """One contact or id in clear, normalised by its field and shape; None where there is nothing to deliver to."""
     if kind == "phone":
         number = phone_of(text, country)
-        return None if number is None else number.written(shape or SHAPES["phone"][0])
+        # Without its country code a number of another country is somebody else's.
+        if number is None or (shape == "national" and not _is_of(number, country)):
+            return None
+        return number.written(shape or SHAPES["phone"][0])
     if kind == "email":
         return normalised_email(text, shape or SHAPES["email"][0])
     plain = (text or "").strip()
@@ -146,6 +154,8 @@ def shaped_or_why(
     if (kind in NO_FORM or how != "clear") and _DIGEST.fullmatch(plain):
         return ShapedContact(None, HASHED_ALREADY)
     found = shaped(kind, plain, country, shape)
+    if found is None and kind == "phone" and phone_of(plain, country) is not None:
+        return ShapedContact(None, OF_ANOTHER_COUNTRY)
     if found is None:
         return ShapedContact(None, NO_FORM[kind if kind in NO_FORM else shape or kind])
     if not found.isprintable() and any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in found):

@@ -206,6 +206,13 @@ def _pieces(path: Path) -> Iterator[bytes]:
             yield piece
 
 
+def write_beside(folder: Path, name: str, content: bytes) -> None:
+    """A note beside a delivery's files, whole or as it was."""
+    partial = folder / f"{_PARTIAL}{uuid.uuid4().hex}"
+    _write_synced(partial, content)
+    partial.replace(folder / name)
+
+
 def clear_partials(parent: Path) -> int:
     """Remove what killed deliveries left in ``parent``; call it only while no other delivery there is running."""
     found = [p for p in parent.glob(f"{_PARTIAL}*") if p.is_dir()] if parent.is_dir() else []

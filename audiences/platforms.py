@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -130,13 +131,60 @@ class PlatformLimits(Settings):
     cell_bytes: int | None = Field(default=None, ge=1)
 
 
-class Folder(Settings):
-    """A folder, relative to the project's, or an address of an object store: ``s3://...``."""
+class HttpPlace(Settings):
+    """``PUT URL/FILE`` with ``HEADER: SCHEME TOKEN``; the token is the environment's."""
 
-    folder: str = Field(min_length=1)
+    url: str
+    token: Environment
+    header: str = Field(default="Authorization", pattern="^[A-Za-z][A-Za-z0-9-]*$")
+    scheme: str = Field(default="Bearer", pattern="^[A-Za-z0-9-]*$")
+
+    @field_validator("url")
+    @classmethod
+    def _safe(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if not value.isprintable() or " " in value or parts.scheme not in ("https", "http") or not parts.hostname:
+            raise ValueError("an address is https://HOST/PATH")
+        if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+            raise ValueError("a token and contacts go over https only")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("an address holds no user, password or query; the token is named by its variable")
+        return value
 
 
-Destination: TypeAlias = Folder
+class SftpPlace(Settings):
+    """A folder of an SFTP server. Secrets are the environment's: a password, or the path of a private key's file.
+
+    ``host_key`` is the server's public key (``ssh-ed25519 AAAA...``): without it nobody knows who takes the files.
+    """
+
+    host: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:-]*$")
+    port: int = Field(default=22, ge=1, le=65535)
+    user: str = Field(min_length=1)
+    host_key: str = Field(pattern=r"^[a-z0-9@.-]+ [A-Za-z0-9+/=]+$")
+    folder: str = "."
+    password: Environment | None = None
+    key: Environment | None = None
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> SftpPlace:
+        if (self.password is None) == (self.key is None):
+            raise ValueError("name one of password and key, by their environment variables")
+        return self
+
+
+class Destination(Settings):
+    """Where files go: a folder, relative to the project's, or ``s3://...``; or on from the outbox by HTTP or SFTP."""
+
+    folder: str | None = Field(default=None, min_length=1)
+    http: HttpPlace | None = None
+    sftp: SftpPlace | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Destination:
+        if sum(v is not None for v in (self.folder, self.http, self.sftp)) != 1:
+            raise ValueError("to is one of folder, http and sftp")
+        return self
 
 
 class Platform(Settings):

@@ -261,6 +261,8 @@ def show_delivery(x: Exported) -> None:
     if x.changes is not None:
         since = "; the first delivery" if x.changes["since"] is None else ""
         print(f"  {x.changes['added']:,} added 新增, {x.changes['removed']:,} removed 移除{since}")
+    if x.uploaded is not None:
+        print(f"  sent on 已上传: {x.uploaded['files']} files to {x.uploaded['to']}")
     show_table("", [_in_funnel(step) for step in x.funnel])
     for line in (*_withheld(x.contacts_withheld), *_rejected(x.rejected), *(f"Note: {n}" for n in x.notes)):
         print(f"  {line}")

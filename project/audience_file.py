@@ -47,6 +47,7 @@ from project.folder import Project, UnknownConsent
 from project.platforms import Target
 from schemas.contracts import CONSENT_SAID_LAST, NEWEST_FIRST
 from schemas.errors import NotThereError
+from schemas.quarantine import literal
 
 MEMBERS = "silver.members"
 IDENTIFIERS = "identity.identifiers"
@@ -298,7 +299,7 @@ class _Contacts:
         )
         path = self.scratch / "kept.parquet"
         kept = f"select uid, {', '.join(f's{i}' for i in numbers)} from kept where is_left order by uid"
-        self.con.execute(f"copy ({kept}) to '{path}' (format parquet)")
+        self.con.execute(f"copy ({kept}) to {literal(str(path))} (format parquet)")
         reasons = {
             REFUSED_BY_ANOTHER: "by_another",
             REPEATED: "not by_another and repeated",
@@ -322,7 +323,7 @@ class _Contacts:
         return "(" + " or ".join(f"coalesce({of}{i} = '{reason}', false)" for i, _ in self.ids) + ")"
 
     def _file(self, name: str) -> str:
-        return f"'{self.scratch / name}.parquet'"
+        return literal(str(self.scratch / f"{name}.parquet"))
 
     def _hash(self, path: Path) -> None:
         """What is left, as it leaves, in order of uid."""

@@ -33,6 +33,7 @@ from jobs.audiences.files import WrittenFiles, as_listed, sent_file, write_deliv
 from jobs.audiences.outbox import FolderOutbox, Outbox, StoreOutbox
 from jobs.audiences.sent import SENT, SentChanges, changes_between
 from jobs.audiences.step import build
+from jobs.audiences.upload import receiver_of, send_files
 from lake import journal
 from lake.engine import Engine, Progress
 from lake.lake import Lake
@@ -52,6 +53,8 @@ from schemas.contracts import contract, fields
 from schemas.errors import HeldError, HuaxiangError, InputError
 
 DELIVERIES = "exports.deliveries"
+UPLOADS = "exports.upload-"
+"""What the lock of one audience's uploads to one platform begins with."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Exported:
 
     ``file`` is the first of ``parts``. ``contacts_withheld`` counts, by column, contacts that another refused or that
     stood in the file already, ``rejected`` values that are no contact; ``changes`` tells of a platform that is sent
-    these what it is told; ``notes`` are what who asked must know.
+    what changed; ``uploaded`` says where the files were sent on to; ``notes`` are what who asked must know.
     """
 
     delivery_id: str
@@ -85,6 +88,7 @@ class Exported:
     checksum: str
     already_delivered: bool
     built: Built
+    uploaded: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -136,37 +140,57 @@ def export(
     built = build(project, name, which=which, requested_by=requested_by, engine=engine, progress=progress)
     at = release(project.lake, built.release)
     outbox = outbox_of(project, audience.id, folder, target.platform.to)
+    receiver = receiver_of(target.platform.to, audience.id)
     with lock(project.lake, DELIVERIES, wait_seconds=60):
         journal.recover(project.lake)
         outbox.clear()
         label = _label(at, plan, target, portion)
         label = _free(outbox, label) if again or full else label
-        place = outbox.place(label)
-        if outbox.is_there(label):
-            manifest = outbox.manifest(label)
-            _note(project.lake, manifest, place)
-            return _known(manifest, place, built)
-        uids = published_members(project.lake, audience.id, at)
-        kept, apart = _portioned(uids, portion)
-        before = (
-            None
-            if full or target.platform.sends == "full"
-            else _before(project.lake, audience.id, target, outbox, portion)
-        )
-        with file_rows(project, audience, at, kept, target) as found:
-            found = replace(found, members=len(uids), left_out={**apart, **found.left_out})
-            if found.digests:
-                raise InputError(f"{'; '.join(digests_in_words(found))}. Nothing was delivered")
-            delivery_id = uuid.uuid4().hex
-            with outbox.opened(label) as out:
-                words = _words(audience, target, at, delivery_id, portion)
-                written = _write(project, target, found, out, words, before, outbox)
-                manifest = _manifest(project, audience, plan, at, built, target, found, written, before, requested_by)
-                manifest |= {} if portion is None else {**portion.names, "content": dict(portion.content)}
-                delivery.seal(out, {"delivery_id": delivery_id, **manifest})
+        done = _delivered(project, audience, plan, at, built, target, portion, outbox, label, full, requested_by)
+    if receiver is None:
+        return done
+    # Beside the lock of deliveries: an upload takes its time.
+    with lock(project.lake, f"{UPLOADS}{audience.id}-{target.id}", wait_seconds=60):
+        return replace(done, uploaded=send_files(outbox, label, outbox.manifest(label), receiver))
+
+
+def _delivered(
+    project: Project,
+    audience: Audience,
+    plan: Plan,
+    at: Release,
+    built: Built,
+    target: Target,
+    portion: Portion | None,
+    outbox: Outbox,
+    label: str,
+    full: bool,
+    requested_by: str,
+) -> Exported:
+    """The delivery of that label, as it lies in the outbox or written into it now."""
+    place = outbox.place(label)
+    if outbox.is_there(label):
         manifest = outbox.manifest(label)
         _note(project.lake, manifest, place)
-        return _known(manifest, place, built, already=False)
+        return _known(manifest, place, built)
+    uids = published_members(project.lake, audience.id, at)
+    kept, apart = _portioned(uids, portion)
+    compares = target.platform.sends == "changes" and not full
+    before = _before(project.lake, audience.id, target, outbox, portion) if compares else None
+    with file_rows(project, audience, at, kept, target) as found:
+        found = replace(found, members=len(uids), left_out={**apart, **found.left_out})
+        if found.digests:
+            raise InputError(f"{'; '.join(digests_in_words(found))}. Nothing was delivered")
+        delivery_id = uuid.uuid4().hex
+        with outbox.opened(label) as out:
+            words = _words(audience, target, at, delivery_id, portion)
+            written = _write(project, target, found, out, words, before, outbox)
+            manifest = _manifest(project, audience, plan, at, built, target, found, written, before, requested_by)
+            manifest |= {} if portion is None else {**portion.names, "content": dict(portion.content)}
+            delivery.seal(out, {"delivery_id": delivery_id, **manifest})
+    manifest = outbox.manifest(label)
+    _note(project.lake, manifest, place)
+    return _known(manifest, place, built, already=False)
 
 
 def _portioned(uids: pa.Array, portion: Portion | None) -> tuple[pa.Array, dict[str, int]]:
@@ -243,7 +267,7 @@ def _before(
 
 def outbox_of(project: Project, audience: str, folder: Path | None = None, to: Destination | None = None) -> Outbox:
     """Where deliveries of an audience go: a folder that was asked for, the platform's place, or the project's exports."""
-    address = project.settings.exports if to is None else to.folder
+    address = project.settings.exports if to is None or to.folder is None else to.folder
     if folder is None and scheme(address) is not None:
         from lake.object_store import ObjectStore
 

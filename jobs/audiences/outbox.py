@@ -42,6 +42,14 @@ class Outbox(ABC):
         """A file of a delivery as a local one, itself or a copy in ``scratch``."""
 
     @abstractmethod
+    def note(self, label: str, name: str) -> bytes | None:
+        """What was noted beside a delivery under that name."""
+
+    @abstractmethod
+    def write_note(self, label: str, name: str, content: bytes) -> None:
+        """Note it, in the place of what was noted before."""
+
+    @abstractmethod
     def place(self, label: str) -> str:
         """Path or address of the delivery, below which its files lie."""
 
@@ -64,6 +72,13 @@ class FolderOutbox(Outbox):
 
     def local(self, label: str, file: str, scratch: Path) -> Path:
         return self.home / label / file
+
+    def note(self, label: str, name: str) -> bytes | None:
+        path = self.home / label / name
+        return path.read_bytes() if path.is_file() else None
+
+    def write_note(self, label: str, name: str, content: bytes) -> None:
+        delivery.write_beside(self.home / label, name, content)
 
     def place(self, label: str) -> str:
         return str(self.home / label)
@@ -116,6 +131,12 @@ class StoreOutbox(Outbox):
             for piece in self.store.chunks(self._name(label, file)):
                 out.write(piece)
         return copy
+
+    def note(self, label: str, name: str) -> bytes | None:
+        return self.store.read(self._name(label, name))
+
+    def write_note(self, label: str, name: str, content: bytes) -> None:
+        self.store.replace(self._name(label, name), content)
 
     def place(self, label: str) -> str:
         return f"{self.store.address}/{self.audience}/{label}"

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from audiences.platforms import PlatformColumn
 from lake.budget import in_memory
 from project.audience_file import FileRows, id_name
+from schemas.quarantine import literal
 
 SENT = "sent.parquet"
 """The file of a delivery that keeps everybody whom the platform has after it, with their ids as they were delivered."""
@@ -54,19 +56,21 @@ def changes_between(before: Path | None, now: Path, columns: Sequence[PlatformCo
     if before is None:
         return SentChanges(None, None)
     ids = [f'"{n}"' for n in _ids(columns)]
-    was, there = f"'{before}'", f"'{now}'"
 
     def lacks(name: str, file: str) -> str:
         return f"({name} is not null and {name} not in (select {name} from {file} where {name} is not null))"
 
-    gone = ", ".join(f"case when {lacks(n, there)} then {n} end as {n}" for n in ids)
+    gone = ", ".join(f"case when {lacks(n, 'there')} then {n} end as {n}" for n in ids)
     removed = scratch / "removed.parquet"
     with in_memory() as con:
-        came = con.sql(f"select uid from {there} where {' or '.join(lacks(n, was) for n in ids)} order by uid")
+        # By their datasets: in a path brackets and quotes would mean something to DuckDB.
+        con.register("was", pads.dataset(before))
+        con.register("there", pads.dataset(now))
+        came = con.sql(f"select uid from there where {' or '.join(lacks(n, 'was') for n in ids)} order by uid")
         added = came.to_arrow_table()["uid"].combine_chunks()
         some = " or ".join(f"{n} is not null" for n in ids)
-        told = f"select * from (select uid, {gone} from {was}) where {some} order by uid"
-        con.execute(f"copy ({told}) to '{removed}' (format parquet)")
+        told = f"select * from (select uid, {gone} from was) where {some} order by uid"
+        con.execute(f"copy ({told}) to {literal(str(removed))} (format parquet)")
     return SentChanges(added, removed, pq.ParquetFile(removed).metadata.num_rows)
 
 

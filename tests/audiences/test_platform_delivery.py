@@ -276,6 +276,21 @@ def test_tags_of_wecom_are_added_and_removed_in_one_file(shop: Shop) -> None:
     ]
 
 
+def test_a_folder_with_quotes_and_brackets_in_its_name_is_a_folder(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / "l'[shop]*"
+    odd.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(odd))
+    shutil.copytree(template, odd / "shop")
+    shop = Shop.at(odd / "shop")
+    records(shop, M1=phone(1), M2=phone(2))
+    to(shop, "tencent_ads")
+    next_day(shop)
+    records(shop, M2=phone(2))
+    assert lines(to(shop, "tencent_ads"), "remove") == [sha("13800000201")]
+
+
 # --- verbs, mistakes ---
 
 

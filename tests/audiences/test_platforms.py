@@ -126,6 +126,7 @@ def test_ocean_engines_lines_are_those_of_the_protobuf_library() -> None:
         ("email", hashlib.md5(b"x").hexdigest(), "sha256", None, HASHED_ALREADY),
         ("openid", hashlib.sha1(b"x").hexdigest(), "md5", None, HASHED_ALREADY),
         ("phone", "12345", "sha256", None, "no valid phone number"),
+        ("phone", "+44 7911 123456", "sha256", "national", "phone number of another country"),
         ("email", "a@b", "sha256", None, "no valid e-mail address"),
         ("device_id", "356145080566857", "md5", "idfa", "no IDFA"),
         ("openid", "o\nx", "clear", None, "holds a control character"),

@@ -17,9 +17,11 @@ from audiences.platforms import (
     HEADER_WORDS,
     VALUE_WORDS,
     WORDS,
+    HttpPlace,
     Platform,
     PlatformColumn,
     PlatformLimits,
+    SftpPlace,
 )
 from features.allow_list import FUNCTIONS, MAX_DEPTH, NODES
 from features.catalogue import RESERVED
@@ -269,7 +271,15 @@ def test_every_example_of_the_page_of_sources_is_accepted(tmp_path: Path) -> Non
 # --- platforms ---
 
 
-@pytest.mark.parametrize(("table", "model"), [("Key", Platform), ("Key of a column", PlatformColumn)])
+@pytest.mark.parametrize(
+    ("table", "model"),
+    [
+        ("Key", Platform),
+        ("Key of a column", PlatformColumn),
+        ("Key of http", HttpPlace),
+        ("Key of sftp (extra [sftp])", SftpPlace),
+    ],
+)
 def test_every_key_of_a_platform_has_its_row(table: str, model: type[BaseModel]) -> None:
     listed_once(first_cells("audiences", "Platforms", table), keys_of(model))
 
