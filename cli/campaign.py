@@ -1,4 +1,4 @@
-"""``huaxiang campaign check | plan | assign | results``."""
+"""``huaxiang campaign check | plan | assign | results | learn``."""
 
 from __future__ import annotations
 
@@ -253,6 +253,65 @@ def results(
         print(f"样本比例检验 sample ratio p {found.arms[0].sample_ratio_p:.3g}")
     if found.progress:
         show_table("阶段指标 Metrics of the stages", [_progress(m, p.currency) for m in found.progress])
+    _warn(found.warnings)
+
+
+@campaign.command("learn")
+@verb
+def learn(
+    name: NameArgument,
+    release: ReleaseOption = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Write who has a found value as audiences/learnt_NAME.yaml.")
+    ] = False,
+    most: Annotated[int, typer.Option(min=1, help="Values to show.")] = 15,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Response and lift by value of every tag, shrunk, and those whose lift is above the campaign's own."""
+    from jobs.campaigns.learn import learn as step
+
+    p = open_project(project)
+    tell_which_release(p, release)
+    with engine_of(p, engine) as e:
+        found = step(p, name, which=release, save=save, engine=e)
+    if as_json:
+        show_json(found)
+        return
+
+    def shown(value: float) -> str:
+        return money_text(value, p.currency) if found.outcome == "net_amount" else f"{value:.4f}"
+
+    zh, en = OUTCOMES[found.outcome]
+    rows = [
+        {
+            "标签 tag": v.tag,
+            "值 value": v.value,
+            "人数 users": v.users,
+            "留出 held": v.held_users,
+            "响应 response": shown(v.response),
+            "提升 lift": shown(v.difference),
+            "收缩后 shrunk": shown(v.shrunk_lift),
+            "95 %": f"{shown(v.shrunk_low)} .. {shown(v.shrunk_high)}",
+            "q": round(v.q_value, 4),
+            "发现 found": v.is_found,
+        }
+        for v in found.values[:most]
+    ]
+    own = "-" if found.own_lift is None else shown(found.own_lift)
+    if rows:
+        show_table(
+            f"{zh} {en} by value of tags, the surest of {len(found.values)}; the campaign's own lift {own}", rows
+        )
+    if not found.found:
+        print(
+            "没有任何标签值的提升高于整体。 No value's lift is above the campaign's own beyond chance; no audience is proposed."
+        )
+    elif found.proposal is not None:
+        print(f"建议人群 Proposed audience: {found.proposal}")
+    else:
+        print(f"{len(found.found)} 个标签值 values found; --save proposes them as an audience.")
     _warn(found.warnings)
 
 

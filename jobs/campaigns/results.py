@@ -6,7 +6,6 @@ the window after the assignment is counted, and the same outcome in as many days
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,14 +13,12 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from campaigns.language import (
     ABOVE,
     HELD_OUT,
     OUTCOMES,
     Campaign,
-    CampaignDefinition,
     CampaignSettings,
     Outcome,
     StageName,
@@ -29,17 +26,16 @@ from campaigns.language import (
 from campaigns.lift import NOBODY, Lift, Moments, absolute_lift, cuped, moments, relative_lift, spread_of
 from campaigns.metrics import METRICS
 from campaigns.power import power_of
-from campaigns.sample_ratio import sample_ratio_p
 from campaigns.verdict import Asked, Word, sequential, verdict, visible_lift
 from features.instants import day_number
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.audiences.columns import run_on_buckets
 from jobs.campaigns.assign import ACTIVITY, as_list, write_rows
-from jobs.campaigns.assigned import PLANS, Inputs, assigned_inputs, people_of
+from jobs.campaigns.assigned import Inputs, assigned_inputs, given_of, people_of, sample_ratio_of
 from jobs.campaigns.outcomes import DaySpan, after, before, counts_over, outcome_spans, outcomes_in
 from lake import journal
 from lake.engine import Engine, Progress
-from lake.lake import Lake, by_bucket
+from lake.lake import by_bucket
 from lake.locks import lock
 from lake.publish import publish
 from lake.releases import Release, lake_at, release
@@ -158,7 +154,8 @@ class _Comparison:
                 f"`huaxiang campaign assign {self.campaign.id}` comes first"
             )
         over_on = FIRST_DAY + timedelta(last + self.d.window_days)
-        rows = self.compared(arms, self.ratio(given), is_over=over_on <= self.at.as_of)
+        ratio_p = sample_ratio_of(self.lake, self.campaign.id, given)
+        rows = self.compared(arms, ratio_p, is_over=over_on <= self.at.as_of)
         treated = sum(n for (_, arm), n in given.items() if arm not in (HELD_OUT, ABOVE))
         done = tuple(
             MetricProgress(stage, metric, target, float(reached[key]), treated)
@@ -200,17 +197,6 @@ class _Comparison:
                 span = DaySpan(*self.d.days(stage), measure, kind.behaviours)
                 found[f"{stage}.{m.metric}"] = (stage, m.metric, target, span)
         return found
-
-    def ratio(self, given: Mapping[tuple[str, str], int]) -> float | None:
-        """p of the sample-ratio test: everybody against the weights of the definition by which they were assigned."""
-        expected: Counter[str] = Counter()
-        for h, weights in _weights(self.lake, self.campaign.id).items():
-            mine = sum(n for (by, arm), n in given.items() if by == h and arm != ABOVE)
-            expected.update({arm: mine * w for arm, w in weights.items()})
-        users: Counter[str] = Counter()
-        for (_, arm), n in given.items():
-            users[arm] += n
-        return sample_ratio_p([users[a] for a in expected], list(expected.values()))
 
     def compared(
         self, arms: Mapping[str, Mapping[Outcome, Moments]], ratio_p: float | None, *, is_over: bool
@@ -298,16 +284,6 @@ def _figures(found: Lift | None, names: tuple[str, str, str]) -> dict[str, float
     return dict(zip(names, values, strict=True))
 
 
-def _weights(lake: Lake, campaign: str) -> dict[str, dict[str, float]]:
-    """Weights of the arms by the hash of every definition that people were assigned by."""
-    found = {}
-    for path in lake.local(lake.files(PLANS, where={"campaign": campaign})):
-        for row in pq.ParquetFile(path).read(["definition_hash", "content"]).to_pylist():
-            definition = CampaignDefinition.model_validate(json.loads(row["content"]))
-            found[row["definition_hash"]] = definition.weights
-    return found
-
-
 def outcomes_of_bucket(item: Inputs) -> dict[str, Any]:
     """Task: moments of every outcome by arm, users by definition and arm, and what the stages' metrics have reached."""
     people = people_of(item)
@@ -338,7 +314,7 @@ def outcomes_of_bucket(item: Inputs) -> dict[str, Any]:
     treated = places[~np.isin(arm, [HELD_OUT, ABOVE])]
     return {
         "arms": arms,
-        "given": [[h, a, n] for (h, a), n in Counter(zip(people.texts("definition_hash"), arm, strict=True)).items()],
+        "given": given_of(people),
         "reached": {
             key: int((found[s][treated] > 0).sum() if counts == "users" else found[s][treated].sum())
             for key, (s, counts) in metrics.items()
