@@ -37,7 +37,7 @@ where campaign = ? and as_of = (select max(as_of) from campaigns.progress where 
 
 
 @dataclass(frozen=True)
-class Reach:
+class AudienceReach:
     """Users of one audience, or of several counted once, by the AIPL stage in which they stand."""
 
     audience: str
@@ -141,8 +141,8 @@ class CampaignPlan:
     goal_minor: int | None
     goal_users: int | None
     needs: tuple[GoalNeed, ...]
-    audiences: tuple[Reach, ...]
-    together: Reach
+    audiences: tuple[AudienceReach, ...]
+    together: AudienceReach
     expected: Expected | None
     arms: tuple[ArmPlan, ...]
     stages: tuple[StagePlan, ...]
@@ -204,7 +204,9 @@ def campaign_plan(project: Project, name: str, *, which: int | str | None = None
     )
 
 
-def _reach(project: Project, campaign: Campaign, at: Release) -> tuple[dict[str, Reach], Reach, list[str]]:
+def _reach(
+    project: Project, campaign: Campaign, at: Release
+) -> tuple[dict[str, AudienceReach], AudienceReach, list[str]]:
     """Every audience of the project, and the campaign's together with everybody counted once.
 
     One that cannot be judged at the release is left out, with a warning, unless it is the campaign's.
@@ -215,10 +217,10 @@ def _reach(project: Project, campaign: Campaign, at: Release) -> tuple[dict[str,
     together = np.zeros(users, np.bool_)
     found = {}
 
-    def reach(name: str, inside: np.ndarray) -> Reach:
+    def reach(name: str, inside: np.ndarray) -> AudienceReach:
         counts = pc.value_counts(stage.filter(pa.array(inside))).to_pylist()
         by_aipl = {str(c["values"]): int(c["counts"]) for c in counts}
-        return Reach(name, int(np.count_nonzero(inside)), dict(sorted(by_aipl.items())))
+        return AudienceReach(name, int(np.count_nonzero(inside)), dict(sorted(by_aipl.items())))
 
     for name in dict.fromkeys((*campaign.audiences, *project.audiences)):
         is_ours = name in campaign.audiences
@@ -239,7 +241,7 @@ def _reach(project: Project, campaign: Campaign, at: Release) -> tuple[dict[str,
     return found, reach("", together), warnings
 
 
-def _needs(rates: GapReport, audiences: Sequence[Reach], goal_users: int | None) -> tuple[GoalNeed, ...]:
+def _needs(rates: GapReport, audiences: Sequence[AudienceReach], goal_users: int | None) -> tuple[GoalNeed, ...]:
     buyers = sum(s.sample_users * s.conversion for s in rates.stages)
     found = []
     for s in rates.stages:
@@ -267,14 +269,14 @@ def _needs(rates: GapReport, audiences: Sequence[Reach], goal_users: int | None)
     return tuple(found)
 
 
-def _standing_in(audiences: Sequence[Reach], stage: str) -> dict[str, int]:
+def _standing_in(audiences: Sequence[AudienceReach], stage: str) -> dict[str, int]:
     """Users in an AIPL stage by audience, most first."""
     found = {a.audience: n for a in audiences if (n := a.by_aipl.get(stage, 0))}
     return dict(sorted(found.items(), key=lambda f: (-f[1], f[0])))
 
 
 def _expected(
-    rates: GapReport, together: Reach, goal_minor: int | None, goal_users: int | None, holdout: float
+    rates: GapReport, together: AudienceReach, goal_minor: int | None, goal_users: int | None, holdout: float
 ) -> Expected:
     mine = [(together.by_aipl.get(s.stage, 0), s) for s in rates.stages]
     buyers = sum(n * s.conversion for n, s in mine)
