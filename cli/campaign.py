@@ -251,6 +251,29 @@ def results(
         print(f"{a.arm}: {zh} {en}{seen}")
     if found.arms and found.arms[0].sample_ratio_p is not None:
         print(f"样本比例检验 sample ratio p {found.arms[0].sample_ratio_p:.3g}")
+    if (credit := found.attribution) is not None:
+        for c in (a for a in found.arms if a.outcome == "orders" and a.cost_minor is not None):
+            each = c.cost_per_added_order_minor
+            per = "-" if each is None else money_text(each, p.currency)
+            print(
+                f"{c.arm}: 费用 cost {money_text(c.cost_minor or 0, p.currency)}, 每增量订单成本 cost of an added order {per}"
+            )
+        by_channel: dict[str, dict[str, Any]] = {}
+        for k in credit.credits:
+            row = by_channel.setdefault(
+                k.channel,
+                {
+                    "渠道 channel": k.channel,
+                    "触达 touches": k.touches,
+                    "费用 cost": money_text(k.cost_minor, p.currency),
+                },
+            )
+            row[k.method] = k.credited_orders
+        show_table(
+            f"归因 Orders credited to touches (credit is no cause; the lift above is): {credit.attributed_orders:,.0f} of "
+            f"{credit.orders:,} had one before them",
+            list(by_channel.values()),
+        )
     if found.progress:
         show_table("阶段指标 Metrics of the stages", [_progress(m, p.currency) for m in found.progress])
     _warn(found.warnings)
