@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 HALF_LIFE_DAYS = 7.0
+MICROSECONDS_A_DAY = 86_400_000_000
 POSITION = (0.4, 0.2, 0.4)
 """Shares of the first touch, of all between, and of the last."""
 
@@ -66,6 +67,8 @@ def _linear(j: Journeys, place: np.ndarray, length: np.ndarray) -> np.ndarray:
 
 def _decay(half_life_days: float) -> Callable[[Journeys, np.ndarray, np.ndarray], np.ndarray]:
     def weights(j: Journeys, place: np.ndarray, length: np.ndarray) -> np.ndarray:
+        if not len(j.channel):
+            return np.zeros(0)
         # Against the path's youngest touch, so that an old path does not fall to zero altogether.
         youngest = np.minimum.reduceat(j.age_days, j.begin[:-1][j.lengths > 0])
         age = j.age_days - np.repeat(youngest, j.lengths[j.lengths > 0])
@@ -80,8 +83,11 @@ def _position(j: Journeys, place: np.ndarray, length: np.ndarray) -> np.ndarray:
     return np.where(place == 0, first, np.where(place == length - 1, last, inner))
 
 
-def attributed(j: Journeys, *, half_life_days: float = HALF_LIFE_DAYS) -> dict[str, np.ndarray]:
-    """Orders credited to each channel, by method; every method's sum to ``attributed_orders``."""
+METHODS = ("first", "last", "linear", "time_decay", "position", "markov")
+
+
+def credits_by_rule(j: Journeys, channels: int, *, half_life_days: float = HALF_LIFE_DAYS) -> dict[str, np.ndarray]:
+    """Orders credited to each of the channels by every rule that looks at one path alone; those of parts are added."""
     place = np.arange(len(j.channel)) - np.repeat(j.begin[:-1], j.lengths)
     length = np.repeat(j.lengths, j.lengths)
     rules = {
@@ -91,36 +97,77 @@ def attributed(j: Journeys, *, half_life_days: float = HALF_LIFE_DAYS) -> dict[s
         "time_decay": _decay(half_life_days),
         "position": _position,
     }
-    found = {name: _shared(j, np.asarray(rule(j, place, length), np.float64)) for name, rule in rules.items()}
-    return found | {"markov": markov_shares(j) * j.attributed_orders}
+    return {n: _shared(j, np.asarray(rule(j, place, length), np.float64), channels) for n, rule in rules.items()}
 
 
-def _shared(j: Journeys, weight: np.ndarray) -> np.ndarray:
+def attributed(j: Journeys, *, half_life_days: float = HALF_LIFE_DAYS) -> dict[str, np.ndarray]:
+    """Orders credited to each channel, by method; every method's sum to ``attributed_orders``."""
+    rules = credits_by_rule(j, j.channels, half_life_days=half_life_days)
+    return rules | {"markov": markov_shares(moves_of(j, j.channels)) * j.attributed_orders}
+
+
+def paths_of(
+    person: np.ndarray, at: np.ndarray, channel: np.ndarray, order_person: np.ndarray, order_at: np.ndarray
+) -> Journeys:
+    """Touches and orders of persons as paths: a path ends with an order, or is what came after the last one.
+
+    ``at`` are microseconds. A touch belongs to its person's next order, one of the same moment included; an order without a
+    touch since the one before is a path without touches.
+    """
+    who, when = np.concatenate([person, order_person]), np.concatenate([at, order_at])
+    if not len(who):
+        return journeys([])
+    is_order = np.arange(len(who)) >= len(person)
+    order = np.lexsort((is_order, when, who))
+    who, when, ends = who[order], when[order], is_order[order]
+    opens = np.ones(len(who), np.bool_)
+    opens[1:] = (who[1:] != who[:-1]) | ends[:-1]
+    path = np.cumsum(opens) - 1
+    paths = int(opens.sum())
+    touch = ~ends
+    begin = np.concatenate([[0], np.cumsum(np.bincount(path[touch], minlength=paths))]).astype(np.int64)
+    orders = np.bincount(path[ends], minlength=paths).astype(np.float64)
+    last = np.append(np.flatnonzero(opens)[1:], len(who)) - 1
+    age = (when[last][path] - when)[touch] / MICROSECONDS_A_DAY
+    every = np.concatenate([channel, np.zeros(len(order_person), np.int64)])
+    return Journeys(every[order][touch], age, begin, orders)
+
+
+def _shared(j: Journeys, weight: np.ndarray, channels: int) -> np.ndarray:
     """Every path's orders over its touches by weight, summed by channel."""
     path = np.repeat(np.arange(len(j.lengths)), j.lengths)
     whole = np.bincount(path, weight, len(j.lengths))
     credit = np.divide(weight, whole[path], out=np.zeros(len(weight)), where=whole[path] > 0) * j.orders[path]
-    return np.bincount(j.channel, credit, j.channels)
+    return np.bincount(j.channel, credit, channels)
 
 
-def removal_effects(j: Journeys) -> np.ndarray:
-    """Per channel the share of conversions that would be lost without it; zeros where nobody converted.
+def moves_of(j: Journeys, channels: int) -> np.ndarray:
+    """How often paths go from each channel, and from the start, to each channel, to an order and to none; of parts added.
 
-    A path converts once however many orders it ended in; who reaches a channel that is taken away is lost.
+    Rows are the channels and the start; columns the channels, the start (never reached), won and lost. A path converts
+    once however many orders it ended in.
     """
-    n = j.channels
-    if not n:
-        return np.zeros(0)
+    n = channels
     start, won, lost = n, n + 1, n + 2
     some = j.lengths > 0
     firsts, lasts = j.channel[j.begin[:-1][some]], j.channel[j.begin[1:][some] - 1]
     inner = np.ones(max(len(j.channel) - 1, 0), np.bool_)
     inner[j.begin[1:-1][(j.begin[1:-1] > 0) & (j.begin[1:-1] < len(j.channel))] - 1] = False
-    moves = np.zeros((n + 3, n + 3))
-    np.add.at(moves, (start, firsts), 1)
+    moves = np.zeros((n + 1, n + 3))
+    np.add.at(moves, (np.full(len(firsts), start), firsts), 1)
     np.add.at(moves, (j.channel[:-1][inner], j.channel[1:][inner]), 1)
     np.add.at(moves, (lasts, np.where(j.orders[some] > 0, won, lost)), 1)
-    rates = moves[: n + 1] / np.maximum(moves[: n + 1].sum(axis=1, keepdims=True), 1)
+    return moves
+
+
+def removal_effects(moves: np.ndarray) -> np.ndarray:
+    """Per channel the share of conversions that would be lost without it; zeros where nobody converted.
+
+    Who reaches a channel that is taken away is lost.
+    """
+    n = len(moves) - 1
+    won = n + 1
+    rates = moves / np.maximum(moves.sum(axis=1, keepdims=True), 1)
     whole = _conversion(rates, won)
     if not whole:
         return np.zeros(n)
@@ -138,8 +185,8 @@ def _conversion(rates: np.ndarray, won: int) -> float:
     return float(np.linalg.solve(np.eye(transient) - rates[:, :transient], rates[:, won])[-1])
 
 
-def markov_shares(j: Journeys) -> np.ndarray:
+def markov_shares(moves: np.ndarray) -> np.ndarray:
     """Removal effects as shares that sum to 1; zeros where nobody converted."""
-    effects = removal_effects(j)
+    effects = removal_effects(moves)
     whole = effects.sum()
     return effects / whole if whole > 0 else effects

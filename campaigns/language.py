@@ -303,6 +303,9 @@ class CampaignSettings(Settings):
 
     ``global_holdout`` of all people get nothing from any campaign; ``sequential_users`` of both arms are where the
     always-valid interval is narrowest. An arm of fewer users than ``min_arm_users`` gets no verdict.
+
+    Of what is learnt at most ``false_share`` may be nothing; a value needs ``least_value_users`` held out and as many who
+    got something, and a tag of more than ``most_values`` values is not looked at.
     """
 
     global_holdout: float = Field(default=0.0, ge=0, lt=1)
@@ -310,6 +313,9 @@ class CampaignSettings(Settings):
     min_arm_users: int = Field(default=100, ge=2)
     sequential_users: int = Field(default=5_000, ge=2)
     half_life_days: float = Field(default=7.0, gt=0)
+    false_share: float = Field(default=0.05, gt=0, lt=1)
+    least_value_users: int = Field(default=50, ge=2)
+    most_values: int = Field(default=40, ge=2)
 
 
 def read_campaign(path: Path) -> Campaign:

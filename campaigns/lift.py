@@ -41,6 +41,9 @@ class Moments:
     def __add__(self, other: Moments) -> Moments:
         return Moments(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
+    def __sub__(self, other: Moments) -> Moments:
+        return Moments(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+
     @property
     def mean(self) -> float:
         return self.total / self.users
@@ -98,11 +101,11 @@ def absolute_lift(held: Moments, arm: Moments, alpha: float = ALPHA) -> Lift | N
 def relative_lift(held: Moments, arm: Moments, alpha: float = ALPHA) -> Lift | None:
     """The difference as a share of the held out's mean, by the delta method.
 
-    None also where that mean is 0: nothing can be a share of it.
+    None also where that mean is 0, of which nothing can be a share, or where its variance is, as of an arm that brought nothing.
     """
-    if not _judged(held, arm) or not held.mean:
+    if not _judged(held, arm) or not held.mean or not (variance := _relative(held, arm)):
         return None
-    return _effect((arm.mean - held.mean) / held.mean, _relative(held, arm), _welch_degrees(held, arm), alpha)
+    return _effect((arm.mean - held.mean) / held.mean, variance, _welch_degrees(held, arm), alpha)
 
 
 def _judged(held: Moments, arm: Moments) -> bool:
@@ -156,9 +159,9 @@ def proportion_lift(held: Converted, arm: Converted, alpha: float = ALPHA, *, fl
     if min(held.users, arm.users) < 2:
         return None
     a, b = held.as_moments, arm.as_moments
-    if not a.mean or not a.variance + b.variance:
+    if not a.mean or not (variance := _relative(a, b)):
         return None
-    return _effect((b.mean - a.mean) / a.mean, _relative(a, b), math.inf if flat_prior else _welch_degrees(a, b), alpha)
+    return _effect((b.mean - a.mean) / a.mean, variance, math.inf if flat_prior else _welch_degrees(a, b), alpha)
 
 
 def always_valid(effect: Lift, users: int, tuning: int = SEQUENTIAL_USERS, alpha: float = ALPHA) -> tuple[float, float]:

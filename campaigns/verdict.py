@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from campaigns.lift import ALPHA, Lift, Moments, absolute_lift, always_valid, spread_of
 from campaigns.power import POWER, smallest_difference
-from campaigns.sample_ratio import sample_ratio_p
 
 Word = Literal["success", "harm", "undecided", "sample_ratio", "too_small"]
 WORDS: dict[Word, tuple[str, str]] = {
@@ -78,9 +76,3 @@ def verdict(
 def sequential(effect: Lift, users: int, tuning: int | None, alpha: float = ALPHA) -> tuple[float, float]:
     """The always-valid interval; ``tuning`` absent: narrowest at the users there are."""
     return always_valid(effect, users, tuning or users, alpha)
-
-
-def ratio_of(users: Sequence[int], weights: Sequence[float]) -> tuple[float | None, bool]:
-    """p of the sample-ratio test, and whether it forbids a verdict."""
-    p = sample_ratio_p(users, weights)
-    return p, p is not None and p < SAMPLE_RATIO_P

@@ -1,4 +1,4 @@
-"""``huaxiang campaign check | plan | assign | deliver | results``."""
+"""``huaxiang campaign check | plan | assign | deliver | results | learn``."""
 
 from __future__ import annotations
 
@@ -311,8 +311,90 @@ def results(
         print(f"{a.arm}: {zh} {en}{seen}")
     if found.arms and found.arms[0].sample_ratio_p is not None:
         print(f"样本比例检验 sample ratio p {found.arms[0].sample_ratio_p:.3g}")
+    if (credit := found.attribution) is not None:
+        for c in (a for a in found.arms if a.outcome == "orders" and a.cost_minor is not None):
+            each = c.cost_per_added_order_minor
+            per = "-" if each is None else money_text(each, p.currency)
+            print(
+                f"{c.arm}: 费用 cost {money_text(c.cost_minor or 0, p.currency)}, 每增量订单成本 cost of an added order {per}"
+            )
+        by_channel: dict[str, dict[str, Any]] = {}
+        for k in credit.credits:
+            row = by_channel.setdefault(
+                k.channel,
+                {
+                    "渠道 channel": k.channel,
+                    "触达 touches": k.touches,
+                    "费用 cost": money_text(k.cost_minor, p.currency),
+                },
+            )
+            row[k.method] = k.credited_orders
+        show_table(
+            f"归因 Orders credited to touches (credit is no cause; the lift above is): {credit.attributed_orders:,.0f} of "
+            f"{credit.orders:,} had one before them",
+            list(by_channel.values()),
+        )
     if found.progress:
         show_table("阶段指标 Metrics of the stages", [_progress(m, p.currency) for m in found.progress])
+    _warn(found.warnings)
+
+
+@campaign.command("learn")
+@verb
+def learn(
+    name: NameArgument,
+    release: ReleaseOption = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Write who has a found value as audiences/learnt_NAME.yaml.")
+    ] = False,
+    most: Annotated[int, typer.Option(min=1, help="Values to show.")] = 15,
+    project: ProjectOption = HERE,
+    engine: EngineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Response and lift by value of every tag, shrunk, and those whose lift is above the campaign's own."""
+    from jobs.campaigns.learn import learn as step
+
+    p = open_project(project)
+    tell_which_release(p, release)
+    with engine_of(p, engine) as e:
+        found = step(p, name, which=release, save=save, engine=e)
+    if as_json:
+        show_json(found)
+        return
+
+    def shown(value: float) -> str:
+        return money_text(value, p.currency) if found.outcome == "net_amount" else f"{value:.4f}"
+
+    zh, en = OUTCOMES[found.outcome]
+    rows = [
+        {
+            "标签 tag": v.tag,
+            "值 value": v.value,
+            "人数 users": v.users,
+            "留出 held": v.held_users,
+            "响应 response": shown(v.response),
+            "提升 lift": shown(v.difference),
+            "收缩后 shrunk": shown(v.shrunk_lift),
+            "95 %": f"{shown(v.shrunk_low)} .. {shown(v.shrunk_high)}",
+            "q": round(v.q_value, 4),
+            "发现 found": v.is_found,
+        }
+        for v in found.values[:most]
+    ]
+    own = "-" if found.own_lift is None else shown(found.own_lift)
+    if rows:
+        show_table(
+            f"{zh} {en} by value of tags, the surest of {len(found.values)}; the campaign's own lift {own}", rows
+        )
+    if not found.found:
+        print(
+            "没有任何标签值的提升高于整体。 No value's lift is above the campaign's own beyond chance; no audience is proposed."
+        )
+    elif found.proposal is not None:
+        print(f"建议人群 Proposed audience: {found.proposal}")
+    else:
+        print(f"{len(found.found)} 个标签值 values found; --save proposes them as an audience.")
     _warn(found.warnings)
 
 

@@ -96,13 +96,15 @@ class Portion:
     """The members of an audience who get one thing, such as an arm of a campaign.
 
     ``keep`` parts uids (ascending) into those who get it and how many do not, by reason of ``audiences.funnel``.
-    ``campaign``, ``stage`` and ``arm`` say what it is; ``content`` what it says, for the manifest.
+    ``campaign``, ``stage`` and ``arm`` say what it is; ``content`` what it says, for the manifest; ``mark`` differs where
+    the campaign says otherwise.
     """
 
     campaign: str
     stage: str
     arm: str
     content: Mapping[str, Any]
+    mark: str
     keep: Callable[[np.ndarray], tuple[np.ndarray, dict[str, int]]]
 
     @property
@@ -203,7 +205,8 @@ def _portioned(uids: pa.Array, portion: Portion | None) -> tuple[pa.Array, dict[
 
 def _label(at: Release, plan: Plan, target: Target, portion: Portion | None) -> str:
     """What a delivery is called: the same people of the same release in the same form have the same name."""
-    mark = hashlib.sha256(f"{plan.definition_hash}|{target.mark}".encode()).hexdigest()[:8]
+    said = [plan.definition_hash, target.mark, *([] if portion is None else [portion.mark])]
+    mark = hashlib.sha256("|".join(said).encode()).hexdigest()[:8]
     parted = "" if portion is None else "-" + "-".join(portion.names.values())
     return f"{at.as_of}-r{at.number}-{mark}" + ("" if target.is_own else f"-{target.id}") + parted
 

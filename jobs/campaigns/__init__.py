@@ -1,1 +1,1 @@
-"""Steps ``campaign assign`` and ``campaign results``."""
+"""Steps ``campaign assign``, ``campaign results`` and ``campaign learn``."""

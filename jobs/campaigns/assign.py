@@ -128,7 +128,7 @@ class Assignment:
         scratch = journal.scratch(self.lake, self.run_id)
         out = scratch / "arms" if dry_run else self.lake.stage(ASSIGNMENTS, self.run_id)
         found = run_on_buckets(
-            self.lake, "jobs.campaigns.assign:arms_of_bucket", self.items(scratch, out), engine, progress
+            self.lake, "jobs.campaigns.assign:arms_of_bucket", self.items(scratch, out, engine), engine, progress
         )
         added = sum((Counter(one["added"]) for one in found), Counter())
         if added and not dry_run:
@@ -178,13 +178,13 @@ class Assignment:
                 )
         return seen
 
-    def items(self, scratch: Path, out: Path) -> list[Inputs]:
+    def items(self, scratch: Path, out: Path, engine: Engine | None) -> list[Inputs]:
         wanted = []
         for stage in self.stages:
             for audience in getattr(self.campaign.definition.stages, stage).audiences:
                 _, plan = plan_of(self.project, audience)
                 plan = with_elders(self.lake, self.at, plan)
-                ready = prepared(self.project, self.at, plan, scratch / audience)
+                ready = prepared(self.project, self.at, plan, scratch / audience, engine=engine)
                 self.warnings += ready.warnings
                 wanted.append((stage, audience, plan.model_dump(mode="json"), ready.buckets))
         activity = by_bucket(lake_at(self.lake, self.at).files(ACTIVITY))

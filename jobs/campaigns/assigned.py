@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,6 +17,8 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from campaigns.assignment import standing
+from campaigns.language import ABOVE, CampaignDefinition
+from campaigns.sample_ratio import sample_ratio_p
 from features.kernel.rows import USERS_PER_BUCKET
 from lake.lake import Lake, by_bucket
 from lake.releases import Release, lake_at
@@ -85,3 +89,37 @@ def people_of(item: Inputs) -> ArmHolders:
     # Who was merged into somebody of another bucket is that bucket's.
     here = (found.person >= low) & (found.person < low + USERS_PER_BUCKET)
     return ArmHolders(found.person[here], rows.take(pa.array(found.row[here])))
+
+
+def given_of(people: ArmHolders) -> list[list[Any]]:
+    """Users by the hash of the definition that gave them their arm, and by arm, as a task can return them."""
+    if not len(people.uid):
+        return []
+    counts = Counter(zip(people.texts("definition_hash"), people.texts("arm"), strict=True))
+    return [[h, arm, n] for (h, arm), n in counts.items()]
+
+
+def sample_ratio_of(lake: Lake, campaign: str, given: Mapping[tuple[str, str], int]) -> float | None:
+    """p of the sample-ratio test: everybody against the weights of the definition by which they were assigned.
+
+    ``given`` are users by definition and arm; who is held out of every campaign is left out.
+    """
+    users: Counter[str] = Counter()
+    shares: dict[str, float] = {}
+    for h, weights in _weights(lake, campaign).items():
+        mine = sum(n for (by, arm), n in given.items() if by == h and arm != ABOVE)
+        for arm, w in weights.items():
+            shares[arm] = shares.get(arm, 0.0) + mine * w
+    for (_, arm), n in given.items():
+        users[arm] += n
+    return sample_ratio_p([users[a] for a in shares], list(shares.values()))
+
+
+def _weights(lake: Lake, campaign: str) -> dict[str, dict[str, float]]:
+    """Weights of the arms by the hash of every definition that people were assigned by."""
+    found = {}
+    for path in lake.local(lake.files(PLANS, where={"campaign": campaign})):
+        for row in pq.ParquetFile(path).read(["definition_hash", "content"]).to_pylist():
+            definition = CampaignDefinition.model_validate(json.loads(row["content"]))
+            found[row["definition_hash"]] = definition.weights
+    return found

@@ -81,7 +81,7 @@ def deliver_stage(
         inside = people(audience)
         content = definition.content[audience].model_dump(mode="json")
         for arm in (n for n, w in campaign.definition.weights.items() if w and n != HELD_OUT):
-            portion = Portion(campaign.id, chosen, arm, content, arms.only(arm, spoken))
+            portion = Portion(campaign.id, chosen, arm, content, campaign.hash, arms.only(arm, spoken))
             found.append(
                 export(
                     project,

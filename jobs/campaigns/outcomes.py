@@ -8,7 +8,6 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from campaigns.language import Outcome
 from features.facts import Fact, first_day, needs
@@ -42,11 +41,10 @@ def counts_over(
 ) -> Mapping[DaySpan, np.ndarray]:
     """Per span a number for every place of the bucket, by what is known on ``as_of``: orders void by then do not count.
 
-    A span is the difference of two windows that end on ``as_of``. All of them are one reading and one pass.
+    All of them are one reading and one pass; a span that has not begun by then counts nothing.
     """
     wanted = list(dict.fromkeys(spans))
-    windows = {s: _windows(s, as_of) for s in wanted}
-    facts = {f.column: f for pair in windows.values() for f in pair if f is not None}
+    facts = {s: _fact(s, as_of) for s in wanted if s.first <= min(s.last, as_of)}
     found = {s: np.zeros(USERS_PER_BUCKET, np.int64) for s in wanted}
     if not facts:
         return found
@@ -57,28 +55,14 @@ def counts_over(
     )
     rows = BucketFiles(activity, asked).rows(needs(facts.values()).columns, base=bucket * USERS_PER_BUCKET)
     table = compute(rows, list(facts.values()), as_of)
-    for span, (longer, shorter) in windows.items():
-        if longer is not None:
-            found[span] = _numbers(table, longer) - (0 if shorter is None else _numbers(table, shorter))
-    return found
+    return found | {s: np.asarray(table[f.column].to_numpy(), np.int64) for s, f in facts.items()}
 
 
-def _windows(span: DaySpan, as_of: date) -> tuple[Fact | None, Fact | None]:
-    """The window from the span's first day, and the one from the day after its last; None for what has no day."""
-    days = (as_of - span.first).days + 1, (as_of - span.last).days
-    if span.first > min(span.last, as_of):
-        return None, None
-    longer, shorter = (_fact(span, n) if n > 0 else None for n in days)
-    return longer, shorter
-
-
-def _fact(span: DaySpan, days: int) -> Fact:
-    said: dict[str, Any] = {"from": list(span.behaviours), "window": days, **MEASURES[span.measure]}
-    return Fact.model_validate(said)
-
-
-def _numbers(table: pa.Table, fact: Fact) -> np.ndarray:
-    return np.asarray(table[fact.column].to_numpy(), np.int64)
+def _fact(span: DaySpan, as_of: date) -> Fact:
+    days: dict[str, Any] = {"window": (as_of - span.first).days + 1}
+    if span.last < as_of:
+        days["ago"] = (as_of - span.last).days
+    return Fact.model_validate({"from": list(span.behaviours), **days, **MEASURES[span.measure]})
 
 
 def after(assigned: date, days: int) -> tuple[date, date]:

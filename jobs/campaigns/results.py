@@ -6,7 +6,6 @@ the window after the assignment is counted, and the same outcome in as many days
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,14 +13,12 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from campaigns.language import (
     ABOVE,
     HELD_OUT,
     OUTCOMES,
     Campaign,
-    CampaignDefinition,
     CampaignSettings,
     Outcome,
     StageName,
@@ -29,17 +26,17 @@ from campaigns.language import (
 from campaigns.lift import NOBODY, Lift, Moments, absolute_lift, cuped, moments, relative_lift, spread_of
 from campaigns.metrics import METRICS
 from campaigns.power import power_of
-from campaigns.sample_ratio import sample_ratio_p
 from campaigns.verdict import Asked, Word, sequential, verdict, visible_lift
 from features.instants import day_number
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.audiences.columns import run_on_buckets
 from jobs.campaigns.assign import ACTIVITY, as_list, write_rows
-from jobs.campaigns.assigned import PLANS, Inputs, assigned_inputs, people_of
+from jobs.campaigns.assigned import Inputs, assigned_inputs, given_of, people_of, sample_ratio_of
 from jobs.campaigns.outcomes import DaySpan, after, before, counts_over, outcome_spans, outcomes_in
+from jobs.campaigns.touched import Attribution, Touches, attribution_of, credited_in_bucket, touches_of
 from lake import journal
 from lake.engine import Engine, Progress
-from lake.lake import Lake, by_bucket
+from lake.lake import by_bucket
 from lake.locks import lock
 from lake.publish import publish
 from lake.releases import Release, lake_at, release
@@ -48,7 +45,7 @@ from project.folder import Project
 from schemas.errors import NotThereError
 from schemas.money import minor_units
 
-RESULTS, PROGRESS = "campaigns.results", "campaigns.progress"
+RESULTS, PROGRESS, ATTRIBUTION = "campaigns.results", "campaigns.progress", "campaigns.attribution"
 FIRST_DAY = date(1970, 1, 1)
 
 
@@ -79,6 +76,8 @@ class ArmResult:
     sample_ratio_p: float | None
     visible_lift: float | None
     power: float | None
+    cost_minor: int | None
+    cost_per_added_order_minor: float | None
     is_over: bool
     lift_verdict: Word
 
@@ -96,7 +95,10 @@ class MetricProgress:
 
 @dataclass(frozen=True)
 class Results:
-    """What came of a campaign as of a release. ``over_on`` is the last day of the last window."""
+    """What came of a campaign as of a release. ``over_on`` is the last day of the last window.
+
+    ``attribution`` is None where the shop tells of no touches of the campaign.
+    """
 
     campaign: str
     release: int
@@ -105,6 +107,7 @@ class Results:
     over_on: date
     arms: tuple[ArmResult, ...]
     progress: tuple[MetricProgress, ...]
+    attribution: Attribution | None
     warnings: tuple[str, ...]
 
 
@@ -122,7 +125,7 @@ def campaign_results(
     """
     lake, campaign = project.lake, campaign_of(project, name)
     at = release(lake, which)
-    with lock(lake, RESULTS, PROGRESS, wait_seconds=60):
+    with lock(lake, RESULTS, PROGRESS, ATTRIBUTION, wait_seconds=60):
         journal.recover(lake)
         run_id = journal.new_run_id(f"results-{campaign.id}", at.as_of)
         with journal.kept(lake, run_id):
@@ -139,7 +142,11 @@ class _Comparison:
         self.asked = Asked(self.settings.min_arm_users, self.d.smallest_lift, self.d.power)
 
     def made(self, engine: Engine | None, progress: Progress | None) -> Results:
-        found = run_on_buckets(self.lake, "jobs.campaigns.results:outcomes_of_bucket", self.items(), engine, progress)
+        scratch = journal.scratch(self.lake, self.run_id)
+        touched = touches_of(self.lake, self.at, self.campaign.id, scratch / "touches")
+        found = run_on_buckets(
+            self.lake, "jobs.campaigns.results:outcomes_of_bucket", self.items(touched), engine, progress
+        )
         arms: dict[str, dict[Outcome, Moments]] = {}
         given: Counter[tuple[str, str]] = Counter()
         reached: Counter[str] = Counter()
@@ -158,13 +165,17 @@ class _Comparison:
                 f"`huaxiang campaign assign {self.campaign.id}` comes first"
             )
         over_on = FIRST_DAY + timedelta(last + self.d.window_days)
-        rows = self.compared(arms, self.ratio(given), is_over=over_on <= self.at.as_of)
+        ratio_p = sample_ratio_of(self.lake, self.campaign.id, given)
+        credit = None if touched is None else attribution_of([one["touches"] for one in found], touched)
+        rows = self.compared(
+            arms, ratio_p, {} if credit is None else credit.cost_by_arm, is_over=over_on <= self.at.as_of
+        )
         treated = sum(n for (_, arm), n in given.items() if arm not in (HELD_OUT, ABOVE))
         done = tuple(
             MetricProgress(stage, metric, target, float(reached[key]), treated)
             for key, (stage, metric, target, _) in self.metrics().items()
         )
-        self.publish(rows, done)
+        self.publish(rows, done, credit)
         return Results(
             campaign=self.campaign.id,
             release=self.at.number,
@@ -173,14 +184,18 @@ class _Comparison:
             over_on=over_on,
             arms=rows,
             progress=done,
-            warnings=self.warnings(arms, over_on),
+            attribution=credit,
+            warnings=(*self.warnings(arms, over_on), *(() if credit is None else credit.warnings)),
         )
 
-    def items(self) -> list[Inputs]:
+    def items(self, touched: Touches | None) -> list[Inputs]:
         activity = by_bucket(lake_at(self.lake, self.at).files(ACTIVITY))
         shared = {
             "as_of": self.at.as_of.isoformat(),
             "window": self.d.window_days,
+            "half_life": self.settings.half_life_days,
+            "touches": None if touched is None else str(touched.file),
+            "channels": [] if touched is None else list(touched.channels),
             "metrics": {key: [s.first.isoformat(), s.last.isoformat(), s.measure, list(s.behaviours), counts]
                         for key, (_, metric, _, s) in self.metrics().items()
                         for counts in [METRICS[metric].counts]},
@@ -201,31 +216,32 @@ class _Comparison:
                 found[f"{stage}.{m.metric}"] = (stage, m.metric, target, span)
         return found
 
-    def ratio(self, given: Mapping[tuple[str, str], int]) -> float | None:
-        """p of the sample-ratio test: everybody against the weights of the definition by which they were assigned."""
-        expected: Counter[str] = Counter()
-        for h, weights in _weights(self.lake, self.campaign.id).items():
-            mine = sum(n for (by, arm), n in given.items() if by == h and arm != ABOVE)
-            expected.update({arm: mine * w for arm, w in weights.items()})
-        users: Counter[str] = Counter()
-        for (_, arm), n in given.items():
-            users[arm] += n
-        return sample_ratio_p([users[a] for a in expected], list(expected.values()))
-
     def compared(
-        self, arms: Mapping[str, Mapping[Outcome, Moments]], ratio_p: float | None, *, is_over: bool
+        self,
+        arms: Mapping[str, Mapping[Outcome, Moments]],
+        ratio_p: float | None,
+        cost: Mapping[str, int],
+        *,
+        is_over: bool,
     ) -> tuple[ArmResult, ...]:
         held = arms.get(HELD_OUT, dict.fromkeys(OUTCOMES, NOBODY))
         order = [a for a in self.d.weights if a in arms] + sorted(set(arms) - set(self.d.weights))
         return tuple(
-            self.one(arm, outcome, held[outcome], arms[arm][outcome], ratio_p, is_over)
+            self.one(arm, outcome, held[outcome], arms[arm][outcome], ratio_p, cost.get(arm), is_over)
             for arm in order
             if arm not in (HELD_OUT, ABOVE)
             for outcome in OUTCOMES
         )
 
     def one(
-        self, arm: str, outcome: Outcome, held: Moments, mine: Moments, ratio_p: float | None, is_over: bool
+        self,
+        arm: str,
+        outcome: Outcome,
+        held: Moments,
+        mine: Moments,
+        ratio_p: float | None,
+        cost: int | None,
+        is_over: bool,
     ) -> ArmResult:
         plain, relative, adjusted = absolute_lift(held, mine), relative_lift(held, mine), cuped(held, mine)
         users = held.users + mine.users
@@ -233,6 +249,8 @@ class _Comparison:
         power = None
         if self.d.smallest_lift is not None and held.users:
             power = power_of(self.d.smallest_lift * held.mean, spread_of((held, mine)), held.users, mine.users)
+        # An order that was not brought costs nothing that could be named.
+        added = plain.estimate * mine.users if plain is not None and outcome == "orders" else 0.0
         said = verdict(held, mine, self.asked, ratio_p=ratio_p, is_over=is_over, tuning=self.settings.sequential_users)
         return ArmResult(
             arm=arm,
@@ -254,6 +272,8 @@ class _Comparison:
             sample_ratio_p=ratio_p,
             visible_lift=visible_lift(held, mine, self.asked),
             power=power,
+            cost_minor=cost,
+            cost_per_added_order_minor=cost / added if cost is not None and added > 0 else None,
             is_over=is_over,
             lift_verdict=said,
         )
@@ -270,11 +290,12 @@ class _Comparison:
             found.append(f"people were assigned to {', '.join(later)}, which the campaign does not have any more")
         return tuple(found)
 
-    def publish(self, rows: Sequence[ArmResult], done: Sequence[MetricProgress]) -> None:
+    def publish(self, rows: Sequence[ArmResult], done: Sequence[MetricProgress], credit: Attribution | None) -> None:
         slice_ = {"campaign": self.campaign.id, "as_of": self.at.as_of}
         made = {
             RESULTS: [{"release": self.at.number, **asdict(r)} for r in rows],
             PROGRESS: [asdict(p) for p in done],
+            ATTRIBUTION: [] if credit is None else [asdict(c) for c in credit.credits],
         }
         for table, content in made.items():
             self.lake.ensure(table)
@@ -298,21 +319,11 @@ def _figures(found: Lift | None, names: tuple[str, str, str]) -> dict[str, float
     return dict(zip(names, values, strict=True))
 
 
-def _weights(lake: Lake, campaign: str) -> dict[str, dict[str, float]]:
-    """Weights of the arms by the hash of every definition that people were assigned by."""
-    found = {}
-    for path in lake.local(lake.files(PLANS, where={"campaign": campaign})):
-        for row in pq.ParquetFile(path).read(["definition_hash", "content"]).to_pylist():
-            definition = CampaignDefinition.model_validate(json.loads(row["content"]))
-            found[row["definition_hash"]] = definition.weights
-    return found
-
-
 def outcomes_of_bucket(item: Inputs) -> dict[str, Any]:
     """Task: moments of every outcome by arm, users by definition and arm, and what the stages' metrics have reached."""
     people = people_of(item)
     if not len(people.uid):
-        return {"arms": {}, "given": [], "reached": {}, "last": 0}
+        return {"arms": {}, "given": [], "reached": {}, "last": 0, "touches": None}
     as_of, window = date.fromisoformat(item["as_of"]), item["window"]
     places = people.uid - item["bucket"] * USERS_PER_BUCKET
     arm, day = people.texts("arm"), people.days
@@ -338,10 +349,11 @@ def outcomes_of_bucket(item: Inputs) -> dict[str, Any]:
     treated = places[~np.isin(arm, [HELD_OUT, ABOVE])]
     return {
         "arms": arms,
-        "given": [[h, a, n] for (h, a), n in Counter(zip(people.texts("definition_hash"), arm, strict=True)).items()],
+        "given": given_of(people),
         "reached": {
             key: int((found[s][treated] > 0).sum() if counts == "users" else found[s][treated].sum())
             for key, (s, counts) in metrics.items()
         },
         "last": int(day.max()),
+        "touches": None if item["touches"] is None else credited_in_bucket(item, people),
     }

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaigns.attribution import Journeys, attributed
+from campaigns.attribution import Journeys, attributed, credits_by_rule, moves_of, paths_of
 from campaigns.lift import (
     NOBODY,
     Converted,
@@ -139,6 +139,8 @@ def test_what_cannot_be_told_is_none() -> None:
     assert absolute_lift(nothing, nothing) is None
     assert relative_lift(nothing, some) is None
     assert absolute_lift(nothing, some) is not None
+    assert relative_lift(some, nothing) is None, "an arm that brought nothing has no spread as a share"
+    assert proportion_lift(Converted(10, 3), Converted(10, 0)) is None
     assert cuped(nothing, some) is None
     assert proportion_lift(Converted(10, 0), Converted(10, 3)) is None
     assert sample_ratio_p([10], [1]) is None
@@ -195,3 +197,28 @@ def test_each_way_of_attribution_by_hand() -> None:
     assert found["linear"] == [0.3333, 2.3333, 0.3333]
     assert found["time_decay"] == [0.1429, 2.2857, 0.5714]
     assert found["position"] == [0.4, 2.2, 0.4]
+
+
+def test_touches_belong_to_the_next_order_and_the_rest_to_none() -> None:
+    """Person 1: touch, touch, order, order, touch; person 2: touch at the moment of the order; person 3 only a touch."""
+    day = 86_400_000_000
+    person, at, channel = np.array([3, 1, 1, 1, 2]), np.array([1, 5, 1, 9, 4]) * day, np.array([2, 1, 0, 0, 1])
+    j = paths_of(person, at, channel, np.array([2, 1, 1]), np.array([4, 8, 6]) * day)
+    assert j.channel.tolist() == [0, 1, 0, 1, 2]
+    assert j.begin.tolist() == [0, 2, 2, 3, 4, 5] and j.orders.tolist() == [1, 1, 0, 1, 0]
+    assert j.age_days.tolist() == [5, 1, 0, 0, 0]
+    assert j.attributed_orders == 2, "the second order of person 1 had no touch of its own"
+
+
+def test_credits_and_moves_of_parts_add_up_to_those_of_the_whole() -> None:
+    rng = np.random.default_rng(1)
+    person, at = rng.integers(0, 40, 300), rng.integers(0, 10**12, 300)
+    channel, buyer, when = rng.integers(0, 4, 300), rng.integers(0, 40, 60), rng.integers(0, 10**12, 60)
+    whole = paths_of(person, at, channel, buyer, when)
+    parts = [
+        paths_of(person[p], at[p], channel[p], buyer[b], when[b])
+        for p, b in ((person % 2 == i, buyer % 2 == i) for i in (0, 1, 2))
+    ]
+    assert np.array_equal(moves_of(whole, 4), sum(moves_of(j, 4) for j in parts))
+    for name, credit in credits_by_rule(whole, 4).items():
+        assert np.allclose(credit, sum(credits_by_rule(j, 4)[name] for j in parts)), name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from campaigns.attribution import journeys, markov_shares, removal_effects
+from campaigns.attribution import journeys, markov_shares, moves_of, removal_effects
 from campaigns.lift import Converted, Lift, Moments, absolute_lift, always_valid, proportion_lift, relative_lift
 from campaigns.power import smallest_share_difference, users_per_arm
 from campaigns.sample_ratio import sample_ratio_p
@@ -77,6 +77,6 @@ def test_power_of_two_shares_as_r_has_it() -> None:
 
 
 def test_markov_removal() -> None:
-    paths = journeys([((0, 1, 2), 1), ((0,), 0), ((1, 2), 0)])
+    paths = moves_of(journeys([((0, 1, 2), 1), ((0,), 0), ((1, 2), 0)]), 3)
     assert np.allclose(removal_effects(paths), [0.5, 1, 1])
     assert np.allclose(markov_shares(paths), [0.2, 0.4, 0.4])

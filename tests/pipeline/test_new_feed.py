@@ -89,5 +89,5 @@ def test_status_lineage_drafts_and_pages_know_it(found: dict[str, Any]) -> None:
 def test_it_arrives_by_itself_or_with_the_feeds_of_reference(found: dict[str, Any]) -> None:
     assert found["together"] == {
         "live_rooms": ["live_rooms"],
-        "reference": ["members", "products", "surveys", "manual_tags", "store_visits"],
+        "reference": ["members", "products", "surveys", "manual_tags", "touches", "store_visits"],
     }

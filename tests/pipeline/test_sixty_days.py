@@ -66,7 +66,7 @@ def sixty(tmp_path_factory: pytest.TempPathFactory, embedded: Engine) -> Iterato
     made = simulator.simulate(users=150, days=70, seed=3)
     simulator.write_arrivals(made, project.inbox, last_day=DAYS[-1])
     # nothing that people say of users: no flow depends on it, and every run would resolve it anew
-    feeds = [f for f in FEEDS if f not in ("surveys", "manual_tags")]
+    feeds = [f for f in FEEDS if f not in ("surveys", "manual_tags", "touches")]
     ingest(project, embedded, feeds=feeds, received_at=shop.received(project, DAYS[-1]))
     run_identity(project, embedded, DAYS[-1], "identity")
     run_activity(project, embedded, "activity")
