@@ -86,6 +86,7 @@ class TagCondition(Comparison):
         return self
 
 
+WRITTEN_EMPTY = ("brand", "category", "category_parent", "sku", "seller", "channel", "detail")
 DaysAgo = Annotated[StrictInt, Field(ge=0, lt=MAX_WINDOW_DAYS)]
 
 
@@ -106,7 +107,7 @@ class EventKind(Settings):
     @field_serializer("where")
     def _where(self, where: Where) -> dict[str, Any]:
         # Lists that are left out are written as empty ones: the hashes of definitions that stand in the lake have them so.
-        return {k: () for k in where.lists if k not in where.given} | where.given
+        return {k: () for k in WRITTEN_EMPTY if k not in where.given} | where.given
 
 
 class EventRows(EventKind):

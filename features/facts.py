@@ -29,6 +29,7 @@ from schemas.measures import (
     CONDITION_COLUMNS,
     MAX_WINDOW_DAYS,
     MEASURES,
+    PRODUCT_CONDITIONS,
     PRODUCT_KEYS,
     TEXT_KEYS,
     View,
@@ -269,5 +270,5 @@ def needs(facts: Iterable[Fact], known_at: bool = False) -> Needs:
                 kinds.add(name)
         if fact.is_text:
             kinds.add(fact.measure)
-    products = any(f.measure in PRODUCT_KEYS or set(f.where.conditions()) & set(PRODUCT_KEYS) for f in facts)
+    products = any(f.measure in PRODUCT_KEYS or set(f.where.conditions()) & set(PRODUCT_CONDITIONS) for f in facts)
     return Needs(tuple(dict.fromkeys(columns)), tuple(sorted(kinds)), products)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -25,11 +25,13 @@ from project.held import held_in_words, marks_of, remedy, tags_of
 from project.products import CODES
 from schemas.configuration import nearest
 from schemas.errors import NotThereError
-from schemas.measures import CODED_KEYS, MAX_WINDOW_DAYS, PRODUCT_KEYS
+from schemas.measures import CATEGORY_KEYS, CODED_KEYS, MAX_WINDOW_DAYS, PRODUCT_CONDITIONS
 
 PROFILE = "profile.profile"
 ALERT_USERS = "segments.alert_users"
 USERS = "identity.users"
+COMPARED_AT_MOST = 5_000
+"""Names that a wrong one is compared with: it takes a tenth of a second."""
 
 
 def plan_of(project: Project, name: str) -> tuple[Audience, Plan]:
@@ -151,32 +153,41 @@ def alert_files(lake: Lake, release: Release, alerts: Sequence[str]) -> dict[str
 class Meanings:
     """Numbers of the names in conditions, products as of the day (None: nothing asks), and names that never occur."""
 
-    codes: dict[str, dict[str, int]]
+    codes: dict[str, dict[str, int | Sequence[int]]]
     products: pa.Table | None
     warnings: tuple[str, ...]
 
 
 def meanings_of(
-    facts: Sequence[Fact], as_of: date, codes: Callable[[], pa.Table], products: Callable[[], pa.Table]
+    facts: Sequence[Fact],
+    as_of: date,
+    codes: Callable[[], pa.Table],
+    products: Callable[[], pa.Table],
+    skus: Callable[[Sequence[str]], Mapping[str, Sequence[int]]],
 ) -> Meanings:
-    """What the names in the facts' conditions mean; ``codes`` and ``products`` give the release's, if something asks."""
-    asked: dict[str, set[str]] = {}
-    for fact in facts:
-        for key, value in fact.where.conditions().items():
-            if isinstance(value, tuple) and key != "detail":
-                asked.setdefault(key, set()).update(value)
-    numbers: dict[str, dict[str, int]] = {}
+    """What the names in the facts' conditions mean; ``codes`` and ``products`` give the release's, if something asks.
+
+    A sku is named by its number or, where no sku has that, by the name of its product: ``skus`` gives those of names.
+    """
+    asked = {k: {n for f in facts for n in getattr(f.where, k) or ()} for k in (*CODED_KEYS, *PRODUCT_CONDITIONS)}
+    numbers: dict[str, dict[str, int | Sequence[int]]] = {}
     warnings = []
-    for kind in CODED_KEYS:
-        if kind in asked:
-            numbers[kind] = _numbers(codes(), kind, asked[kind])
-            warnings += [f"{kind} {n!r} never occurs" for n in sorted(asked[kind]) if n not in numbers[kind]]
+    for kind in (k for k in CODED_KEYS if asked[k]):
+        of_kind = _of_kind(codes(), kind)
+        numbers[kind] = _numbers(of_kind, asked[kind])
+        lacking = sorted(asked[kind] - set(numbers[kind]))
+        if kind == "sku" and lacking:
+            numbers[kind] |= skus(lacking)
+        warnings += [
+            f"{kind} {name!r} never occurs{_like(of_kind, name)}" for name in lacking if name not in numbers[kind]
+        ]
     if not needs(facts).products:
         return Meanings(numbers, None, tuple(warnings))
     found = products()
-    for key in PRODUCT_KEYS:
-        there = [t for t in pc.unique(found[key]).to_pylist() if t]
-        for name in sorted(asked.get(key, ())):
+    for key in (k for k in PRODUCT_CONDITIONS if asked[k]):
+        levels = CATEGORY_KEYS if key == "in_category" else (key,)
+        there = sorted({t for level in levels for t in pc.unique(found[level]).to_pylist() if t})
+        for name in sorted(asked[key]):
             if name not in there:
                 warnings.append(f"{key} {name!r} is of no product on {as_of}; {nearest(name, there)}")
     return Meanings(numbers, found, tuple(warnings))
@@ -189,8 +200,20 @@ def codes_of(lake: Lake) -> pa.Table:
     return pa.concat_tables(parts) if parts else lake.schema(CODES).empty_table().select(columns)
 
 
-def _numbers(codes: pa.Table, kind: str, names: set[str]) -> dict[str, int]:
-    of_kind = codes.filter(pc.equal(codes["code_kind"], kind))
+def _of_kind(codes: pa.Table, kind: str) -> pa.Table:
+    return codes.filter(pc.equal(codes["code_kind"], kind))
+
+
+def _like(of_kind: pa.Table, name: str) -> str:
+    """The most similar that occurs, for a message; among many only of those that begin alike."""
+    there = of_kind["code_value"]
+    if len(there) > COMPARED_AT_MOST:
+        there = there.filter(pc.starts_with(there, name[:2]))
+    close = nearest(name, there.slice(0, COMPARED_AT_MOST).to_pylist())
+    return f"; {close}" if close.startswith("did you mean") else ""
+
+
+def _numbers(of_kind: pa.Table, names: set[str]) -> dict[str, int | Sequence[int]]:
     found = of_kind.filter(pc.is_in(of_kind["code_value"], value_set=text_array(sorted(names))))
     return dict(zip(found["code_value"].to_pylist(), found["code"].to_pylist(), strict=True))
 

@@ -9,7 +9,7 @@ from features.catalogue import Catalogue, Node, user_tables
 from project.check import Use, audience_uses
 from project.folder import Project
 from schemas.behaviours import given_by
-from schemas.measures import PRODUCT_KEYS
+from schemas.measures import PRODUCT_CONDITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -152,5 +152,5 @@ def _feeds(catalogue: Catalogue, node: Node) -> Iterable[str]:
 def _feeds_of(fact: Fact) -> Iterator[str]:
     for behaviour in fact.reads:
         yield from given_by(behaviour)
-    if {fact.measure, *fact.where.conditions()} & set(PRODUCT_KEYS):
+    if {fact.measure, *fact.where.conditions()} & set(PRODUCT_CONDITIONS):
         yield "products"

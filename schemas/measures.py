@@ -132,6 +132,11 @@ TEXT_KEYS: tuple[str, ...] = tuple(k for k in KEY_COLUMNS if k != "peer")
 CODED_KEYS: tuple[str, ...] = tuple(k for k in TEXT_KEYS if k not in PRODUCT_KEYS)
 """Kinds of ``activity.codes``; the texts of the other keys are those of the product."""
 
+PRODUCT_CONDITIONS: tuple[str, ...] = (*PRODUCT_KEYS, "in_category")
+"""Conditions on rows by way of their product."""
+CATEGORY_KEYS = ("category", "category_parent")
+"""Levels of a category."""
+
 
 def value_type(measure: str, agg: str) -> Type:
     """Type of an aggregate of a measure, for those who use it: keys are texts."""
@@ -192,11 +197,15 @@ Names = Annotated[tuple[str, ...] | None, BeforeValidator(_as_list), AfterValida
 
 
 class Where(Settings):
-    """Further conditions on rows; all must hold. Lists mean "one of"; names are texts as the shop writes them."""
+    """Further conditions on rows; all must hold. Lists mean "one of"; names are texts as the shop writes them.
+
+    ``in_category`` is a category of any level: the product's own or the one above it.
+    """
 
     brand: Names = None
     category: Names = None
     category_parent: Names = None
+    in_category: Names = None
     sku: Names = None
     seller: Names = None
     channel: Names = None
@@ -214,6 +223,11 @@ class Where(Settings):
         """What is set, lists as they were written."""
         return {n: getattr(self, n) for n in type(self).model_fields if getattr(self, n) is not None}
 
+    def names(self, key: str) -> tuple[str, ...]:
+        """Names that a key of rows (``category``, ``sku`` ...) is held against."""
+        held = (key, "in_category") if key in CATEGORY_KEYS else (key,)
+        return tuple(name for k in held for name in getattr(self, k) or ())
+
     def conditions(self) -> dict[str, Any]:
         """What is set, lists sorted, so that equal conditions compare equal."""
         return {n: tuple(sorted(v)) if isinstance(v, tuple) else v for n, v in self.given.items()}
@@ -221,6 +235,7 @@ class Where(Settings):
 
 CONDITION_COLUMNS: dict[str, str] = {
     **{n: c for n, c in KEY_COLUMNS.items() if n in Where.model_fields},
+    "in_category": "sku_code",
     "detail": "detail_code",
     "on_promotion": "on_promotion",
 }
@@ -229,6 +244,7 @@ WHERE_ZH = {
     "brand": "品牌",
     "category": "类目",
     "category_parent": "上级类目",
+    "in_category": "任一级类目",
     "sku": "商品",
     "seller": "店铺",
     "channel": "渠道",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from features.kernel.arrays import from_arrow
 from schemas.measures import PRODUCT_KEYS
 
-Codes = Mapping[str, Mapping[str, int]]
-"""Kind of code -> text -> number, for the names that conditions use."""
+Codes = Mapping[str, Mapping[str, int | Sequence[int]]]
+"""Kind of code -> text -> number, or numbers of all that have the name, for the names that conditions use."""
 
 _EMPTY = pa.StringArray.from_buffers(1, pa.py_buffer(np.zeros(2, np.int32)), pa.py_buffer(b""))
 

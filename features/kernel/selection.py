@@ -8,7 +8,6 @@ These are comparisons of days: nothing that became known of a row after D can be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 
@@ -19,7 +18,7 @@ from features.kernel.local_time import local_hour
 from features.kernel.products import Codes, Products
 from features.kernel.rows import NEVER, Rows, gathered
 from schemas.behaviours import BEHAVIOURS, DETAILS
-from schemas.measures import CONDITION_COLUMNS, KEY_COLUMNS, PRODUCT_KEYS, Where
+from schemas.measures import CATEGORY_KEYS, CONDITION_COLUMNS, KEY_COLUMNS, PRODUCT_KEYS, Where
 
 FROM_ONE = ("hour", "peer")
 """Derived keys that are counted from 1, so that 0 is "none" in every key."""
@@ -255,8 +254,12 @@ class Selection:
             return self.column(name) == wanted
         if name == "detail":
             return _one_of(self.column(CONDITION_COLUMNS[name]), {DETAILS[w] for w in wanted})
-        known: Mapping[str, int] = self.day_rows.codes.get(name, {})
-        numbers = {known[w] for w in wanted if w in known}
+        if name == "in_category":
+            return np.logical_or.reduce([self._condition(key, wanted) for key in CATEGORY_KEYS])
+        known = self.day_rows.codes.get(name, {})
+        numbers: set[int] = set()
+        for code in (known[w] for w in wanted if w in known):
+            numbers |= {code} if isinstance(code, int) else {*code}
         return _one_of(self.column(key_column(name)), numbers)
 
 

@@ -155,7 +155,7 @@ def _coded_texts(paths: tuple[str, ...], kinds: tuple[str, ...]) -> dict[str, pa
 
 def _numbers(texts: pa.Array, facts: Sequence[Fact], kind: str) -> Mapping[str, int]:
     """Codes of the names that the conditions of the facts use."""
-    names = sorted({name for f in facts for name in f.where.conditions().get(kind, ())})
+    names = sorted({name for f in facts for name in f.where.names(kind)})
     places = pc.index_in(pa.array(names, pa.string()), texts).to_pylist() if names else []
     return {name: place for name, place in zip(names, places, strict=True) if place is not None}
 

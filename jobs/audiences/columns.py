@@ -41,7 +41,7 @@ from project.audience import (
 )
 from project.folder import Project
 from project.listings import Lister
-from project.products import products_as_of
+from project.products import products_as_of, skus_named
 from schemas.behaviours import BEHAVIOURS
 
 ACTIVITY = "activity.activity"
@@ -112,7 +112,13 @@ def prepared(
     activity: dict[int, list[str]] = {}
     facts += [f for s in sequences.values() for f in (s.first, s.second)]
     if facts:
-        names = meanings_of(facts, release.as_of, lambda: codes_of(lake), lambda: products_as_of(lake, release.as_of))
+        names = meanings_of(
+            facts,
+            release.as_of,
+            lambda: codes_of(lake),
+            lambda: products_as_of(lake, release.as_of),
+            lambda n: skus_named(lake, release.as_of, n),
+        )
         shared["codes"], warnings = names.codes, (*names.warnings, *warnings)
         if names.products is not None:
             scratch.mkdir(parents=True, exist_ok=True)

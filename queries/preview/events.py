@@ -16,6 +16,7 @@ from features.instants import day_number
 from features.kernel import Followed, Products, compute, merge_files
 from features.kernel.arrays import from_arrow, to_arrow
 from features.kernel.chosen import chosen, columns_of_fact
+from features.kernel.products import Codes
 from features.kernel.rows import NULLABLE, USERS_PER_BUCKET, Rows
 from lake.local_cache import LocalCache
 from queries.preview.files import BucketedFiles
@@ -23,7 +24,6 @@ from schemas.behaviours import BEHAVIOURS
 
 USER = "user"
 """The place of a row's user in the bucket."""
-Codes = dict[str, dict[str, int]]
 Bounds = dict[int, tuple[int, int]]
 """Of a day that a row must have reached to count, or not: by behaviour the least and the greatest."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -22,12 +22,13 @@ from features.facts import Fact
 from features.instants import day_number
 from features.kernel import Products
 from features.kernel.arrays import from_arrow, to_arrow
+from features.kernel.products import Codes
 from lake.lake import Lake
 from lake.local_cache import LocalCache
 from lake.releases import Release, lake_at
 from project.audience import PROFILE, Meanings, alert_files, codes_of, days_to_come, facts_of, meanings_of, sequences_of
 from project.listings import ListedPeople, Lister
-from project.products import products_as_of
+from project.products import products_as_of, skus_named
 from queries.preview.events import Events
 from queries.preview.files import BucketedFiles, name_of
 from queries.preview.profile_bits import ProfileBits
@@ -56,7 +57,9 @@ class ReleaseColumns:
         facts = {fact.column: fact for fact in facts_of(plan, self.at.as_of)}
         sequences = sequences_of(plan, self.at.as_of)
         asked = [*facts.values(), *(f for s in sequences.values() for f in (s.first, s.second))]
-        names = meanings_of(asked, self.at.as_of, lambda: self._kept_codes, lambda: self._kept_products)
+        names = meanings_of(
+            asked, self.at.as_of, lambda: self._kept_codes, lambda: self._kept_products, self._skus_named
+        )
         tags = {n.column: n.type for _, n in walk(plan.root) if isinstance(n, Leaf) and _is_tag(n, facts, plan)}
         columns = self.profile.columns(tags)
         alerts = alert_files(self.lake, self.at, plan.alerts)
@@ -131,12 +134,15 @@ class ReleaseColumns:
     def _counted(self, fact: Fact, names: Meanings) -> tuple[np.ndarray, np.ndarray | None]:
         return self.events.counted(fact, self.profile.uid, *self._named(names))
 
-    def _named(self, names: Meanings) -> tuple[Products | None, dict[str, dict[str, int]]]:
+    def _named(self, names: Meanings) -> tuple[Products | None, Codes]:
         """Products, if something asks for them, and what the names in conditions stand for."""
         if names.products is None:
             return None, names.codes
         products, texts = self._products
-        return products, names.codes | texts
+        return products, {**names.codes, **texts}
+
+    def _skus_named(self, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        return skus_named(self.lake, self.at.as_of, names)
 
     @cached_property
     def _kept_codes(self) -> pa.Table:

@@ -207,7 +207,9 @@ def beijing_shop(folder: Path) -> Shop:
     shop.put(
         "silver.products",
         [
-            silver(EARLY, 1, sku_id="S1", brand="资生堂", category="面霜"),
+            silver(
+                EARLY, 1, sku_id="S1", product_name="雪花膏", brand="资生堂", category="面霜", category_parent="护肤"
+            ),
             silver(EARLY, 2, sku_id="S2", brand="百雀羚", category="面霜"),
         ],
     )

@@ -55,6 +55,7 @@ CITIES = ("北京", "上海", "unknown", None)
 BRANDS = {1: "资生堂", 2: "百雀羚", 3: None, 4: "资生堂"}
 CATEGORIES = {1: "面霜", 2: "面霜", 3: "口红", 4: None}
 PARENTS = {1: "护肤", 2: "护肤", 3: "彩妆", 4: None}
+NAMES = {1: "霜", 2: None, 3: "笔", 4: "霜"}
 CODES = {"sku": ["S1", "S2", "S3", "S4"], "seller": ["甲", "乙"], "channel": ["app", "web"]}
 DONE = ("view", "view", "click", "search", "pay", "pay", "order", "refund", "refund_of_order", "share_opened")
 HEAD = "name: {zh: 试, en: Trial}\ndescription: {zh: 试, en: Trial}\nowner: crm\n"
@@ -67,7 +68,15 @@ def random_shop(folder: Path, seed: int = 7, rows: int = 1500) -> Shop:
     codes = [(kind, i + 1, value) for kind, values in CODES.items() for i, value in enumerate(values)]
     shop.put("activity.codes", [{"code_kind": k, "code": c, "code_value": v} for k, c, v in codes])
     products = [
-        silver(EARLY, c, sku_id=f"S{c}", brand=BRANDS[c], category=CATEGORIES[c], category_parent=PARENTS[c])
+        silver(
+            EARLY,
+            c,
+            sku_id=f"S{c}",
+            product_name=NAMES[c],
+            brand=BRANDS[c],
+            category=CATEGORIES[c],
+            category_parent=PARENTS[c],
+        )
         for c in BRANDS
     ]
     shop.put("silver.products", [*products, silver(EARLY + timedelta(days=90), 9, sku_id="S3", brand="资生堂")])
@@ -262,7 +271,8 @@ def _where(chance: random.Random) -> dict[str, Any]:
         "brand": ["资生堂", "百雀羚", "无此牌"],
         "category": ["面霜", "口红"],
         "category_parent": ["护肤", "彩妆"],
-        "sku": CODES["sku"],
+        "in_category": ["护肤", "口红", "面霜"],
+        "sku": [*CODES["sku"], "霜"],
         "seller": [*CODES["seller"], "丙"],
         "channel": CODES["channel"],
         "detail": list(DETAILS),
@@ -413,6 +423,11 @@ def _which(fact: dict[str, Any], behaviours: list[str]) -> list[str]:
             which.append("peer is not null" if value else "peer is null")
         elif key == "on_promotion":
             which.append(f"on_promotion = {str(value).lower()}")
+        elif key == "in_category":
+            wanted = ", ".join(map(_text, value))
+            which.append(f"(coalesce(category in ({wanted}), false) or coalesce(category_parent in ({wanted}), false))")
+        elif key == "sku" and "霜" in value:
+            which.append(f"sku in ({', '.join(map(_text, [*value, 'S1', 'S4']))})")
         else:
             which.append(f"{key} in ({', '.join(map(_text, value))})")
     return which

@@ -32,6 +32,7 @@ from project.audience_tables import builds
 from queries.preview import preview
 from schemas.errors import HuaxiangError, NotThereError
 from tests.audiences.lake_shop import BEIJING, EARLY, D, Shop, act, beijing_shop, people, phone_of, silver
+from tests.audiences.shop import HEAD
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,23 @@ def test_a_preview_writes_nothing_but_what_the_next_one_finds_ready(shop: Shop) 
 def test_a_brand_that_never_occurs_is_a_warning_with_the_nearest(shop: Shop) -> None:
     shop.define("beijing", BEIJING.replace("brand: 资生堂", "brand: 资生棠"))
     assert "did you mean '资生堂'?" in preview(shop.project, "beijing").warnings[0]
+
+
+def test_a_sku_is_named_by_its_product_and_a_wrong_name_is_told_with_the_nearest(shop: Shop) -> None:
+    def told(where: str) -> tuple[int, tuple[str, ...]]:
+        shop.define("named", HEAD + f"include: {{event: pay, where: {{{where}}}}}\n")
+        found = preview(shop.project, "named")
+        assert build(shop.project, "named").users == found.users
+        return found.users, found.warnings
+
+    by_number = told("sku: S1")
+    assert by_number[0] and told("sku: 雪花膏") == by_number == told("sku: [雪花膏, S1]")
+    assert told("sku: S11") == (0, ("sku 'S11' never occurs; did you mean 'S1'?",))
+    assert told("in_category: 彩妆") == (
+        0,
+        ("in_category '彩妆' is of no product on 2026-03-10; known are 护肤, 面霜",),
+    )
+    assert told("in_category: 护肤")[0] == told("in_category: [面霜]")[0] > 0
 
 
 def test_a_seller_that_never_occurs_is_a_warning_and_matches_nobody(shop: Shop) -> None:

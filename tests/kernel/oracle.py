@@ -87,6 +87,10 @@ def _conditions(fact: Fact, as_of: date, known_at_day: date | None) -> list[str]
         if (wanted := getattr(where, name)) is not None:
             known = f"SELECT code FROM codes WHERE code_kind = '{name}' AND code_value IN {sql_list(wanted)}"
             found.append(f"a.{column} IN ({known})")
+    if where.in_category is not None:
+        found.append(
+            f"(p.category IN {sql_list(where.in_category)} OR p.category_parent IN {sql_list(where.in_category)})"
+        )
     if where.on_promotion is not None:
         found.append(f"a.on_promotion = {where.on_promotion}")
     if where.detail is not None:

@@ -27,6 +27,7 @@ WHERES: tuple[dict[str, Any], ...] = (
     {"brand": ["Lancôme", "O'Brand", "never seen"]},
     {"category": ["cream"], "channel": ["app", "web"]},
     {"category_parent": "skin", "on_promotion": True},
+    {"in_category": ["skin", "cream"]},
     {"sku": ["SKU-1", "SKU-2", "SKU-3", "SKU-5", "SKU-7", "SKU-8"]},
     {"seller": ["O'Hara"]},
     {"detail": ["positive", "negative"]},

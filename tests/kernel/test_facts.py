@@ -61,6 +61,7 @@ def test_every_condition_can_be_read() -> None:
         "brand": "a",
         "category": "a",
         "category_parent": "a",
+        "in_category": "a",
         "sku": "a",
         "seller": "a",
         "channel": "a",
