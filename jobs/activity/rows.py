@@ -52,7 +52,7 @@ class ActivityRows:
         refunds = self.keep(silver.of_orders("refunds", order_ids), "refunds-of-ids")
         facts = act.order_facts(orders, lines, refunds, silver.learned(order_ids), flags, zone)
         facts = self.keep(facts, "facts-of-ids")
-        through = silver.of_orders("shares", order_ids).filter("behaviour = 'order'")
+        through = self.keep(silver.of_orders("shares", order_ids).filter("behaviour = 'order'"), "through-of-ids")
         parts = [
             act.placed(facts, zone),
             act.paid_lines(facts, lines, zone),
@@ -91,7 +91,7 @@ class ActivityRows:
         """Rows of every kind. ``refunds`` are all of the orders, ``cash`` those that give rows of their own, and
         ``order_days`` the days of orders that came through shares, where ``orders`` are not all."""
         silver, zone, flags = self.silver, self.zone, self.silver.flags()
-        lines = self.keep(silver.of_orders("order_lines", orders), "lines")
+        lines = self.keep(silver.of_orders("order_lines", orders, are_few=order_days is not None), "lines")
         facts = act.order_facts(orders, lines, refunds, silver.learned(orders), flags, zone)
         facts = self.keep(facts, "facts")
         return act.union_all(
@@ -111,7 +111,9 @@ class ActivityRows:
 
     def _order_days(self, shares: DataFrame) -> DataFrame:
         """Payment and void days of the orders that came through shares, whatever their month."""
-        ids = shares.filter("behaviour = 'order' and order_id is not null").select("order_id").distinct()
+        ids = self.silver.few(
+            shares.filter("behaviour = 'order' and order_id is not null").select("order_id").distinct()
+        )
         orders = self.silver.of_orders("orders", ids).withColumn("uid", F.lit(None).cast("bigint"))
         lines, back = self.silver.of_orders("order_lines", ids), self.silver.of_orders("refunds", ids)
         return act.order_facts(orders, lines, back, self.silver.learned(ids), self.silver.flags(), self.zone)

@@ -183,4 +183,7 @@ class Changes:
             .agg(F.min("uid").alias("new_uid"), F.max("uid").alias("last_uid"))
             .filter("new_uid < last_uid")
         )
-        return self._of_cards(several.join(moves.select("new_uid").distinct(), "new_uid").select("share_id"))
+        handed = several.join(moves.select("new_uid").distinct(), "new_uid").select("share_id")
+        handed = self.inputs.keep(handed, "cards-handed")
+        # Nearly no day has one, and everything that was done through cards would be looked through for it.
+        return [] if handed.isEmpty() else self._of_cards(handed)

@@ -62,7 +62,7 @@ class Visits:
             has_versions = feed in self.corrected
             rows = self.silver.every_version(feed).filter(F.col("event_month").isin(months))
             rows = rows.select(*(self._read_of(feed) if has_versions else self._shown_by(feed)))
-            named = rows.withColumn("_id", strongest(c.persons)).join(ids, "_id", "left_semi").drop("_id")
+            named = rows.withColumn("_id", strongest(c.persons)).join(ids.frame, "_id", "left_semi").drop("_id")
             theirs = self.keep(named, f"{feed}-of-buyers")
             found[feed] = self.silver.newest(theirs, feed) if has_versions else theirs
         return self._by_day(found)

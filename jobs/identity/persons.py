@@ -16,7 +16,7 @@ from features.within_reach import Reach, edges_of, number_of_id, told, within_re
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-WIDEST_REACH = 0.25
+WIDEST_REACH = 0.5
 """Share of the ids above which all are worked out (docs/decisions/identity.md)."""
 
 

@@ -70,11 +70,15 @@ class History:
 def test_what_is_worked_out_within_reach_is_what_is_worked_out_whole(
     tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    history = History(seed)
-    near, whole = (Lake(tmp_path / name, ZONE) for name in ("near", "whole"))
     monkeypatch.setattr(step, "MOST_PATCHES", 2)
-    for n in range(DAYS):
-        rows = history.day()
+    history = History(seed)
+    _compare(tmp_path, engine, monkeypatch, [history.day() for _ in range(DAYS)])
+
+
+def _compare(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch, days: list[list[Row]]) -> None:
+    """Two lakes, one worked out within reach and one whole, day by day."""
+    near, whole = (Lake(tmp_path / name, ZONE) for name in ("near", "whole"))
+    for n, rows in enumerate(days):
         found = []
         for lake, widest in ((near, 1e9), (whole, -1.0)):
             monkeypatch.setattr(persons, "WIDEST_REACH", widest)
@@ -85,6 +89,88 @@ def test_what_is_worked_out_within_reach_is_what_is_worked_out_whole(
             assert ours[table] == expected, (table, n)
         assert by_reach.warnings == of_all.warnings
         assert (by_reach.users, by_reach.new_users, by_reach.moves) == (of_all.users, of_all.new_users, of_all.moves)
+
+
+def march(day: int) -> date:
+    return date(2026, 3, day)
+
+
+def row(day: int, **ids: str) -> Row:
+    return Row(march(day), ids)
+
+
+def _merged_into(member: str, into: str) -> Row:
+    return Row(march(9), {"member": member}, "members", merged_into=into)
+
+
+FAR: dict[str, tuple[list[Row], list[Row]]] = {
+    "an event of its own after the day from which an id is shared": (
+        [row(1, member="a", device="d"), row(1, device="d"), row(3, member="b", device="d")],
+        [row(5, device="d")],
+    ),
+    "an id beside one that is shared no more": (
+        [
+            row(1, member="a", device="d1"),
+            row(2, member="b", device="d1"),
+            row(1, member="k", device="d2"),
+            row(3, device="d1", cookie="c"),
+            row(4, device="d2", cookie="c"),
+        ],
+        [_merged_into("a", "b")],
+    ),
+    "an id that goes to a member whom no new link names": (
+        [
+            row(1, member="m", device="d"),
+            row(2, member="k", openid="n"),
+            row(3, device="d", cookie="c"),
+            row(4, openid="n", cookie="c"),
+        ],
+        [row(5, member="m2", device="d")],
+    ),
+    "an id that goes to a visitor whom no new link names": (
+        [row(1, device="o", cookie="z"), row(2, device="o2", cookie="z"), row(1, openid="w", device="o")],
+        [row(3, member="m", openid="w")],
+    ),
+    "an id that goes to a visitor who is beside somebody's id": (
+        [
+            row(1, device="o", cookie="z"),
+            row(2, device="o2", cookie="z"),
+            row(1, openid="w", device="o"),
+            row(2, openid="e", device="o2"),
+            row(1, unionid="q", openid="e"),
+            row(1, member="k", unionid="q"),
+        ],
+        [row(3, member="m", openid="w")],
+    ),
+    "the first event of an id that was nobody's": (
+        [
+            Row(march(1), {"member": "a", "phone": "p"}, "members"),
+            row(2, phone="p", device="d"),
+            row(3, device="d", cookie="c"),
+        ],
+        [row(5, cookie="c")],
+    ),
+    "another id of nobody beside the one that comes to life": (
+        [row(1, member="m", unionid="u"), row(2, unionid="u", openid="o"), row(3, openid="o", device="d", cookie="c")],
+        [row(5, device="d")],
+    ),
+    "a chain of members of whom the last was merged before": (
+        [
+            row(1, member="a"),
+            row(2, member="b", device="d"),
+            row(3, member="c", device="d"),
+            _merged_into("c", "e"),
+        ],
+        [_merged_into("a", "b"), _merged_into("e", "b")],
+    ),
+}
+
+
+def test_what_a_link_changes_far_from_itself_is_found(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (apart([shop[n] for shop in FAR.values()]) for n in range(2))
+    _compare(tmp_path, engine, monkeypatch, [first, second])
 
 
 def _run(lake: Lake, engine: Engine, run_id: str, as_of: date) -> IdentityReport:
