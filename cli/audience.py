@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +36,7 @@ from queries import user as person
 from queries.side_card import SideCards
 from report.card import write_card
 from report.page import chosen_release
-from schemas.errors import UsageError
+from schemas.errors import AlertedError, UsageError
 
 audience = typer.Typer(no_args_is_help=True)
 add_to(audience)
@@ -214,7 +215,8 @@ def export(
         bool, typer.Option("--full", help="Send everybody anew to a platform that is sent what changed.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Deliver although it is made from a held tag; the manifest says so.")
+        bool,
+        typer.Option("--force", help="Deliver although a tag is held or the size is an alert; the manifest says so."),
     ] = False,
     by: WhoOption = None,
     project: ProjectOption = HERE,
@@ -226,28 +228,46 @@ def export(
     wanted = names or list(p.audiences)
     if not force:
         refuse_held(p, wanted, release)
+    found: list[Exported | Stopped] = []
     with engine_of(p, engine) as e:
-        found = [
-            export_step(
-                p,
-                name,
-                requested_by=asker(by),
-                to=to,
-                which=release,
-                folder=out,
-                again=again,
-                full=full,
-                force=force,
-                engine=e,
-            )
-            for name in wanted
-        ]
+        for name in wanted:
+            try:
+                made = export_step(
+                    p,
+                    name,
+                    requested_by=asker(by),
+                    to=to,
+                    which=release,
+                    folder=out,
+                    again=again,
+                    full=full,
+                    force=force,
+                    engine=e,
+                )
+            except AlertedError as stop:
+                if len(wanted) == 1:
+                    raise
+                # It stops no other.
+                found.append(Stopped(name, str(stop)))
+            else:
+                found.append(made)
     if as_json:
         show_json(found)
-        return
-    for x in found:
-        show_delivery(x)
-    return
+    for x in () if as_json else found:
+        if isinstance(x, Stopped):
+            print(x.stopped)
+        else:
+            show_delivery(x)
+    if any(isinstance(x, Stopped) for x in found):
+        raise typer.Exit(AlertedError.exit_code)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """An audience that was not delivered, and why."""
+
+    audience: str
+    stopped: str
 
 
 def show_delivery(x: Exported) -> None:

@@ -207,7 +207,8 @@ def deliver(
         bool, typer.Option("--full", help="Send everybody anew to a platform that is sent what changed.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Deliver although it is made from a held tag; the manifest says so.")
+        bool,
+        typer.Option("--force", help="Deliver although a tag is held or a size is an alert; the manifest says so."),
     ] = False,
     by: WhoOption = None,
     project: ProjectOption = HERE,

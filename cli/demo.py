@@ -31,7 +31,7 @@ from lake.trace import traced
 from project import setup
 from project.folder import SETTINGS_FILE, Project
 from report.page import report as write_report
-from schemas.errors import HuaxiangError, InputError
+from schemas.errors import AlertedError, HuaxiangError, InputError
 
 NOTE = "demo.json"
 BACK_FILLED = (28, 7)
@@ -95,6 +95,8 @@ class DemoReport:
 
 
 def _audience_in_words(a: dict[str, Any]) -> str:
+    if "stopped" in a:
+        return f"Audience {a['name']}: {a['stopped']}"
     why = ", ".join(f"{n:,} {reason}" for reason, n in a["left_out"].items() if n)
     users = f" of {a['users']:,} users (left out: {why})" if why else ""
     return f"Audience {a['name']}: {a['rows']:,} rows{users} -> {a['file']}"
@@ -244,7 +246,11 @@ def _one_day(
 def _audiences(project: Project, engine: Engine, steps: Steps, report: DemoReport) -> None:
     for name in project.audiences:
         with steps.step(f"audience {name}"):
-            made = export(project, name, requested_by="demo", engine=engine)
+            try:
+                made = export(project, name, requested_by="demo", engine=engine)
+            except AlertedError as stop:
+                report.audiences.append({"name": name, "stopped": str(stop)})
+                continue
         report.audiences.append(
             {"name": name, "users": made.built.users, "rows": made.rows, "left_out": made.left_out, "file": made.file}
         )

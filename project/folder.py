@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
 
+from audiences.size_alerts import SizeLimits
 from features.quality import QualitySettings
 from features.rhythm import ArrivalSettings
 from lake import denomination
@@ -95,6 +96,7 @@ class ProjectSettings(Settings):
     care: CareSettings = CareSettings()
     preview_gb: float = Field(default=4.0, gt=0)
     advice: tuple[str, ...] = ()
+    audience_sizes: SizeLimits = SizeLimits()
 
     @field_validator("time_zone")
     @classmethod

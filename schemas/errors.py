@@ -40,6 +40,10 @@ class HeldError(AuditError):
     """A delivery is made from a tag that is held at older values, and nobody said that it may leave all the same."""
 
 
+class AlertedError(AuditError):
+    """An audience is empty, or far from the size that it had, and nobody said that it may leave all the same."""
+
+
 class LockedError(HuaxiangError):
     """Another run holds the table."""
 

@@ -28,6 +28,7 @@ from audiences.language import Audience
 from audiences.operands import Attribute
 from audiences.plan import Plan
 from audiences.platforms import Destination, PlatformColumn
+from audiences.size_alerts import SizeAlert, size_alerts
 from jobs.audiences.build import MEMBERSHIP, Built
 from jobs.audiences.files import WrittenFiles, as_listed, sent_file, write_delivery
 from jobs.audiences.outbox import FolderOutbox, Outbox, StoreOutbox
@@ -50,7 +51,7 @@ from project.held import held_in_words, marks_of, remedy, tags_of
 from project.platforms import Target, target_of
 from schemas.arrow import arrow_schema
 from schemas.contracts import contract, fields
-from schemas.errors import HeldError, HuaxiangError, InputError
+from schemas.errors import AlertedError, HeldError, HuaxiangError, InputError
 
 DELIVERIES = "exports.deliveries"
 UPLOADS = "exports.upload-"
@@ -132,7 +133,8 @@ def export(
     ``to`` names the platform; without, the audience's own ``export:`` is written. The same audience, definition, release
     and form delivered before is not written a second time: what lies there is checked and named, unless ``again`` asks
     for a fresh one (contacts or consents may have changed since). To a platform that is sent changes, ``full`` sends
-    everybody anew. HeldError if the audience is made from a held tag, unless ``force`` lets it leave; the manifest says so.
+    everybody anew. HeldError if the audience is made from a held tag, AlertedError if its size says that something
+    went wrong, unless ``force`` lets it leave; the manifest says so.
     InputError where all values of a column are digests already. With a ``portion`` only its people leave.
     """
     if not force:
@@ -141,6 +143,10 @@ def export(
     target = target_of(project, audience, to)
     built = build(project, name, which=which, requested_by=requested_by, engine=engine, progress=progress)
     at = release(project.lake, built.release)
+    alerts = alerts_of(project, audience.id, at)
+    if alerts and not force:
+        said = "; ".join(a.words.en for a in alerts)
+        raise AlertedError(f"audience {audience.id!r} was not delivered: {said}. --force delivers it as it is")
     outbox = outbox_of(project, audience.id, folder, target.platform.to)
     receiver = receiver_of(target.platform.to, audience.id)
     with lock(project.lake, DELIVERIES, wait_seconds=60):
@@ -280,6 +286,12 @@ def outbox_of(project: Project, audience: str, folder: Path | None = None, to: D
     return FolderOutbox((folder or project.folder / address).absolute() / audience)
 
 
+def alerts_of(project: Project, audience: str, at: Release) -> tuple[SizeAlert, ...]:
+    """What its builds up to the release say against delivering an audience."""
+    sizes = [row["users"] for row in builds(project.lake, audience) if row["as_of"] <= at.as_of]
+    return size_alerts(sizes, project.settings.audience_sizes)
+
+
 def refuse_held(project: Project, names: Iterable[str], which: int | str | None) -> None:
     """HeldError that names every audience made from a tag that is held at the release."""
     at = release(project.lake, which)
@@ -363,6 +375,7 @@ def _manifest(
 ) -> dict[str, Any]:
     held = marks_of(project.lake, project.catalogue, at).of(tags_of(project.catalogue, audience, plan))
     forced = [f"delivered by force: made from {held_in_words(held)}, that is from older values"] if held else []
+    forced += [f"delivered by force: {a.words.en}" for a in alerts_of(project, audience.id, at)]
     left_out = {reason: n for reason, n in found.left_out.items() if n}
     platform, files = target.platform, [as_listed(p) for p in written.parts]
     least = platform.limits.least_rows

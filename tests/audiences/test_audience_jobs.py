@@ -303,7 +303,7 @@ def test_an_audience_that_nobody_is_in_is_built_and_emptied(shop: Shop) -> None:
     built = build(shop.project, "beijing")
     assert (built.users, built.exits, members(shop)) == (0, 3, [])
     assert build(shop.project, "beijing").already_built
-    done = export(shop.project, "beijing", requested_by="me", which=None)
+    done = export(shop.project, "beijing", requested_by="me", which=None, force=True)
     assert done.rows == 0
     assert Path(done.file).read_bytes() == b"user_id,register_city,paid_amount_90d_CNY,phone\r\n"
 
@@ -313,7 +313,7 @@ def test_a_release_without_anybody_gives_an_empty_audience(tmp_path: Path) -> No
     shop.release(D, [])
     assert preview(shop.project, "beijing").users == 0
     assert build(shop.project, "beijing").users == 0
-    assert export(shop.project, "beijing", requested_by="li").rows == 0
+    assert export(shop.project, "beijing", requested_by="li", force=True).rows == 0
 
 
 def test_one_audience_does_not_touch_anothers(shop: Shop) -> None:
