@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import phonenumbers
@@ -49,9 +49,9 @@ class Phone(NamedTuple):
 
     def written(self, shape: str) -> str:
         """``e164`` +8613…, ``digits`` 8613…, ``national`` 13…."""
-        return {"e164": f"+{self.country}{self.national}", "digits": f"{self.country}{self.national}"}.get(
-            shape, self.national
-        )
+        if shape == "national":
+            return self.national
+        return f"{self.country}{self.national}" if shape == "digits" else f"+{self.country}{self.national}"
 
 
 def phone_of(text: str | None, country: str | None) -> Phone | None:
@@ -84,7 +84,12 @@ def _parsed_phone(plain: str, country: str | None) -> Phone | None:
 
 
 def _is_of(number: Phone, country: str | None) -> bool:
-    return country is not None and number.country == phonenumbers.country_code_for_region(country)
+    return country is not None and number.country == _code_of(country)
+
+
+@cache
+def _code_of(country: str) -> int:
+    return int(phonenumbers.country_code_for_region(country))
 
 
 def normalised_email(text: str | None, shape: str = "plain") -> str | None:

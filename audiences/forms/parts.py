@@ -55,12 +55,21 @@ class _TextWriter:
         self._out: IO[bytes] = (
             self._file if self._zip is None or entry is None else self._zip.open(entry, "w", force_zip64=True)
         )
-        self._out.write(head)
+        self._lines, self._held = [head], len(head)
 
     def write(self, content: bytes) -> None:
-        self._out.write(content)
+        # Packing costs by the call as well as by the byte.
+        self._lines.append(content)
+        self._held += len(content)
+        if self._held >= PIECE:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._out.write(b"".join(self._lines))
+        self._lines, self._held = [], 0
 
     def close(self) -> None:
+        self._flush()
         if self._zip is not None:
             self._out.close()
             self._zip.close()
@@ -72,7 +81,7 @@ def write_parts(
 ) -> list[FilePart]:
     """The rows as files ``NAME.csv``, or ``NAME-1.csv``, ``NAME-2.csv``... where the limits ask for several.
 
-    One line is in memory at a time. Without rows there is one file all the same, unless it is of changes.
+    A piece of a file is in memory at a time. Without rows there is one file all the same, unless it is of changes.
     ConfigurationError where a single line is more than a file may hold.
     """
     suffix = SUFFIXES[platform.form]
