@@ -309,7 +309,8 @@ def results(
     for a in (a for a in found.arms if a.outcome == found.outcome):
         zh, en = WORDS[a.lift_verdict]
         seen = "" if a.visible_lift is None else f"; 可见最小提升 smallest lift to be seen {a.visible_lift:.1%}"
-        print(f"{a.arm}: {zh} {en}{seen}")
+        power = "" if a.power is None else f"; 功效 power {a.power:.0%}"
+        print(f"{a.arm}: {zh} {en}{seen}{power}")
     if found.arms and found.arms[0].sample_ratio_p is not None:
         print(f"样本比例检验 sample ratio p {found.arms[0].sample_ratio_p:.3g}")
     if (credit := found.attribution) is not None:

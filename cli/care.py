@@ -31,7 +31,7 @@ def tidy_lake(
     """Let old releases expire, write small files together, and remove what nothing names. What stays is told with its reason.
 
     Kept are the last days (care.keep_release_days in huaxiang.yaml), month ends, what readers see, what a rollback
-    brings back, and what audiences name. Killed, it leaves a lake that every kept release reads; run again, it goes on.
+    brings back, and what audiences and campaigns name. Killed, it leaves a lake that every kept release reads; run again, it goes on.
     """
     p = open_project(project)
     steps = steps_for(as_json, plan=3)

@@ -16,12 +16,15 @@ import pytest
 from campaigns.assignment import arms_of
 from campaigns.language import ABOVE, HELD_OUT
 from campaigns.lift import absolute_lift, cuped, moments
+from jobs.audiences import columns as audience_columns
 from jobs.campaigns import assign as assign_step
 from jobs.campaigns.assign import assign_arms as assign
 from jobs.campaigns.assigned import ASSIGNMENTS, PLANS
+from jobs.campaigns.learn import learn
 from jobs.campaigns.outcomes import DaySpan, counts_over
 from jobs.campaigns.results import PROGRESS, RESULTS
 from jobs.campaigns.results import campaign_results as results
+from lake.engine import Engine
 from lake.publish import publish
 from lake.retention import retained
 from schemas.errors import ConfigurationError, HuaxiangError, NotThereError, OutdatedError, UsageError
@@ -283,3 +286,30 @@ def test_nobody_assigned_is_said(shop: Shop) -> None:
 def test_a_span_without_days_counts_nothing() -> None:
     spans = [DaySpan(END, START, "orders"), DaySpan(END + timedelta(1), END + timedelta(9), "orders")]
     assert not any(n.any() for n in counts_over([], 0, spans, END).values())
+
+
+def test_worker_processes_give_what_this_process_gives(
+    shop: Shop, embedded: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many buckets are judged by the engine's workers, few here."""
+    here = assign(shop.project, "spring", which=str(START), dry_run=True)
+    monkeypatch.setattr(audience_columns, "INLINE_BUCKETS", 0)
+    there = assign(shop.project, "spring", which=str(START), engine=embedded)
+    assert (there.added, there.visible_lift) == (here.added, here.visible_lift)
+    found = results(shop.project, "spring", which=str(END), engine=embedded)
+    lesson = learn(shop.project, "spring", which=str(END), engine=embedded)
+    monkeypatch.undo()
+    assert results(shop.project, "spring", which=str(END)) == found
+    assert learn(shop.project, "spring", which=str(END)) == lesson
+
+
+def test_a_campaign_that_holds_nobody_out_counts_and_says_nothing(shop: Shop) -> None:
+    define(shop, SPRING.replace("holdout: 0.3", "holdout: 0"))
+    assert any("nobody is held out" in w for w in assign(shop.project, "spring", which=str(START)).warnings)
+    found = results(shop.project, "spring", which=str(END))
+    assert "nobody was held out, so no lift can be told" in found.warnings
+    assert {(a.lift_verdict, a.difference, a.visible_lift, a.held_users) for a in found.arms} == {
+        ("too_small", None, None, 0)
+    }
+    assert all(a.mean is not None for a in found.arms)
+    assert learn(shop.project, "spring", which=str(END)).values == ()

@@ -54,7 +54,9 @@ def test_people_read_both_languages(shop: Shop) -> None:
     assert "Spring" in typed(shop, "check")
     assigned = typed(shop, "assign", "spring", *at)
     assert "留出组 held out" in assigned and "400 added; nobody moved" in " ".join(assigned.split())
+    define(shop, SPRING + "smallest_lift: 0.5\n")
     said = typed(shop, "results", "spring", "--release", str(END))
+    assert "功效 power " in said
     assert "人均净成交额 net money a user *" in said
     assert "方差缩减 less variance %" in said
     assert "coupon: " in said and "样本比例检验 sample ratio p" in said
