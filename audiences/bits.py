@@ -103,6 +103,30 @@ class BitColumn:
         """Truth of a leaf's comparisons, all of which must hold, as ``audiences/evaluate.py`` judges them."""
         return reduce(and_, (self._judged(test, kind, everybody) for test in tests))
 
+    def quantiles(self, among: Bits, parts: int) -> list[Value]:
+        """Values that part some people into so many parts of about as many, ascending, each above the least; fewer where many share one.
+
+        Who has a value is in the part that it begins.
+        """
+        people = self.known & among
+        many = how_many(people)
+        numbers = {self._at(people, many * i // parts) for i in range(1, parts)} if many else set()
+        above_least = sorted(numbers - {self._at(people, 0)}) if many else []
+        return [n + self.low if self.values is None else self.values[n] for n in above_least]
+
+    def _at(self, people: Bits, rank: int) -> int:
+        """The number of the one at that place among people in order of theirs: bit by bit from the highest."""
+        number = 0
+        for i in reversed(range(len(self.planes))):
+            without = _without(people, self.planes[i])
+            if rank < (fewer := how_many(without)):
+                people = without
+            else:
+                rank -= fewer
+                people = people & self.planes[i]
+                number |= 1 << i
+        return number
+
     def _judged(self, test: Test, kind: str, everybody: Bits) -> Kleene:
         if test.op == "known":
             return Kleene.certain(self.known if test.values[0] else everybody ^ self.known, everybody)

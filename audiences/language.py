@@ -198,7 +198,7 @@ def definition_hash(audience: Audience, audiences: Mapping[str, Audience]) -> st
             one = named(audiences, name) if name != audience.id else audience
             wanted[name] = one.content
             if lists := one.lists():
-                wanted[name] |= {"lists": {file: digest_of(one.project, file) for file in lists}}
+                wanted[name] = one.content | {"lists": {file: digest_of(one.project, file) for file in lists}}
             todo.extend(one.mentions())
     plain = json.dumps([audience.id, wanted], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(plain.encode()).hexdigest()

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from audiences.funnel import IN_CHINESE
+from cli.audience_insight import add_insight_to
 from cli.audience_life import add_to
 from cli.card import show_card
 from cli.session import (
@@ -39,6 +40,7 @@ from report.page import chosen_release
 from schemas.errors import AlertedError, UsageError
 
 audience = typer.Typer(no_args_is_help=True)
+add_insight_to(audience)
 add_to(audience)
 
 NameArgument = Annotated[str, typer.Argument(help="Audience, by the name of its file.")]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from audiences.compiler import MOST_DEEP
+from audiences.language import definition_hash
 from audiences.plan import Plan
 from jobs.audiences.step import build, list_audiences, why
 from lake.releases import write_release
@@ -17,7 +18,7 @@ from project.check import audience_uses
 from project.held import tags_of
 from queries.preview import preview
 from schemas.errors import ConfigurationError, NotThereError
-from tests.audiences.lake_shop import D, Shop, beijing_shop, people
+from tests.audiences.lake_shop import D, Shop, act, beijing_shop, people
 from tests.audiences.shop import HEAD
 
 STAGE = """\
@@ -100,6 +101,27 @@ def said(shop: Shop, include: str) -> tuple[str, str]:
     shop.define("trial", f"{HEAD}include: {include}\n")
     text = plan_of(shop.project, "trial")[1].root.include.text
     return text.zh, text.en
+
+
+# --- sets of audiences ---
+
+
+def test_audiences_are_joined_met_and_taken_from_one_another(shop: Shop) -> None:
+    shop.define("a", HEAD + "include: {users: [m000001, m000002, m000003]}\n")
+    shop.define("b", HEAD + "include: {users: [m000003, m000004]}\n")
+    assert members(shop, "{any: [{audience: a}, {audience: b}]}") == [1, 2, 3, 4]
+    assert members(shop, "{all: [{audience: a}, {audience: b}]}") == [3]
+    assert members(shop, "{all: [{audience: a}, {not: {audience: b}}]}") == [1, 2]
+    assert members(shop, "{audience: a}\nexclude: {audience: b}") == [1, 2]
+    assert len(members(shop, "{not: {any: [{audience: a}, {audience: b}]}}")) == 4
+
+
+def test_who_brought_paying_users_is_asked_of_events(shop: Shop) -> None:
+    brought = [act(u, D, "brought_order", peer_uid=peer, order_key=9) for u, peer in ((1, 2), (1, 3), (2, 1), (2, 1))]
+    shop.activity(brought)
+    write_release(shop.lake, D, "brought", shop.lake.versions())
+    assert members(shop, "{event: brought_order, measure: peer, at_least: 1}") == [1, 2]
+    assert members(shop, "{event: brought_order, measure: peer, at_least: 2, within_days: 30}") == [1]
 
 
 # --- changes of tags ---
@@ -198,6 +220,9 @@ def test_a_list_that_changed_is_another_definition(shop: Shop) -> None:
     assert not next(a for a in list_audiences(shop.project) if a.audience == "trial").is_current
     again = build(shop.project, "trial")
     assert (again.users, again.already_built) == (2, False)
+    trial = shop.project.audiences["trial"]
+    before = dict(trial.content)
+    assert definition_hash(trial, {}) == again.definition_hash and trial.content == before
 
 
 # --- the first, a sample, a tree, another day ---
