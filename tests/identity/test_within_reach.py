@@ -68,11 +68,11 @@ class History:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(HISTORIES))
 def test_what_is_worked_out_within_reach_is_what_is_worked_out_whole(
-    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch, seed: int
+    tmp_path: Path, embedded: Engine, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(step, "MOST_PATCHES", 2)
     history = History(seed)
-    _compare(tmp_path, engine, monkeypatch, [history.day() for _ in range(DAYS)])
+    _compare(tmp_path, embedded, monkeypatch, [history.day() for _ in range(DAYS)])
 
 
 def _compare(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch, days: list[list[Row]]) -> None:
