@@ -306,6 +306,8 @@ class CampaignSettings(Settings):
 
     Of what is learnt at most ``false_share`` may be nothing; a value needs ``least_value_users`` held out and as many who
     got something, and a tag of more than ``most_values`` values is not looked at.
+
+    The report tells of a campaign until ``report_days`` after its last day and window; its calendar shows all.
     """
 
     global_holdout: float = Field(default=0.0, ge=0, lt=1)
@@ -316,6 +318,7 @@ class CampaignSettings(Settings):
     false_share: float = Field(default=0.05, gt=0, lt=1)
     least_value_users: int = Field(default=50, ge=2)
     most_values: int = Field(default=40, ge=2)
+    report_days: int = Field(default=90, ge=0)
 
 
 def read_campaign(path: Path) -> Campaign:

@@ -20,6 +20,8 @@ SHADES = ("#1f5fbf", "#6f9ddb", "#12356b", "#9aa3af", "#4a7fcf", "#5b6675", "#b7
 SCALE = ((0.0, "#f5f7fa"), (0.5, "#8fb2e6"), (1.0, "#1f5fbf"))
 WHOLE = 14
 """Up to so many different x are named one by one."""
+NARROW, LINE = 13, 15
+"""Letters of a label in one line where the page is narrow (``templates/report.js``), and the height of the line."""
 ROW = 30
 """Height of one bar with its gap, in pixels."""
 
@@ -31,6 +33,11 @@ def label_text(text: Text) -> Text:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def row_height(labels: Sequence[Text]) -> int:
+    """Room for the longest label, also where a telephone breaks it."""
+    return max([ROW, *(LINE * -(-len(t.en) // NARROW) for t in labels)])
 
 
 def axis(labels: Sequence[Text], **more: Any) -> dict[str, Any]:
@@ -93,16 +100,16 @@ def _room(parts: Sequence[Bars]) -> list[float]:
 
 def _numbers(parts: Sequence[Bars], percent: bool) -> dict[str, Any]:
     """The axis of the numbers."""
-    most = _most([p.values for p in parts])
-    return {"tickformat": _format(most, percent), "rangemode": "tozero", "nticks": 5}
+    most = greatest([p.values for p in parts])
+    return {"tickformat": tick_format(most, percent), "rangemode": "tozero", "nticks": 5}
 
 
-def _most(values: Sequence[Sequence[float | None]]) -> float:
+def greatest(values: Sequence[Sequence[float | None]]) -> float:
     """The greatest number, whatever its sign; 0 without any."""
     return max((abs(v) for part in values for v in part if v is not None), default=0.0)
 
 
-def _format(most: float, percent: bool) -> str:
+def tick_format(most: float, percent: bool) -> str:
     """Percent, thousands with a letter, or decimals, as fine as the greatest number needs."""
     if percent:
         return ",.0%" if most >= 0.1 else ",.2~%" if most >= 0.001 else ",.4~%"
@@ -181,7 +188,7 @@ def lines(
         "xaxis": _x_axis(parts, x_title, dates=dates, square=square),
         "yaxis": {
             "title": {"text": y_title},
-            "tickformat": _format(_most([p.y for p in parts]), percent),
+            "tickformat": tick_format(greatest([p.y for p in parts]), percent),
             "rangemode": "tozero",
         },
         "shapes": [_cut(m) for _, m in ordered],

@@ -16,6 +16,7 @@ from lake.refused import refused
 from lake.sql import connect
 from project.arrivals import unusual
 from project.held import Marks, marks_of
+from queries.campaign_course import CampaignsCourse, campaigns_course
 from queries.status import FEEDS, WAITING
 from report.words import Vocabulary
 from schemas.money import money_text
@@ -133,6 +134,7 @@ class ReportData:
     waiting: dict[str, int] = field(default_factory=dict)
     refused: list[ManifestRow] = field(default_factory=list)
     silent: dict[str, Silence] = field(default_factory=dict)
+    campaigns: CampaignsCourse = field(default_factory=CampaignsCourse)
 
     @property
     def as_of(self) -> dt.date:
@@ -190,6 +192,7 @@ def report_data(project: Project, at: Release) -> ReportData:
         _sharing(d, read)
         _feeds(d, con)
     d.refused = refused(project.lake)
+    d.campaigns = campaigns_course(project, at)
     silver = {name: version for name, version in at.tables.items() if name.startswith("silver.")}
     d.silent = unusual(project.over(project.lake.at(silver)), at.as_of)
     return d

@@ -127,7 +127,19 @@ def write_whole(path: Path, text: str, *, private: bool = False) -> None:
 
 def sections(d: ReportData) -> tuple[Section, ...]:
     """The chapters in the order of the source material, then the methods; one without anything in it is left out."""
-    from report.sections import aipl, lifecycle, methods, movement, others, quality, rfm, sharing, tags, value
+    from report.sections import (
+        aipl,
+        campaigns,
+        lifecycle,
+        methods,
+        movement,
+        others,
+        quality,
+        rfm,
+        sharing,
+        tags,
+        value,
+    )
 
     makers = (
         tags.digital_tags,
@@ -141,6 +153,7 @@ def sections(d: ReportData) -> tuple[Section, ...]:
         sharing.fission,
         methods.cross_purchase,
         methods.brushing,
+        campaigns.campaigns,
         others.other_segmentations,
         movement.flows,
         quality.quality,

@@ -109,6 +109,15 @@ NAMES = {
     "mean": Text("此前各期均值", "Mean of the periods before"),
     "upper": Text("控制上限", "Upper limit"),
 }
+METHODS_OF_CREDIT = {
+    "first": Text("首次", "First"),
+    "last": Text("末次", "Last"),
+    "linear": Text("平均", "Linear"),
+    "time_decay": Text("时间衰减", "Time decay"),
+    "position": Text("位置", "Position"),
+    "markov": Text("马尔可夫", "Markov"),
+}
+"""Ways in which orders are credited to touches (``campaigns.attribution.METHODS``)."""
 FEEDS = {c.table: Text(c.label["zh"], c.label["en"]) for c in feeds()}
 """Feeds, by the name of their mapping."""
 ID_KINDS = {

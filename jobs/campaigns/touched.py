@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from campaigns.attribution import METHODS, credits_by_rule, markov_shares, moves_of, paths_of
 from campaigns.language import ABOVE, HELD_OUT
+from campaigns.touches import SEEN, TOUCHES, WHOSE
 from features.kernel.rows import USERS_PER_BUCKET
 from features.kernel.selection import paid
 from jobs.activity.bucket_files import BucketFiles, Wanted
@@ -28,30 +29,9 @@ from lake.lake import Lake
 from lake.releases import Release
 from lake.sql import connect
 from schemas.behaviours import BEHAVIOURS
-from schemas.contracts import NEWEST_FIRST
 
-TOUCHES = "silver.touches"
-SEEN = ("exposed", "clicked")
-"""States of a touch that has credit: it was seen. What was only sent or delivered costs, and convinces nobody."""
 COLUMNS = ("occurred_at", "day", "behaviour_code", "order_key", "valid_from_day", "void_day", "flagged_day")
-WHOSE = f"""
-with latest as (
-    select * from silver.touches where campaign = $campaign
-    qualify row_number() over (partition by event_id order by {NEWEST_FIRST}) = 1
-), named as (
-    select t.*, cast(t.occurred_at as date) as day, u.uid as by_user_id
-    from latest t left join identity.users u on u.user_id = t.user_id
-), known as (
-    select n.* exclude (by_user_id), coalesce(n.by_user_id, i.uid) as uid
-    from named n left join identity.identifiers i
-        on n.by_user_id is null and i.id_kind = 'member' and i.id_value = n.member_id
-        and (i.from_day is null or i.from_day <= n.day) and (i.until_day is null or n.day < i.until_day)
-    where n.day <= $as_of
-)
-select coalesce(e.merged_into_uid, k.uid) as uid, epoch_us(k.occurred_at) as at, k.day, k.channel, k.touch_state,
-    coalesce(k.cost_minor, 0) as cost_minor
-from known k left join identity.users e on e.uid = k.uid order by 1, 2
-"""
+IN_TURN = f'select uid, "at", day, channel, touch_state, cost_minor from ({WHOSE}) order by uid, "at"'
 
 
 @dataclass(frozen=True)
@@ -96,7 +76,7 @@ def touches_of(lake: Lake, at: Release, campaign: str, scratch: Path) -> Touches
     scratch.mkdir(parents=True, exist_ok=True)
     file = scratch / "touches.parquet"
     with connect(lake, at, ("silver", "identity")) as con:
-        found = con.sql(WHOSE, params={"campaign": campaign, "as_of": at.as_of}).to_arrow_reader(1 << 17)
+        found = con.sql(IN_TURN, params={"campaign": campaign, "as_of": at.as_of}).to_arrow_reader(1 << 17)
         channels: set[str] = set()
         rows, costs = 0, 0
         with pq.ParquetWriter(file, found.schema) as out:

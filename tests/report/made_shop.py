@@ -13,7 +13,7 @@ import yaml
 
 from lake.releases import RELEASED_LAYERS, Release, write_release
 from project.folder import Project
-from tests.audiences.lake_shop import UTC, Shop
+from tests.audiences.lake_shop import EARLY, UTC, Shop, silver
 from tests.renamed import PREFIX, ids
 from tests.renamed import renamed as rename
 
@@ -36,6 +36,30 @@ SCHEMES: dict[str, tuple[tuple[str, ...], tuple[str, str]]] = {
     "promotion_class": (("fanatic", "sensitive", "neutral", "cold", "insufficient"), ("消费特征", "活动偏好")),
     "value_layer": (("bronze", "silver", "gold"), ("会员特征", "会员类型")),
 }
+CAMPAIGN = f"""
+name: {{zh: '春季{HOSTILE.replace("'", "''")}', en: 'Spring {HOSTILE.replace("'", "''")}'}}
+description: {{zh: 春天的活动, en: The campaign of spring}}
+owner: crm
+goal: {{money: 1000}}
+d_day: {D - timedelta(3)}
+arms: {{coupon: {{name: {{zh: 优惠券, en: Coupon}}}}, message: {{}}}}
+holdout: 0.3
+window_days: 15
+stages:
+  harvest:
+    audiences: [regulars]
+    channels: [app]
+    content: {{regulars: {{zh: 下单, en: Buy}}}}
+    budget: 500
+    metrics: [{{metric: buyers, target: 40}}, {{metric: net_amount, target: 900}}]
+  nurture:
+    audiences: [regulars]
+    channels: [wechat]
+    content: {{regulars: {{zh: 复购, en: Come back}}}}
+    metrics: [{{metric: reviewing_users, target: 10}}]
+"""
+GIVEN = D - timedelta(days=20)
+ARMS = ("holdout", "coupon", "message")
 ZH = {v: f"{i}号" for i, v in enumerate(dict.fromkeys(v for values, _ in SCHEMES.values() for v in values), 1)}
 NUMBERS = {
     "net_amount_365d": "minor",
@@ -351,6 +375,95 @@ class MadeShop(Shop):
         at = datetime(2026, 3, 11, tzinfo=UTC)
         self.put("landing.manifest", [{**file, "_batch_id": "b", "_ingested_at": at, "event_last_at": at}])
         self._persons()
+        self._campaign()
+
+    def _campaign(self) -> None:
+        """One with everything that the page tells: 300 people in three arms, delivered twice, seen by two, judged and learnt from."""
+        (self.folder / "campaigns").mkdir()
+        (self.folder / "campaigns" / "spring.yaml").write_text(CAMPAIGN, encoding="utf-8")
+        mine = {"campaign": "spring", "as_of": D}
+        given = {
+            "campaign": "spring",
+            "as_of": GIVEN,
+            "stage": "harvest",
+            "audience": "regulars",
+            "release": 1,
+            "definition_hash": "h",
+        }
+        uids = [p["uid"] for p in self.people]
+        self.put("campaigns.assignments", [{**given, "uid": u, "arm": ARMS[u % 3]} for u in uids])
+        size = {"audience": "regulars", "as_of": GIVEN, "release": 1, "definition_hash": "a"}
+        self.put("audiences.sizes", [{**size, "users": len(uids)}])
+        member = {"audience": "regulars", "as_of": GIVEN, "change": "enter", "reason": "first build"}
+        self.put("audiences.membership_log", [{**member, "uid": u} for u in uids])
+        sent = {
+            "audience": "regulars",
+            "platform": "sms",
+            "campaign": "spring",
+            "stage": "harvest",
+            "as_of": GIVEN,
+            "release": 1,
+        }
+        sent |= {"definition_hash": "a", "path": "p", "columns": "[]", "checksum": "c", "requested_by": "li"}
+        at = datetime(2026, 3, 6, tzinfo=UTC)
+        self.put("exports.deliveries", [
+            {**sent, "delivery_id": arm, "arm": arm, "rows": n, "created_at": at} for arm, n in (("coupon", 90), ("message", 80))
+        ])  # fmt: skip
+        seen = {
+            "occurred_at": at,
+            "campaign": "spring",
+            "stage": "harvest",
+            "channel": "sms",
+            "touch_state": "clicked",
+            "cost_minor": 5,
+        }
+        self.put("silver.touches", [silver(EARLY, u, **seen, event_id=f"e{u}", user_id=f"u{u:06d}") for u in (1, 2, 4)])
+        of_arm = {
+            **mine,
+            "release": 1,
+            "users": 100,
+            "held_users": 100,
+            "sample_ratio_p": 0.9,
+            "is_over": True,
+            "power": 0.8,
+        }
+        lifts = {"net_amount": (900.0, 100.0), "orders": (0.4, 0.1), "converted": (0.3, 0.1)}
+        words = {"coupon": "success", "message": "undecided"}
+        self.put("campaigns.results", [
+            {**of_arm, "arm": arm, "outcome": outcome, "held_mean": held, "mean": held + lift, "difference": lift,
+             "difference_low": lift * low, "difference_high": lift * 1.8, "relative_lift": lift / held, "relative_low": 0.1,
+             "relative_high": 1.0, "chance_to_win": 0.97, "sequential_low": -lift, "sequential_high": lift * 3,
+             "cuped_difference": lift, "cuped_low": lift * 0.3, "cuped_high": lift * 1.7, "variance_reduction": 0.2,
+             "visible_lift": 0.5, "p_value": 0.03, "cost_minor": 500,
+             "cost_per_added_order_minor": 50.0 if outcome == "orders" else None, "lift_verdict": words[arm]}
+            for arm, low in (("coupon", 0.2), ("message", -0.2)) for outcome, (held, lift) in lifts.items()
+        ])  # fmt: skip
+        reached = {"buyers": (40.0, 30.0), "net_amount": (90_000.0, 120_000.0)}
+        stages = {"harvest": reached, "nurture": {"reviewing_users": (10.0, 1.0)}}
+        self.put("campaigns.progress", [
+            {**mine, "stage": stage, "metric": metric, "target": target, "reached": number, "users": 200}
+            for stage, metrics in stages.items() for metric, (target, number) in metrics.items()
+        ])  # fmt: skip
+        value = {
+            **mine,
+            "release": 1,
+            "outcome": "net_amount",
+            "users": 60,
+            "held_users": 50,
+            "response": 900.0,
+            "held_mean": 100.0,
+        }
+        value |= {"difference": 800.0, "difference_low": 300.0, "difference_high": 1300.0, "shrunk_lift": 700.0}
+        value |= {"shrunk_low": 250.0, "shrunk_high": 1150.0, "p_value": 0.001, "q_value": 0.01}
+        self.put("campaigns.learnt", [
+            {**value, "tag": "register_city", "value": HOSTILE, "is_found": True},
+            {**value, "tag": "lifecycle", "value": "new", "is_found": False, "p_value": 0.4, "q_value": 0.6},
+        ])  # fmt: skip
+        credited = ("first", "last", "linear", "time_decay", "position", "markov")
+        self.put("campaigns.attribution", [
+            {**mine, "method": m, "channel": c, "credited_orders": n, "touches": 9, "cost_minor": 45}
+            for m in credited for c, n in (("sms", 4.0), (HOSTILE, 2.5))
+        ])  # fmt: skip
 
     def _persons(self) -> None:
         """History, tree and overrides of single people: uid 1 brought 2 and 3; 2 brought 4."""

@@ -27,6 +27,8 @@ NEWER: Mapping[str, Sequence[str]] = {
     "profile.breaks": ("basis", "sample_users", "share_beyond_horizon", "horizon_to_try_days"),
     "segments.figures": ("held_by",),
     "landing.manifest": ("message",),
+    "campaigns.results": ("cost_minor", "cost_per_added_order_minor"),
+    "exports.deliveries": ("campaign", "stage", "arm"),
 }
 NEWER_TABLES = ("fission.reach_trees", "fission.card_trees")
 OUTCOMES = {"first": 100, "late": 20, "register": 60, "inviter": 20}

@@ -39,6 +39,7 @@ PARTS = (
     "fission",
     "cross",
     "brushing",
+    "campaigns",
     "segmentations",
     "flows",
     "quality",
