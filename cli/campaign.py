@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from campaigns.goals import GOALS
 from campaigns.language import ABOVE, HELD_OUT, OUTCOMES, STAGES, Outcome
 from cli.session import (
     HERE,
@@ -23,6 +24,7 @@ from cli.session import (
     verb,
 )
 from project.campaign import campaign_mistakes
+from schemas.errors import UsageError
 from schemas.money import money_text, money_words
 
 campaign = typer.Typer(no_args_is_help=True)
@@ -74,13 +76,31 @@ def check(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
 @campaign.command("plan")
 @verb
 def plan(
-    name: NameArgument, release: ReleaseOption = None, project: ProjectOption = HERE, as_json: JsonOption = False
+    name: Annotated[str | None, typer.Argument(help="Campaign, by the name of its file; none with --goal.")] = None,
+    goal: Annotated[
+        str | None,
+        typer.Option(
+            help="Before there is a campaign: where the shop is short of a goal, and who can close it. "
+            f"One of {', '.join(f'{g} {k.name.zh}' for g, k in GOALS.items())}."
+        ),
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="With --goal: segments to show of each segmentation.")] = 3,
+    release: ReleaseOption = None,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
 ) -> None:
     """What the goal asks of each AIPL stage, who could bring it, what to expect, and the smallest lift to be seen."""
     from queries.campaign_plan import campaign_plan
 
+    if (name is None) == (goal is None):
+        raise UsageError("say a campaign, or --goal and one of " + ", ".join(GOALS))
     p = open_project(project)
     tell_which_release(p, release)
+    if name is None:
+        from cli.campaign_goal import show_goal
+
+        show_goal(p, goal or "", release, most, as_json)
+        return
     found = campaign_plan(p, name, which=release)
     if as_json:
         show_json(found)
