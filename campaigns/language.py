@@ -306,6 +306,7 @@ class CampaignSettings(Settings):
 
     Of what is learnt at most ``false_share`` may be nothing; a value needs ``least_value_users`` held out and as many who
     got something, and a tag of more than ``most_values`` values is not looked at.
+    At most ``most_pairs`` pairs of tags are looked at value by value.
 
     A goal (``plan --goal``) is held against the snapshot ``goal_days`` before, or one at most ``goal_tolerance_days`` off;
     what fewer than ``goal_min_users`` users did is marked.
@@ -319,6 +320,7 @@ class CampaignSettings(Settings):
     false_share: float = Field(default=0.05, gt=0, lt=1)
     least_value_users: int = Field(default=50, ge=2)
     most_values: int = Field(default=40, ge=2)
+    most_pairs: int = Field(default=45, ge=0)
     goal_days: int = Field(default=28, ge=1, le=365)
     goal_tolerance_days: int = Field(default=3, ge=0)
     goal_min_users: int = Field(default=30, ge=1)

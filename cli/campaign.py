@@ -374,7 +374,7 @@ def learn(
     engine: EngineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Response and lift by value of every tag, shrunk, and those whose lift is above the campaign's own."""
+    """Response and lift by value of every tag and by pairs of values, shrunk, and where the lift is above the campaign's own."""
     from jobs.campaigns.learn import learn as step
 
     p = open_project(project)
@@ -409,14 +409,37 @@ def learn(
         show_table(
             f"{zh} {en} by value of tags, the surest of {len(found.values)}; the campaign's own lift {own}", rows
         )
-    if not found.found:
+    pairs = [
+        {
+            "标签值 values": f"{v.tag} {v.value} + {v.other_tag} {v.other_value}",
+            "人数 users": v.users,
+            "留出 held": v.held_users,
+            "提升 lift": shown(v.difference),
+            "交互 interaction": shown(v.interaction),
+            "收缩后 shrunk": shown(v.shrunk_interaction),
+            "95 %": f"{shown(v.shrunk_low)} .. {shown(v.shrunk_high)}",
+            "q": round(v.q_value, 4),
+            "发现 found": v.is_found,
+        }
+        for v in found.pairs[:most]
+    ]
+    if pairs:
+        show_table(f"{zh} {en} by two values together, the surest of {len(found.pairs)}", pairs)
+    if found.values:
+        print(
+            f"成对 Pairs: {len(found.paired_tags)} 个标签两两组合，另有 {found.unpaired_tags} 个未组合 tags with each other, "
+            f"{found.unpaired_tags} left out (most_pairs in methods/campaigns.yaml)"
+        )
+    if not found.found and not found.found_pairs:
         print(
             "没有任何标签值的提升高于整体。 No value's lift is above the campaign's own beyond chance; no audience is proposed."
         )
     elif found.proposal is not None:
         print(f"建议人群 Proposed audience: {found.proposal}")
     else:
-        print(f"{len(found.found)} 个标签值 values found; --save proposes them as an audience.")
+        print(
+            f"{len(found.found)} 个标签值 values, {len(found.found_pairs)} 对 pairs found; --save proposes them as an audience."
+        )
     _warn(found.warnings)
 
 
