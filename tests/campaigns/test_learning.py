@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from campaigns.learning import (
     FALSE_SHARE,
@@ -176,6 +177,36 @@ def test_an_interaction_is_what_two_values_do_together_beyond_each_by_hand() -> 
     assert (one.users, one.held_users) == tuple(
         int(((a == 1) & (b == 1) & (is_held == h)).sum()) for h in (False, True)
     )
+
+
+def test_a_group_in_which_nobody_bought_by_chance_is_not_taken_to_be_sure() -> None:
+    """The p of a pair by hand: the greater of interaction and of above everybody else, no variance below the arm's."""
+    rng = np.random.default_rng(53)
+    a, b = (rng.integers(0, 2, 2_000) for _ in range(2))
+    is_held = rng.random(2_000) < 0.3
+    y = (rng.random(2_000) < 0.1).astype(np.float64)
+    both = (a == 1) & (b == 1)
+    y[both & is_held] = 0
+    found = pair_lifts([pair_table(("x", "y"), (("p", "q"), ("s", "t")), (a, b), y, is_held)])
+    (one,) = (v for v in found if (v.value, v.other_value) == ("q", "t"))
+    arms = {h: float(y[is_held == h].var(ddof=1)) for h in (True, False)}
+
+    def p_of(groups: list[np.ndarray], signs: list[int], least: bool) -> float:
+        parts = [
+            (sign * (-1) ** h, y[g & (is_held == h)], arms[bool(h)] if least else 0.0)
+            for g, sign in zip(groups, signs, strict=True)
+            for h in (0, 1)
+        ]
+        variances = [(max(float(x.var(ddof=1)), floor) / len(x), len(x)) for _, x, floor in parts]
+        error2 = sum(v for v, _ in variances)
+        degrees = error2**2 / sum(v**2 / (n - 1) for v, n in variances)
+        return float(student.sf(sum(sign * x.mean() for sign, x, _ in parts) / np.sqrt(error2), degrees))
+
+    quarters = [both, (a == 1) & (b == 0), (a == 0) & (b == 1), (a == 0) & (b == 0)]
+    least, plain = (
+        max(p_of(quarters, [1, -1, -1, 1], floor), p_of([both, ~both], [1, -1], floor)) for floor in (True, False)
+    )
+    assert one.p_value == pytest.approx(least) and least > 1.2 * plain
 
 
 def test_pairs_are_bounded_and_groups_of_few_users_are_not_looked_at() -> None:
