@@ -308,6 +308,10 @@ class CampaignSettings(Settings):
     got something, and a tag of more than ``most_values`` values is not looked at.
 
     The report tells of a campaign until ``report_days`` after its last day and window; its calendar shows all.
+    At most ``most_pairs`` pairs of tags are looked at value by value.
+
+    A goal (``plan --goal``) is held against the snapshot ``goal_days`` before, or one at most ``goal_tolerance_days`` off;
+    what fewer than ``goal_min_users`` users did is marked.
     """
 
     global_holdout: float = Field(default=0.0, ge=0, lt=1)
@@ -319,6 +323,10 @@ class CampaignSettings(Settings):
     least_value_users: int = Field(default=50, ge=2)
     most_values: int = Field(default=40, ge=2)
     report_days: int = Field(default=90, ge=0)
+    most_pairs: int = Field(default=45, ge=0)
+    goal_days: int = Field(default=28, ge=1, le=365)
+    goal_tolerance_days: int = Field(default=3, ge=0)
+    goal_min_users: int = Field(default=30, ge=1)
 
 
 def read_campaign(path: Path) -> Campaign:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from campaigns.goals import GOALS
 from campaigns.language import ABOVE, HELD_OUT, OUTCOMES, STAGES, Outcome
 from cli.session import (
     HERE,
@@ -23,6 +24,7 @@ from cli.session import (
     verb,
 )
 from project.campaign import campaign_mistakes
+from schemas.errors import UsageError
 from schemas.money import money_text, money_words
 
 campaign = typer.Typer(no_args_is_help=True)
@@ -74,13 +76,31 @@ def check(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
 @campaign.command("plan")
 @verb
 def plan(
-    name: NameArgument, release: ReleaseOption = None, project: ProjectOption = HERE, as_json: JsonOption = False
+    name: Annotated[str | None, typer.Argument(help="Campaign, by the name of its file; none with --goal.")] = None,
+    goal: Annotated[
+        str | None,
+        typer.Option(
+            help="Before there is a campaign: where the shop is short of a goal, and who can close it. "
+            f"One of {', '.join(f'{g} {k.name.zh}' for g, k in GOALS.items())}."
+        ),
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="With --goal: segments to show of each segmentation.")] = 3,
+    release: ReleaseOption = None,
+    project: ProjectOption = HERE,
+    as_json: JsonOption = False,
 ) -> None:
     """What the goal asks of each AIPL stage, who could bring it, what to expect, and the smallest lift to be seen."""
     from queries.campaign_plan import campaign_plan
 
+    if (name is None) == (goal is None):
+        raise UsageError("say a campaign, or --goal and one of " + ", ".join(GOALS))
     p = open_project(project)
     tell_which_release(p, release)
+    if name is None:
+        from cli.campaign_goal import show_goal
+
+        show_goal(p, goal or "", release, most, as_json)
+        return
     found = campaign_plan(p, name, which=release)
     if as_json:
         show_json(found)
@@ -354,7 +374,7 @@ def learn(
     engine: EngineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Response and lift by value of every tag, shrunk, and those whose lift is above the campaign's own."""
+    """Response and lift by value of every tag and by pairs of values, shrunk, and where the lift is above the campaign's own."""
     from jobs.campaigns.learn import learn as step
 
     p = open_project(project)
@@ -389,14 +409,37 @@ def learn(
         show_table(
             f"{zh} {en} by value of tags, the surest of {len(found.values)}; the campaign's own lift {own}", rows
         )
-    if not found.found:
+    pairs = [
+        {
+            "标签值 values": f"{v.tag} {v.value} + {v.other_tag} {v.other_value}",
+            "人数 users": v.users,
+            "留出 held": v.held_users,
+            "提升 lift": shown(v.difference),
+            "交互 interaction": shown(v.interaction),
+            "收缩后 shrunk": shown(v.shrunk_interaction),
+            "95 %": f"{shown(v.shrunk_low)} .. {shown(v.shrunk_high)}",
+            "q": round(v.q_value, 4),
+            "发现 found": v.is_found,
+        }
+        for v in found.pairs[:most]
+    ]
+    if pairs:
+        show_table(f"{zh} {en} by two values together, the surest of {len(found.pairs)}", pairs)
+    if found.values:
+        print(
+            f"成对 Pairs: {len(found.paired_tags)} 个标签两两组合，另有 {found.unpaired_tags} 个未组合 tags with each other, "
+            f"{found.unpaired_tags} left out (most_pairs in methods/campaigns.yaml)"
+        )
+    if not found.found and not found.found_pairs:
         print(
             "没有任何标签值的提升高于整体。 No value's lift is above the campaign's own beyond chance; no audience is proposed."
         )
     elif found.proposal is not None:
         print(f"建议人群 Proposed audience: {found.proposal}")
     else:
-        print(f"{len(found.found)} 个标签值 values found; --save proposes them as an audience.")
+        print(
+            f"{len(found.found)} 个标签值 values, {len(found.found_pairs)} 对 pairs found; --save proposes them as an audience."
+        )
     _warn(found.warnings)
 
 

@@ -34,9 +34,11 @@ class TagRole(StrEnum):
     QUADRANT = "quadrant"
     PROMOTION = "promotion_sensitivity"
     PROMOTION_SCORE = "promotion_score"
+    ACTIVITY_LEVEL = "activity_level"
+    ENTHUSIASM = "enthusiasm"
 
 
-Part = Literal["insights", "report", "card", "gap"]
+Part = Literal["insights", "report", "card", "gap", "goal"]
 """Who looks tags up by a role."""
 WHOLE = ("int32", "int64")
 
@@ -143,13 +145,13 @@ ROLES: dict[TagRole, RoleEntry] = {
         Text("RFM 价值分群", "RFM value segments"),
         Text("R、F、M 各高于或低于均值的组合", "R, F and M each above or below their means"),
         Text("RFM 报告中按均值的分群，画像卡上的分群", "segments by means in the RFM report, and the segment on cards"),
-        _SCORE,
+        (*_SCORE, "goal"),
     ),
     TagRole.PYRAMID: RoleEntry(
         Text("用户金字塔", "user pyramid"),
         Text("用户价值的台阶，由高到低", "the steps of a user's value, from the highest"),
         Text("需求金字塔及其人数", "the needs pyramid and its users"),
-        ("insights", "report"),
+        ("insights", "report", "goal"),
     ),
     TagRole.SUPER_USER: RoleEntry(
         Text("超级用户", "super users"),
@@ -165,7 +167,7 @@ ROLES: dict[TagRole, RoleEntry] = {
             "AIPL 与 FAST：各阶段人数、转化、资产与基准；huaxiang gap；huaxiang flow 的默认方案",
             "AIPL and FAST: users, conversion, asset value and benchmark by stage; `huaxiang gap`; the default of `huaxiang flow`",
         ),
-        ("insights", "report", "gap"),
+        ("insights", "report", "gap", "goal"),
         values=("awareness", "interest", "purchase", "loyalty", "none"),
     ),
     TagRole.INTERACTIONS: RoleEntry(
@@ -179,20 +181,20 @@ ROLES: dict[TagRole, RoleEntry] = {
         Text("生命周期", "lifecycle"),
         Text("从潜客到流失的生命周期阶段", "the stage of life from prospect to churned"),
         Text("生命周期各阶段的人数、消费与策略", "users, spend and strategies by lifecycle stage"),
-        ("report",),
+        ("report", "goal"),
     ),
     TagRole.QUADRANT: RoleEntry(
         Text("频次价值象限", "quadrants"),
         Text("频次与消费各高于或低于中位数的组合", "frequency and spend each above or below their medians"),
         Text("象限、转移矩阵与迁移预警", "quadrants, moves between them and the migration alert"),
-        ("insights", "report"),
+        ("insights", "report", "goal"),
         values=("rare_low",),
     ),
     TagRole.PROMOTION: RoleEntry(
         Text("促销敏感度", "promotion sensitivity"),
         Text("促销敏感度的分级", "classes of promotion sensitivity"),
         Text("促销敏感度的人数、倍数与策略", "users, ratios and strategies by class of promotion sensitivity"),
-        ("insights", "report"),
+        ("insights", "report", "goal"),
     ),
     TagRole.PROMOTION_SCORE: RoleEntry(
         Text("促销敏感度得分", "promotion score"),
@@ -202,6 +204,18 @@ ROLES: dict[TagRole, RoleEntry] = {
         segmentation=False,
         types=(*WHOLE, "float64"),
         bounds=(0, 1),
+    ),
+    TagRole.ACTIVITY_LEVEL: RoleEntry(
+        Text("活跃程度", "level of activity"),
+        Text("近期活跃天数的分档", "levels of the days on which somebody was active lately"),
+        Text("活动目标（促活、留存）按活跃程度的差距", "gaps by level of activity of `huaxiang campaign plan --goal`"),
+        ("goal",),
+    ),
+    TagRole.ENTHUSIASM: RoleEntry(
+        Text("积极程度", "enthusiasm"),
+        Text("评价、分享、参团等参与行为的分档", "levels of taking part: reviews, shares, group purchases"),
+        Text("活动目标（促活、留存）按积极程度的差距", "gaps by enthusiasm of `huaxiang campaign plan --goal`"),
+        ("goal",),
     ),
 }  # fmt: skip
 

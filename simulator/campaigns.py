@@ -12,13 +12,15 @@ import numpy as np
 class SimulatedCampaign:
     """``values[t]`` is the value of tag t per user, ``is_held`` who got nothing, ``bought`` what came of it.
 
-    ``planted`` are the (tag, value) whose users the campaign moved more than others.
+    ``planted`` are the (tag, value) whose users the campaign moved more than others, ``planted_pairs`` those of two tags who
+    were moved more where both values came together.
     """
 
     values: np.ndarray
     is_held: np.ndarray
     bought: np.ndarray
     planted: frozenset[tuple[int, int]]
+    planted_pairs: frozenset[tuple[tuple[int, int], tuple[int, int]]] = frozenset()
 
 
 def simulate_campaign(
@@ -30,10 +32,11 @@ def simulate_campaign(
     base: float = 0.1,
     lift: float = 0.01,
     planted: Mapping[tuple[int, int], float] | None = None,
+    planted_pairs: Mapping[tuple[tuple[int, int], tuple[int, int]], float] | None = None,
     holdout: float = 0.3,
     spend: bool = False,
 ) -> SimulatedCampaign:
-    """Each value has its own liking to buy; the campaign adds ``lift`` for everybody and more for ``planted`` values.
+    """Each value has its own liking to buy; the campaign adds ``lift`` for everybody and more for ``planted`` values and pairs.
 
     ``spend``: what was bought is long-tailed money instead of yes or no.
     """
@@ -45,7 +48,10 @@ def simulate_campaign(
     added = np.full(users, lift)
     for (t, v), extra in more.items():
         added[which[t] == v] += extra
+    together = dict(planted_pairs or {})
+    for ((t, v), (u, w)), extra in together.items():
+        added[(which[t] == v) & (which[u] == w)] += extra
     bought = (rng.random(users) < np.clip(chance + np.where(is_held, 0, added), 0, 1)).astype(np.float64)
     if spend:
         bought *= rng.lognormal(4, 0.7, users)
-    return SimulatedCampaign(which, is_held, bought, frozenset(more))
+    return SimulatedCampaign(which, is_held, bought, frozenset(more), frozenset(together))

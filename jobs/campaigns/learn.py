@@ -6,9 +6,10 @@ Tags are those that people had on the day of their assignment, so nothing that t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,32 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from campaigns.language import ABOVE, HELD_OUT, Campaign, CampaignSettings, Outcome
-from campaigns.learning import ValueLift, cells_of, learnt
+from campaigns.learning import (
+    PairLift,
+    PairTable,
+    ValueLift,
+    cells_of,
+    corrected,
+    learnt,
+    pair_lifts,
+    pair_table,
+    tags_to_pair,
+)
 from campaigns.lift import NOBODY, Moments, moments
 from campaigns.verdict import SAMPLE_RATIO_P
 from features.instants import day_number
 from features.kernel.rows import USERS_PER_BUCKET
 from jobs.audiences.columns import run_on_buckets
 from jobs.campaigns.assign import ACTIVITY, as_list, write_rows
-from jobs.campaigns.assigned import ASSIGNMENTS, Inputs, assigned_inputs, given_of, people_of, sample_ratio_of
+from jobs.campaigns.assigned import (
+    ASSIGNMENTS,
+    ArmHolders,
+    Inputs,
+    assigned_inputs,
+    given_of,
+    people_of,
+    sample_ratio_of,
+)
 from jobs.campaigns.outcomes import after, counts_over, outcome_spans, outcomes_in
 from lake import journal
 from lake.engine import Engine, Progress
@@ -40,7 +59,7 @@ from project.folder import Project
 from schemas.errors import NotThereError
 from schemas.money import money_text
 
-LEARNT = "campaigns.learnt"
+LEARNT, LEARNT_PAIRS = "campaigns.learnt", "campaigns.learnt_pairs"
 UNKNOWN = "unknown"
 
 
@@ -49,6 +68,7 @@ class Lesson:
     """What was learnt as of a release: every value that was looked at, the surest first; money in minor units.
 
     ``without_tags`` are people whose tags of the day of their assignment are not kept any more; they were not looked at.
+    ``paired_tags`` were looked at in ``pairs`` of values as well; of ``unpaired_tags`` more, each value alone.
     """
 
     campaign: str
@@ -59,6 +79,9 @@ class Lesson:
     users: int
     without_tags: int
     values: tuple[ValueLift, ...]
+    pairs: tuple[PairLift, ...]
+    paired_tags: tuple[str, ...]
+    unpaired_tags: int
     proposal: Path | None
     warnings: tuple[str, ...]
 
@@ -66,6 +89,11 @@ class Lesson:
     def found(self) -> tuple[ValueLift, ...]:
         """The values whose lift is above the campaign's own."""
         return tuple(v for v in self.values if v.is_found)
+
+    @property
+    def found_pairs(self) -> tuple[PairLift, ...]:
+        """The pairs of values whose lift is above what the two add up to, and above the campaign's own."""
+        return tuple(v for v in self.pairs if v.is_found)
 
 
 def learn(
@@ -77,7 +105,7 @@ def learn(
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Lesson:
-    """Look at every value, publish what was seen, and with ``save`` propose who has a found value as an audience.
+    """Look at every value and at pairs, publish what was seen, and with ``save`` propose who has what was found as an audience.
 
     The audience is written as ``audiences/learnt_CAMPAIGN.yaml`` where none is there; what is there is the shop's own.
     """
@@ -88,7 +116,7 @@ def learn(
         run_id = journal.new_run_id(f"learn-{campaign.id}", at.as_of)
         with journal.kept(lake, run_id):
             found = _Looking(project, campaign, at, run_id).made(engine, progress)
-    if not save or not found.found:
+    if not save or not (found.found or found.found_pairs):
         return found
     return replace(found, proposal=_proposed(project, campaign, found))
 
@@ -102,9 +130,8 @@ class _Looking:
         self.settings = project.method("campaigns", CampaignSettings)
 
     def made(self, engine: Engine | None, progress: Progress | None) -> Lesson:
-        found = run_on_buckets(
-            self.lake, "jobs.campaigns.learn:value_moments_of_bucket", self.items(), engine, progress
-        )
+        items = self.items()
+        found = run_on_buckets(self.lake, "jobs.campaigns.learn:value_moments_of_bucket", items, engine, progress)
         whole = [NOBODY, NOBODY]
         tags: dict[str, dict[str, tuple[Moments, Moments]]] = {}
         for one in found:
@@ -126,6 +153,11 @@ class _Looking:
         cells = [c for tag in sorted(tags) for c in cells_of(tag, tags[tag], s.most_values)]
         values = learnt(cells, *whole, false_share=s.false_share, least_users=s.least_value_users)
         held, treated = whole
+        paired = tags_to_pair(values, s.most_pairs)
+        tables = self.pair_tables(items, paired, values, engine, progress)
+        pairs = pair_lifts(tables, least_users=s.least_value_users)
+        if values:
+            values, pairs = corrected(values, pairs, treated.mean - held.mean, s.false_share)
         warnings = []
         given: Counter[tuple[str, str]] = Counter()
         for one in found:
@@ -133,13 +165,15 @@ class _Looking:
         ratio_p = sample_ratio_of(self.lake, self.campaign.id, given)
         if ratio_p is not None and ratio_p < SAMPLE_RATIO_P:
             values = [replace(v, is_found=False) for v in values]
+            pairs = [replace(v, is_found=False) for v in pairs]
             warnings.append(
                 f"the arms do not have the users that their weights say (p {ratio_p:.2g}); nothing is found"
             )
         over_on = max(self.days()) + timedelta(self.d.window_days)
         if over_on > self.at.as_of:
             warnings.append(f"the last window ends on {over_on}, after {self.at.as_of}: this is what was seen so far")
-        self.publish(values)
+        for table, rows in ((LEARNT, values), (LEARNT_PAIRS, pairs)):
+            self.publish(table, rows)
         if without:
             warnings.append(f"{without} people have no tags of the day of their assignment any more; they are left out")
         if not values:
@@ -155,6 +189,9 @@ class _Looking:
             users=users,
             without_tags=without,
             values=tuple(values),
+            pairs=tuple(pairs),
+            paired_tags=paired if len(paired) > 1 else (),
+            unpaired_tags=len({v.tag for v in values}) - (len(paired) if len(paired) > 1 else 0),
             proposal=None,
             warnings=tuple(warnings),
         )
@@ -199,21 +236,56 @@ class _Looking:
                 found[day] = lake_at(self.lake, at).files(PROFILE, where={"as_of": day})
         return found
 
-    def publish(self, values: Sequence[ValueLift]) -> None:
-        self.lake.ensure(LEARNT)
-        version, slice_ = self.lake.version(LEARNT), {"campaign": self.campaign.id, "as_of": self.at.as_of}
-        folder = self.lake.stage(LEARNT, self.run_id)
-        rows = [{"release": self.at.number, "outcome": self.d.outcome, **asdict(v)} for v in values]
-        write_rows(LEARNT, rows, folder, slice_, "rows")
+    def pair_tables(
+        self,
+        items: Sequence[Inputs],
+        tags: Sequence[str],
+        values: Sequence[ValueLift],
+        engine: Engine | None,
+        progress: Progress | None,
+    ) -> list[PairTable]:
+        """Sums of every two of the tags, by the values that were looked at; a second reading, for only now it is known of which."""
+        named = {t: sorted(v.value for v in values if v.tag == t) for t in sorted(tags)}
+        pairs = list(combinations(named, 2))
+        if not pairs:
+            return []
+        asked = [{**item, "tags": list(named), "values": named} for item in items]
+        sums = [
+            np.zeros((3, len(named[a]), len(named[b]), 2)) for a, b in pairs
+        ]  # users, total, squares by value, value and arm
+        for one in run_on_buckets(self.lake, "jobs.campaigns.learn:pair_sums_of_bucket", asked, engine, progress):
+            for mine, found in zip(sums, one, strict=True):
+                mine += np.asarray(found)
+        return [
+            PairTable((a, b), (tuple(named[a]), tuple(named[b])), mine)
+            for (a, b), mine in zip(pairs, sums, strict=True)
+        ]
+
+    def publish(self, table: str, found: Sequence[ValueLift] | Sequence[PairLift]) -> None:
+        self.lake.ensure(table)
+        version, slice_ = self.lake.version(table), {"campaign": self.campaign.id, "as_of": self.at.as_of}
+        folder = self.lake.stage(table, self.run_id)
+        rows = [{"release": self.at.number, "outcome": self.d.outcome, **asdict(v)} for v in found]
+        write_rows(table, rows, folder, slice_, "rows")
         publish(
             self.lake,
-            LEARNT,
+            table,
             folder,
             replace=[slice_],
             read_version=version,
             run_id=self.run_id,
-            key=f"{LEARNT}-{self.run_id}",
+            key=f"{table}-{self.run_id}",
         )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """People of one bucket and one day of assignment whose tags are there; ``without`` are those whose tags are not."""
+
+    tags: pa.Table
+    outcome: np.ndarray
+    is_held: np.ndarray
+    without: int
 
 
 def value_moments_of_bucket(item: Inputs) -> dict[str, Any]:
@@ -222,11 +294,39 @@ def value_moments_of_bucket(item: Inputs) -> dict[str, Any]:
     Whose tags lie in another bucket, since they were merged into somebody of this one, are counted as without tags.
     """
     people = people_of(item)
+    without, whole = 0, [NOBODY, NOBODY]
+    tags: dict[str, dict[str, list[Moments]]] = {}
+    for seen in _seen(item, people):
+        without += seen.without
+        for i, those in enumerate((seen.is_held, ~seen.is_held)):
+            whole[i] += moments(seen.outcome[those])
+        for name in seen.tags.column_names[1:]:
+            _add(tags.setdefault(name, {}), seen.tags[name], seen.outcome, seen.is_held, item["most"])
+    return {
+        "whole": [as_list(m) for m in whole],
+        "without": without,
+        "given": given_of(people),
+        "tags": {t: {v: [as_list(m) for m in pair] for v, pair in values.items()} for t, values in tags.items()},
+    }
+
+
+def pair_sums_of_bucket(item: Inputs) -> list[Any]:
+    """Task: of every two tags of ``values`` users, total and squares of the outcome by value, value and arm, of one bucket."""
+    named: dict[str, list[str]] = item["values"]
+    pairs = list(combinations(named, 2))
+    found = [np.zeros((3, len(named[a]), len(named[b]), 2)) for a, b in pairs]
+    for seen in _seen(item, people_of(item)):
+        codes = {t: _codes(seen.tags, t, values) for t, values in named.items()}
+        for mine, (a, b) in zip(found, pairs, strict=True):
+            values = (tuple(named[a]), tuple(named[b]))
+            mine += pair_table((a, b), values, (codes[a], codes[b]), seen.outcome, seen.is_held).sums
+    return [mine.tolist() for mine in found]
+
+
+def _seen(item: Inputs, people: ArmHolders) -> Iterator[_Seen]:
     base = item["bucket"] * USERS_PER_BUCKET
     arm = people.texts("arm") if len(people.uid) else np.empty(0, object)
     counts = arm != ABOVE
-    without, whole = 0, [NOBODY, NOBODY]
-    tags: dict[str, dict[str, list[Moments]]] = {}
     for text in sorted({*item["profiles"]} | {day for day, _ in item["assigned"]}):
         day = date.fromisoformat(text)
         mine = np.flatnonzero(counts & (people.days == day_number(day))) if len(people.uid) else np.empty(0, np.int64)
@@ -235,23 +335,20 @@ def value_moments_of_bucket(item: Inputs) -> dict[str, Any]:
         table = _profile(item["profiles"].get(text, []), item["tags"])
         asked = people.rows["uid"].to_numpy()[mine]
         there = np.isin(asked, table["uid"].to_numpy())
-        without += int((~there).sum())
         mine, asked = mine[there], asked[there]
         rows = table.take(pa.array(np.searchsorted(table["uid"].to_numpy(), asked)))
         window = after(day, item["window"])
         found = counts_over(item["activity"], item["bucket"], outcome_spans(window), date.fromisoformat(item["as_of"]))
         y = outcomes_in(found, window, people.uid[mine] - base)[item["outcome"]].astype(np.float64)
-        is_held = arm[mine] == HELD_OUT
-        for i, those in enumerate((is_held, ~is_held)):
-            whole[i] += moments(y[those])
-        for name in rows.column_names[1:]:
-            _add(tags.setdefault(name, {}), rows[name], y, is_held, item["most"])
-    return {
-        "whole": [as_list(m) for m in whole],
-        "without": without,
-        "given": given_of(people),
-        "tags": {t: {v: [as_list(m) for m in pair] for v, pair in values.items()} for t, values in tags.items()},
-    }
+        yield _Seen(rows, y, arm[mine] == HELD_OUT, int((~there).sum()))
+
+
+def _codes(tags: pa.Table, name: str, values: Sequence[str]) -> np.ndarray:
+    """Places among the values, -1 of who has none of them."""
+    if name not in tags.column_names:
+        return np.full(len(tags), -1, np.int64)
+    found = pc.index_in(tags[name].cast(pa.string()), value_set=pa.array(values, pa.string()))
+    return np.asarray(pc.fill_null(found, -1).combine_chunks().to_numpy(), np.int64)
 
 
 def _profile(paths: Sequence[str], tags: Sequence[str]) -> pa.Table:
@@ -284,12 +381,15 @@ def _add(
 
 
 def _proposed(project: Project, campaign: Campaign, found: Lesson) -> Path:
-    """Who has one of the values that were found, as an audience of the project."""
+    """Who has one of the values, or both of a pair, that were found, as an audience of the project."""
     path = project.folder / "audiences" / f"learnt_{campaign.id}.yaml"
     booleans = {n for n, t in project.catalogue.tags.items() if t.type == "bool"}
 
     def shown(number: float) -> str:
         return money_text(number, project.currency) if found.outcome == "net_amount" else f"{number:.4f}"
+
+    def value_of(tag: str, value: str) -> str:
+        return value if tag in booleans else _quoted(value)
 
     by_tag: dict[str, list[ValueLift]] = {}
     for v in found.found:
@@ -301,8 +401,16 @@ def _proposed(project: Project, campaign: Campaign, found: Lesson) -> Path:
                 f"    # {tag} {v.value}: expected lift {shown(v.shrunk_lift)} a user (95 %: {shown(v.shrunk_low)} to "
                 f"{shown(v.shrunk_high)}), q {v.q_value:.3g}"
             )
-        said = ", ".join(v.value if tag in booleans else _quoted(v.value) for v in values)
+        said = ", ".join(value_of(tag, v.value) for v in values)
         lines.append(f"    - {{tag: {tag}, is: [{said}]}}")
+    for pair in found.found_pairs:
+        lines += [
+            f"    # together: lift {shown(pair.difference)} a user, {shown(pair.interaction)} beyond what the two add up to "
+            f"(drawn towards none: {shown(pair.shrunk_interaction)}), q {pair.q_value:.3g}",
+            f"    - all: [{{tag: {pair.tag}, is: [{value_of(pair.tag, pair.value)}]}}, "
+            f"{{tag: {pair.other_tag}, is: [{value_of(pair.other_tag, pair.other_value)}]}}]",
+        ]
+    columns = dict.fromkeys((*by_tag, *(t for p in found.found_pairs for t in (p.tag, p.other_tag))))
     zh, en = campaign.definition.name.zh, campaign.definition.name.en
     own = "-" if found.own_lift is None else shown(found.own_lift)
     body = "\n".join(lines)
@@ -317,7 +425,7 @@ include:
   any:
 {body}
 export:
-  columns: [user_id, {", ".join(by_tag)}]
+  columns: [user_id, {", ".join(columns)}]
 """
     path.parent.mkdir(exist_ok=True)
     put_if_absent(path, text)

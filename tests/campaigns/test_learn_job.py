@@ -16,12 +16,14 @@ from audiences.language import read
 from campaigns.language import HELD_OUT
 from cli import campaign as verbs
 from jobs.campaigns.assign import assign_arms
-from jobs.campaigns.learn import LEARNT, learn
+from jobs.campaigns.learn import LEARNT, LEARNT_PAIRS, learn
 from queries.preview import preview
 from schemas.errors import NotThereError
 from tests.audiences.lake_shop import Shop, act
 from tests.campaigns.campaign_shop import END, SPRING, START, UIDS, campaign_shop, define, people, users
 from tests.campaigns.test_campaign_jobs import arms, sql
+
+CITIES = ("北京", "上海")
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,61 @@ def test_what_is_found_becomes_an_audience_once_and_stays_the_shops_own(shop: Sh
     path.write_text(changed, encoding="utf-8")
     learn(shop.project, "spring", save=True)
     assert path.read_text(encoding="utf-8") == changed
+
+
+@pytest.fixture
+def paired(tmp_path: Path) -> Shop:
+    """What is sent moves women in Beijing, and nobody else; every other user lives in Shanghai."""
+    shop = campaign_shop(tmp_path / "shop")
+    define(shop, SPRING.replace("window_days: 20", "window_days: 20\noutcome: converted"))
+    (shop.folder / "methods").mkdir()
+    (shop.folder / "methods" / "campaigns.yaml").write_text("least_value_users: 10\n", encoding="utf-8")
+    shop.release(START, [{**p, "register_city": CITIES[p["uid"] % 2]} for p in people()], number=2)
+    assign_arms(shop.project, "spring", which=str(START))
+    given, rng = arms(shop), np.random.default_rng(6)
+    rows = []
+    for u in UIDS:
+        moved = given[u] != HELD_OUT and u % 3 != 0 and u % 2 == 0
+        if rng.random() < (0.9 if moved else 0.1):
+            rows.append(act(u, START + timedelta(5), "pay", order_key=u, quantity=1, amount_minor=100))
+    shop.activity(rows)
+    shop.release(END, people(), number=3)
+    return shop
+
+
+def test_a_pair_of_values_that_was_moved_together_is_found_with_its_numbers_and_proposed(paired: Shop) -> None:
+    found = learn(paired.project, "spring", save=True)
+    given, bought = arms(paired), {r[0] for r in sql(paired, "activity.activity", "select distinct uid from t")}
+
+    def share(women: bool, beijing: bool, held: bool) -> float:
+        mine = [u for u in UIDS if (u % 3 != 0, u % 2 == 0, given[u] == HELD_OUT) == (women, beijing, held)]
+        return sum(u in bought for u in mine) / len(mine)
+
+    lift = {(w, b): share(w, b, False) - share(w, b, True) for w in (True, False) for b in (True, False)}
+    (pair,) = found.found_pairs
+    assert (pair.tag, pair.value, pair.other_tag, pair.other_value) == ("gender", "female", "register_city", "北京")
+    assert pair.difference == pytest.approx(lift[True, True])
+    beyond = lift[True, True] - lift[True, False] - lift[False, True] + lift[False, False]
+    assert pair.interaction == pytest.approx(beyond) and 0 < pair.shrunk_interaction <= beyond
+    assert (set(found.paired_tags), found.unpaired_tags, len(found.pairs)) == ({"gender", "register_city"}, 0, 4)
+    rows = sql(paired, LEARNT_PAIRS, "select value, other_value, is_found, round(interaction, 9) from t where is_found")
+    assert rows == [("female", "北京", True, round(beyond, 9))]
+    assert found.proposal is not None
+    include = read(found.proposal).content["include"]["any"]
+    assert include[-1] == {"all": [{"tag": "gender", "is": ["female"]}, {"tag": "register_city", "is": ["北京"]}]}
+    assert preview(paired.project, "learnt_spring", which=str(START)).users >= sum(u % 6 in (2, 4) for u in UIDS)
+
+
+def test_pairs_beyond_the_bound_are_left_out_and_counted(paired: Shop) -> None:
+    (paired.folder / "methods" / "campaigns.yaml").write_text(
+        "least_value_users: 10\nmost_pairs: 0\n", encoding="utf-8"
+    )
+    found = learn(paired.project, "spring")
+    assert (found.pairs, found.paired_tags, found.unpaired_tags) == ((), (), 2) and found.values
+    app = typer.Typer()
+    app.add_typer(verbs.campaign, name="campaign")
+    said = CliRunner().invoke(app, ["campaign", "learn", "spring", "--project", str(paired.folder)]).output
+    assert "成对 Pairs" in said and "2 left out (most_pairs in methods/campaigns.yaml)" in said
 
 
 def test_nothing_is_found_in_arms_that_are_not_what_was_assigned(shop: Shop) -> None:
