@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
 from audiences.conditions import Condition, Filled
 from audiences.id_files import digest_of
@@ -83,7 +83,7 @@ class Definition(Settings):
     """One audience. A user is a member if ``include`` is true and ``exclude`` is not; unknown at either top is false.
 
     Contacts leave only for members who agreed to marketing, unless ``consent: ignore`` says why in ``consent_reason``
-    (a recall, a delivery notice).
+    (a recall, a delivery notice). ``may_be_empty``: that nobody is in it is nothing unusual, and the file leaves empty.
     """
 
     name: FilledWords
@@ -93,6 +93,7 @@ class Definition(Settings):
     exclude: Condition | None = None
     consent: Literal["required", "ignore"] = "required"
     consent_reason: str | None = None
+    may_be_empty: StrictBool | None = None
     export: Export = Export()
 
     @model_validator(mode="after")

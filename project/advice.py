@@ -55,14 +55,17 @@ def advised(catalogue: Catalogue, declared: Sequence[str], values: Mapping[str, 
 
 
 def order_mistakes(catalogue: Catalogue, declared: Sequence[str]) -> list[str]:
-    """A line for each name of the settings' ``advice`` that is no segmentation with strategies, or stands twice."""
+    """What of the settings' ``advice`` counts for nothing: names of no segmentation with strategies, and repeated ones."""
     known = [n for n in catalogue.schemes if catalogue.tags[n].strategies]
-    lines = [
-        f"advice: {name!r} is no segmentation with strategies; {nearest(name, known)}"
-        for name in dict.fromkeys(declared)
-        if name not in known
-    ]
-    return lines + [f"advice: {name!r} stands twice" for name in sorted(set(declared)) if declared.count(name) > 1]
+    lacking = [n for n in dict.fromkeys(declared) if n not in known]
+    twice = sorted({n for n in declared if declared.count(n) > 1})
+    found = []
+    if lacking:
+        meant = f"; {nearest(lacking[0], known)}" if len(lacking) == 1 else ""
+        found.append(f"advice: {', '.join(map(repr, lacking))}: no segmentation with strategies{meant}")
+    if twice:
+        found.append(f"advice: {', '.join(map(repr, twice))}: named twice, the first place counts")
+    return found
 
 
 def _advice(tag: Tag, value: str, strategy: Text) -> Advice:

@@ -77,13 +77,14 @@ def check_tags(project: Project) -> TagReport:
     warnings: list[str] = []
     in_short: list[str] = []
     if catalogue is not None:
-        mistakes += _advice_mistakes(project, catalogue)
         amounts = [*foreign_amounts(catalogue, project.currency), *bare_amounts(catalogue, project.currency)]
         warnings = [*amounts, *unfilled_roles(catalogue)]
         in_short = [*amounts, *roles_in_short(catalogue.without(TagRole))]
         if (days := _observed_days(project)) is not None:
             warnings = [*warnings, *catalogue.window_warnings(days)]
             in_short = [*in_short, *catalogue.window_summary(days)]
+        advised = _advice_warnings(project, catalogue)
+        warnings, in_short = [*warnings, *advised], [*in_short, *advised]
     return TagReport(
         tags=len(catalogue.tags) if catalogue else 0,
         segmentations=len(catalogue.schemes) if catalogue else 0,
@@ -98,7 +99,7 @@ def check_tags(project: Project) -> TagReport:
     )
 
 
-def _advice_mistakes(project: Project, catalogue: Catalogue) -> list[str]:
+def _advice_warnings(project: Project, catalogue: Catalogue) -> list[str]:
     """What the settings' order of strategies names wrongly, with its place."""
     found = advice.order_mistakes(catalogue, project.settings.advice)
     if not found:

@@ -23,7 +23,7 @@ def ids(contents: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def rename_folder(folder: Path) -> set[str]:
-    """Rename every tag in ``tags/`` and ``audiences/`` of a project folder; gives the ids that there were."""
+    """Rename every tag in ``tags/``, ``audiences/`` and the settings of a project folder; gives the ids that there were."""
     files = {p: yaml.safe_load(p.read_text(encoding="utf-8")) for p in sorted((folder / "tags").glob("*.yaml"))}
     known = ids(files.values())
     for path, content in files.items():
@@ -31,7 +31,15 @@ def rename_folder(folder: Path) -> set[str]:
     for path in sorted((folder / "audiences").glob("*.yaml")):
         content = _audience(yaml.safe_load(path.read_text(encoding="utf-8")), known)
         path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    settings = folder / "huaxiang.yaml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(re.sub(r"(?m)^advice: .*$", lambda m: _expression_of(m[0], known), text), encoding="utf-8")
     return known
+
+
+def _expression_of(line: str, known: set[str]) -> str:
+    """A line of settings that lists tags."""
+    return "advice: " + str(_expression(line.removeprefix("advice: "), known))
 
 
 def renamed(content: Any, known: set[str], own: frozenset[str] = frozenset()) -> Any:

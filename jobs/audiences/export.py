@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from audiences import delivery
 from audiences.compiler import fixed_attributes
 from audiences.funnel import funnel_of
-from audiences.language import Audience
+from audiences.language import Audience, named
 from audiences.operands import Attribute
 from audiences.plan import Plan
 from audiences.platforms import Destination, PlatformColumn
@@ -289,7 +289,9 @@ def outbox_of(project: Project, audience: str, folder: Path | None = None, to: D
 def alerts_of(project: Project, audience: str, at: Release) -> tuple[SizeAlert, ...]:
     """What its builds up to the release say against delivering an audience."""
     sizes = [row["users"] for row in builds(project.lake, audience) if row["as_of"] <= at.as_of]
-    return size_alerts(sizes, project.settings.audience_sizes)
+    found = size_alerts(sizes, project.settings.audience_sizes)
+    may_be_empty = bool(named(project.audiences, audience).definition.may_be_empty)
+    return tuple(a for a in found if not (a.kind == "empty" and may_be_empty))
 
 
 def refuse_held(project: Project, names: Iterable[str], which: int | str | None) -> None:
