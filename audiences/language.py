@@ -16,9 +16,9 @@ from pydantic import Field, StrictBool, field_validator, model_validator
 
 from audiences.conditions import Condition, Filled
 from audiences.id_files import digest_of
-from schemas.configuration import Settings, Words, line_of, nearest, read_yaml, validated
+from schemas.configuration import Settings, Words, each_read, line_of, nearest, one_named, read_yaml, validated
 from schemas.contracts import contract
-from schemas.errors import ConfigurationError, NotThereError
+from schemas.errors import ConfigurationError
 
 ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -166,27 +166,12 @@ def read(path: Path) -> Audience:
 
 def read_folder(folder: Path) -> dict[str, Audience]:
     """Every audience of a folder by id, in order of id; the mistakes of all files are reported together."""
-    found: dict[str, Audience] = {}
-    problems: list[str] = []
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            one = read(path)
-        except ConfigurationError as e:
-            problems.append(str(e))
-            continue
-        found[one.id] = one
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    return found
+    return each_read(sorted(folder.glob("*.yaml")), read)
 
 
 def named(audiences: Mapping[str, Audience], name: str) -> Audience:
     """The audience of that id; NotThereError suggests the nearest."""
-    try:
-        return audiences[name]
-    except KeyError:
-        there = nearest(name, list(audiences)) or "none is defined yet (audiences/*.yaml)"
-        raise NotThereError(f"no audience {name!r}; {there}") from None
+    return one_named(audiences, "audience", name)
 
 
 def definition_hash(audience: Audience, audiences: Mapping[str, Audience]) -> str:

@@ -22,8 +22,8 @@ from audiences.conditions import Filled
 from audiences.contacts import SHAPES
 from audiences.forms.dmp import DATA_TYPES
 from audiences.language import ID, Export, FilledWords, Hashing, contact_fields
-from schemas.configuration import Settings, line_of, nearest, read_yaml, validated
-from schemas.errors import ConfigurationError, NotThereError
+from schemas.configuration import Settings, each_read, line_of, nearest, one_named, read_yaml, validated
+from schemas.errors import ConfigurationError
 
 Form: TypeAlias = Literal["csv", "txt", "jsonl", "xlsx", "dmp"]
 Country = Annotated[str, Field(pattern="^[A-Z]{2}$")]
@@ -341,24 +341,9 @@ def read_platform(path: Path) -> PlatformFile:
 
 def read_platforms(paths: Sequence[Path]) -> dict[str, PlatformFile]:
     """Every platform by id; the mistakes of all files are reported together."""
-    found: dict[str, PlatformFile] = {}
-    problems: list[str] = []
-    for path in paths:
-        try:
-            one = read_platform(path)
-        except ConfigurationError as e:
-            problems.append(str(e))
-            continue
-        found[one.id] = one
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    return found
+    return each_read(paths, read_platform)
 
 
 def platform_named(platforms: Mapping[str, PlatformFile], name: str) -> PlatformFile:
     """The platform of that id; NotThereError suggests the nearest."""
-    try:
-        return platforms[name]
-    except KeyError:
-        there = nearest(name, list(platforms)) or "none is defined yet (platforms/*.yaml)"
-        raise NotThereError(f"no platform {name!r}; {there}. A folder is named by --out") from None
+    return one_named(platforms, "platform", name, ". A folder is named by --out")

@@ -22,8 +22,8 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from campaigns.metrics import METRICS
-from schemas.configuration import Settings, Words, line_of, nearest, read_yaml, validated
-from schemas.errors import ConfigurationError, NotThereError
+from schemas.configuration import Settings, Words, each_read, line_of, nearest, one_named, read_yaml, validated
+from schemas.errors import ConfigurationError
 
 StageName = Literal["seed", "grow", "harvest", "nurture"]
 Outcome = Literal["net_amount", "orders", "converted"]
@@ -341,27 +341,12 @@ def read_campaign(path: Path) -> Campaign:
 
 def read_campaigns(paths: list[Path]) -> dict[str, Campaign]:
     """Every campaign by id; the mistakes of all files are reported together."""
-    found: dict[str, Campaign] = {}
-    problems: list[str] = []
-    for path in paths:
-        try:
-            one = read_campaign(path)
-        except ConfigurationError as e:
-            problems.append(str(e))
-            continue
-        found[one.id] = one
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    return found
+    return each_read(paths, read_campaign)
 
 
 def campaign_named(campaigns: Mapping[str, Campaign], name: str) -> Campaign:
     """The campaign of that id; NotThereError suggests the nearest."""
-    try:
-        return campaigns[name]
-    except KeyError:
-        there = nearest(name, list(campaigns)) or "none is defined yet (campaigns/*.yaml)"
-        raise NotThereError(f"no campaign {name!r}; {there}") from None
+    return one_named(campaigns, "campaign", name)
 
 
 def mistakes_among(campaign: Campaign, audiences: Mapping[str, Any]) -> list[str]:

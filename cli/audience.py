@@ -14,10 +14,15 @@ from cli.audience_life import add_to
 from cli.card import show_card
 from cli.session import (
     HERE,
+    AgainOption,
     AsOfOption,
     EngineOption,
+    ForceOption,
+    FullOption,
     JsonOption,
+    OutOption,
     ProjectOption,
+    ReleaseOption,
     WhoOption,
     asker,
     engine_of,
@@ -44,7 +49,6 @@ add_insight_to(audience)
 add_to(audience)
 
 NameArgument = Annotated[str, typer.Argument(help="Audience, by the name of its file.")]
-ReleaseOption = Annotated[str | None, typer.Option("--release", help="Release number or day; default: the latest.")]
 SIGNS = {"true": "✓", "false": "✗", "unknown": "?"}
 
 
@@ -209,17 +213,10 @@ def export(
     to: Annotated[
         str | None, typer.Option(help="Platform, by the name of its file; default: the audience's own export.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder; default: the platform's place, or the project's exports.")
-    ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Deliver anew although this was delivered before.")] = False,
-    full: Annotated[
-        bool, typer.Option("--full", help="Send everybody anew to a platform that is sent what changed.")
-    ] = False,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Deliver although a tag is held or the size is an alert; the manifest says so."),
-    ] = False,
+    out: OutOption = None,
+    again: AgainOption = False,
+    full: FullOption = False,
+    force: ForceOption = False,
     by: WhoOption = None,
     project: ProjectOption = HERE,
     engine: EngineOption = None,

@@ -6,11 +6,20 @@ from typing import Annotated
 
 import typer
 
-from cli.session import HERE, JsonOption, ProjectOption, open_project, show_json, show_table, tell_which_release, verb
+from cli.session import (
+    HERE,
+    JsonOption,
+    ProjectOption,
+    ReleaseOption,
+    open_project,
+    show_json,
+    show_table,
+    tell_which_release,
+    verb,
+)
 from queries import audience_insight as insight
 
 NameArgument = Annotated[str, typer.Argument(help="Audience, by the name of its file.")]
-ReleaseOption = Annotated[str | None, typer.Option("--release", help="Release number or day; default: the latest.")]
 
 
 def add_insight_to(audience: typer.Typer) -> None:

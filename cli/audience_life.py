@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from cli.session import HERE, JsonOption, ProjectOption, open_project, show_json, show_table, tell_which_release, verb
+from cli.session import (
+    HERE,
+    JsonOption,
+    ProjectOption,
+    open_project,
+    show_json,
+    show_table,
+    tell_which_release,
+    verb,
+)
 from queries import audience_life as life
 from schemas.errors import UsageError
 

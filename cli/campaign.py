@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +10,14 @@ from campaigns.goals import GOALS
 from campaigns.language import ABOVE, HELD_OUT, OUTCOMES, STAGES, Outcome
 from cli.session import (
     HERE,
+    AgainOption,
     EngineOption,
+    ForceOption,
+    FullOption,
     JsonOption,
+    OutOption,
     ProjectOption,
+    ReleaseOption,
     WhoOption,
     asker,
     engine_of,
@@ -30,7 +34,6 @@ from schemas.money import money_text, money_words
 campaign = typer.Typer(no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(help="Campaign, by the name of its file.")]
-ReleaseOption = Annotated[str | None, typer.Option("--release", help="Release number or day; default: the latest.")]
 StageOption = Annotated[
     list[str] | None,
     typer.Option("--stage", help=f"Stages to assign, of {', '.join(STAGES)}; default: all that are not over."),
@@ -219,17 +222,10 @@ def deliver(
         str | None, typer.Option("--stage", help="Stage to deliver; default: the first that is not over.")
     ] = None,
     release: ReleaseOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder; default: the platform's place, or the project's exports.")
-    ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Deliver anew although this was delivered before.")] = False,
-    full: Annotated[
-        bool, typer.Option("--full", help="Send everybody anew to a platform that is sent what changed.")
-    ] = False,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Deliver although a tag is held or a size is an alert; the manifest says so."),
-    ] = False,
+    out: OutOption = None,
+    again: AgainOption = False,
+    full: FullOption = False,
+    force: ForceOption = False,
     by: WhoOption = None,
     project: ProjectOption = HERE,
     engine: EngineOption = None,

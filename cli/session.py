@@ -39,6 +39,17 @@ TraceOption = Annotated[
     Path | None,
     typer.Option("--trace", metavar="FILE", help="Write what took how long, as Perfetto and chrome://tracing open it."),
 ]
+ReleaseOption = Annotated[str | None, typer.Option("--release", help="Release number or day; default: the latest.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Folder; default: the platform's place, or the project's exports.")
+]
+AgainOption = Annotated[bool, typer.Option("--again", help="Deliver anew although this was delivered before.")]
+FullOption = Annotated[
+    bool, typer.Option("--full", help="Send everybody anew to a platform that is sent what changed.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Deliver although a tag is held or a size is an alert; the manifest says so.")
+]
 EngineOption = Annotated[str | None, typer.Option("--engine", help="embedded or spark; default: huaxiang.yaml.")]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -29,7 +30,7 @@ from project.advice import Advice, advised
 from project.folder import Project
 from project.held import marks_of
 from queries.preview.files import BucketedFiles, name_of
-from queries.user import IDENTIFIERS, PROFILE, read_value
+from queries.user import IDENTIFIERS, PROFILE, TagValue, tag_groups
 from schemas.errors import NotThereError
 
 ROWS_AT_ONCE = 1024
@@ -140,16 +141,16 @@ class SideCards:
         return marks_of(self.project.lake, self.project.catalogue, self.at).held_by
 
     def _groups(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-        found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for tag in self.project.catalogue.tags.values():
-            value = row.get(tag.id)
-            if value is None:
-                continue
-            zh, en = read_value(tag, value, self.project.currency)
-            plain = value.isoformat() if isinstance(value, date) else value
-            said = {"id": tag.id, "zh": tag.name.zh, "en": tag.name.en, "value": plain, "value_zh": zh, "value_en": en}
-            found.setdefault((tag.path[0], tag.path[1]), []).append(said)
-        return [{"path": list(path), "tags": tags} for path, tags in found.items()]
+        """The tags that have a value, by group."""
+        found = (
+            {"path": list(g.path), "tags": [_plain(t) for t in g.tags if t.value is not None]}
+            for g in tag_groups(self.project, row)
+        )
+        return [group for group in found if group["tags"]]
+
+
+def _plain(tag: TagValue) -> dict[str, Any]:
+    return asdict(tag) | ({"value": tag.value.isoformat()} if isinstance(tag.value, date) else {})
 
 
 def _number(salt: str, kind: str, value: str) -> int:

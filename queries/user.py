@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -183,7 +184,7 @@ def card(
         uid=uid,
         user_id=row["user_id"],
         is_member=bool(row["is_member"]),
-        groups=_groups(project, row),
+        groups=tag_groups(project, row),
         identifiers=shown,
         contacts=tuple(_contacts(lake, members, reveal)),
         revealed=reveal,
@@ -220,7 +221,8 @@ def _missing(lake: Lake, at: Release, uid: int) -> str:
     return f"uid {uid} was never given to anybody"
 
 
-def _groups(project: Project, row: dict[str, Any]) -> tuple[TagGroup, ...]:
+def tag_groups(project: Project, row: Mapping[str, Any]) -> tuple[TagGroup, ...]:
+    """Every tag of a row of the profile by group, also those without a value."""
     found: dict[tuple[str, str], list[TagValue]] = {(a, b): [] for a, below in PATHS.items() for b in below}
     for tag in project.catalogue.tags.values():
         zh, en = read_value(tag, row.get(tag.id), project.currency)

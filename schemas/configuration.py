@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, NotThereError
 
 
 class Settings(BaseModel):
@@ -27,6 +27,7 @@ class Words(Settings):
 
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 MAX_BYTES = 2_000_000
 MAX_NESTING = 100
 _OPENING = (
@@ -192,3 +193,26 @@ def read_settings(path: Path, model: type[M]) -> M:
     """One YAML file as one frozen model."""
     content, node = read_yaml(path)
     return validated(model, content, node, path)
+
+
+def each_read(paths: Iterable[Path], read: Callable[[Path], T]) -> dict[str, T]:
+    """What each file says, by its name without ending; the mistakes of all files are reported together."""
+    found: dict[str, T] = {}
+    problems: list[str] = []
+    for path in paths:
+        try:
+            found[path.stem] = read(path)
+        except ConfigurationError as e:
+            problems.append(str(e))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return found
+
+
+def one_named(found: Mapping[str, T], kind: str, name: str, remedy: str = "") -> T:
+    """That of ``found`` which is called so; NotThereError suggests the nearest ``kind``, and ends with the ``remedy``."""
+    try:
+        return found[name]
+    except KeyError:
+        there = nearest(name, list(found)) or f"none is defined yet ({kind}s/*.yaml)"
+        raise NotThereError(f"no {kind} {name!r}; {there}{remedy}") from None

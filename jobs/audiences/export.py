@@ -154,7 +154,8 @@ def export(
         outbox.clear()
         label = _label(at, plan, target, portion)
         label = _free(outbox, label) if again or full else label
-        done = _delivered(project, audience, plan, at, built, target, portion, outbox, label, full, requested_by)
+        asked = _Asked(project, audience, plan, at, built, target, portion, alerts, requested_by)
+        done = _delivered(asked, outbox, label, full)
     if receiver is None:
         return done
     # Beside the lock of deliveries: an upload takes its time.
@@ -162,25 +163,29 @@ def export(
         return replace(done, uploaded=send_files(outbox, label, outbox.manifest(label), receiver))
 
 
-def _delivered(
-    project: Project,
-    audience: Audience,
-    plan: Plan,
-    at: Release,
-    built: Built,
-    target: Target,
-    portion: Portion | None,
-    outbox: Outbox,
-    label: str,
-    full: bool,
-    requested_by: str,
-) -> Exported:
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be delivered: which people in which form, for whom; ``alerts`` are those that somebody passed over."""
+
+    project: Project
+    audience: Audience
+    plan: Plan
+    at: Release
+    built: Built
+    target: Target
+    portion: Portion | None
+    alerts: tuple[SizeAlert, ...]
+    requested_by: str
+
+
+def _delivered(asked: _Asked, outbox: Outbox, label: str, full: bool) -> Exported:
     """The delivery of that label, as it lies in the outbox or written into it now."""
+    project, audience, at, target, portion = asked.project, asked.audience, asked.at, asked.target, asked.portion
     place = outbox.place(label)
     if outbox.is_there(label):
         manifest = outbox.manifest(label)
         _note(project.lake, manifest, place)
-        return _known(manifest, place, built)
+        return _known(manifest, place, asked.built)
     uids = published_members(project.lake, audience.id, at)
     kept, apart = _portioned(uids, portion)
     compares = target.platform.sends == "changes" and not full
@@ -193,12 +198,11 @@ def _delivered(
         with outbox.opened(label) as out:
             words = _words(audience, target, at, delivery_id, portion)
             written = _write(project, target, found, out, words, before, outbox)
-            manifest = _manifest(project, audience, plan, at, built, target, found, written, before, requested_by)
-            manifest |= {} if portion is None else {**portion.names, "content": dict(portion.content)}
+            manifest = _manifest(asked, found, written, before)
             delivery.seal(out, {"delivery_id": delivery_id, **manifest})
     manifest = outbox.manifest(label)
     _note(project.lake, manifest, place)
-    return _known(manifest, place, built, already=False)
+    return _known(manifest, place, asked.built, already=False)
 
 
 def _portioned(uids: pa.Array, portion: Portion | None) -> tuple[pa.Array, dict[str, int]]:
@@ -364,20 +368,12 @@ def _column(paths: list[str], name: str) -> list[pa.Array]:
 
 
 def _manifest(
-    project: Project,
-    audience: Audience,
-    plan: Plan,
-    at: Release,
-    built: Built,
-    target: Target,
-    found: FileRows,
-    written: WrittenFiles,
-    before: Mapping[str, Any] | None,
-    requested_by: str,
+    asked: _Asked, found: FileRows, written: WrittenFiles, before: Mapping[str, Any] | None
 ) -> dict[str, Any]:
+    project, audience, plan, at, target = asked.project, asked.audience, asked.plan, asked.at, asked.target
     held = marks_of(project.lake, project.catalogue, at).of(tags_of(project.catalogue, audience, plan))
     forced = [f"delivered by force: made from {held_in_words(held)}, that is from older values"] if held else []
-    forced += [f"delivered by force: {a.words.en}" for a in alerts_of(project, audience.id, at)]
+    forced += [f"delivered by force: {a.words.en}" for a in asked.alerts]
     left_out = {reason: n for reason, n in found.left_out.items() if n}
     platform, files = target.platform, [as_listed(p) for p in written.parts]
     least = platform.limits.least_rows
@@ -398,7 +394,7 @@ def _manifest(
         "definition_hash": plan.definition_hash,
         "definition": audience.content,
         "refers_to": {n: project.audiences[n].content for n in audience.mentions() if n in project.audiences},
-        "audience_users": built.users,
+        "audience_users": asked.built.users,
         "rows": sum(p.rows for p in written.parts),
         "files": files,
         "beside": written.beside,
@@ -422,8 +418,9 @@ def _manifest(
         "consent": audience.definition.consent,
         "unknown_consent": project.settings.unknown_consent,
         **({"consent_reason": r} if (r := audience.definition.consent_reason) else {}),
-        "requested_by": requested_by,
+        "requested_by": asked.requested_by,
         "created_at": datetime.now(UTC).isoformat(),
+        **({} if (p := asked.portion) is None else {**p.names, "content": dict(p.content)}),
     }
 
 
