@@ -9,7 +9,6 @@ import json
 import multiprocessing
 import os
 import re
-import shutil
 import signal
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -33,17 +32,6 @@ from queries.preview import preview
 from schemas.errors import HuaxiangError, NotThereError
 from tests.audiences.lake_shop import BEIJING, EARLY, D, Shop, act, beijing_shop, people, phone_of, silver
 from tests.audiences.shop import HEAD
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return beijing_shop(tmp_path_factory.mktemp("template") / "shop").folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 def sql(shop: Shop, table: str, query: str) -> list[tuple[Any, ...]]:

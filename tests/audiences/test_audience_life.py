@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,7 @@ from jobs.audiences.step import build
 from project.audience_tables import definitions_of
 from queries.audience_life import audiences_using, compared_versions, history_of
 from schemas.errors import NotThereError
-from tests.audiences.lake_shop import BEIJING, D, Shop, beijing_shop, people
+from tests.audiences.lake_shop import BEIJING, D, Shop, people
 from tests.audiences.test_audience_verbs import as_json, typed
 
 WIDER = BEIJING.replace("at_least: 3", "at_least: 2")
@@ -22,17 +20,6 @@ description: {zh: 复用, en: Uses it}
 owner: crm
 include: {audience: beijing}
 """
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return beijing_shop(tmp_path_factory.mktemp("template") / "shop").folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 def test_a_build_notes_a_version_only_where_the_definition_changed(shop: Shop) -> None:

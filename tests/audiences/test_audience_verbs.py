@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,11 @@ from typer.testing import CliRunner
 
 from cli import audience as verbs
 from queries.user import REVEALS
-from tests.audiences.lake_shop import Shop, beijing_shop
+from tests.audiences.lake_shop import Shop
 
 app = typer.Typer()
 app.add_typer(verbs.audience, name="audience")
 app.command()(verbs.user)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return beijing_shop(tmp_path_factory.mktemp("template") / "shop").folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 def typed(shop: Shop, *words: str, code: int = 0) -> str:

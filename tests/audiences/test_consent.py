@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import shutil
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -39,12 +38,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shop = beijing_shop(tmp_path_factory.mktemp("template") / "shop")
     shop.define("everybody", EVERYBODY)
     return shop.folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 def records(shop: Shop, **members: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -53,12 +52,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shop.put("profile.tag_quality", rows)
     shop.release(D, [{**p, "kind": "woman"} for p in people()], number=2)
     return shop.folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 def typed(shop: Shop, *words: str, code: int = 0) -> str:

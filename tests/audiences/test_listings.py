@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -72,12 +71,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shop.release(D, people(), number=2)
     write_release(shop.lake, D, "all", shop.lake.versions())
     return shop.folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 def members(shop: Shop, include: str) -> list[int]:

@@ -47,12 +47,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shop.folder
 
 
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
-
-
 def records(shop: Shop, **members: Mapping[str, Any]) -> None:
     """These and no other member records, of uids that their names say: ``M1``."""
     rows = [

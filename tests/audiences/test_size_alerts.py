@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,10 @@ from hypothesis import strategies as st
 from audiences.size_alerts import SizeLimits, size_alerts
 from jobs.audiences.export import deliveries, export
 from schemas.errors import AlertedError
-from tests.audiences.lake_shop import D, Shop, beijing_shop, people
+from tests.audiences.lake_shop import D, Shop, people
 from tests.audiences.test_audience_verbs import as_json, typed
 
 LIMITS = SizeLimits()
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return beijing_shop(tmp_path_factory.mktemp("template") / "shop").folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 def kinds(*sizes: int, **limits: Any) -> list[str]:

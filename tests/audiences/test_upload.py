@@ -20,7 +20,7 @@ from audiences.platforms import Destination
 from jobs.audiences.export import Exported, deliveries, export
 from jobs.audiences.upload import UPLOADED
 from schemas.errors import ConfigurationError, StoreError
-from tests.audiences.lake_shop import Shop, beijing_shop
+from tests.audiences.lake_shop import Shop
 
 TOKEN = "s3cret-token"
 PLATFORM = """\
@@ -30,11 +30,6 @@ form: txt
 columns: [{id: phone, hash: sha256}]
 limits: {rows: 1}
 """
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return beijing_shop(tmp_path_factory.mktemp("template") / "shop").folder
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,18 +13,7 @@ from audiences.contacts import masked
 from lake.releases import release
 from queries.user import REVEALS, Card, card, find_uid, read_value
 from schemas.errors import NotThereError
-from tests.audiences.lake_shop import D, Shop, beijing_shop, people
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return beijing_shop(tmp_path_factory.mktemp("template") / "shop").folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
+from tests.audiences.lake_shop import D, Shop, people
 
 
 def reveals(shop: Shop) -> list[dict[str, Any]]:

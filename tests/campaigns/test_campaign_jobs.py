@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -37,22 +35,10 @@ from tests.campaigns.campaign_shop import (
     WINDOW,
     behaviour,
     brought,
-    campaign_shop,
     define,
     people,
     users,
 )
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return campaign_shop(tmp_path_factory.mktemp("template") / "shop").folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 def sql(shop: Shop, table: str, query: str) -> list[tuple[Any, ...]]:

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
-from pathlib import Path
 from typing import Any
 
-import pytest
 import typer
 from typer.testing import CliRunner
 
 from cli import campaign as verbs
 from tests.audiences.lake_shop import Shop
-from tests.campaigns.campaign_shop import END, SPRING, START, campaign_shop, define
+from tests.campaigns.campaign_shop import END, SPRING, START, define
 
 app = typer.Typer()
 app.add_typer(verbs.campaign, name="campaign")
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return campaign_shop(tmp_path_factory.mktemp("template") / "shop").folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 def typed(shop: Shop, *words: str, code: int = 0) -> str:

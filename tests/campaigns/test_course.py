@@ -69,12 +69,6 @@ def touch(n: int, uid: int, state: str, stage: str = "grow") -> dict[str, Any]:
     return silver(EARLY, n, **made, stage=stage, user_id=f"m{uid:06d}")
 
 
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
-
-
 def course(shop: Shop, which: int | str | None = None) -> CampaignsCourse:
     return campaigns_course(shop.project, release(shop.lake, which))
 

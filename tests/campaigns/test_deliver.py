@@ -14,7 +14,7 @@ import pytest
 from jobs.campaigns.deliver import DeliveredStage, deliver_stage
 from schemas.errors import HuaxiangError, UsageError
 from tests.audiences.lake_shop import EARLY, Shop, silver
-from tests.campaigns.campaign_shop import END, SPRING, START, UIDS, campaign_shop, define
+from tests.campaigns.campaign_shop import END, SPRING, START, UIDS, define
 from tests.campaigns.test_campaign_verbs import as_json, typed
 
 LIST = """\
@@ -24,11 +24,6 @@ columns:
   - {profile: user_id}
 """
 CHANGES = LIST.replace("{profile: user_id}", "{id: member_id}") + "sends: changes\n"
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return campaign_shop(tmp_path_factory.mktemp("template") / "shop").folder
 
 
 @pytest.fixture

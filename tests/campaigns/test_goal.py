@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
@@ -192,12 +191,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shop.put("profile.profile", rows, replace=[{"as_of": DAY}])
     write_release(shop.lake, DAY, "run-1", shop.lake.versions())
     return folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 def by_sql(shop: Shop, goal: str, day: date, days: int = 28) -> dict[str, dict[str, MetricPart]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -44,12 +43,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # By the end everybody is said to be a man: tags of the day of the assignment count.
     shop.release(END, [{**p, "gender": "male"} for p in people()], number=2)
     return shop.folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 def test_the_value_that_was_moved_is_found_with_its_numbers(shop: Shop) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from datetime import date
 from pathlib import Path
 
@@ -65,12 +64,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shop.put("profile.profile", rows, replace=[{"as_of": DAY}])
     write_release(shop.lake, DAY, "run-1", shop.lake.versions())
     return folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -82,12 +81,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shop.put("silver.touches", rows)
     shop.release(END, people(), number=2)
     return shop.folder
-
-
-@pytest.fixture
-def shop(template: Path, tmp_path: Path) -> Shop:
-    shutil.copytree(template, tmp_path / "shop")
-    return Shop.at(tmp_path / "shop")
 
 
 def test_orders_are_credited_to_what_was_seen_before_them_within_the_window(shop: Shop) -> None:
