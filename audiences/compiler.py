@@ -28,6 +28,7 @@ from audiences.conditions import (
     TopCondition,
     TreeCondition,
     UsersCondition,
+    counts,
 )
 from audiences.language import Audience, contact_fields, definition_hash
 from audiences.operands import Attribute, MistakeError, tests_of
@@ -104,8 +105,11 @@ class _Compiler:
         self.path.append(audience.id)
         number = self.next_number()
         d = audience.definition
+        if not counts(d.include):
+            said = "every condition of it is switched off (disabled: true), which would mean everybody; switch one on"
+            self.problems.append(f"{audience.at(('include',))}: include: {said}")
         include = self.node(audience, d.include, ("include",))
-        exclude = None if d.exclude is None else self.node(audience, d.exclude, ("exclude",))
+        exclude = None if d.exclude is None or not counts(d.exclude) else self.node(audience, d.exclude, ("exclude",))
         self.path.pop()
         return Member(
             number=number,
@@ -135,10 +139,10 @@ class _Compiler:
             return self.reference(audience, condition, place)
         common: dict[str, Any] = {"number": self.next_number(), "place": self.placed(place)}
         if isinstance(condition, AllConditions):
-            below = tuple(self.node(audience, c, (*place, "all", i)) for i, c in enumerate(condition.all))
+            below = tuple(self.node(audience, c, (*place, "all", i)) for i, c in enumerate(condition.all) if counts(c))
             return AllOf(**common, text=Words(zh="全部满足", en="all of these"), parts=below)
         if isinstance(condition, AnyConditions):
-            below = tuple(self.node(audience, c, (*place, "any", i)) for i, c in enumerate(condition.any))
+            below = tuple(self.node(audience, c, (*place, "any", i)) for i, c in enumerate(condition.any) if counts(c))
             return AnyOf(**common, text=Words(zh="满足任一", en="any of these"), parts=below)
         if isinstance(condition, NotCondition):
             part = self.node(audience, condition.not_, (*place, "not"))
@@ -200,7 +204,7 @@ class _Compiler:
 
     def among(self, audience: Audience, condition: Condition | None, place: tuple[Any, ...]) -> Plan | None:
         """A plan of its own for those among whom people are chosen."""
-        if condition is None:
+        if condition is None or not counts(condition):
             return None
         inner = replace(self, facts={}, columns=[], alerts=[], sequences={}, listings={})
         number = inner.next_number()

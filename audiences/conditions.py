@@ -73,7 +73,17 @@ class Comparison(Settings):
         return found
 
 
-class TagCondition(Comparison):
+class Switchable(Settings):
+    """What can be switched off and stay where it is: ``disabled: true`` counts as if it were not there.
+
+    The key is not ``off``, which YAML takes for false. Nothing but ``true`` can be said, so that there is one way to
+    say that a condition counts.
+    """
+
+    disabled: Literal[True] | None = None
+
+
+class TagCondition(Comparison, Switchable):
     """The value of a tag. ``known: true`` asks whether there is one; any other comparison with none is unknown."""
 
     tag: str
@@ -134,7 +144,7 @@ class EventRows(EventKind):
         return self
 
 
-class EventCondition(Comparison, EventRows):
+class EventCondition(Comparison, EventRows, Switchable):
     """What a user did: ``measure`` over the rows, compared, or merely done at all. ``did: false`` turns it round."""
 
     did: StrictBool = True
@@ -157,13 +167,13 @@ class Succession(Settings):
         return self
 
 
-class SequenceCondition(Settings):
+class SequenceCondition(Switchable):
     """Who did one thing and then another, or not. Without: unknown of whose days after it are not over yet."""
 
     sequence: Succession
 
 
-class AudienceCondition(Settings):
+class AudienceCondition(Switchable):
     """Who is in another audience, by that audience's definition at the same release.
 
     With ``as_of``: who its log says was in it at the end of that day, whatever its definition was then.
@@ -173,13 +183,13 @@ class AudienceCondition(Settings):
     as_of: date | None = None
 
 
-class AlertCondition(Settings):
+class AlertCondition(Switchable):
     """Who is listed by an alert of the release's day (``segments.alert_users``), raised or not."""
 
     alert: str
 
 
-class UsersCondition(Settings):
+class UsersCondition(Switchable):
     """Users by name: a list of ``user_id``."""
 
     users: Annotated[tuple[StrictStr, ...], Filled]
@@ -194,7 +204,7 @@ class TagChange(Settings):
     within_days: Window = None
 
 
-class ChangedCondition(Settings):
+class ChangedCondition(Switchable):
     """Whose tag changed (``profile.tag_changes``). The first value that is known of somebody is no change."""
 
     changed: TagChange
@@ -214,7 +224,7 @@ class IdList(Settings):
         return value
 
 
-class IdsCondition(Settings):
+class IdsCondition(Switchable):
     """Whose id is in a list."""
 
     ids: IdList
@@ -242,7 +252,7 @@ class Top(Chosen):
     order: Literal["highest", "lowest"] = "highest"
 
 
-class TopCondition(Settings):
+class TopCondition(Switchable):
     """Who is among the first. Equal values are told apart by ``user_id``; who has no value is not among them."""
 
     top: Top
@@ -254,7 +264,7 @@ class Drawn(Chosen):
     seed: StrictStr | StrictInt
 
 
-class SampleCondition(Settings):
+class SampleCondition(Switchable):
     sample: Drawn
 
 
@@ -265,21 +275,21 @@ class TreePart(Settings):
     levels: Annotated[StrictInt, Field(ge=1)] | None = None
 
 
-class TreeCondition(Settings):
+class TreeCondition(Switchable):
     """Who is below a user in the share tree (``fission.share_edges``)."""
 
     share_tree: TreePart
 
 
-class AllConditions(Settings):
+class AllConditions(Switchable):
     all: Annotated[tuple[Condition, ...], Filled]
 
 
-class AnyConditions(Settings):
+class AnyConditions(Switchable):
     any: Annotated[tuple[Condition, ...], Filled]
 
 
-class NotCondition(Settings):
+class NotCondition(Switchable):
     not_: Condition = Field(alias="not")
 
 
@@ -333,3 +343,20 @@ Condition = Annotated[
 
 for _model in (Chosen, Top, TopCondition, Drawn, SampleCondition, AllConditions, AnyConditions, NotCondition):
     _model.model_rebuild()
+
+
+def counts(condition: Condition) -> bool:
+    """Whether a condition is switched on, and of a group whether anything in it is."""
+    if condition.disabled:
+        return False
+    below = parts_of(condition)
+    return not below or any(counts(part) for part in below)
+
+
+def parts_of(condition: Condition) -> tuple[Condition, ...]:
+    """The conditions directly in a group; none of any other."""
+    if isinstance(condition, NotCondition):
+        return (condition.not_,)
+    if isinstance(condition, AllConditions):
+        return condition.all
+    return condition.any if isinstance(condition, AnyConditions) else ()

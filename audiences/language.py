@@ -16,7 +16,17 @@ from pydantic import Field, StrictBool, field_validator, model_validator
 
 from audiences.conditions import Condition, Filled
 from audiences.id_files import digest_of
-from schemas.configuration import Settings, Words, each_read, line_of, nearest, one_named, read_yaml, validated
+from schemas.configuration import (
+    Settings,
+    Words,
+    each_read,
+    line_of,
+    nearest,
+    one_named,
+    parse_yaml,
+    read_yaml,
+    validated,
+)
 from schemas.contracts import contract
 from schemas.errors import ConfigurationError
 
@@ -142,6 +152,22 @@ class Audience:
         """Files of ids that the definition names, in order of appearance."""
         return tuple(dict.fromkeys(node["ids"]["file"] for node in self._mappings() if set(node) == {"ids"}))
 
+    def switched_off(self) -> tuple[str, ...]:
+        """Where a condition is switched off, in order of reading."""
+        found: list[str] = []
+
+        def look(place: str, part: Any) -> None:
+            if isinstance(part, dict) and part.get("disabled") is True:
+                found.append(place)
+            for key, below in part.items() if isinstance(part, dict) else enumerate(part):
+                if isinstance(below, (dict, list)):
+                    look(f"{place}.{key}", below)
+
+        for block in ("include", "exclude"):
+            if block in self.content:
+                look(block, self.content[block])
+        return tuple(found)
+
     def _mappings(self) -> Iterator[dict[str, Any]]:
         """Every mapping of the two blocks, parents first."""
         todo: list[Any] = [self.content.get("exclude"), self.content["include"]]
@@ -156,11 +182,24 @@ class Audience:
 
 def read(path: Path) -> Audience:
     """One audience from its file; ConfigurationError names file, line, key and the nearest known one."""
+    _refuse_other_id(path)
+    return _of(path, *read_yaml(path))
+
+
+def read_text(text: str, path: Path) -> Audience:
+    """An audience as the file at ``path`` would hold it, were ``text`` written there; mistakes as of that file."""
+    _refuse_other_id(path)
+    return _of(path, *parse_yaml(text, path))
+
+
+def _refuse_other_id(path: Path) -> None:
     if not ID.fullmatch(path.stem):
         raise ConfigurationError(
             f"{path}: the file's name is the audience's id: small letters, digits and _, beginning with a letter"
         )
-    content, node = read_yaml(path)
+
+
+def _of(path: Path, content: Any, node: yaml.Node) -> Audience:
     return Audience(path.stem, path, validated(Definition, content, node, path), node)
 
 

@@ -227,3 +227,11 @@ def held_notes(project: Project, audience: Audience, plan: Plan, at: Release) ->
         f"it is made from {held_in_words(held)}, that is from older values; an export needs --force. "
         f"{remedy(project.catalogue, held)}",
     )
+
+
+def switched_off_notes(audience: Audience) -> tuple[str, ...]:
+    """That conditions of the audience are switched off, if some are."""
+    places = audience.switched_off()
+    if not places:
+        return ()
+    return (f"switched off (disabled: true), and counted as if not there: {', '.join(places)}",)

@@ -66,6 +66,11 @@ def read_yaml(path: Path) -> tuple[Any, yaml.Node]:
         raise ConfigurationError(f"{path}: the file is not there") from None
     except UnicodeDecodeError as e:
         raise ConfigurationError(f"{path}: not UTF-8 at byte {e.start}; save the file as UTF-8") from None
+    return parse_yaml(text, path)
+
+
+def parse_yaml(text: str, path: Path) -> tuple[Any, yaml.Node]:
+    """``read_yaml`` of what may one day be the file's text."""
     if len(text) > MAX_BYTES:
         raise ConfigurationError(f"{path}: {len(text):,} characters is more than a configuration file may have")
     try:

@@ -14,7 +14,7 @@ from audiences.tally import FunnelStep
 from features.kernel.arrays import to_arrow
 from lake.local_cache import LocalCache
 from lake.releases import Release, release
-from project.audience import held_notes, plan_of, with_elders
+from project.audience import held_notes, plan_of, switched_off_notes, with_elders
 from project.audience_file import digests_in_words, file_rows
 from project.folder import Project
 from project.platforms import target_of
@@ -83,7 +83,14 @@ def preview(project: Project, name: str, *, which: int | str | None = None, samp
         contacts_withheld=file.withheld,
         steps=tally.steps,
         sample=tuple({k: _shown(project, k, v) for k, v in row.items()} for row in first),
-        warnings=(*held_notes(project, audience, plan, at), *names, *file.notes, *digests_in_words(file), *kept),
+        warnings=(
+            *switched_off_notes(audience),
+            *held_notes(project, audience, plan, at),
+            *names,
+            *file.notes,
+            *digests_in_words(file),
+            *kept,
+        ),
     )
 
 
