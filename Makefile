@@ -12,11 +12,11 @@ TEST_JAVA := JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1"
 unexport PYTHONDONTWRITEBYTECODE
 QUICK := not spark and not airflow and not slow
 
-.PHONY: help demo test check pages bench bench-build bench-ingest bench-day bench-skew bench-facts cluster notebooks setup setup-dev setup-spark setup-airflow format clean
+.PHONY: help demo test check pages bench bench-build bench-ingest bench-day bench-skew bench-facts cluster notebooks portal setup setup-dev setup-spark setup-airflow format clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
-	@echo "PYTHON=/path/to/python3.12 chooses another Python; ARGS='...' is handed on by demo, test, bench... and cluster"
+	@echo "PYTHON=/path/to/python3.12 chooses another Python; ARGS='...' is handed on by demo, portal, test, bench... and cluster"
 
 demo: $(VENV)/.base ## a shop from raw logs to audience files, in its own folder (no Java)
 	@$(BIN)/huaxiang demo $(ARGS)
@@ -64,6 +64,10 @@ notebooks: $(VENV)/.notebooks ## the notebooks in JupyterLab, on the folder that
 	@$(BIN)/jupytext --quiet --update --to ipynb notebooks/*.py
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
+portal: $(VENV)/.portal ## the portal of the demo shop in a browser: makes the shop if need be, prints address and first password
+	@ls demo/exports/* >/dev/null 2>&1 || $(BIN)/huaxiang demo
+	@$(BIN)/huaxiang portal --project demo $(ARGS)
+
 setup: $(VENV)/.base ## the command huaxiang in .venv, nothing else
 
 setup-dev: $(VENV)/.dev ## what make check needs
@@ -92,12 +96,17 @@ $(VENV)/.base: $(PINS)
 $(VENV)/.all: $(PINS)
 	@echo "setting up $(VENV) with everything that the tests need (once, a minute or two)"
 	@.ci/environment.sh $(PYTHON)
-	@$(PIP) --no-compile --editable '.[dev,completejourney,spark,airflow,notebooks]'
-	@touch $(addprefix $(VENV)/.,base dev spark airflow notebooks) $@
+	@$(PIP) --no-compile --editable '.[dev,completejourney,portal,spark,airflow,notebooks]'
+	@touch $(addprefix $(VENV)/.,base dev portal spark airflow notebooks) $@
 
 $(VENV)/.dev: $(VENV)/.base
 	@echo "setting up the tools and what the quick tests need (once)"
-	@$(PIP) --editable '.[dev,completejourney]'
+	@$(PIP) --editable '.[dev,completejourney,portal]'
+	@touch $(VENV)/.portal $@
+
+$(VENV)/.portal: $(VENV)/.base
+	@echo "setting up the portal (once)"
+	@$(PIP) --editable '.[portal]'
 	@touch $@
 
 $(VENV)/.spark: $(VENV)/.dev

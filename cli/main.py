@@ -56,6 +56,7 @@ GROUPS = {
     "campaign": ("campaign", "Campaigns: what a goal needs, who gets which arm, and what it brought."),
     "tag": ("tag", "The catalogue of tags."),
     "lake": ("care", "The lake's care: free space, prove that releases can be read."),
+    "portal": ("portal", "The web application, for people without a command line."),
 }
 """Groups of verbs, with the module that has the group of that name, and what it is for."""
 

@@ -21,7 +21,7 @@ MAX_INT32 = 2**31 - 1
 MAX_INT64 = 2**63 - 1
 
 
-def render(node: exp.Expr, use: Rendering, depth: int) -> Fragment:
+def fragment_of(node: exp.Expr, use: Rendering, depth: int) -> Fragment:
     if depth > MAX_DEPTH:
         raise ExpressionError(f"nested more than {MAX_DEPTH} deep")
     visit = NODES.get(type(node))
@@ -65,7 +65,7 @@ def _refusal(node: exp.Expr) -> str:
 
 
 def rendered(nodes: Sequence[exp.Expr], use: Rendering, depth: int) -> list[Fragment]:
-    return [render(n, use, depth) for n in nodes]
+    return [fragment_of(n, use, depth) for n in nodes]
 
 
 def _is_number(p: Fragment) -> bool:
@@ -127,12 +127,12 @@ def _null(node: exp.Null, use: Rendering, depth: int) -> Fragment:
 
 
 def _paren(node: exp.Paren, use: Rendering, depth: int) -> Fragment:
-    inner = render(node.this, use, depth)
+    inner = fragment_of(node.this, use, depth)
     return Fragment(f"({inner.sql})", inner.type, inner.unit, inner.constant)
 
 
 def _negative(node: exp.Neg, use: Rendering, depth: int) -> Fragment:
-    inner = render(node.this, use, depth)
+    inner = fragment_of(node.this, use, depth)
     if not _is_number(inner):
         raise ExpressionError(f"minus before {inner.type} {node.this.sql()!r}; a number is expected")
     return Fragment(f"(-{inner.sql})", inner.type, inner.unit, inner.constant)
@@ -145,13 +145,13 @@ def truth_of(part: Fragment, node: exp.Expr) -> str:
 
 
 def _not(node: exp.Not, use: Rendering, depth: int) -> Fragment:
-    return Fragment(f"(NOT {truth_of(render(node.this, use, depth), node.this)})", "bool")
+    return Fragment(f"(NOT {truth_of(fragment_of(node.this, use, depth), node.this)})", "bool")
 
 
 def _connector(word: str) -> Callable[[Any, Rendering, int], Fragment]:
     def visit(node: exp.Connector, use: Rendering, depth: int) -> Fragment:
         # a long chain of `and` is a deep left-leaning tree, so it is flattened here
-        members = [truth_of(render(n, use, depth), n) for n in node.flatten(unnest=False)]
+        members = [truth_of(fragment_of(n, use, depth), n) for n in node.flatten(unnest=False)]
         return Fragment("(" + f" {word} ".join(members) + ")", "bool")
 
     return visit
@@ -204,7 +204,7 @@ def _between(node: exp.Between, use: Rendering, depth: int) -> Fragment:
 
 
 def _is(node: exp.Is, use: Rendering, depth: int) -> Fragment:
-    part = render(node.this, use, depth)
+    part = fragment_of(node.this, use, depth)
     if isinstance(node.expression, exp.Null):
         return Fragment(f"({part.sql} IS NULL)", "bool")
     if isinstance(node.expression, exp.Boolean):
@@ -215,10 +215,10 @@ def _is(node: exp.Is, use: Rendering, depth: int) -> Fragment:
 def _case(node: exp.Case, use: Rendering, depth: int) -> Fragment:
     conditions, values = [], []
     for branch in node.args["ifs"]:
-        conditions.append(truth_of(render(branch.this, use, depth), branch.this))
-        values.append(render(branch.args["true"], use, depth))
+        conditions.append(truth_of(fragment_of(branch.this, use, depth), branch.this))
+        values.append(fragment_of(branch.args["true"], use, depth))
     default = node.args.get("default")
-    values.append(render(default, use, depth) if default is not None else Fragment("NULL", "null", constant=True))
+    values.append(fragment_of(default, use, depth) if default is not None else Fragment("NULL", "null", constant=True))
     kind, unit = _joined_type(values, "case"), common_unit(values, "case")
     arms = " ".join(f"WHEN {c} THEN {v.sql}" for c, v in zip(conditions, values, strict=False))
     return Fragment(f"(CASE {arms} ELSE {values[-1].sql} END)", kind, unit)
@@ -332,7 +332,7 @@ def _date(node: exp.Cast, use: Rendering, depth: int) -> Fragment:
 
 def _part_of_day(word: str) -> Callable[[Any, Rendering, int], Fragment]:
     def visit(node: exp.Func, use: Rendering, depth: int) -> Fragment:
-        part = render(node.this, use, depth)
+        part = fragment_of(node.this, use, depth)
         if part.type not in ("date", "null"):
             raise ExpressionError(f"{word} takes a day, {node.this.sql()!r} is {part.type}")
         return Fragment(f"{word}({part.sql})", "int64")

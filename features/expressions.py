@@ -27,7 +27,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from features import own_functions as own_functions  # puts its functions into the allow-list
-from features.allow_list import render
+from features.allow_list import fragment_of
 from features.sql_parts import DUCKDB, ExpressionError, Rendering, Scope
 from schemas.contracts import Type
 
@@ -50,7 +50,7 @@ def parse(text: str, scope: Scope) -> Expression:
     """The checked expression; ExpressionError says what is wrong and, for a name, which known one is nearest."""
     tree = _tree(text)
     use = Rendering(scope, None)
-    part = render(tree, use, 0)
+    part = fragment_of(tree, use, 0)
     return Expression(text, tree, part.type, part.unit, frozenset(use.columns), frozenset(use.frozen))
 
 
@@ -59,7 +59,7 @@ def compiled(expression: Expression, scope: Scope, numbers: Mapping[str, Sequenc
 
     A name absent from ``numbers`` or without values (nobody in its population) makes what uses it unknown.
     """
-    return render(expression.tree, Rendering(scope, numbers), 0).sql
+    return fragment_of(expression.tree, Rendering(scope, numbers), 0).sql
 
 
 def stored(sql: str, declared: Type | str, scale: int | None = None) -> str:

@@ -9,7 +9,7 @@ from itertools import accumulate
 from sqlglot import exp
 
 from features import rfm
-from features.allow_list import OWN_CALLS, Call, common_unit, numbers_in, render, rendered, truth_of
+from features.allow_list import OWN_CALLS, Call, common_unit, fragment_of, numbers_in, rendered, truth_of
 from features.sql_parts import ExpressionError, Fragment, Rendering, fits, number_literal
 from schemas.configuration import nearest
 
@@ -79,7 +79,7 @@ def _searched(x: str, points: Sequence[str], between: Sequence[str], exact: Sequ
 def _number_at(name: str, given: list[exp.Expr], use: Rendering, depth: int) -> Fragment:
     _count(name, given, 2)
     which = _frozen_name(name, given[0], use.scope.breaks | use.scope.statistics, use)
-    position = render(given[1], use, depth)
+    position = fragment_of(given[1], use, depth)
     if not fits(position.type, "int64"):
         raise ExpressionError(f"{name} takes a whole number as position, {given[1].sql()!r} is {position.type}")
     unit = use.scope.units.get(which)

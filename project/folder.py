@@ -29,6 +29,7 @@ from lake.lake import Lake
 from lake.retention import CareSettings
 from lake.store import Store, StoreOptions, scheme
 from project.inbox import FolderInbox, Inbox, StoreInbox
+from project.portal_settings import PortalSettings
 from schemas.configuration import Settings, Words, nearest, read_settings
 from schemas.errors import AuditError, ConfigurationError
 from schemas.money import DEFAULT_CURRENCY
@@ -97,6 +98,7 @@ class ProjectSettings(Settings):
     preview_gb: float = Field(default=4.0, gt=0)
     advice: tuple[str, ...] = ()
     audience_sizes: SizeLimits = SizeLimits()
+    portal: PortalSettings = PortalSettings()
 
     @field_validator("time_zone")
     @classmethod

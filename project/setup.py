@@ -47,7 +47,7 @@ def init(folder: Path, dataset: str | None = None) -> list[Path]:
             shutil.rmtree(folder / part)
         shutil.copytree(DATASETS / dataset, folder, dirs_exist_ok=True)
     (folder / "inbox").mkdir(exist_ok=True)
-    (folder / ".gitignore").write_text("lake/\ninbox/\nexports/\n", encoding="utf-8")
+    (folder / ".gitignore").write_text("lake/\ninbox/\nexports/\nportal/\n", encoding="utf-8")
     return sorted(p for p in folder.rglob("*") if p.is_file())
 
 

@@ -27,13 +27,14 @@ MAY_IMPORT = {
     "jobs": {"jobs", "project", "audiences", "campaigns", *BELOW},
     "queries": {"queries", "project", "audiences", "campaigns", *BELOW},
     "report": {"report", "queries", "project", "audiences", "campaigns", *BELOW},
-    "cli": {"cli", "report", "queries", "jobs", "project", "audiences", "campaigns", "simulator", *BELOW},
+    "portal": {"portal", "report", "queries", "project", "audiences", "campaigns", *BELOW},
+    "cli": {"cli", "portal", "report", "queries", "jobs", "project", "audiences", "campaigns", "simulator", *BELOW},
     # Commands only.
     "dags": {"dags"},
     # What an analyst may: read a project's releases.
     "notebooks": {"project", "lake", "schemas"},
 }
-OURS = set(MAY_IMPORT) | {"portal", "benchmarks", "tests"}
+OURS = set(MAY_IMPORT) | {"benchmarks", "tests"}
 TASK = re.compile(r"[a-z_]+(\.[a-z_]+)+:[a-z_]+")
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "process", "handle"}
 TEXT = {".py", ".yaml", ".yml", ".md", ".cfg", ".toml", ".txt", ".sh", ".xml", ".json", ".html", ""}
@@ -200,17 +201,20 @@ NAMED_ALIKE = {
     "main": "what a module does that is run by itself",
     "insight": "what every topic of jobs/insights gives; the step asks each module for it",
 }
-"""Public names that several modules may define, and why. Verbs of cli/ are named as what they call and need no entry."""
+"""Public names that several modules may define, and why. Verbs of cli/ and routes of portal/ are named as what they call
+and need no entry."""
 
 
 def defined(path: Path) -> set[str]:
-    """Public classes and functions of a module; verbs of the command line are not counted."""
+    """Public classes and functions of a module; verbs of the command line and routes of the portal are not counted."""
     found = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
             continue
         marks = {ast.unparse(d) for d in node.decorator_list}
-        if "verb" not in marks or path.relative_to(ROOT).parts[0] != "cli":
+        room = path.relative_to(ROOT).parts[0]
+        routed = room == "portal" and any(mark.startswith("router.") for mark in marks)
+        if not routed and not ("verb" in marks and room == "cli"):
             found.add(node.name)
     return found
 

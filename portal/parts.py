@@ -1,0 +1,42 @@
+"""What a request finds in the application that answers it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from portal.shop import OpenShop
+from portal.state.opened import State
+from project.portal_settings import PortalSettings
+
+
+@dataclass(frozen=True)
+class Portal:
+    """The shop, the portal's own state and its settings."""
+
+    settings: PortalSettings
+    shop: OpenShop
+    state: State
+
+
+def portal_of(request: Request) -> Portal:
+    found: Portal = request.app.state.portal
+    return found
+
+
+def shop_of(request: Request) -> OpenShop:
+    return portal_of(request).shop
+
+
+def state_of(request: Request) -> State:
+    return portal_of(request).state
+
+
+def settings_of(request: Request) -> PortalSettings:
+    return portal_of(request).settings
+
+
+def base_path_of(request: Request) -> str:
+    """The path below which the portal lies: a proxy's, or that of the application which it is mounted in."""
+    return str(request.scope.get("root_path", "")).rstrip("/")

@@ -1,0 +1,58 @@
+"""What every answer tells the browser not to do."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors {ancestors}"
+)
+SAME = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=()",
+}
+A_YEAR = 31_536_000
+
+
+class Headers:
+    """Content policy and its kind on every answer. Pages are never kept by browser or proxy; ``framed``: by our own host."""
+
+    def __init__(self, app: Asgi, *, framed: bool = False):
+        self.app = app
+        ancestors = "'self'" if framed else "'none'"
+        told = {
+            **SAME,
+            "content-security-policy": POLICY.format(ancestors=ancestors),
+            "x-frame-options": "SAMEORIGIN" if framed else "DENY",
+        }
+        self._told = [(name.encode(), value.encode()) for name, value in told.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = list(message.get("headers", ()))
+                names = {name for name, _ in given}
+                given += [(name, value) for name, value in self._told if name not in names]
+                if b"cache-control" not in names:
+                    given.append((b"cache-control", b"no-store"))
+                if scope.get("scheme") == "https":
+                    given.append((b"strict-transport-security", f"max-age={A_YEAR}".encode()))
+                message["headers"] = given
+            await send(message)
+
+        await self.app(scope, receive, with_headers)

@@ -1,0 +1,1 @@
+"""Steps from one form of the state to the next, run by Alembic whenever the portal starts."""
