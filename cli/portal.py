@@ -1,4 +1,4 @@
-"""``huaxiang portal``: the web application; ``person add | list | password | role | stop``: who may sign in to it."""
+"""``huaxiang portal``: the web application; ``worker``: what builds and delivers for it; ``person ...``: who may sign in."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ def serve(
         str, typer.Option(help="Address to listen on; 0.0.0.0 is every one of this machine.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = PORT,
+    worker: Annotated[
+        bool, typer.Option("--worker/--no-worker", help="Whether a worker builds and delivers beside it.")
+    ] = True,
 ) -> None:
     """The web application: tags, segments, audiences and their deliveries, for people without a command line.
 
@@ -45,13 +48,31 @@ def serve(
 
     from portal.app import create_app
     from portal.serving import SERVED
+    from portal.worker import start_beside
 
     p = open_project(project)
     state = _state(p)
     _first_person(p, state)
     address = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0') else host}:{port}{p.settings.portal.base_path}/"  # noqa: S104
     print(f"The portal is at {address} (Ctrl-C ends it) / 门户地址：{address}", flush=True)
-    uvicorn.run(create_app(p, state=state), host=host, port=port, **SERVED)
+    beside = start_beside(p.folder) if worker else None
+    try:
+        uvicorn.run(create_app(p, state=state), host=host, port=port, **SERVED)
+    finally:
+        if beside is not None:
+            beside.terminate()
+            beside.wait()
+
+
+@portal.command("worker")
+@verb
+def worker(project: ProjectOption = HERE) -> None:
+    """What builds and delivers audiences that people ask for in the portal. Several may run, here and elsewhere."""
+    p = open_project(project)
+    state = _state(p)
+    from portal.worker import work_off
+
+    work_off(p, state)
 
 
 @person.command("add")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from portal.queue import Queue
 from portal.shop import OpenShop
 from portal.state.opened import State
 from project.portal_settings import PortalSettings
@@ -31,6 +32,10 @@ def shop_of(request: Request) -> OpenShop:
 
 def state_of(request: Request) -> State:
     return portal_of(request).state
+
+
+def queue_of(request: Request) -> Queue:
+    return Queue(portal_of(request).state)
 
 
 def settings_of(request: Request) -> PortalSettings:

@@ -23,8 +23,11 @@ from portal.app import create_app
 from portal.sign_in.people import add_person
 from portal.sign_in.roles import ROLE_MAY
 from portal.state.opened import State, opened_state
+from portal.state.tables import PersonRow
 from project.folder import Project
+from project.portal_settings import PortalSettings
 from tests.audiences.lake_shop import beijing_shop
+from tests.postgres import PostgresServer, programs
 
 PASSWORD = "correct horse battery"
 ADDRESS = "http://localhost"
@@ -118,3 +121,27 @@ def csrf_of(client: TestClient, page: str = "/") -> str:
     found = re.search(r'name="csrf" value="([^"]+)"', client.get(page).text)
     assert found, f"{page} has no form with a token"
     return found[1]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL, one for all tests that need it."""
+    found = programs()
+    if found is None:
+        missing("PostgreSQL is not there: .ci/programs.sh installs Debian's")
+        raise AssertionError
+    server = PostgresServer(found)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[State]:
+    """An empty state on either database, with a person of each role."""
+    address = request.getfixturevalue("postgres").database() if request.param == "postgresql" else "state.db"
+    found = opened_state(tmp_path, PortalSettings(state=address), clock)
+    with found.writing() as session:
+        for role in ROLE_MAY:
+            session.add(PersonRow(login=role, role=role, created_at=found.now()))
+    yield found
+    found.close()
