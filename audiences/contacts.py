@@ -184,3 +184,11 @@ def masked(text: str | None) -> str | None:
         return "*" * len(text)
     head, tail = min(3, len(text) // 3), min(2, len(text) // 5)
     return f"{text[:head]}{'*' * min(len(text) - head - tail, 8)}{text[-tail:]}"
+
+
+def masked_contact(kind: str, text: str | None, country: str | None) -> str | None:
+    """As :func:`masked`, a phone as people are used to see theirs: of a Chinese mobile ``138****1234``."""
+    number = phone_of(text, country) if kind == "phone" else None
+    if number is None or number.country != _CHINA or not _CHINESE_MOBILE.fullmatch(number.national):
+        return masked(text)
+    return f"{number.national[:3]}****{number.national[-4:]}"

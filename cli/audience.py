@@ -11,6 +11,7 @@ import typer
 from audiences.funnel import IN_CHINESE
 from cli.audience_insight import add_insight_to
 from cli.audience_life import add_to
+from cli.audience_people import add_people_to
 from cli.card import show_card
 from cli.session import (
     HERE,
@@ -46,6 +47,7 @@ from schemas.errors import AlertedError, UsageError
 
 audience = typer.Typer(no_args_is_help=True)
 add_insight_to(audience)
+add_people_to(audience)
 add_to(audience)
 
 NameArgument = Annotated[str, typer.Argument(help="Audience, by the name of its file.")]

@@ -37,9 +37,13 @@ COMPARED_AT_MOST = 5_000
 def plan_of(project: Project, name: str) -> tuple[Audience, Plan]:
     """The audience of that name, compiled against the project's catalogue."""
     audience = named(project.audiences, name)
-    return audience, compile_audience(
-        audience, project.audiences, attributes(project.catalogue), currency=project.currency
-    )
+    return audience, planned(project, audience)
+
+
+def planned(project: Project, audience: Audience) -> Plan:
+    """An audience compiled against the project's catalogue, also one that is still being written."""
+    others = {**project.audiences, audience.id: audience}
+    return compile_audience(audience, others, attributes(project.catalogue), currency=project.currency)
 
 
 def with_elders(lake: Lake, release: Release, plan: Plan) -> Plan:

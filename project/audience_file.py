@@ -140,17 +140,17 @@ def file_rows(project: Project, audience: Audience, at: Release, uids: pa.Array,
         yield FileRows(len(uids), len(here), left_out, reading=_Reading(profile, here))
         return
     with TemporaryDirectory(prefix="huaxiang-") as scratch, in_memory() as con:
-        contacts = _Contacts(con, Path(scratch), columns, target.country)
+        contacts = FoundContacts(con, Path(scratch), columns, target.country)
         for name, source in (("members", MEMBERS), ("identifiers", IDENTIFIERS), ("users", USERS)):
             con.register(name, project.lake.dataset(source))
-        _refuse_lacking(project.lake, target)
+        refuse_lacking(project.lake, target)
         found = contacts.find(here)
         left_out |= {ONE_PERSON: len(here) - found.persons, NO_MEMBER: found.persons - found.members}
         notes = _notes(project.lake, found.members)
         required = audience.definition.consent == "required"
         if required:
             _count_consent(found, project.settings.unknown_consent, left_out, notes)
-        contacts.shape(required, project.settings.unknown_consent)
+        contacts.shape(_agreed(required, project.settings.unknown_consent), refusals=required)
         rows, withheld = contacts.leave_once(required, left_out)
         yield FileRows(
             len(uids),
@@ -164,7 +164,11 @@ def file_rows(project: Project, audience: Audience, at: Release, uids: pa.Array,
         )
 
 
-def _refuse_lacking(lake: Lake, target: Target) -> None:
+def _agreed(required: bool, unknown: UnknownConsent) -> str:
+    return "true" if not required else "not refused" if unknown == "allow" else "not refused and known"
+
+
+def refuse_lacking(lake: Lake, target: Target) -> None:
     """NotThereError where an id is younger than the table of members: nothing has brought it yet."""
     have = lake.dataset(MEMBERS).schema.names
     for column in target.platform.ids:
@@ -210,7 +214,7 @@ def _count_consent(found: _Found, unknown: UnknownConsent, left_out: dict[str, i
         )
 
 
-class _Contacts:
+class FoundContacts:
     """Contacts of an audience on their way: found, shaped as the platform wants them, each left once.
 
     A refusal is compared in the shape in which a contact would be delivered: only so do all its spellings compare.
@@ -235,9 +239,8 @@ class _Contacts:
         (persons,) = self.con.sql(PERSONS).fetchall()[0]
         return _Found(persons, members, refused, silent)
 
-    def shape(self, required: bool, unknown: UnknownConsent) -> None:
-        """Shaped contacts of who agreed, why others may not leave, and refused contacts in the same shapes."""
-        agreed = "true" if not required else "not refused" if unknown == "allow" else "not refused and known"
+    def shape(self, agreed: str, *, refusals: bool) -> None:
+        """Shaped contacts of who ``agreed`` (an expression), why others may not leave, and refused ones in the same shapes."""
         kinds = dict.fromkeys(str(c.id) for _, c in self.ids)
         asked = self.con.execute(f"select uid, {', '.join(kinds)} from found where {agreed} order by uid")
         schema = pa.schema(
@@ -250,7 +253,7 @@ class _Contacts:
         for i, column in self.ids:
             refused = pa.schema([("text", pa.string())])
             with pq.ParquetWriter(self.scratch / f"refused{i}.parquet", refused) as out:
-                if required:
+                if refusals:
                     texts = self.con.execute(REFUSED.format(latest=LATEST, kind=column.id))
                     while rows := texts.fetchmany(BATCH):
                         shapes = (self._shaped_one(column, text).text for (text,) in rows)

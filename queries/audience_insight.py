@@ -10,14 +10,13 @@ from typing import Any
 from pydantic import Field
 
 from audiences.bits import BitColumn, Bits, how_many
+from audiences.language import named
 from audiences.plan import Test
 from features.standing_out import chance_of_difference
 from features.tags import Tag
-from lake.releases import Release, release
-from project.audience import plan_of, with_elders
+from lake.releases import release
 from project.folder import Project
-from queries.preview.answer import release_columns
-from queries.preview.release_columns import ReleaseColumns
+from queries.preview.answer import people_at, release_columns
 from schemas.configuration import Settings
 from schemas.errors import HuaxiangError
 from schemas.money import money_cell
@@ -26,13 +25,17 @@ METHOD = "audiences"
 
 
 class AudienceSettings(Settings):
-    """``methods/audiences.yaml``: when audiences are nearly the same, and what of an audience is worth telling."""
+    """``methods/audiences.yaml``: when audiences are nearly the same, and what of an audience is worth telling.
+
+    ``sample_tags`` are told of each person of a masked sample.
+    """
 
     nearly_same: float = Field(default=0.9, gt=0, le=1)
     false_discovery: float = Field(default=0.05, gt=0, le=1)
     least_users: int = Field(default=30, ge=1)
     most_values: int = Field(default=100, ge=2)
     bands: int = Field(default=4, ge=2, le=20)
+    sample_tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,13 @@ def overlaps(project: Project, name: str, *, which: int | str | None = None) -> 
     at = release(project.lake, which)
     columns = release_columns(project, at)
     nearly = project.method(METHOD, AudienceSettings).nearly_same
-    mine = _members(project, columns, at, name)
+    mine = people_at(project, columns, named(project.audiences, name))
     users, found = how_many(mine), []
     for other in project.audiences:
         if other == name:
             continue
         try:
-            theirs = _members(project, columns, at, other)
+            theirs = people_at(project, columns, project.audiences[other])
         except HuaxiangError as e:
             found.append(Overlap(other, 0, 0, 0.0, 0.0, 0.0, False, str(e)))
             continue
@@ -135,7 +138,7 @@ def audience_profile(
     columns = release_columns(project, at)
     settings = project.method(METHOD, AudienceSettings)
     base = columns.members()
-    mine = _members(project, columns, at, name) & base
+    mine = people_at(project, columns, named(project.audiences, name)) & base
     looks: list[tuple[Tag, str, tuple[int, int, int, int]]] = []
     left_out = []
     for tag in (project.catalogue.tag(t) for t in tags or project.catalogue.tags):
@@ -159,12 +162,6 @@ def audience_profile(
     return AudienceProfile(
         name, at.number, at.as_of, how_many(mine), how_many(base), len(looks), tuple(traits), tuple(left_out)
     )
-
-
-def _members(project: Project, columns: ReleaseColumns, at: Release, name: str) -> Bits:
-    _, plan = plan_of(project, name)
-    found, _ = columns.judged(with_elders(project.lake, at, plan))
-    return found.members
 
 
 def _share(part: int, whole: int) -> float:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from audiences.bits import flags, how_many
+from audiences.bits import Bits, flags, how_many
+from audiences.language import Audience
 from audiences.tally import FunnelStep
 from features.kernel.arrays import to_arrow
 from lake.local_cache import LocalCache
 from lake.releases import Release, release
-from project.audience import held_notes, plan_of, switched_off_notes, with_elders
+from project.audience import held_notes, plan_of, planned, switched_off_notes, with_elders
 from project.audience_file import digests_in_words, file_rows
 from project.folder import Project
 from project.platforms import target_of
@@ -52,6 +53,12 @@ class Preview:
 def release_columns(project: Project, at: Release) -> ReleaseColumns:
     """The columns of a release, in the project's cache."""
     return ReleaseColumns(project.lake, at, LocalCache(project.lake.store, int(project.settings.preview_gb * 2**30)))
+
+
+def people_at(project: Project, columns: ReleaseColumns, audience: Audience) -> Bits:
+    """The people of an audience at the columns' release; it may be one that is still being written."""
+    found, _ = columns.judged(with_elders(project.lake, columns.at, planned(project, audience)))
+    return found.members
 
 
 def preview(project: Project, name: str, *, which: int | str | None = None, sample: int = 10) -> Preview:
