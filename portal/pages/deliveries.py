@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import FileResponse
 
 from audiences.funnel import IN_CHINESE
+from portal.access import log_access
 from portal.parts import shop_of
 from portal.rendering import render
 from portal.sign_in.gate import allowed
-from portal.state.access_log import log_access
+from portal.sign_in.roles import Person
 from portal.words.pages import DELIVERIES
 from queries.deliveries import deliveries_made, delivery_page
 from schemas.errors import NotThereError, UsageError
@@ -65,9 +66,13 @@ def one_delivery(request: Request, delivery_id: str) -> Response:
     )
 
 
-@router.post("/{delivery_id}/files/{name}", dependencies=[Depends(allowed("deliveries.download"))])
+@router.post("/{delivery_id}/files/{name}")
 def download(
-    request: Request, delivery_id: str, name: str, purpose: Annotated[str, Form(max_length=300)] = ""
+    request: Request,
+    delivery_id: str,
+    name: str,
+    person: Annotated[Person, Depends(allowed("deliveries.download"))],
+    purpose: Annotated[str, Form(max_length=300)] = "",
 ) -> Response:
     """One file of a delivery, whole, after it was noted who took it and what for."""
     if not purpose.strip():
@@ -76,5 +81,5 @@ def download(
     path = next((f.path for f in found.files if f.name == name), None)
     if path is None:
         raise NotThereError(f"delivery {delivery_id[:60]!r} has no file {name[:100]!r} in its place")
-    log_access(request, "download", f"delivery {delivery_id}: {name}", purpose.strip())
+    log_access(request, person, "download", f"delivery {delivery_id}: {name}", purpose.strip())
     return FileResponse(path, filename=name, media_type="application/octet-stream")

@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
+from portal.access import looked_at, looks_since
 from portal.chapters import chapters_of
 from portal.parts import shop_of, state_of
 from portal.rendering import render
 from portal.sign_in.gate import allowed
-from portal.state.access_log import HEAT_DAYS, count_look, looks_at
 from queries.tag_lineage import lineage
 from queries.tag_page import tag_page
 from queries.tag_search import audiences_by_tag, tags_found
@@ -20,6 +20,7 @@ from report.words import KINDS, METHODS, Vocabulary, group_name
 from schemas.text import Text
 
 router = APIRouter(prefix="/tags", dependencies=[Depends(allowed("tags.read"))])
+HEAT_DAYS = (7, 30, 90)
 SHOWN = {"all": Text("全部", "All"), "used": Text("使用中", "Used"), "unused": Text("未被使用", "Not used")}
 
 
@@ -31,7 +32,7 @@ def tags(request: Request, q: str = "", show: str = "all") -> HTMLResponse:
     rows: dict[str, TagRow] = {}
     for block in () if chapters is None else chapters.sections["tags"].blocks:
         rows |= {row.id: row for group in block.groups for row in group.tags}
-    heat = looks_at(state_of(request), "tag")
+    heat = {days: looks_since(state_of(request), "tag", days) for days in HEAT_DAYS}
     used = audiences_by_tag(shop.project().audiences)
     of_tags = {t: catalogue.users_of(t) for t in catalogue.tags}
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -69,7 +70,7 @@ def one_tag(request: Request, name: str) -> HTMLResponse:
     """Meaning, distribution, strategies, lineage and users of one tag."""
     shop = shop_of(request)
     page = tag_page(shop.project(), name)
-    count_look(request, "tag", name)
+    looked_at(state_of(request), "tag", name)
     tag = shop.project().catalogue.tag(name)
     words = Vocabulary(shop.project().catalogue)
     spread = [] if page.standing is None else [r for r in page.standing.distribution if r["is_member"] is not False]

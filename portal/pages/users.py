@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
+from portal.access import log_access
 from portal.parts import base_path_of, shop_of
 from portal.rendering import render
 from portal.sign_in.gate import allowed
 from portal.sign_in.roles import Person
-from portal.state.access_log import log_access
 from portal.words.pages import USERS
 from queries.user import Card, card, find_uid
 from report.blocks import same
@@ -53,7 +53,7 @@ def find(
         purpose=purpose.strip(),
     )
     if by_member_id:
-        log_access(request, "look up by member id", f"uid {uid}", purpose.strip())
+        log_access(request, person, "look up by member id", f"uid {uid}", purpose.strip())
     return RedirectResponse(f"{base_path_of(request)}/users/{uid}", 303)
 
 
@@ -61,7 +61,7 @@ def find(
 def one_user(request: Request, uid: int, person: Annotated[Person, Depends(allowed("users.read"))]) -> Response:
     """The card with ids and contacts masked."""
     shop = shop_of(request)
-    log_access(request, "card", f"uid {uid}", "")
+    log_access(request, person, "card", f"uid {uid}", "")
     return _page(request, card(shop.project(), uid, which=shop.release().number))
 
 
@@ -73,7 +73,7 @@ def in_clear(
     if not purpose.strip():
         raise UsageError("say what the personal data is looked at for; it is noted")
     shop = shop_of(request)
-    log_access(request, "card in clear", f"uid {uid}", purpose.strip())
+    log_access(request, person, "card in clear", f"uid {uid}", purpose.strip())
     at = shop.release().number
     found = card(shop.project(), uid, which=at, reveal=True, requested_by=person.login, purpose=purpose.strip())
     return _page(request, found)

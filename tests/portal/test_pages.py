@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,8 +14,8 @@ from sqlalchemy import select
 
 from jobs.audiences.export import export
 from lake.sql import connect
+from portal.access import looks_since
 from portal.app import create_app
-from portal.state.access_log import looks_at
 from portal.state.opened import State
 from portal.state.tables import AccessRow
 from project.folder import Project
@@ -56,7 +57,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeShop:
 @pytest.fixture
 def look(made: MadeShop, state: State) -> Iterator[Enter]:
     """As ``enter``, over that shop."""
-    app = create_app(made.project, state=state)
+    yield from _browsers(made.project, state)
+
+
+@pytest.fixture
+def take(delivering: Project, state: State) -> Iterator[Enter]:
+    """As ``enter``, over the shop with a delivery."""
+    yield from _browsers(delivering, state)
+
+
+def _browsers(project: Project, state: State) -> Iterator[Enter]:
+    app = create_app(project, state=state)
     opened: list[TestClient] = []
 
     def browser(login: str | None = None) -> TestClient:
@@ -141,7 +152,7 @@ def test_the_list_of_tags_counts_what_uses_them_and_how_often_they_are_looked_at
     client = look("viewer")
     for _ in range(3):
         client.get("/tags/register_city")
-    assert looks_at(state, "tag")[7] == {"register_city": 3}
+    assert looks_since(state, "tag", 7) == {"register_city": 3}
     assert made.project.catalogue.users_of("register_city") == []
     assert "/tags/register_city" not in client.get("/tags?show=used").text
     assert "/tags/register_city" in client.get("/tags?show=unused").text
@@ -174,18 +185,24 @@ def test_a_name_with_script_in_it_is_shown_as_text(enter: Enter, own_folder: Pat
 
 
 @pytest.fixture(scope="module")
-def delivered(shop_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The id of a delivery that stands in the shop of all tests of this module."""
-    project = Project.load(shop_folder)
-    with project.open_engine() as engine:
-        yield export(project, AUDIENCE, requested_by="test", engine=engine).delivery_id
+def delivering(shop_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the hand-made shop with one delivery."""
+    folder = tmp_path_factory.mktemp("delivering") / "shop"
+    shutil.copytree(shop_folder, folder)
+    project = Project.load(folder)
+    export(project, AUDIENCE, requested_by="test")
+    return project
 
 
-def test_a_delivery_is_shown_as_its_manifest_tells_it(delivered: str, enter: Enter, own_folder: Path) -> None:
-    project = Project.load(own_folder)
-    found = delivery_page(project, delivered)
-    assert [d.delivery_id for d in deliveries_made(project)] == [delivered]
-    client = enter("viewer")
+@pytest.fixture
+def delivered(delivering: Project) -> str:
+    return deliveries_made(delivering)[0].delivery_id
+
+
+def test_a_delivery_is_shown_as_its_manifest_tells_it(delivered: str, take: Enter, delivering: Project) -> None:
+    found = delivery_page(delivering, delivered)
+    assert [d.delivery_id for d in deliveries_made(delivering)] == [delivered]
+    client = take("viewer")
     assert f"/deliveries/{delivered}" in client.get("/deliveries").text
     text = client.get(f"/deliveries/{delivered}").text
     for step in found.manifest["funnel"]:
@@ -196,11 +213,11 @@ def test_a_delivery_is_shown_as_its_manifest_tells_it(delivered: str, enter: Ent
 
 
 def test_a_file_is_downloaded_for_a_purpose_and_the_download_is_noted(
-    delivered: str, enter: Enter, state: State, own_folder: Path
+    delivered: str, take: Enter, state: State, delivering: Project
 ) -> None:
-    file = delivery_page(Project.load(own_folder), delivered).files[0]
+    file = delivery_page(delivering, delivered).files[0]
     assert file.path is not None
-    client = enter("marketer")
+    client = take("marketer")
     csrf = csrf_of(client)
     way = f"/deliveries/{delivered}/files/{file.name}"
     assert client.post(way, data={"csrf": csrf, "purpose": "  "}).status_code == 422
@@ -214,21 +231,21 @@ def test_a_file_is_downloaded_for_a_purpose_and_the_download_is_noted(
     for hostile in ("manifest.json", "..%2fmanifest.json", "%2e%2e%2f%2e%2e%2fhuaxiang.yaml", "nothing.csv"):
         answer = client.post(f"/deliveries/{delivered}/files/{hostile}", data={"csrf": csrf, "purpose": "x"})
         assert answer.status_code == 404, hostile
-    viewer = enter("viewer")
+    viewer = take("viewer")
     assert viewer.post(way, data={"csrf": csrf_of(viewer), "purpose": "x"}).status_code == 403
 
 
-def test_a_manifest_that_names_a_file_elsewhere_gives_nothing_away(delivered: str, own_folder: Path) -> None:
-    found = delivery_page(Project.load(own_folder), delivered)
+def test_a_manifest_that_names_a_file_elsewhere_gives_nothing_away(delivered: str, delivering: Project) -> None:
+    found = delivery_page(delivering, delivered)
     folder = Path(found.delivery.path).parent
     manifest = (folder / "manifest.json").read_text(encoding="utf-8")
     try:
         (folder / "manifest.json").write_text(
             manifest.replace(found.files[0].name, "../../../huaxiang.yaml"), encoding="utf-8"
         )
-        assert [f.path for f in delivery_page(Project.load(own_folder), delivered).files] == [None]
+        assert [f.path for f in delivery_page(delivering, delivered).files] == [None]
         (folder / "manifest.json").write_text("{", encoding="utf-8")
-        assert delivery_page(Project.load(own_folder), delivered).problem is not None
+        assert delivery_page(delivering, delivered).problem is not None
     finally:
         (folder / "manifest.json").write_text(manifest, encoding="utf-8")
 
