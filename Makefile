@@ -97,16 +97,19 @@ $(VENV)/.all: $(PINS)
 	@echo "setting up $(VENV) with everything that the tests need (once, a minute or two)"
 	@.ci/environment.sh $(PYTHON)
 	@$(PIP) --no-compile --editable '.[dev,completejourney,portal,spark,airflow,notebooks]'
+	@$(BIN)/python -m portal.assets >/dev/null
 	@touch $(addprefix $(VENV)/.,base dev portal spark airflow notebooks) $@
 
 $(VENV)/.dev: $(VENV)/.base
 	@echo "setting up the tools and what the quick tests need (once)"
 	@$(PIP) --editable '.[dev,completejourney,portal]'
+	@$(BIN)/python -m portal.assets >/dev/null
 	@touch $(VENV)/.portal $@
 
 $(VENV)/.portal: $(VENV)/.base
 	@echo "setting up the portal (once)"
 	@$(PIP) --editable '.[portal]'
+	@$(BIN)/python -m portal.assets >/dev/null
 	@touch $@
 
 $(VENV)/.spark: $(VENV)/.dev

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.staticfiles import StaticFiles
 
 from portal.failures import add_handlers
-from portal.pages import health, home, sign_in
+from portal.pages import campaigns, deliveries, health, home, segments, sign_in, static, tags, users
 from portal.parts import Portal
 from portal.shop import OpenShop
 from portal.sign_in.headers import Headers
@@ -16,7 +15,7 @@ from portal.state.opened import State, opened_state
 from project.folder import Project
 
 HERE = Path(__file__).parent
-PAGES = (health, sign_in, home)
+PAGES = (health, static, sign_in, home, tags, segments, deliveries, campaigns, users)
 
 
 def create_app(project: Project, *, state: State | None = None, framed: bool = False) -> FastAPI:
@@ -28,7 +27,6 @@ def create_app(project: Project, *, state: State | None = None, framed: bool = F
     app.state.portal = Portal(settings, OpenShop(project), state or opened_state(project.folder, settings))
     for page in PAGES:
         app.include_router(page.router)
-    app.mount("/static", StaticFiles(directory=HERE / "static"), "static")
     add_handlers(app)
     app.add_middleware(Headers, framed=framed)
     return app

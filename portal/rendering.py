@@ -1,7 +1,12 @@
-"""Pages from templates: every value escaped, in the reader's language, with addresses below the portal's base."""
+"""Pages from templates: in the reader's language and theme, every value escaped, nothing inline.
+
+Language and theme come from the address (``?lang=``, ``?theme=``), which is remembered, else from the person, else from what
+the browser prefers.
+"""
 
 from __future__ import annotations
 
+from datetime import date
 from functools import cache
 from typing import Any
 from urllib.parse import urlencode
@@ -10,12 +15,17 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from portal.assets import assets
 from portal.parts import base_path_of, shop_of
 from portal.sign_in.cookies import ANONYMOUS, LANGUAGE, set_cookie
 from portal.sign_in.gate import LANGUAGES
+from portal.words.pages import NAV, WORDS
+from report.blocks import count, share
+from report.page import Charts
 from schemas.text import Text
 
 REMEMBERED_SECONDS = 365 * 86_400
+THEME, THEMES = "theme", ("auto", "light", "dark")
 
 
 @cache
@@ -41,33 +51,85 @@ def language_of(request: Request) -> str:
     return next((w for w in wished if w in LANGUAGES), LANGUAGES[0])
 
 
-def render(request: Request, template: str, http_status: int = 200, **context: Any) -> HTMLResponse:
+def theme_of(request: Request) -> str:
+    """Light, dark, or what the system says (auto)."""
+    wished = (request.query_params.get(THEME), request.cookies.get(THEME))
+    return next((w for w in wished if w in THEMES), THEMES[0])
+
+
+def said_in(value: Any, lang: str) -> str:
+    """A value as a page says it: texts in the language, numbers with thousands, days in ISO form, a dash for nothing."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return {"zh": ("否", "是"), "en": ("no", "yes")}[lang][value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, date):
+        return value.isoformat()
+    zh, en = getattr(value, "zh", None), getattr(value, "en", None)
+    if isinstance(zh, str) and isinstance(en, str):
+        return zh if lang == "zh" else en
+    return str(value)
+
+
+def render(request: Request, template: str, code: int = 200, /, **context: Any) -> HTMLResponse:
     """A page, or a part of one, as an answer."""
     lang, base = language_of(request), base_path_of(request)
     person = getattr(request.state, "person", None)
     csrf = getattr(request.state, "csrf", "")
 
-    def t(text: Text) -> str:
-        return text.zh if lang == "zh" else text.en
+    def say(value: Any) -> str:
+        return said_in(value, lang)
 
     def url(path: str, **query: Any) -> str:
-        return base + path + ("?" + urlencode(query) if query else "")
+        asked = {k: v for k, v in query.items() if v not in (None, "")}
+        return base + path + ("?" + urlencode(asked, doseq=True) if asked else "")
 
-    page = _templates().get_template(template)
-    html = page.render(
-        request=request,
-        person=person,
-        lang=lang,
-        t=t,
-        csrf=csrf,
-        base=base,
-        url=url,
-        shop_name=shop_of(request).project().settings.name,
-        **context,
+    def asset(name: str) -> str:
+        return f"{base}/static/{name}?v={assets()[name].version}"
+
+    def again(**changed: str) -> str:
+        kept = [(k, v) for k, v in request.query_params.multi_items() if k not in changed]
+        return "?" + urlencode([*kept, *changed.items()])
+
+    html = (
+        _templates()
+        .get_template(template)
+        .render(
+            {
+                "request": request,
+                "person": person,
+                "lang": lang,
+                "theme": theme_of(request),
+                "t": say,
+                "say": say,
+                "w": WORDS,
+                "csrf": csrf,
+                "base": base,
+                "url": url,
+                "asset": asset,
+                "again": again,
+                "here": request.url.path.removeprefix(base) or "/",
+                "nav": [] if person is None else [entry for entry in NAV if person.may(entry.permission)],
+                "count": count,
+                "share": share,
+                "charts": Charts(),
+                "shop_name": _shop_name(request),
+                **context,
+            }
+        )
     )
-    response = HTMLResponse(html, http_status)
+    response = HTMLResponse(html, code)
     if request.query_params.get("lang") in LANGUAGES:
         set_cookie(request, response, LANGUAGE, lang, REMEMBERED_SECONDS)
+    if (theme := request.query_params.get(THEME)) in THEMES:
+        set_cookie(request, response, THEME, str(theme), REMEMBERED_SECONDS)
     if person is None and csrf and request.cookies.get(ANONYMOUS) != csrf:
         set_cookie(request, response, ANONYMOUS, csrf)
     return response
+
+
+def _shop_name(request: Request) -> Text:
+    name = shop_of(request).project().settings.name
+    return Text(name.zh, name.en)

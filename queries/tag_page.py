@@ -110,9 +110,9 @@ def _standing(project: Project, name: str, kind: str) -> Standing | None:
     with connect(project.lake, current) as con:
         if name not in {row[0] for row in con.execute("describe profile.profile").fetchall()}:
             return None
+        judged = _rows(con, QUALITY, [name, current.as_of]) if "profile.tag_quality" in current.tables else []
         quality = [
-            {"coverage": row["known_users"] / row["base_users"] if row["base_users"] else None, **row}
-            for row in _rows(con, QUALITY, [name, current.as_of])
+            {"coverage": row["known_users"] / row["base_users"] if row["base_users"] else None, **row} for row in judged
         ]
         distribution, spread = [], []
         if kind in ("int32", "int64", "float64"):

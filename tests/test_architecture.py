@@ -166,6 +166,7 @@ OF_PATHS = re.compile(
     r"|\b(fcntl|flock|LocalFileSystem)\b|\blake\.root\b|\bstore\.folder\b|\bjournal\._held\b"
 )
 BESIDE_THE_LAKE = {
+    "portal/assets.py": "the package's own styles and scripts",
     "audiences/delivery.py": "a folder of exports",
     "audiences/id_files.py": "a project's lists of ids",
     "audiences/language.py": "a project's audiences",

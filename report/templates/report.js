@@ -2,9 +2,12 @@
 (function () {
   const root = document.documentElement;
   const specs = JSON.parse(document.getElementById("charts").textContent);
-  const ink = "#27303b";
-  const grid = "#e8ebef";
-  const title = { font: { size: 12, color: "#5d6876" }, standoff: 12 };
+  // The page's own colours, so that charts follow its theme.
+  const style = getComputedStyle(root);
+  const colour = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
+  const ink = colour("--ink", "#27303b");
+  const grid = colour("--line", "#e8ebef");
+  const title = { font: { size: 12, color: colour("--quiet", "#5d6876") }, standoff: 12 };
   const base = {
     font: {
       family: '"PingFang SC", "Noto Sans CJK SC", "Microsoft YaHei", "Hiragino Sans GB", "Segoe UI", Roboto, sans-serif',
@@ -14,7 +17,7 @@
     margin: { l: 12, r: 28, t: 14, b: 30 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    hoverlabel: { bgcolor: "#fff", bordercolor: "#c3cad3", font: { color: ink } },
+    hoverlabel: { bgcolor: colour("--paper", "#fff"), bordercolor: grid, font: { color: ink } },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } },
     xaxis: { gridcolor: grid, linecolor: grid, automargin: true, fixedrange: true, zerolinecolor: grid, title: title },
     yaxis: { gridcolor: grid, linecolor: grid, automargin: true, fixedrange: true, zerolinecolor: grid, title: title },
