@@ -96,6 +96,6 @@ def one_tag(request: Request, name: str) -> HTMLResponse:
         group=group_name((tag.path[0], tag.path[1])),
         kind=KINDS[tag.kind],
         method=METHODS[tag.method],
-        lineage=lineage(shop.project(), name).text(),
+        lineage=lineage(shop.project(), name).text().replace(f"{shop.folder}/", ""),
         label=words.tag,
     )

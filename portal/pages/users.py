@@ -92,7 +92,13 @@ def _page(request: Request, found: Card) -> Response:
         strategies=strategies(project, found),
         tree=tree_rows(found.tree, words),
         groups=[
-            (group_name(g.path), [(Text(t.zh, t.en), t.id, Text(t.value_zh or "–", t.value_en or "–")) for t in g.tags])
+            (
+                group_name(g.path),
+                [
+                    (Text(t.zh, t.en), t.id, None if t.value_zh is None else Text(t.value_zh, t.value_en or "–"))
+                    for t in g.tags
+                ],
+            )
             for g in found.groups
         ],
         stays=[

@@ -59,7 +59,7 @@ WORDS = SimpleNamespace(
     tag=Text("标签", "Tag"),
     owner=Text("负责人", "Owner"),
     kind=Text("类型", "Kind"),
-    build_audience=Text("圈选此人群", "Make an audience of them"),
+    build_audience=Text("圈选", "Audience"),
     problem=Text("出了问题", "Something is wrong"),
     # home
     home_title=Text("今天的用户", "Our users today"),
