@@ -47,7 +47,7 @@ def serve(
     import uvicorn
 
     from portal.app import create_app
-    from portal.serving import SERVED
+    from portal.serving import served
     from portal.worker import start_beside
 
     p = open_project(project)
@@ -57,7 +57,7 @@ def serve(
     print(f"The portal is at {address} (Ctrl-C ends it) / 门户地址：{address}", flush=True)
     beside = start_beside(p.folder) if worker else None
     try:
-        uvicorn.run(create_app(p, state=state), host=host, port=port, **SERVED)
+        uvicorn.run(create_app(p, state=state), host=host, port=port, **served(p.settings.portal))
     finally:
         if beside is not None:
             beside.terminate()

@@ -10,7 +10,7 @@ from fastapi import Request
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from portal.parts import state_of
+from portal.parts import address_of, state_of
 from portal.sign_in.roles import Person
 from portal.state.opened import State
 from portal.state.tables import AccessRow, LookRow
@@ -32,8 +32,7 @@ class Access:
 
 def log_access(request: Request, person: Person, what: str, subject: str, purpose: str = "") -> None:
     """Note a personal read or a download before it is given. ``subject`` is a number or a file's name, never an id or contact."""
-    address = request.client.host if request.client else ""
-    note_access(state_of(request), person.login, what, subject, purpose, address)
+    note_access(state_of(request), person.login, what, subject, purpose, address_of(request))
 
 
 def note_access(state: State, login: str, what: str, subject: str, purpose: str = "", address: str = "") -> None:

@@ -11,6 +11,10 @@ from portal.pages import campaigns, deliveries, health, home, segments, sign_in,
 from portal.parts import Portal
 from portal.shop import OpenShop
 from portal.sign_in.headers import Headers
+from portal.sign_in.limits import BodyLimit
+from portal.sign_in.oidc import Provider
+from portal.sign_in.pace import Pace
+from portal.sign_in.proxy import BehindProxy
 from portal.state.opened import State, opened_state
 from project.folder import Project
 
@@ -24,9 +28,19 @@ def create_app(project: Project, *, state: State | None = None, framed: bool = F
     app = FastAPI(
         title="Huaxiang", root_path=settings.base_path, docs_url=None, redoc_url=None, openapi_url=None, debug=False
     )
-    app.state.portal = Portal(settings, OpenShop(project), state or opened_state(project.folder, settings))
+    app.state.portal = Portal(
+        settings,
+        OpenShop(project),
+        state or opened_state(project.folder, settings),
+        Pace(settings.limits.requests_per_minute),
+        Pace(settings.limits.sign_ins_per_minute),
+        Provider(settings.oidc) if settings.oidc is not None and "oidc" in settings.sign_in else None,
+    )
     for page in PAGES:
         app.include_router(page.router)
     add_handlers(app)
+    # The last one stands outermost.
+    app.add_middleware(BodyLimit, limits=settings.limits)
     app.add_middleware(Headers, framed=framed)
+    app.add_middleware(BehindProxy, networks=settings.behind)
     return app

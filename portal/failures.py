@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
 from portal.parts import base_path_of
 from portal.rendering import render
 from portal.sign_in.csrf import SAFE_METHODS, ForgedError
 from portal.sign_in.gate import API, RefusedError, SignInNeededError
+from portal.sign_in.oidc import NotVouchedError
+from portal.sign_in.pace import TooManyError
 from schemas.errors import (
     AuditError,
     ConfigurationError,
@@ -31,6 +34,7 @@ from schemas.text import Text
 log = logging.getLogger("huaxiang.portal")
 STATUS: tuple[tuple[type[HuaxiangError], int], ...] = (
     (NotThereError, 404),
+    (NotVouchedError, 403),
     (LockedError, 409),
     (OutdatedError, 409),
     (AuditError, 409),
@@ -45,6 +49,7 @@ SAID = {
     403: Text("您的角色不能做这件事。", "Your role may not do this."),
     404: Text("没有这个页面。", "There is no such page."),
     405: Text("这个地址不接受此操作。", "This address does not take that."),
+    408: Text("请求来得太慢。", "The request came too slowly."),
     413: Text("内容太大。", "That is too large."),
     422: Text("有内容无法理解。", "Something there cannot be meant."),
     429: Text("请求太频繁，请稍候。", "Too many requests; wait a moment."),
@@ -98,6 +103,12 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(ForgedError)
     async def _forged(request: Request, error: Exception) -> Response:
         return failed(request, 403, FORGED)
+
+    @app.exception_handler(TooManyError)
+    async def _too_many(request: Request, error: TooManyError) -> Response:
+        answer = problem(429, SAID[429].en) if is_api(request) else PlainTextResponse("\n".join(SAID[429]), 429)
+        answer.headers["Retry-After"] = str(math.ceil(error.seconds))
+        return answer
 
     @app.exception_handler(HuaxiangError)
     async def _mistaken(request: Request, error: HuaxiangError) -> Response:

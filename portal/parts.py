@@ -8,6 +8,8 @@ from fastapi import Request
 
 from portal.queue import Queue
 from portal.shop import OpenShop
+from portal.sign_in.oidc import Provider
+from portal.sign_in.pace import Pace
 from portal.state.opened import State
 from project.portal_settings import PortalSettings
 
@@ -19,6 +21,11 @@ class Portal:
     settings: PortalSettings
     shop: OpenShop
     state: State
+    pace: Pace
+    """Of requests, by person, or by address where nobody is known."""
+    tries: Pace
+    """Of sign-ins, by address."""
+    provider: Provider | None = None
 
 
 def portal_of(request: Request) -> Portal:
@@ -40,6 +47,10 @@ def queue_of(request: Request) -> Queue:
 
 def settings_of(request: Request) -> PortalSettings:
     return portal_of(request).settings
+
+
+def address_of(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def base_path_of(request: Request) -> str:

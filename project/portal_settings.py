@@ -15,6 +15,14 @@ RoleName = Literal["viewer", "marketer", "analyst", "admin"]
 SignInMode = Literal["password", "oidc", "proxy"]
 
 
+def _narrow(networks: tuple[str, ...]) -> tuple[str, ...]:
+    """Networks that are some, not all, of the addresses there are."""
+    for one in networks:
+        if ip_network(one, strict=False).prefixlen == 0:
+            raise ValueError(f"{one} is every address there is; name the proxy's own network")
+    return networks
+
+
 class OidcSettings(Settings):
     """An OpenID Connect provider. The client's secret is the environment's; ``client_secret`` names the variable.
 
@@ -79,6 +87,8 @@ class PortalSettings(Settings):
     sign_in: tuple[SignInMode, ...] = ("password",)
     oidc: OidcSettings | None = None
     proxy: ProxySettings | None = None
+    behind: tuple[str, ...] = ()
+    """Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     session_hours: float = Field(default=12.0, gt=0)
     idle_minutes: float = Field(default=120.0, gt=0)
     secure_cookies: bool | None = None
@@ -94,6 +104,11 @@ class PortalSettings(Settings):
                 "begins with / and ends without, such as /huaxiang; empty where the portal has its own host"
             )
         return path
+
+    @field_validator("behind")
+    @classmethod
+    def _are_proxies(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return _narrow(networks)
 
     @field_validator("state")
     @classmethod

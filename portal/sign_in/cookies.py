@@ -5,12 +5,14 @@ from __future__ import annotations
 from fastapi import Request, Response
 
 from portal.parts import base_path_of, settings_of
+from portal.sign_in.headers import THIS_MACHINE
 
 SESSION = "huaxiang_session"
 ANONYMOUS = "huaxiang_form"
 """Holds the token of forms that are shown to who has not signed in."""
+FLOW = "huaxiang_flow"
+"""Holds a sign-in at a provider that has begun."""
 LANGUAGE = "huaxiang_lang"
-THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def set_cookie(request: Request, response: Response, name: str, value: str, seconds: int | None = None) -> None:

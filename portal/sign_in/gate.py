@@ -10,10 +10,11 @@ from typing import Any
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
-from portal.parts import settings_of, state_of
+from portal.parts import address_of, portal_of, settings_of, state_of
 from portal.sign_in.cookies import ANONYMOUS, SESSION
 from portal.sign_in.csrf import check_csrf
 from portal.sign_in.people import person_of
+from portal.sign_in.proxy import login_by_proxy
 from portal.sign_in.roles import Permission, Person
 from portal.sign_in.secrets import new_secret
 from portal.sign_in.sessions import session_of
@@ -79,6 +80,13 @@ DECLARED[everybody_may] = None
 
 
 def _who_asks(request: Request) -> Asking | None:
+    """Who asks, if they do not ask too often (TooManyError)."""
+    found = _known(request)
+    portal_of(request).pace.ask(f"person {found.person.id}" if found else f"address {address_of(request)}")
+    return found
+
+
+def _known(request: Request) -> Asking | None:
     state, settings = state_of(request), settings_of(request)
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
@@ -90,6 +98,10 @@ def _who_asks(request: Request) -> Asking | None:
     cookie = request.cookies.get(SESSION)
     found = session_of(state, settings, cookie) if cookie else None
     if found is None:
+        return None
+    proxied = login_by_proxy(request)
+    if proxied is not None and proxied.strip().lower() != found.person.login:
+        # Somebody else signed in at the proxy, in the same browser.
         return None
     return Asking(_in_language(request, found.person), found.csrf)
 

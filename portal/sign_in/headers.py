@@ -26,6 +26,7 @@ SAME = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=()",
 }
+THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 A_YEAR = 31_536_000
 
 

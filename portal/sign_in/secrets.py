@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from functools import cache
+from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -15,6 +16,8 @@ LONGEST_PASSWORD = 256
 TOKEN_MARK = "hxp_"  # noqa: S105
 """What a token of the API begins with, so that one that lies about is recognised."""
 _HASHER = PasswordHasher()
+_AT_ONCE = BoundedSemaphore(4)
+"""Judging a password takes 64 MB: many who guess at once must not take the machine."""
 
 
 def hashed_password(password: str) -> str:
@@ -26,7 +29,8 @@ def is_password(password: str, hashed: str | None) -> bool:
     if len(password) > LONGEST_PASSWORD:
         return False
     try:
-        right = _HASHER.verify(hashed or _nobodys(), password)
+        with _AT_ONCE:
+            right = _HASHER.verify(hashed or _nobodys(), password)
     except (VerificationError, InvalidHashError):
         return False
     return right and hashed is not None

@@ -40,6 +40,7 @@ WORDS = SimpleNamespace(
     sign_in=Text("登录", "Sign in"),
     login=Text("用户名", "Name"),
     password=Text("密码", "Password"),
+    company_account=Text("用公司账号登录", "Sign in with the company account"),
     to_home=Text("回首页", "Home"),
     as_of=Text("截止业务日", "Business day"),
     release=Text("发布", "Release"),
