@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from pydantic import Field, StrictBool, field_validator, model_validator
 
 from audiences.conditions import Condition, Filled
 from audiences.id_files import digest_of
+from audiences.life import LIFE_KEYS, State, refuse_unknown_rhythm
 from schemas.configuration import (
     Settings,
     Words,
@@ -94,6 +96,7 @@ class Definition(Settings):
 
     Contacts leave only for members who agreed to marketing, unless ``consent: ignore`` says why in ``consent_reason``
     (a recall, a delivery notice). ``may_be_empty``: that nobody is in it is nothing unusual, and the file leaves empty.
+    ``state`` (absent: active), ``expires`` (the last day of use) and ``refresh`` say when it is built and delivered.
     """
 
     name: FilledWords
@@ -104,7 +107,23 @@ class Definition(Settings):
     consent: Literal["required", "ignore"] = "required"
     consent_reason: str | None = None
     may_be_empty: StrictBool | None = None
+    state: State | None = None
+    folder: str | None = Field(default=None, min_length=1, max_length=200)
+    expires: date | None = None
+    refresh: str | None = None
     export: Export = Export()
+
+    @field_validator("refresh")
+    @classmethod
+    def _known_rhythm(cls, value: str | None) -> str | None:
+        return None if value is None else refuse_unknown_rhythm(value)
+
+    @field_validator("folder")
+    @classmethod
+    def _in_one_line(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError("a folder's name holds a line end or another character that cannot be seen")
+        return value
 
     @model_validator(mode="after")
     def _reason_given(self) -> Definition:
@@ -214,16 +233,19 @@ def named(audiences: Mapping[str, Audience], name: str) -> Audience:
 
 
 def definition_hash(audience: Audience, audiences: Mapping[str, Audience]) -> str:
-    """SHA-256 of the definition, of all definitions that it refers to and of their lists: a change in any of them shows."""
+    """SHA-256 of the definition, of all definitions that it refers to and of their lists: a change in any of them shows.
+
+    What they say of their life (``LIFE_KEYS``) is not in it: it changes nobody.
+    """
     wanted: dict[str, Any] = {}
     todo = [audience.id]
     while todo:
         name = todo.pop()
         if name not in wanted:
             one = named(audiences, name) if name != audience.id else audience
-            wanted[name] = one.content
+            wanted[name] = {k: v for k, v in one.content.items() if k not in LIFE_KEYS}
             if lists := one.lists():
-                wanted[name] = one.content | {"lists": {file: digest_of(one.project, file) for file in lists}}
+                wanted[name] |= {"lists": {file: digest_of(one.project, file) for file in lists}}
             todo.extend(one.mentions())
     plain = json.dumps([audience.id, wanted], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(plain.encode()).hexdigest()

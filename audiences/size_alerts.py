@@ -35,7 +35,7 @@ class SizeLimits(Settings):
 
 @dataclass(frozen=True)
 class SizeAlert:
-    """Why an audience should not leave as it is: ``empty``, ``shrunk``, ``grown`` or ``unusual``."""
+    """Why an audience should not leave as it is: ``empty``, ``shrunk``, ``grown``, ``unusual`` or ``stale``."""
 
     kind: str
     words: Text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from cli.session import (
     HERE,
     AgainOption,
     AsOfOption,
+    DueOption,
     EngineOption,
     ForceOption,
     FullOption,
@@ -35,6 +37,7 @@ from cli.session import (
     verb,
 )
 from jobs.audiences import step as step
+from jobs.audiences.build import Built
 from jobs.audiences.export import Exported, refuse_held
 from jobs.audiences.export import export as export_step
 from lake import releases
@@ -43,7 +46,8 @@ from queries import user as person
 from queries.side_card import SideCards
 from report.card import write_card
 from report.page import chosen_release
-from schemas.errors import AlertedError, UsageError
+from schemas.errors import AlertedError, NotDueError, UsageError
+from schemas.text import Text
 
 audience = typer.Typer(no_args_is_help=True)
 add_insight_to(audience)
@@ -77,9 +81,9 @@ def _in_funnel(step: dict[str, Any]) -> dict[str, Any]:
 
 @audience.command("list")
 @verb
-def list_audiences(project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
-    """Every audience with its last build."""
-    found = step.list_audiences(open_project(project))
+def list_audiences(release: ReleaseOption = None, project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
+    """Every audience with its last build, and whether it is in use and due on the release's day."""
+    found = step.list_audiences(open_project(project), release)
     if as_json:
         show_json(found)
         return
@@ -92,6 +96,12 @@ def list_audiences(project: ProjectOption = HERE, as_json: JsonOption = False) -
             "users": a.users,
             "built": a.built_as_of,
             "current": a.is_current,
+            "folder": a.folder,
+            "state": a.state,
+            "expires": a.expires,
+            "refresh": a.refresh,
+            "due": a.is_due,
+            "": (a.problem or a.waits or Text("", "")).en,
         }
         for a in found
     ]
@@ -186,25 +196,48 @@ def build(
     names: Annotated[list[str] | None, typer.Argument(help="Audiences; default: all.")] = None,
     release: ReleaseOption = None,
     reason: Annotated[str, typer.Option(help="Why a definition was changed; kept with its new version.")] = "",
+    due: DueOption = False,
     by: WhoOption = None,
     project: ProjectOption = HERE,
     engine: EngineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish the members at a release, and who entered and left since the last build."""
+    """Publish the members at a release, and who entered and left since the last build.
+
+    Without names, drafts and what is paused, expired or not due are passed over and said.
+    """
     p = open_project(project)
+    wanted = names or list(p.audiences)
+    found: list[Built | Stopped] = []
     with engine_of(p, engine) as e:
-        wanted = names or list(p.audiences)
-        found = [step.build(p, name, which=release, requested_by=asker(by), reason=reason, engine=e) for name in wanted]
+        for name in wanted:
+            try:
+                found.append(
+                    step.build(
+                        p,
+                        name,
+                        which=release,
+                        requested_by=asker(by),
+                        reason=reason,
+                        due=due or not names,
+                        engine=e,
+                    )
+                )
+            except NotDueError as stop:
+                if names and len(names) == 1:
+                    raise
+                found.append(Stopped(name, str(stop), NotDueError.exit_code))
     if as_json:
         show_json(found)
-        return
-    for b in found:
+    for b in () if as_json else found:
+        if isinstance(b, Stopped):
+            print(b.stopped)
+            continue
         what = "built already" if b.already_built else f"{b.enters:,} entered, {b.exits:,} left"
         print(f"{b.audience} at {b.as_of} (release {b.release}): {b.users:,} users; {what}")
         for warning in b.warnings:
             print(f"  Note: {warning}")
-    return
+    _end(found, asked=bool(names))
 
 
 @audience.command("export")
@@ -219,12 +252,16 @@ def export(
     again: AgainOption = False,
     full: FullOption = False,
     force: ForceOption = False,
+    due: DueOption = False,
     by: WhoOption = None,
     project: ProjectOption = HERE,
     engine: EngineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the files of an audience for a platform, with their manifest (builds the audience first if need be)."""
+    """Write the files of an audience for a platform, with their manifest (builds the audience first if need be).
+
+    Without names, drafts and what is paused, expired or not due are passed over and said.
+    """
     p = open_project(project)
     wanted = names or list(p.audiences)
     if not force:
@@ -243,13 +280,18 @@ def export(
                     again=again,
                     full=full,
                     force=force,
+                    due=due or not names,
                     engine=e,
                 )
             except AlertedError as stop:
                 if len(wanted) == 1:
                     raise
                 # It stops no other.
-                found.append(Stopped(name, str(stop)))
+                found.append(Stopped(name, str(stop), AlertedError.exit_code))
+            except NotDueError as stop:
+                if names and len(names) == 1:
+                    raise
+                found.append(Stopped(name, str(stop), NotDueError.exit_code))
             else:
                 found.append(made)
     if as_json:
@@ -259,16 +301,23 @@ def export(
             print(x.stopped)
         else:
             show_delivery(x)
-    if any(isinstance(x, Stopped) for x in found):
-        raise typer.Exit(AlertedError.exit_code)
+    _end(found, asked=bool(names))
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """An audience that was not delivered, and why."""
+    """An audience that was not built or delivered, why, and what the verb would have ended with for it alone."""
 
     audience: str
     stopped: str
+    exit_code: int
+
+
+def _end(found: Sequence[Any], *, asked: bool) -> None:
+    """End as what stopped says, an alert before the rest; who was not due is nothing unusual where nobody named them."""
+    codes = {x.exit_code for x in found if isinstance(x, Stopped)} - (set() if asked else {NotDueError.exit_code})
+    if codes:
+        raise typer.Exit(min(codes))
 
 
 def show_delivery(x: Exported) -> None:

@@ -16,6 +16,7 @@ from cli.session import (
     tell_which_release,
     verb,
 )
+from project.audience_standing import uses_of
 from queries import audience_life as life
 from schemas.errors import UsageError
 
@@ -91,7 +92,7 @@ def compare(
 @verb
 def used_by(name: NameArgument, project: ProjectOption = HERE, as_json: JsonOption = False) -> None:
     """What is made from the audience."""
-    found = life.uses_of(open_project(project), name)
+    found = uses_of(open_project(project), name)
     if as_json:
         show_json(found)
         return

@@ -236,6 +236,14 @@ def engine_kind(kind: str | None) -> Kind | None:
     return kind  # type: ignore[return-value]
 
 
+DueOption = Annotated[
+    bool,
+    typer.Option(
+        "--due", help="Pass over an audience that its rhythm (refresh:) does not ask for on the day (exit code 10)."
+    ),
+]
+
+
 @contextmanager
 def engine_of(project: Project, kind: str | None) -> Iterator[Engine]:
     """The project's engine, or the one asked for; closed at the end."""

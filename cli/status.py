@@ -84,6 +84,8 @@ def status(
         print(f"Releases: {found['releases']}, latest {_release_in_words(found['latest'])}")
     for line in _quality_in_words(found["quality"]):
         print(line)
+    for a in found["audiences"] or ():
+        print(f"{'STALE ' if a['in_use'] else ''}audience {a['audience']}: {a['why']}")
     if found["gaps"]:
         days = ", ".join(str(d) for d in found["gaps"][:MOST_GAPS])
         more = len(found["gaps"]) - MOST_GAPS

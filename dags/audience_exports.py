@@ -10,6 +10,8 @@ from shop import COMMAND, DAY, PROFILE, after, verb
 NAME = "AUDIENCE"
 OLDER_THAN_WHAT_IS_THERE = 8
 """Exit code of a build that would put an old day in the place of a newer one: what re-running an old day asks for."""
+NOT_DUE = 10
+"""Exit code for a draft, for what is paused or expired, and for what its rhythm does not ask for on the day."""
 
 
 def one_environment_each(listed: str) -> list[dict[str, str]]:
@@ -21,7 +23,8 @@ with after(
     "audience_exports",
     """### Audiences
     Builds and exports every audience of the project at the release of the day; an audience that fails stops no other.
-    An audience that was delivered for the release is not delivered twice; one that was built for a newer day is skipped.
+    An audience that was delivered for the release is not delivered twice; one that was built for a newer day is skipped,
+    and so is a draft, what is paused, expired or not due.
     """,
     assets=PROFILE,
     tags=["audiences"],
@@ -34,8 +37,8 @@ with after(
     )
     BashOperator.partial(
         task_id="export",
-        bash_command=f'{COMMAND} audience export "${NAME}" --release {DAY}',
+        bash_command=f'{COMMAND} audience export "${NAME}" --release {DAY} --due',
         append_env=True,
-        skip_on_exit_code=OLDER_THAN_WHAT_IS_THERE,
+        skip_on_exit_code=[OLDER_THAN_WHAT_IS_THERE, NOT_DUE],
         map_index_template=f"{{{{ task.env['{NAME}'] }}}}",
     ).expand(env=names.output)

@@ -83,8 +83,11 @@ def check_tags(project: Project) -> TagReport:
         if (days := _observed_days(project)) is not None:
             warnings = [*warnings, *catalogue.window_warnings(days)]
             in_short = [*in_short, *catalogue.window_summary(days)]
+        from project.audience_standing import unusable_but_used
+
         advised = _advice_warnings(project, catalogue)
-        warnings, in_short = [*warnings, *advised], [*in_short, *advised]
+        told = [*advised, *unusable_but_used(project)]
+        warnings, in_short = [*warnings, *told], [*in_short, *told]
     return TagReport(
         tags=len(catalogue.tags) if catalogue else 0,
         segmentations=len(catalogue.schemes) if catalogue else 0,

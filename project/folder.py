@@ -98,6 +98,7 @@ class ProjectSettings(Settings):
     preview_gb: float = Field(default=4.0, gt=0)
     advice: tuple[str, ...] = ()
     audience_sizes: SizeLimits = SizeLimits()
+    audience_stale_days: int | None = Field(default=7, ge=0)
     portal: PortalSettings = PortalSettings()
 
     @field_validator("time_zone")

@@ -18,6 +18,7 @@ from audiences.plan import Plan
 from lake.releases import Release, release
 from project.attributes import attributes
 from project.audience import with_elders
+from project.audience_standing import uses_of
 from project.audience_tables import AudienceVersion, builds, definitions_of
 from project.folder import Project
 from queries.preview.answer import release_columns
@@ -126,22 +127,6 @@ def compared_versions(
         sample_lost=some(lost),
         changed=tuple(_differences(before, after)),
     )
-
-
-def audiences_using(project: Project, name: str) -> list[str]:
-    """Audiences whose definition names this one, directly or through another."""
-    using: set[str] = set()
-    while more := {a.id for a in project.audiences.values() if a.id not in using and {name, *using} & {*a.mentions()}}:
-        using |= more
-    return sorted(using)
-
-
-def uses_of(project: Project, name: str) -> list[str]:
-    """What uses an audience, a line each; NotThereError for one that there is not."""
-    named(project.audiences, name)
-    through = audiences_using(project, name)
-    said = [f"campaign {c.id}" for c in project.campaigns.values() if {name, *through} & {*c.audiences}]
-    return [*(f"audience {other}" for other in through), *said]
 
 
 def file_to_delete(project: Project, name: str) -> Path:

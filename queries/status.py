@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from lake.locks import holders
 from lake.run_notes import WARNINGS
 from lake.sql import connect
 from project import arrivals
+from project.audience_standing import standings
 from project.folder import Project
 from project.held import QUALITY, marks_of, quality_rows
 from project.inbox import unfinished, unmatched
@@ -43,7 +45,7 @@ def status(project: Project) -> dict[str, Any]:
     ``silent`` are feeds that were silent for too long by the day of the latest release, in words; ``warnings`` those of
     the run that released last; ``quality`` tags of the latest release by verdict, and those held; ``unmatched`` files of
     the inbox that no mapping names (absent: mappings have mistakes), ``unfinished`` those whose names say
-    that they are still being written; ``held`` what a process writes now, with its host.
+    that they are still being written; ``audiences`` those out of use or stale; ``held`` what a process writes now, with its host.
     """
     lake = project.lake
     every = releases.releases(lake)
@@ -67,6 +69,7 @@ def status(project: Project) -> dict[str, Any]:
     found["unmatched"] = _unmatched(project)
     found["unfinished"] = unfinished(project.waiting)
     found["quality"] = None if current is None else _quality(project, current)
+    found["audiences"] = [] if current is None else _audiences(project, current)
     found["held"] = [{"table": h.name, "process": h.process, "host": h.host, "since": h.since} for h in holders(lake)]
     found["gaps"] = _gaps(days)
     return found
@@ -86,6 +89,16 @@ def _quality(project: Project, at: releases.Release) -> dict[str, Any] | None:
     marked = marks_of(project.lake, project.catalogue, at)
     found = {v: [n for n, verdict in worst.items() if verdict == v] for v in reversed(VERDICTS)}
     return {**found, "held": marked.since, "made_from_held": [n for n in marked.held_by if n not in marked.since]}
+
+
+def _audiences(project: Project, at: releases.Release) -> list[dict[str, Any]] | None:
+    """Audiences that are out of use or stale on the release's day, and why; None: their files have mistakes."""
+    with suppress(ConfigurationError):
+        found = standings(project, at.as_of).values()
+        return [
+            {"audience": s.audience, "in_use": s.in_use, "why": s.problem.en} for s in found if s.problem is not None
+        ]
+    return None
 
 
 def _unmatched(project: Project) -> list[str] | None:

@@ -70,6 +70,12 @@ class OutdatedError(HuaxiangError):
     exit_code = 8
 
 
+class NotDueError(HuaxiangError):
+    """An audience is a draft, paused, expired, or not due by its rhythm: nothing was built or delivered."""
+
+    exit_code = 10
+
+
 class StoreError(HuaxiangError):
     """An object store refuses, cannot be reached or has no such bucket."""
 

@@ -40,11 +40,12 @@ from lake.engine import Engine, Progress
 from lake.lake import Lake
 from lake.locks import lock
 from lake.publish import publish
-from lake.releases import Release, release
+from lake.releases import Release, latest, release
 from lake.store import scheme
 from project.attributes import attributes
 from project.audience import plan_of
 from project.audience_file import FileRows, digests_in_words, file_rows
+from project.audience_standing import refuse_not_due, stale, used_on
 from project.audience_tables import builds
 from project.folder import Project
 from project.held import held_in_words, marks_of, remedy, tags_of
@@ -125,6 +126,7 @@ def export(
     again: bool = False,
     full: bool = False,
     force: bool = False,
+    due: bool = False,
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Exported:
@@ -134,13 +136,18 @@ def export(
     and form delivered before is not written a second time: what lies there is checked and named, unless ``again`` asks
     for a fresh one (contacts or consents may have changed since). To a platform that is sent changes, ``full`` sends
     everybody anew. HeldError if the audience is made from a held tag, AlertedError if its size says that something
-    went wrong, unless ``force`` lets it leave; the manifest says so.
+    went wrong, or if it is stale, unless ``force`` lets it leave; the manifest says so. NotDueError if it is out of use,
+    or, with ``due``, if it was delivered there since its rhythm asked for it.
     InputError where all values of a column are digests already. With a ``portion`` only its people leave.
     """
     if not force:
         refuse_held(project, [name], which)
     audience, plan = plan_of(project, name)
     target = target_of(project, audience, to)
+    if due:
+        whole = (d for d in deliveries(project.lake, audience.id) if d.get("campaign") is None)
+        there = max((d["as_of"] for d in whole if d.get("platform") == _platform(target)), default=None)
+        refuse_not_due(audience, release(project.lake, which).as_of, there)
     built = build(project, name, which=which, requested_by=requested_by, engine=engine, progress=progress)
     at = release(project.lake, built.release)
     alerts = alerts_of(project, audience.id, at)
@@ -203,6 +210,11 @@ def _delivered(asked: _Asked, outbox: Outbox, label: str, full: bool) -> Exporte
     manifest = outbox.manifest(label)
     _note(project.lake, manifest, place)
     return _known(manifest, place, asked.built, already=False)
+
+
+def _platform(target: Target) -> str | None:
+    """What rows of deliveries call it: an audience's own file has no platform."""
+    return None if target.is_own else target.id
 
 
 def _portioned(uids: pa.Array, portion: Portion | None) -> tuple[pa.Array, dict[str, int]]:
@@ -291,16 +303,20 @@ def outbox_of(project: Project, audience: str, folder: Path | None = None, to: D
 
 
 def alerts_of(project: Project, audience: str, at: Release) -> tuple[SizeAlert, ...]:
-    """What its builds up to the release say against delivering an audience."""
+    """What its builds up to the release, and the age of it, say against delivering an audience."""
     sizes = [row["users"] for row in builds(project.lake, audience) if row["as_of"] <= at.as_of]
     found = size_alerts(sizes, project.settings.audience_sizes)
     may_be_empty = bool(named(project.audiences, audience).definition.may_be_empty)
-    return tuple(a for a in found if not (a.kind == "empty" and may_be_empty))
+    told = [a for a in found if not (a.kind == "empty" and may_be_empty)]
+    current = latest(project.lake)
+    old = None if current is None else stale(project, named(project.audiences, audience), at.as_of, current.as_of)
+    return tuple(told if old is None else [*told, SizeAlert("stale", old)])
 
 
 def refuse_held(project: Project, names: Iterable[str], which: int | str | None) -> None:
     """HeldError that names every audience made from a tag that is held at the release."""
     at = release(project.lake, which)
+    names = used_on(project, names, at.as_of)
     known = marks_of(project.lake, project.catalogue, at)
     held = {n: known.of(tags_of(project.catalogue, *plan_of(project, n))) for n in names} if known.since else {}
     if not any(held.values()):
@@ -385,7 +401,7 @@ def _manifest(
     changes = {"since": None if before is None else before["delivery_id"]}
     return {
         "audience": audience.id,
-        "platform": None if target.is_own else target.id,
+        "platform": _platform(target),
         "name": audience.content["name"],
         "description": audience.content["description"],
         "owner": audience.definition.owner,

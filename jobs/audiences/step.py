@@ -29,15 +29,20 @@ from lake.lake import Lake
 from lake.locks import lock
 from lake.releases import Release, latest, release
 from project.audience import plan_of, with_elders
+from project.audience_standing import refuse_not_due, refuse_out_of_use, standing_of
 from project.audience_tables import SIZES, builds
 from project.folder import Project
 from schemas.errors import NotThereError, OutdatedError
 from schemas.money import money_cell
+from schemas.text import Text
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One audience with its last build, if there is one."""
+    """One audience with its last build, if there is one.
+
+    Whether it is due, why it waits, and what is the matter with it (out of use, too old) are of the day that was asked for.
+    """
 
     audience: str
     zh: str
@@ -46,6 +51,13 @@ class Listed:
     built_as_of: date | None
     users: int | None
     is_current: bool
+    folder: str | None
+    state: str
+    expires: date | None
+    refresh: str | None
+    is_due: bool
+    waits: Text | None
+    problem: Text | None
 
 
 @dataclass(frozen=True)
@@ -62,12 +74,17 @@ class Why:
     findings: tuple[ev.Judged, ...]
 
 
-def list_audiences(project: Project) -> list[Listed]:
-    """Every audience of the project folder; ``is_current``: built from this definition at the latest release."""
+def list_audiences(project: Project, which: int | str | None = None) -> list[Listed]:
+    """Every audience of the project folder; ``is_current``: built from this definition at the latest release.
+
+    How they stand is of the day of a release; before the first there is none, and every one in use is due.
+    """
     last = {row["audience"]: row for row in builds(project.lake)}
     current = latest(project.lake)
+    day = date.min if which is None and current is None else release(project.lake, which).as_of
     found = []
     for audience in project.audiences.values():
+        stands = standing_of(project, audience, day, last[audience.id]["as_of"] if audience.id in last else None)
         built = last.get(audience.id)
         wanted = definition_hash(audience, project.audiences)
         found.append(
@@ -81,6 +98,13 @@ def list_audiences(project: Project) -> list[Listed]:
                 is_current=bool(
                     built and current and (built["release"], built["definition_hash"]) == (current.number, wanted)
                 ),
+                folder=audience.definition.folder,
+                state=audience.definition.state or "active",
+                expires=audience.definition.expires,
+                refresh=audience.definition.refresh,
+                is_due=stands.is_due,
+                waits=stands.waits,
+                problem=stands.problem,
             )
         )
     return found
@@ -125,6 +149,7 @@ def build(
     which: int | str | None = None,
     requested_by: str = "unknown",
     reason: str = "",
+    due: bool = False,
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Built:
@@ -134,10 +159,15 @@ def build(
     day's log. An older day than the last build is refused unless it is what readers see (after a rollback); then the
     builds of later days are forgotten, so that members = members before + enters - exits always holds.
     A definition that differs from the last one built is noted as a new version, with who asked and the reason.
+    NotDueError for a draft, for what is paused, for what has expired by the release's day, and, with ``due``, for what was
+    built since its rhythm asked for it.
     """
     lake = project.lake
     audience, plan = plan_of(project, name)
     at = release(lake, which)
+    refuse_out_of_use(audience, at.as_of)
+    if due:
+        refuse_not_due(audience, at.as_of, max((row["as_of"] for row in builds(lake, audience.id)), default=None))
     plan = with_elders(lake, at, plan)
     note_version(project, name, requested_by, reason)
     with lock(lake, MEMBERSHIP, LOG, SIZES, wait_seconds=60):

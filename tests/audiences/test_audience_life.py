@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 
 from jobs.audiences.step import build
+from project.audience_standing import audiences_using
 from project.audience_tables import definitions_of
-from queries.audience_life import audiences_using, compared_versions, history_of
+from queries.audience_life import compared_versions, history_of
 from schemas.errors import NotThereError
 from tests.audiences.lake_shop import BEIJING, D, Shop, people
 from tests.audiences.test_audience_verbs import as_json, typed

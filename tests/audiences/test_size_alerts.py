@@ -66,7 +66,7 @@ def test_one_that_is_stopped_stops_no_other(shop: Shop) -> None:
     shop.define("nobody", (shop.folder / "audiences" / "beijing.yaml").read_text("utf-8").replace("北京}", "南极}"))
     delivered, stopped = as_json(shop, "audience", "export", code=5)
     assert delivered["audience"] == "beijing" and delivered["rows"] == 3
-    assert stopped == {"audience": "nobody", "stopped": stopped["stopped"]} and "nobody is in it" in stopped["stopped"]
+    assert (stopped["audience"], stopped["exit_code"]) == ("nobody", 5) and "nobody is in it" in stopped["stopped"]
     assert "was not delivered: nobody is in it" in typed(shop, "audience", "export", code=5)
     assert as_json(shop, "audience", "export", "nobody", code=5)["error"] == "AlertedError"
 

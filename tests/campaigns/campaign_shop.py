@@ -50,6 +50,9 @@ WOMEN = EVERYBODY.replace("{tag: paid_amount_90d, known: true}", "{tag: gender, 
 def campaign_shop(folder: Path) -> Shop:
     """Without a campaign assigned yet."""
     shop = Shop(folder)
+    # Tests deliver at the release of the campaign's start, and that of its end is there already.
+    settings = "name: {zh: 店, en: Shop}\naudience_stale_days: null\n"
+    (folder / "huaxiang.yaml").write_text(settings, encoding="utf-8")
     shop.define("everybody", EVERYBODY)
     shop.define("women", WOMEN)
     define(shop, SPRING)
