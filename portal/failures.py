@@ -11,10 +11,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
-from portal.parts import base_path_of
+from portal.parts import base_path_of, is_api
 from portal.rendering import render
 from portal.sign_in.csrf import SAFE_METHODS, ForgedError
-from portal.sign_in.gate import API, RefusedError, SignInNeededError
+from portal.sign_in.gate import RefusedError, SignInNeededError
 from portal.sign_in.oidc import NotVouchedError
 from portal.sign_in.pace import TooManyError
 from schemas.errors import (
@@ -65,10 +65,6 @@ def problem(status: int, title: str, detail: str = "", **more: Any) -> JSONRespo
     """Problem details; ``errors`` lists mistakes by field where there are some."""
     body = {"type": "about:blank", "title": title, "status": status, **({"detail": detail} if detail else {}), **more}
     return JSONResponse(body, status, media_type="application/problem+json")
-
-
-def is_api(request: Request) -> bool:
-    return request.url.path.removeprefix(base_path_of(request)).startswith(API)
 
 
 def failed(request: Request, status: int, said: Text, detail: str = "", **more: Any) -> Response:

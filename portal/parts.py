@@ -13,6 +13,8 @@ from portal.sign_in.pace import Pace
 from portal.state.opened import State
 from project.portal_settings import PortalSettings
 
+API = "/api/"
+
 
 @dataclass(frozen=True)
 class Portal:
@@ -56,3 +58,8 @@ def address_of(request: Request) -> str:
 def base_path_of(request: Request) -> str:
     """The path below which the portal lies: a proxy's, or that of the application which it is mounted in."""
     return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def is_api(request: Request) -> bool:
+    """Whether a program asks: it is answered by problem details, and may show a token."""
+    return request.url.path.removeprefix(base_path_of(request)).startswith(API)

@@ -75,7 +75,9 @@ class PortalLimits(Settings):
     sign_ins_per_minute: int = Field(default=20, ge=1)
     failures_before_lock: int = Field(default=5, ge=1)
     lock_minutes: int = Field(default=15, ge=1)
-    header_seconds: int = Field(default=10, ge=1)
+    header_seconds: float = Field(default=10.0, gt=0)
+    body_seconds: float = Field(default=30.0, gt=0)
+    """Within which the head and the body of a request have come as a whole."""
 
 
 class PortalSettings(Settings):

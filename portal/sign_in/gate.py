@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
-from portal.parts import address_of, portal_of, settings_of, state_of
+from portal.parts import address_of, is_api, portal_of, settings_of, state_of
 from portal.sign_in.cookies import ANONYMOUS, SESSION
 from portal.sign_in.csrf import check_csrf
 from portal.sign_in.people import person_of
@@ -24,7 +24,6 @@ from portal.state.tables import PersonRow
 LANGUAGES = ("zh", "en")
 DECLARED: dict[Callable[..., Any], Permission | None] = {}
 """Gates and the permission that each asks for; None where everybody may come."""
-API = "/api/"
 
 
 class SignInNeededError(Exception):
@@ -91,7 +90,7 @@ def _known(request: Request) -> Asking | None:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         # Pages are for people: a token that leaked must not open the admin's.
-        if API not in request.url.path:
+        if not is_api(request):
             return None
         person = person_of_token(state, secret.strip())
         return None if person is None else Asking(person, None)

@@ -9,15 +9,12 @@ from fastapi.exceptions import HTTPException
 from portal.sign_in.headers import Asgi, Message, Receive, Scope, Send
 from project.portal_settings import PortalLimits
 
-BODY_SECONDS = 30.0
-"""Within which a body has come as a whole; a large one on a slow line still does at 300 kB a second."""
-
 
 class BodyLimit:
     """Bodies end at a size and within a time, however they are announced: HTTPException 413 or 408 to who reads them."""
 
-    def __init__(self, app: Asgi, limits: PortalLimits, seconds: float = BODY_SECONDS):
-        self.app, self.seconds = app, seconds
+    def __init__(self, app: Asgi, limits: PortalLimits):
+        self.app, self.seconds = app, limits.body_seconds
         self.most = int(limits.body_mb * 2**20)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
