@@ -25,6 +25,7 @@ NAMES = (
     "identity",
     "fission",
     "scale",
+    "chart_libraries",
 )
 """Modules that are commands, what a shop does first."""
 TARGETS = {

@@ -116,6 +116,7 @@
 
   let turn = 0;
   function drawAll() {
+    if (!globalThis.Plotly) return;
     const mine = ++turn;
     root.dataset.charts = "drawing";
     let i = 0;
@@ -148,5 +149,8 @@
     }
   });
   window.addEventListener("beforeprint", () => specs.forEach((s) => Plotly.Plots.resize(document.getElementById(s.id))));
-  drawAll();
+  // A report holds the library packed (unpack.js); a portal's page has it before this script.
+  Promise.resolve(globalThis.chartLibrary).then(drawAll, () => {
+    root.dataset.charts = "missing";
+  });
 })();

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 from dataclasses import replace
@@ -18,7 +20,7 @@ from lake.manifest import ManifestRow
 from project.held import Marks
 from report.blocks import Block, Section, texts
 from report.data import ReportData, report_data
-from report.page import WORDS, attention, html, overview, plotly_script, report, sections
+from report.page import WORDS, as_packed, attention, html, overview, plotly_script, report, sections
 from report.words import FEEDS as FEED_NAMES
 from report.words import ID_KINDS, Vocabulary
 from schemas.contracts import FEEDS, fields
@@ -119,10 +121,11 @@ def test_the_page_loads_nothing(page: Reader) -> None:
     assert "@import" not in "".join(page.visible)
 
 
-def test_plotly_stands_in_the_page_once(page: Reader) -> None:
+def test_plotly_stands_in_the_page_once_and_packed(page: Reader, text: str) -> None:
     assert len(page.scripts) == 3
-    assert page.scripts[0] == plotly_script()
-    assert "</script" not in page.scripts[0].lower()
+    assert gzip.decompress(base64.b64decode(page.scripts[0])).decode() == plotly_script()
+    assert "</script" not in plotly_script().lower(), "it becomes a script element again"
+    assert len(text) < 0.6 * len(plotly_script())
 
 
 def test_hostile_names_and_values_are_text(text: str, page: Reader) -> None:
@@ -262,7 +265,7 @@ def test_a_feed_out_of_step_stands_at_the_top_with_its_rows(data: ReportData) ->
 
 def test_no_person_is_on_the_page(text: str) -> None:
     """Neither public ids nor contacts; alert users are counts."""
-    own = text.replace(plotly_script(), "")
+    own = text.replace(as_packed(plotly_script()), "")
     assert not re.search(r"u0000\d\d", own) and "1380013800" not in own and '"uid"' not in own
 
 
