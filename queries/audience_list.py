@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from audiences.language import Audience, definition_hash
 from lake.lake import Lake
 from lake.releases import Release
+from project.audience_standing import standings, uses_of
 from project.audience_tables import builds
 from project.folder import Project
-from queries.audience_life import uses_of
+from schemas.text import Text
 
 DELIVERED = "exports.deliveries"
 MOST_SIZES = 60
@@ -41,7 +42,8 @@ class LastDelivery:
 class AudienceEntry:
     """An audience in the list. ``sizes`` are those of its builds, the newest last.
 
-    ``state``: never built; built from this definition at the newest release, or at an older one; changed since it was built.
+    ``state``: never built; built from this definition at the newest release, or at an older one; changed since it was
+    built. ``problem`` is why it is out of use, or why what was built is too old.
     """
 
     id: str
@@ -50,6 +52,7 @@ class AudienceEntry:
     sizes: tuple[SizeOfDay, ...]
     last_delivery: LastDelivery | None
     used_by: tuple[str, ...]
+    problem: Text | None
 
     @property
     def users(self) -> int | None:
@@ -73,6 +76,7 @@ def audience_entries(project: Project, at: Release | None) -> list[AudienceEntry
     for row in builds(project.lake):
         rows.setdefault(str(row["audience"]), []).append(row)
     left = last_deliveries(project.lake)
+    stands = {} if at is None else standings(project, at.as_of)
     found = [
         AudienceEntry(
             id=one.id,
@@ -81,6 +85,7 @@ def audience_entries(project: Project, at: Release | None) -> list[AudienceEntry
             sizes=_sizes(rows.get(one.id, [])),
             last_delivery=left.get(one.id),
             used_by=tuple(uses_of(project, one.id)),
+            problem=None if at is None or one.id not in stands else stands[one.id].problem,
         )
         for one in project.audiences.values()
     ]

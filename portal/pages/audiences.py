@@ -22,9 +22,10 @@ from portal.requests import request_of
 from portal.sign_in.gate import allowed
 from portal.sign_in.roles import Person
 from portal.words import builder as words
+from project.audience_standing import uses_of
 from project.platforms import target_of
 from queries.audience_draft import draft_counts
-from queries.audience_life import history_of, uses_of
+from queries.audience_life import history_of
 from queries.audience_list import audience_entries
 from queries.audience_versions import compared_texts
 from schemas.errors import HuaxiangError, NotThereError, UsageError
