@@ -8,8 +8,9 @@ from threading import RLock
 
 from lake.releases import Release, release
 from project.folder import SETTINGS_FILE, Project
+from project.held import Marks, marks_of
 from project.setup import PARTS
-from queries.preview import ReleaseColumns
+from queries.preview import ReachBits, ReleaseColumns
 from queries.preview.answer import release_columns
 from queries.side_card import SideCards
 
@@ -32,6 +33,8 @@ class OpenShop:
         self._at: Release | None = None
         self._columns: ReleaseColumns | None = None
         self._side_cards: SideCards | None = None
+        self._reach: ReachBits | None = None
+        self._marks: tuple[ReleaseColumns, Project, Marks] | None = None
 
     @property
     def folder(self) -> Path:
@@ -58,6 +61,24 @@ class OpenShop:
             if self._columns is None:
                 self._columns = release_columns(self._project, at)
             return self._columns
+
+    def reach(self) -> ReachBits:
+        """Whom platforms would reach, by contacts and consents as they are now."""
+        with self._lock:
+            columns = self.columns()
+            if self._reach is None or self._reach.columns is not columns or not self._reach.is_current:
+                self._reach = ReachBits(self._project, columns)
+            self._reach.project = self._project
+            return self._reach
+
+    def marks(self) -> Marks:
+        """The newest release's marks of held tags."""
+        with self._lock:
+            columns = self.columns()
+            if self._marks is None or self._marks[0] is not columns or self._marks[1] is not self._project:
+                found = marks_of(self._project.lake, self._project.catalogue, columns.at)
+                self._marks = (columns, self._project, found)
+            return self._marks[2]
 
     def side_cards(self) -> SideCards:
         """One-user cards of the newest release."""

@@ -21,7 +21,7 @@ from lake.lake import Lake
 from lake.releases import Release, lake_at
 from project.attributes import attributes
 from project.folder import Project
-from project.held import held_in_words, marks_of, remedy, tags_of
+from project.held import Marks, held_in_words, marks_of, remedy, tags_of
 from project.products import CODES
 from schemas.configuration import nearest
 from schemas.errors import NotThereError
@@ -222,9 +222,12 @@ def _numbers(of_kind: pa.Table, names: set[str]) -> dict[str, int | Sequence[int
     return dict(zip(found["code_value"].to_pylist(), found["code"].to_pylist(), strict=True))
 
 
-def held_notes(project: Project, audience: Audience, plan: Plan, at: Release) -> tuple[str, ...]:
-    """That the audience is made from held tags, if it is."""
-    held = marks_of(project.lake, project.catalogue, at).of(tags_of(project.catalogue, audience, plan))
+def held_notes(
+    project: Project, audience: Audience, plan: Plan, at: Release, marks: Marks | None = None
+) -> tuple[str, ...]:
+    """That the audience is made from held tags, if it is; ``marks`` are the release's, where somebody has them already."""
+    marks = marks or marks_of(project.lake, project.catalogue, at)
+    held = marks.of(tags_of(project.catalogue, audience, plan))
     if not held:
         return ()
     return (

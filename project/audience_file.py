@@ -143,7 +143,7 @@ def file_rows(project: Project, audience: Audience, at: Release, uids: pa.Array,
         contacts = FoundContacts(con, Path(scratch), columns, target.country)
         for name, source in (("members", MEMBERS), ("identifiers", IDENTIFIERS), ("users", USERS)):
             con.register(name, project.lake.dataset(source))
-        refuse_lacking(project.lake, target)
+        refuse_lacking(project.lake.dataset(MEMBERS).schema.names, target)
         found = contacts.find(here)
         left_out |= {ONE_PERSON: len(here) - found.persons, NO_MEMBER: found.persons - found.members}
         notes = _notes(project.lake, found.members)
@@ -168,9 +168,8 @@ def _agreed(required: bool, unknown: UnknownConsent) -> str:
     return "true" if not required else "not refused" if unknown == "allow" else "not refused and known"
 
 
-def refuse_lacking(lake: Lake, target: Target) -> None:
-    """NotThereError where an id is younger than the table of members: nothing has brought it yet."""
-    have = lake.dataset(MEMBERS).schema.names
+def refuse_lacking(have: Sequence[str], target: Target) -> None:
+    """NotThereError where an id is younger than the columns that the table of members has: nothing has brought it yet."""
     for column in target.platform.ids:
         if column.id not in have:
             raise NotThereError(

@@ -17,6 +17,7 @@ from features.tags import Tag
 from lake.releases import release
 from project.folder import Project
 from queries.preview.answer import people_at, release_columns
+from queries.preview.release_columns import ReleaseColumns
 from schemas.configuration import Settings
 from schemas.errors import HuaxiangError
 from schemas.money import money_cell
@@ -102,8 +103,15 @@ def overlaps(project: Project, name: str, *, which: int | str | None = None) -> 
     """Whom an audience shares with every other one, each judged by its definition at one release."""
     at = release(project.lake, which)
     columns = release_columns(project, at)
+    found = overlaps_of(project, columns, name, people_at(project, columns, named(project.audiences, name)))
+    columns.cache.trim()
+    return found
+
+
+def overlaps_of(project: Project, columns: ReleaseColumns, name: str, mine: Bits) -> Overlaps:
+    """The same of any people; the audience called ``name`` is not held against them."""
+    at = columns.at
     nearly = project.method(METHOD, AudienceSettings).nearly_same
-    mine = people_at(project, columns, named(project.audiences, name))
     users, found = how_many(mine), []
     for other in project.audiences:
         if other == name:
@@ -118,7 +126,6 @@ def overlaps(project: Project, name: str, *, which: int | str | None = None) -> 
         found.append(
             Overlap(other, many, both, _share(both, users), _share(both, many), jaccard, both > 0 and jaccard >= nearly)
         )
-    columns.cache.trim()
     found.sort(key=lambda o: (o.problem is not None, -o.jaccard, o.audience))
     return Overlaps(name, at.number, at.as_of, users, tuple(found))
 
@@ -131,14 +138,26 @@ def audience_profile(
     Only members of the shop are compared: visitors would swamp every share. Numbers and days are compared by bands with
     about as many members each. NotThereError for a tag that is newer than the release.
     """
+    at = release(project.lake, which)
+    columns = release_columns(project, at)
+    found = profile_of_people(
+        project, columns, name, people_at(project, columns, named(project.audiences, name)), tags=tags
+    )
+    columns.cache.trim()
+    return found
+
+
+def profile_of_people(
+    project: Project, columns: ReleaseColumns, name: str, people: Bits, *, tags: Sequence[str] = ()
+) -> AudienceProfile:
+    """The same of any people, under the name of an audience."""
     # It brings scipy along, which a preview need not pay for.
     from campaigns.learning import false_discovery
 
-    at = release(project.lake, which)
-    columns = release_columns(project, at)
+    at = columns.at
     settings = project.method(METHOD, AudienceSettings)
     base = columns.members()
-    mine = people_at(project, columns, named(project.audiences, name)) & base
+    mine = people & base
     looks: list[tuple[Tag, str, tuple[int, int, int, int]]] = []
     left_out = []
     for tag in (project.catalogue.tag(t) for t in tags or project.catalogue.tags):
@@ -151,7 +170,6 @@ def audience_profile(
         for said, having in bands:
             some_with, with_it = how_many(mine & having), how_many(base & having)
             looks.append((tag, said, (some_with, some, with_it, known)))
-    columns.cache.trim()
     chances = [chance_of_difference(a, n, k - a, of - n) for _, _, (a, n, k, of) in looks]
     traits = [
         _trait(tag, said, counts, q)

@@ -172,6 +172,8 @@ BESIDE_THE_LAKE = {
     "audiences/language.py": "a project's audiences",
     "cli/pages.py": "the repository's tags",
     "jobs/profile/diff.py": "another version of a project's tags",
+    "portal/drafting.py": "a project's lists of ids",
+    "project/audience_saving.py": "a project's audiences",
     "project/example.py": "the example's tags",
     "project/folder.py": "a project's YAML",
     "project/inbox.py": "an inbox that is a folder",

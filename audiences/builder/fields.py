@@ -95,33 +95,44 @@ class Form:
 
     def _read_comparisons(self, made: dict[str, Any], fields: Fields, was: Mapping[str, Any]) -> None:
         type_, unit = self.typed(made)
-        old_unit = self.typed(was)[1] if condition_kind(was) else unit
         said: dict[str, Any] = {}
+        guessed = False
         for name in fields:
-            if not name.startswith("op.") or not (key := _one(fields, name)) or key not in COMPARISONS:
+            if not name.startswith("op."):
                 continue
-            texts = [t for t in fields.get(f"value.{name[3:]}", ()) if t != ""]
-            if not texts and key == "known":
-                texts = ["true"]
-            if not texts:
+            key = _one(fields, name)
+            texts = [t for t in fields.get(f"value.{name[3:]}", ()) if t.strip() != ""]
+            if not key and texts:
+                # A value typed before anybody said how it compares.
+                key, guessed = "is" if type_ in ("string", "bool") else "at_least", True
+            if key not in COMPARISONS:
                 continue
-            if key not in (*LISTED, "between"):
-                texts = texts[:1]
-            old = was.get(key)
-            kept = {
-                _text(v, old_unit, self.currency): v for v in (old if isinstance(old, list) else [old]) if v is not None
-            }
-            same = self.typed(was) == (type_, unit)
-            read = [
-                kept[t] if same and t in kept else self.value_of(t, "bool" if key == "known" else type_, unit)
-                for t in texts
-            ]
-            listed = (key in LISTED and len(read) > 1) or key == "between" or (isinstance(old, list) and key in LISTED)
-            said[key] = read if listed else read[0]
+            said[key] = self._operands(key, texts, was, type_, unit)
+        if guessed and said.get("known") is True:
+            # What is compared is known; a new condition only began with it.
+            del said["known"]
         for key in COMPARISONS:
             made.pop(key, None)
         for key, value in said.items():
             made[key] = was[key] if key in was and was[key] == value else value
+
+    def _operands(self, key: str, texts: list[str], was: Mapping[str, Any], type_: Type, unit: str | None) -> Any:
+        """What a comparison is held against. Without a value it is one to begin with, or one that the language asks for."""
+        if key == "known":
+            return "false" not in texts
+        if not texts and key in LISTED:
+            return []
+        if not texts or (key == "between" and len(texts) < 2):
+            first = texts[0] if texts else "1"
+            texts = [first, first] if type_ in NUMBERS else ["", ""]
+        if key not in (*LISTED, "between"):
+            texts = texts[:1]
+        old = was.get(key)
+        same = bool(condition_kind(was)) and self.typed(was) == (type_, unit)
+        kept = {_text(v, unit, self.currency): v for v in _listed(old)} if same else {}
+        read = [kept[t] if t in kept else self.value_of(t, type_, unit) for t in texts]
+        listed = key == "between" or (key in LISTED and (len(read) > 1 or isinstance(old, list)))
+        return read if listed else read[0]
 
     def value_of(self, text: str, type_: Type, unit: str | None) -> Any:
         """A text as the type has it; as it is where it cannot be, so that the language can say what is wrong with it."""

@@ -167,8 +167,13 @@ class ReachBits:
         wanted = [c.profile for c in target.columns if c.profile not in (None, "as_of")]
         if self._stored is not None:
             refuse_missing(self.columns.at, self._stored, [str(c) for c in wanted])
-        refuse_lacking(self.project.lake, target)
+        refuse_lacking(self._kept_of_members, target)
         return target
+
+    @cached_property
+    def _kept_of_members(self) -> list[str]:
+        """Columns of the table of members; to ask the table takes longer than to count."""
+        return list(self.project.lake.dataset(MEMBERS).schema.names)
 
     @cached_property
     def _stored(self) -> list[str] | None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from audiences.bits import WORD, Bits, Kleene, flags, packed, truth_of_numbers
+from audiences.bits import WORD, Bits, Kleene, flags, how_many, packed, truth_of_numbers
 from audiences.evaluate import leaf_truth
 from audiences.plan import Leaf, ListedBefore, Listing, Plan, Test, alert_column, walk
 from audiences.tally import Sized, sized
@@ -32,6 +32,8 @@ from project.products import products_as_of, skus_named
 from queries.preview.events import Events
 from queries.preview.files import BucketedFiles, name_of
 from queries.preview.profile_bits import ProfileBits
+from schemas.contracts import Type
+from schemas.measures import CATEGORY_KEYS, CODED_KEYS, PRODUCT_CONDITIONS
 
 ACTIVITY = "activity.activity"
 OF_EVERYBODY = ("uid", "user_id", "as_of")
@@ -44,6 +46,8 @@ class ReleaseColumns:
     def __init__(self, lake: Lake, at: Release, cache: LocalCache):
         self.lake, self.at, self.cache = lake_at(lake, at), at, cache
         self.name = name_of(at)
+        self._counts: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._named_so: dict[str, tuple[str, ...]] = {}
         self.profile = ProfileBits(at, BucketedFiles(lake, at, PROFILE, cache, as_of=at.as_of), cache, self.name)
 
     @cached_property
@@ -96,6 +100,51 @@ class ReleaseColumns:
         notes = [note for one in people.values() for note in one.notes]
         tally = sized(plan, users, everybody, leaf, self._cores)
         return tally, (*names.warnings, *days_to_come(plan, self.at.as_of), *notes)
+
+    def value_counts(self, tag: str, type_: Type, most: int) -> tuple[tuple[str, int], ...]:
+        """Values of a text or of true and false with their users, the most frequent first; held while this object is.
+
+        Of a text with more values than ``most`` the most frequent; nothing for numbers and days, which have bands.
+        """
+        if tag not in self._counts:
+            self._counts[tag] = self._count_values(tag, type_)
+        return self._counts[tag][:most]
+
+    def _count_values(self, tag: str, type_: Type) -> tuple[tuple[str, int], ...]:
+        if type_ == "bool":
+            column = self.profile.columns({tag: type_})[tag]
+            everybody = self.profile.everybody
+            asked = {
+                str(v).lower(): column.truth((Test(op="is", values=(v,)),), type_, everybody) for v in (True, False)
+            }
+            return tuple((said, how_many(found.true)) for said, found in asked.items())
+        if type_ != "string":
+            return ()
+        counted = pc.value_counts(self.profile.stored(tag).combine_chunks())
+        values, users = counted.field("values"), counted.field("counts").to_pylist()
+        texts = (values.dictionary_decode() if pa.types.is_dictionary(values.type) else values).to_pylist()
+        found = [(t, n) for t, n in zip(texts, users, strict=True) if t]
+        return tuple(sorted(found, key=lambda f: (-f[1], f[0])))
+
+    def names_like(self, kind: str, typed: str, most: int) -> tuple[str, ...]:
+        """Names of a condition on rows (``brand``, ``seller`` ...) that begin with, or hold, what somebody types."""
+        wanted = typed.strip().lower()
+        there = self._names(kind)
+        first = [n for n in there if n.lower().startswith(wanted)]
+        return tuple([*first, *(n for n in there if wanted in n.lower() and n not in set(first[:most]))][:most])
+
+    def _names(self, kind: str) -> tuple[str, ...]:
+        if kind not in self._named_so:
+            if kind in CODED_KEYS:
+                codes = self._kept_codes
+                found = codes.filter(pc.equal(codes["code_kind"], kind))["code_value"].to_pylist()
+            elif kind in PRODUCT_CONDITIONS:
+                levels = CATEGORY_KEYS if kind == "in_category" else (kind,)
+                found = [t for level in levels for t in pc.unique(self._kept_products[level]).to_pylist()]
+            else:
+                found = []
+            self._named_so[kind] = tuple(sorted({t for t in found if t}))
+        return self._named_so[kind]
 
     @cached_property
     def _cores(self) -> Executor | None:

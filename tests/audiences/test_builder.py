@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from audiences.builder import tree
-from audiences.builder.draft import MOST_STEPS, AudienceDraft
 from audiences.builder.fields import Form
 from audiences.builder.written import MOST_CHARACTERS, definition_in, definition_text, edited
 from audiences.compiler import compile_audience, fixed_attributes
@@ -262,16 +261,3 @@ def test_a_definition_that_no_form_can_show_is_refused_in_words() -> None:
         tree.refuse_too_large({"include": deep})
     with pytest.raises(UsageError, match="too many for one form"):
         tree.refuse_too_large({"include": {"all": [{"event": "view"}] * tree.MOST_BLOCKS}})
-
-
-def test_a_draft_goes_back_and_forth_and_forgets_what_was_undone_after_a_change() -> None:
-    draft = AudienceDraft("trial", ("a",), began="a")
-    assert not draft.is_changed and not draft.can_undo
-    draft = draft.said("b").said("c").undone()
-    assert (draft.text, draft.can_undo, draft.can_redo) == ("b", True, True)
-    assert AudienceDraft.of_json(draft.as_json()) == draft
-    draft = draft.said("d")
-    assert not draft.can_redo and draft.undone().undone().undone().text == "a"
-    for i in range(2 * MOST_STEPS):
-        draft = draft.said(str(i))
-    assert len(draft.texts) == MOST_STEPS and draft.text == str(2 * MOST_STEPS - 1)
