@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake.exceptions import DeltaError
 
-from audiences import evaluate as ev
 from audiences.plan import Plan
 from features.kernel.rows import USERS_PER_BUCKET
-from jobs.audiences.columns import Inputs, Prepared, bucket_columns, columns_of, prepared, run_on_buckets
+from jobs.audiences.changes import judged_bucket, logged_changes
+from jobs.audiences.columns import Inputs, Prepared, prepared, run_on_buckets
+from jobs.campaigns.assigned import ASSIGNMENTS, assigned_inputs
 from lake import journal
 from lake.engine import Engine, Progress
 from lake.lake import partition_path
@@ -31,14 +32,12 @@ from project.audience_tables import SIZES
 from project.folder import Project
 from schemas.arrow import arrow_schema, file_schema
 from schemas.contracts import contract
-from schemas.errors import NotThereError
+from schemas.errors import ConfigurationError, NotThereError
 
 MEMBERSHIP = "audiences.membership"
 LOG = "audiences.membership_log"
 LOG_ROWS = 1 << 16
 """Rows of the log that are in memory at a time."""
-ABSENT, SAME_DATA = -1, -2
-"""In place of a node's number: not among the users judged; a member already by what the data of then says now."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class Build:
         self.project, self.plan, self.at, self.run_id = project, plan, at, run_id
         self.lake = project.lake
         self.made = [row for row in made if row["as_of"] < at.as_of]
+        self.warnings: list[str] = []
 
     def published(self, engine: Engine | None, progress: Progress | None) -> Built:
         tables = (LOG, MEMBERSHIP, SIZES)
@@ -109,13 +109,14 @@ class Build:
             enters,
             exits,
             False,
-            now.warnings,
+            (*now.warnings, *self.warnings),
         )
 
     def items(self, now: Prepared, scratch: Path, members: Path, log: Path) -> list[Inputs]:
         """One item a bucket, those included that only people who left the base are in."""
         previous = write_by_bucket(self.members_before(), scratch / "previous")
         before = self.inputs_before(scratch)
+        arms = self.arms_given(scratch)
         return [
             {
                 "bucket": b,
@@ -126,6 +127,8 @@ class Build:
                 "previous": previous.get(b),
                 "plan": self.plan.model_dump(mode="json"),
                 "as_of": self.at.as_of.isoformat(),
+                "currency": self.project.currency,
+                "arms": {campaign: found[b] for campaign, found in arms.items() if b in found},
                 "release": self.at.number,
                 "members": str(members),
                 "log": str(log),
@@ -145,6 +148,18 @@ class Build:
         except (NotThereError, OSError, DeltaError):
             # A tag that is newer than that release, or a version that has expired.
             return None
+
+    def arms_given(self, scratch: Path) -> dict[str, dict[int, Inputs]]:
+        """For each campaign that names the audience and gave arms by the day, what tells them, by bucket."""
+        given = {f.partition["campaign"] for f in self.lake.files(ASSIGNMENTS)}
+        if not given:
+            return {}
+        try:
+            naming = [c.id for c in self.project.campaigns.values() if self.plan.audience in c.audiences]
+        except ConfigurationError:
+            self.warnings.append("the log says no split groups: campaigns have mistakes (`huaxiang campaign check`)")
+            return {}
+        return {c: assigned_inputs(self.lake, self.at, c, scratch / f"arms-{c}") for c in naming if c in given}
 
     def days_logged(self) -> list[date]:
         where = {"audience": self.plan.audience}
@@ -201,10 +216,9 @@ def members_of_bucket(item: Inputs) -> dict[str, Any]:
     """Task: one bucket's members and its log against the build before; writes both, returns the numbers."""
     plan = Plan.model_validate(item["plan"])
     previous = np.empty(0, np.int64) if item["previous"] is None else _read(item["previous"])["uid"].to_numpy()
-    known, members, deciding = _judged(plan, item["now"])
-    inside = known[members]
+    now = judged_bucket(plan, item["now"])
+    inside = now.uid[now.members]
     enters, exits = np.setdiff1d(inside, previous), np.setdiff1d(previous, inside)
-    reasons = [_enter_reasons(plan, item, enters), _exit_reasons(plan, exits, known, deciding)]
     as_of = date.fromisoformat(item["as_of"])
     _write(
         pa.table(
@@ -219,59 +233,9 @@ def members_of_bucket(item: Inputs) -> dict[str, Any]:
         {"audience": plan.audience},
         str(item["bucket"]),
     )
-    log = pa.table(
-        {
-            "uid": pa.array(np.concatenate([enters, exits]), pa.int64()),
-            "change": pa.concat_arrays([pa.repeat("enter", len(enters)), pa.repeat("exit", len(exits))]),
-            "reason": pa.concat_arrays(reasons),
-        }
-    ).cast(_file_schema(LOG))
+    log = logged_changes(plan, item, now, enters, exits).cast(_file_schema(LOG))
     _write(log.sort_by("uid"), Path(item["log"]), {"audience": plan.audience, "as_of": as_of}, str(item["bucket"]))
     return {"users": len(inside), "enters": len(enters), "exits": len(exits)}
-
-
-def _judged(plan: Plan, inputs: Inputs | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """uids of a bucket in order, whether each is a member, and the number of the node that decided."""
-    if inputs is None:
-        return np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.int32)
-    table = bucket_columns(inputs)
-    outcome = ev.evaluate(plan, columns_of(table), len(table))
-    return table["uid"].to_numpy(), outcome.members, outcome.deciding()
-
-
-def _enter_reasons(plan: Plan, item: Inputs, enters: np.ndarray) -> pa.Array:
-    """What kept each out at the build before and does so no more."""
-    if item["first_build"]:
-        return pa.repeat("first build", len(enters))
-    if item["before"] is None or not len(enters):
-        return pa.repeat(ev.reason(plan, plan.root.include.number), len(enters))
-    known, members, deciding = _judged(plan, item["before"])
-    there, at = _places(known, enters)
-    numbers = np.full(len(enters), ABSENT, np.int64)
-    numbers[there] = np.where(members[at], SAME_DATA, deciding[at])
-    changed = "the definition changed" if item["definition_changed"] else "the data of then was corrected"
-    return _worded(plan, numbers, {ABSENT: "new in the base", SAME_DATA: changed})
-
-
-def _exit_reasons(plan: Plan, exits: np.ndarray, known: np.ndarray, deciding: np.ndarray) -> pa.Array:
-    """What keeps each out now."""
-    there, at = _places(known, exits)
-    numbers = np.full(len(exits), ABSENT, np.int64)
-    numbers[there] = deciding[at]
-    return _worded(plan, numbers, {ABSENT: "left the base (merged or erased)"})
-
-
-def _places(known: np.ndarray, uid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each uid is in ``known`` (ascending), and where those that are stand there."""
-    there = np.isin(uid, known, assume_unique=True)
-    return there, np.searchsorted(known, uid[there])
-
-
-def _worded(plan: Plan, numbers: np.ndarray, other: dict[int, str]) -> pa.Array:
-    """The reason of every number of a node, or what ``other`` says of a number that is none; each is worded once."""
-    distinct, at = np.unique(numbers, return_inverse=True)
-    texts = [other[n] if n in other else ev.reason(plan, n) for n in distinct.tolist()]
-    return pa.array(texts, pa.string()).take(pa.array(at))
 
 
 def _file_schema(table: str) -> pa.Schema:
