@@ -13,6 +13,8 @@ LEFT_THE_BASE = "left the base"
 ONE_PERSON = "one person with another of them by now"
 REFUSED_MARKETING = "refused marketing"
 SILENT = "consent is not known"
+DO_NOT_CONTACT = "on a do-not-contact list"
+CAPPED = "had messages enough lately"
 REFUSED_BY_ANOTHER = "contact refused by another"
 REPEATED = "contact is in the file already"
 NO_MEMBER = "no member"
@@ -34,6 +36,8 @@ STEPS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
         {
             REFUSED_MARKETING: "拒绝营销",
             SILENT: "营销授权未知",
+            DO_NOT_CONTACT: "在勿扰名单上",
+            CAPPED: "近期触达已达上限",
             REFUSED_BY_ANOTHER: "联系方式被他人拒绝",
             REPEATED: "联系方式重复",
         },

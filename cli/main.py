@@ -24,7 +24,7 @@ from lake.disk import pass_over_writers
 
 EXIT_CODES = """
 Exit codes: 0 done, 1 refused (the message says why), 2 wrong usage, 3 configuration, 4 some input was not taken,
-5 an audit, a held tag or an audience's size stopped the publication, 6 another run holds the table, 7 not there
+5 an audit, a held tag, an audience's size or a quiet hour stopped it, 6 another run holds the table, 7 not there
 or not readable, 8 older than what is there, 9 an object store fails,
 10 an audience is a draft, paused, expired or not due, 70 a defect of Huaxiang, 130 stopped.
 A reader that goes away (| head) changes none of them.

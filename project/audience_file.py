@@ -45,6 +45,7 @@ from lake.releases import Release, lake_at
 from project.audience import PROFILE, USERS, refuse_missing
 from project.folder import Project, UnknownConsent
 from project.platforms import Target
+from project.suppressed import suppressed_people
 from schemas.contracts import CONSENT_SAID_LAST, NEWEST_FIRST
 from schemas.errors import NotThereError
 from schemas.quarantine import literal
@@ -66,14 +67,14 @@ with {latest}, persons as (
     from asked a left join users u on u.uid = a.uid group by person
 ), records as (
     -- A person may hold several member records: the newest contact counts, and one refusal is a refusal.
-    select p.uid, m.*
+    select p.uid, p.person, m.*
     from persons p
     join identifiers i on i.uid = p.person and i.id_kind = 'member' and i.until_day is null
     join latest m on m.member_id = i.id_value
 )
-select uid, bool_or(coalesce(not marketing_consent, false)) as refused,
-    bool_and(marketing_consent is not null) as known, {columns}
-from records group by uid
+select records.uid, bool_or(coalesce(not marketing_consent, false)) as refused,
+    bool_and(marketing_consent is not null) as known, any_value(s.reason) as suppressed, {columns}
+from records left join suppressed s on s.uid = records.person group by records.uid
 """
 PERSONS = """
 select count(distinct coalesce(u.merged_into_uid, a.uid)) from asked a left join users u on u.uid = a.uid
@@ -130,7 +131,8 @@ def digests_in_words(found: FileRows) -> list[str]:
 def file_rows(project: Project, audience: Audience, at: Release, uids: pa.Array, target: Target) -> Iterator[FileRows]:
     """What the files hold of the members ``uids``, to be read inside the block.
 
-    With ids: who is no member, did not agree (unless consent is ignored) or can be reached by none of them is left out.
+    With ids: who is no member, did not agree (unless consent is ignored), is held back by a rule (``reach:``) or can be reached
+    by none of them is left out.
     """
     columns = target.columns
     profile = _Profile(project.lake, at, [c.profile for c in columns if c.profile is not None])
@@ -144,13 +146,16 @@ def file_rows(project: Project, audience: Audience, at: Release, uids: pa.Array,
         for name, source in (("members", MEMBERS), ("identifiers", IDENTIFIERS), ("users", USERS)):
             con.register(name, project.lake.dataset(source))
         refuse_lacking(project.lake.dataset(MEMBERS).schema.names, target)
-        found = contacts.find(here)
+        held_back, told = suppressed_people(project, at, Path(scratch))
+        found = contacts.find(here, held_back)
         left_out |= {ONE_PERSON: len(here) - found.persons, NO_MEMBER: found.persons - found.members}
-        notes = _notes(project.lake, found.members)
+        notes = [*_notes(project.lake, found.members), *told]
         required = audience.definition.consent == "required"
         if required:
             _count_consent(found, project.settings.unknown_consent, left_out, notes)
-        contacts.shape(_agreed(required, project.settings.unknown_consent), refusals=required)
+        agreed = _agreed(required, project.settings.unknown_consent)
+        left_out |= contacts.suppressed(agreed)
+        contacts.shape(f"suppressed is null and {agreed}", refusals=required)
         rows, withheld = contacts.leave_once(required, left_out)
         yield FileRows(
             len(uids),
@@ -225,7 +230,9 @@ class FoundContacts:
         self.rejected: dict[str, dict[str, int]] = {}
         self._values = dict.fromkeys((i for i, _ in self.ids), 0)
 
-    def find(self, uids: pa.Array) -> _Found:
+    def find(self, uids: pa.Array, held_back: Path) -> _Found:
+        """Member records of the people; ``held_back`` is a file of who is left out by a rule, and by which."""
+        self.con.execute(f"create view suppressed as select * from read_parquet({literal(str(held_back))})")
         kinds = dict.fromkeys(c.id for _, c in self.ids)
         newest = ", ".join(
             f"arg_max({k}, row(coalesce(source_time, _ingested_at), member_id)) filter ({k} is not null) as {k}"
@@ -237,6 +244,11 @@ class FoundContacts:
         members, refused, silent = self.con.sql(f"select {counts} from found").fetchall()[0]
         (persons,) = self.con.sql(PERSONS).fetchall()[0]
         return _Found(persons, members, refused, silent)
+
+    def suppressed(self, agreed: str) -> dict[str, int]:
+        """How many of who ``agreed`` a rule holds back, by rule."""
+        asked = f"select suppressed, count(*) from found where suppressed is not null and {agreed} group by all"
+        return {str(reason): n for reason, n in self.con.sql(asked).fetchall()}
 
     def shape(self, agreed: str, *, refusals: bool) -> None:
         """Shaped contacts of who ``agreed`` (an expression), why others may not leave, and refused ones in the same shapes."""

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
 
+from audiences.reach_rules import ReachRules
 from audiences.size_alerts import SizeLimits
 from features.quality import QualitySettings
 from features.rhythm import ArrivalSettings
@@ -99,6 +100,7 @@ class ProjectSettings(Settings):
     advice: tuple[str, ...] = ()
     audience_sizes: SizeLimits = SizeLimits()
     audience_stale_days: int | None = Field(default=7, ge=0)
+    reach: ReachRules = ReachRules()
     portal: PortalSettings = PortalSettings()
 
     @field_validator("time_zone")

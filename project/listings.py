@@ -125,7 +125,7 @@ class Lister:
     def _ids(self, con: duckdb.DuckDBPyConnection, wanted: ListedIds) -> ListedPeople:
         path = list_path(Path(wanted.project), wanted.file)
         column = next((c for c, kind in id_kinds().items() if kind == wanted.id_kind), USER_ID)
-        _read_ids(con, column, ids_of(path, column, wanted.column))
+        read_ids(con, column, ids_of(path, column, wanted.column))
         self._open(con, users=USERS)
         self._profile(con, ["uid", "user_id"])
         if wanted.id_kind == USER_ID:
@@ -252,7 +252,7 @@ class Lister:
         )
 
 
-def _read_ids(con: duckdb.DuckDBPyConnection, column: str, ids: Iterator[str]) -> None:
+def read_ids(con: duckdb.DuckDBPyConnection, column: str, ids: Iterator[str]) -> None:
     """``given``: every line's id as ingest would clean it, null where it is none; ``asked``: each once."""
     con.execute("create temp table lines (line varchar)")
     while piece := list(islice(ids, IDS_AT_ONCE)):

@@ -40,6 +40,10 @@ class HeldError(AuditError):
     """A delivery is made from a tag that is held at older values, and nobody said that it may leave all the same."""
 
 
+class QuietError(AuditError):
+    """It is a quiet day or hour: nothing is delivered to people now."""
+
+
 class AlertedError(AuditError):
     """An audience is empty, or far from the size that it had, and nobody said that it may leave all the same."""
 

@@ -50,6 +50,7 @@ from project.audience_tables import builds
 from project.folder import Project
 from project.held import held_in_words, marks_of, remedy, tags_of
 from project.platforms import Target, target_of
+from project.suppressed import refuse_quiet
 from schemas.arrow import arrow_schema
 from schemas.contracts import contract, fields
 from schemas.errors import AlertedError, HeldError, HuaxiangError, InputError
@@ -136,7 +137,7 @@ def export(
     and form delivered before is not written a second time: what lies there is checked and named, unless ``again`` asks
     for a fresh one (contacts or consents may have changed since). To a platform that is sent changes, ``full`` sends
     everybody anew. HeldError if the audience is made from a held tag, AlertedError if its size says that something
-    went wrong, or if it is stale, unless ``force`` lets it leave; the manifest says so. NotDueError if it is out of use,
+    went wrong, or if it is stale, QuietError in a quiet hour, unless ``force`` lets it leave; the manifest says so. NotDueError if it is out of use,
     or, with ``due``, if it was delivered there since its rhythm asked for it.
     InputError where all values of a column are digests already. With a ``portion`` only its people leave.
     """
@@ -144,6 +145,8 @@ def export(
         refuse_held(project, [name], which)
     audience, plan = plan_of(project, name)
     target = target_of(project, audience, to)
+    if not force:
+        refuse_quiet(project, target)
     if due:
         whole = (d for d in deliveries(project.lake, audience.id) if d.get("campaign") is None)
         there = max((d["as_of"] for d in whole if d.get("platform") == _platform(target)), default=None)
@@ -433,6 +436,7 @@ def _manifest(
         "country": target.country,
         "consent": audience.definition.consent,
         "unknown_consent": project.settings.unknown_consent,
+        "reach": project.settings.reach.model_dump(mode="json", exclude_none=True),
         **({"consent_reason": r} if (r := audience.definition.consent_reason) else {}),
         "requested_by": asked.requested_by,
         "created_at": datetime.now(UTC).isoformat(),

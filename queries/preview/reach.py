@@ -25,6 +25,8 @@ import pyarrow.parquet as pq
 from audiences.bits import Bits, how_many, packed
 from audiences.contacts import NO_FORM, SHAPES
 from audiences.funnel import (
+    CAPPED,
+    DO_NOT_CONTACT,
     INVALID,
     NO_CONTACT,
     NO_MEMBER,
@@ -36,12 +38,14 @@ from audiences.funnel import (
 )
 from audiences.language import Audience
 from audiences.platforms import OWN, PlatformColumn
+from campaigns.touches import TOUCHES
 from features.kernel.arrays import from_arrow, to_arrow
 from lake.budget import in_memory
 from project.audience import USERS, refuse_missing
 from project.audience_file import IDENTIFIERS, MEMBERS, FoundContacts, refuse_lacking
 from project.folder import Project
 from project.platforms import Target, target_of
+from project.suppressed import rules_mark, suppressed_people
 from queries.preview.release_columns import ReleaseColumns
 from schemas.errors import HuaxiangError
 from schemas.quarantine import literal
@@ -52,10 +56,14 @@ select uid, s{i} is not null as valid, r{i} is not null as invalid,
     case when s{i} is not null and count(*) over (partition by s{i}) > 1 then min(uid) over (partition by s{i}) end as elder
 from read_parquet({shaped}) order by uid
 """
+FOUND = """
+select uid, refused, known, coalesce(suppressed = $listed, false) as listed, coalesce(suppressed = $capped, false) as capped
+from found order by uid
+"""
 ALONE = -1
 """In place of the eldest person who has the same."""
 OF_EVERY_MEMBER = PlatformColumn(id="member_id")
-PEOPLE = ("is_member", "refused", "known")
+PEOPLE = ("is_member", "refused", "known", "listed", "capped")
 KINDS = ("valid", "invalid", "refused")
 
 
@@ -204,7 +212,7 @@ class ReachBits:
         """What comes before any id: merges and consent; and of each kind, who is left and who stands in the file already."""
         if not any(t.platform.ids for t in targets):
             return _Counted({}, members, {})
-        is_member, refused, known = self._people
+        is_member, refused, known, listed, capped = self._people
         merged = self._merged.after_the_first(members, self.users)
         persons = members & ~merged
         asked = persons & is_member
@@ -215,6 +223,9 @@ class ReachBits:
             if self.project.settings.unknown_consent != "allow":
                 before[SILENT] = how_many(asked & ~known)
                 asked = asked & known
+        for reason, held_back in ((DO_NOT_CONTACT, listed), (CAPPED, capped)):
+            before[reason] = how_many(asked & held_back)
+            asked = asked & ~held_back
         kinds = {}
         for kind in {_Kind.of(c, t.country) for t in targets for c in t.platform.ids}:
             judged = self._kinds[kind]
@@ -233,8 +244,9 @@ class ReachBits:
         have = self.project.lake.dataset(MEMBERS).schema.names
         self._make({_Kind.of(c, p.country or country) for p in platforms for c in p.ids if c.id in have})
 
-    def _versions(self) -> list[int | None]:
-        return [self.project.lake.version(t) for t in (MEMBERS, IDENTIFIERS, USERS)]
+    def _versions(self) -> list[int | str | None]:
+        tables = [self.project.lake.version(t) for t in (MEMBERS, IDENTIFIERS, USERS, TOUCHES)]
+        return [*tables, *rules_mark(self.project)]
 
     @cached_property
     def _persons(self) -> np.ndarray:
@@ -291,8 +303,9 @@ class ReachBits:
             for name, source in (("members", MEMBERS), ("identifiers", IDENTIFIERS), ("users", USERS)):
                 con.register(name, lake.dataset(source))
             contacts = FoundContacts(con, Path(scratch), columns, country)
-            contacts.find(pa.array(np.unique(self._persons), pa.int64()))
-            found = con.sql("select uid, refused, known from found order by uid").to_arrow_table()
+            held_back, _ = suppressed_people(self.project, self.columns.at, Path(scratch))
+            contacts.find(pa.array(np.unique(self._persons), pa.int64()), held_back)
+            found = con.sql(FOUND, params={"listed": DO_NOT_CONTACT, "capped": CAPPED}).to_arrow_table()
             people = self._spread(found.append_column("is_member", pa.repeat(True, len(found))), PEOPLE)
             kept = put(f"{self.name}-people", people)
             contacts.shape("true", refusals=True)

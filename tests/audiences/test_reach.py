@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -81,6 +81,20 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return made
 
 
+def held_back(shop: Shop) -> None:
+    """A list of every fifth member, and two messages to every seventh."""
+    (shop.folder / "lists").mkdir(exist_ok=True)
+    names = "".join(f"M{uid}\n" for uid in list(UIDS)[::5])
+    (shop.folder / "lists" / "stop.csv").write_text(names, encoding="utf-8")
+    rows = [
+        {"event_id": f"{uid}-{n}", "campaign": f"c{n}", "channel": "sms", "member_id": f"M{uid}", "touch_state": "sent"}
+        for uid in list(UIDS)[::7]
+        for n in range(2)
+    ]
+    at = datetime(D.year, D.month, D.day, 3, tzinfo=UTC)
+    shop.put("silver.touches", [silver(EARLY, i, occurred_at=at, **row) for i, row in enumerate(rows)])
+
+
 def reach_of(shop: Shop) -> ReachBits:
     lake = shop.lake
     return ReachBits(shop.project, ReleaseColumns(lake, release(lake), LocalCache(lake.store, 1 << 30)))
@@ -89,6 +103,10 @@ def reach_of(shop: Shop) -> ReachBits:
 @pytest.mark.parametrize("unknown", ["refuse", "allow"])
 def test_the_counts_are_those_of_the_files(shop: Shop, unknown: str) -> None:
     text = f"name: {{zh: 店, en: Shop}}\nunknown_consent: {unknown}\n"
+    if unknown == "allow":
+        text += "reach:\n  do_not_contact: [{file: lists/stop.csv, kind: member_id}]\n"
+        text += "  caps: [{messages: 2, within_days: 7}]\n"
+        held_back(shop)
     (shop.folder / "huaxiang.yaml").write_text(text, encoding="utf-8")
     reach, reasons = reach_of(shop), Counter[str]()
     project, at = reach.project, reach.columns.at
@@ -107,6 +125,7 @@ def test_the_counts_are_those_of_the_files(shop: Shop, unknown: str) -> None:
             reasons.update(one.left_out)
     wanted = {"refused marketing", "contact refused by another", "contact is in the file already", "no member"}
     wanted |= {"no contact of the kind", "no valid contact", "one person with another of them by now"}
+    wanted |= {"on a do-not-contact list", "had messages enough lately"} if unknown == "allow" else set()
     assert wanted <= set(reasons), "every reason occurs"
 
 
