@@ -7,7 +7,21 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from portal.failures import add_handlers
-from portal.pages import audiences, builder, campaigns, deliveries, health, home, segments, sign_in, static, tags, users
+from portal.pages import (
+    account,
+    admin,
+    audiences,
+    builder,
+    campaigns,
+    deliveries,
+    health,
+    home,
+    segments,
+    sign_in,
+    static,
+    tags,
+    users,
+)
 from portal.parts import Portal
 from portal.shop import OpenShop
 from portal.sign_in.headers import Headers
@@ -19,7 +33,21 @@ from portal.state.opened import State, opened_state
 from project.folder import Project
 
 HERE = Path(__file__).parent
-PAGES = (health, static, sign_in, home, tags, segments, builder, audiences, deliveries, campaigns, users)
+PAGES = (
+    health,
+    static,
+    sign_in,
+    home,
+    tags,
+    segments,
+    builder,
+    audiences,
+    deliveries,
+    campaigns,
+    users,
+    account,
+    admin,
+)
 
 
 def create_app(project: Project, *, state: State | None = None, framed: bool = False) -> FastAPI:

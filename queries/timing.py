@@ -45,3 +45,29 @@ def _with_rest(row: dict[str, Any]) -> dict[str, Any]:
     rest = None if None in parts else round(max(0.0, row["seconds"] - sum(parts)), 3)
     computing = None if None in workers else round(workers[0] - workers[1] - workers[2], 3)
     return {**row, "rest_seconds": rest, "workers_compute_seconds": computing}
+
+
+def costs(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a run or ingest of :func:`timing`, the newest first: when, of which day, seconds, the most memory, rows written."""
+    found: dict[str, dict[str, Any]] = {}
+    for step in steps:
+        row = found.setdefault(
+            step["run_id"],
+            {n: step[n] for n in ("run_id", "as_of", "engine", "created_at")}
+            | {
+                "steps": 0,
+                "seconds": 0.0,
+                "peak_memory_mb": None,
+                "spilled_mb": None,
+                "rows_out": 0,
+                "longest": ("", 0.0),
+            },
+        )
+        row["steps"] += 1
+        row["seconds"] += step["seconds"] or 0.0
+        row["rows_out"] += step["rows_out"] or 0
+        row["longest"] = max(row["longest"], (step["step"], step["seconds"] or 0.0), key=lambda x: x[1])
+        for name in ("peak_memory_mb", "spilled_mb"):
+            known = [v for v in (row[name], step[name]) if v is not None]
+            row[name] = max(known) if known else None
+    return list(reversed(found.values()))

@@ -76,6 +76,15 @@ def row_of_person(session: Session, login: str) -> PersonRow:
     return row
 
 
+def login_of(state: State, number: int) -> str:
+    """NotThereError where nobody has that number."""
+    with state.reading() as session:
+        row = session.get(PersonRow, number)
+    if row is None:
+        raise NotThereError(f"no person {number}")
+    return row.login
+
+
 def all_people(state: State) -> list[PersonRow]:
     with state.reading() as session:
         return list(session.scalars(select(PersonRow).order_by(PersonRow.login)))

@@ -38,6 +38,16 @@ def add_token(state: State, person: Person, name: str, scopes: Iterable[str], da
     return secret
 
 
+def tokens_of(state: State, person_id: int | None = None) -> list[tuple[TokenRow, str]]:
+    """Tokens with the login of whose they are, the newest first; of everybody where nobody is named."""
+    asked = select(TokenRow, PersonRow.login).join(PersonRow, PersonRow.id == TokenRow.person_id)
+    asked = asked.order_by(TokenRow.id.desc())
+    if person_id is not None:
+        asked = asked.where(TokenRow.person_id == person_id)
+    with state.reading() as session:
+        return [(row, login) for row, login in session.execute(asked)]
+
+
 def revoke_token(state: State, number: int, of: int | None = None) -> None:
     """End a token at once; ``of`` names whose it must be. NotThereError where it is nobody's, or another's."""
     with state.writing() as session:
