@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from portal.api.document import api_routers
 from portal.failures import add_handlers
 from portal.pages import (
     account,
@@ -66,6 +67,8 @@ def create_app(project: Project, *, state: State | None = None, framed: bool = F
     )
     for page in PAGES:
         app.include_router(page.router)
+    for routes in api_routers():
+        app.include_router(routes)
     add_handlers(app)
     # The last one stands outermost.
     app.add_middleware(BodyLimit, limits=settings.limits)

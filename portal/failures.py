@@ -45,6 +45,7 @@ STATUS: tuple[tuple[type[HuaxiangError], int], ...] = (
     (DiskFullError, 507),
 )
 SAID = {
+    400: Text("请求的内容无法读取。", "What was sent cannot be read."),
     401: Text("请先登录。", "Please sign in."),
     403: Text("您的角色不能做这件事。", "Your role may not do this."),
     404: Text("没有这个页面。", "There is no such page."),
@@ -123,6 +124,11 @@ def add_handlers(app: FastAPI) -> None:
         answer = failed(request, error.status_code, said)
         answer.headers.update(error.headers or {})
         return answer
+
+    @app.exception_handler(400)
+    async def _unread(request: Request, error: Exception) -> Response:
+        # A body that nests so deep that it cannot be read, among others.
+        return failed(request, 400, SAID[400])
 
     @app.exception_handler(404)
     async def _nowhere(request: Request, error: Exception) -> Response:

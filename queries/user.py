@@ -36,6 +36,8 @@ PROFILE = "profile.profile"
 USERS = "identity.users"
 UID = "uid:"
 """In front of a number: a uid is meant, and no member's own id."""
+GREATEST_UID = USERS_PER_BUCKET * 2**31 - 1
+"""Buckets are numbered by int32: no uid beyond was ever given."""
 MEMBERS = "silver.members"
 LATEST_MEMBERS = f"""
 select m.* replace ({CONSENT_SAID_LAST} as marketing_consent) from members m where list_contains(?, member_id)
@@ -169,6 +171,8 @@ def card(
     """The person's card. ``reveal`` shows ids and contacts in clear and is logged first, with who asked and why."""
     at = release(project.lake, which)
     lake = lake_at(project.lake, at)
+    if not 0 <= uid <= GREATEST_UID:
+        raise NotThereError(f"uid {uid} was never given")
     row = _profile_row(lake, at, uid)
     if row is None:
         raise NotThereError(_missing(project.lake, at, uid))

@@ -19,9 +19,11 @@ except ImportError:
 
 from fastapi.testclient import TestClient
 
+from portal.api.answers import VERSION
 from portal.app import create_app
-from portal.sign_in.people import add_person
+from portal.sign_in.people import add_person, person_of, row_of_login
 from portal.sign_in.roles import ROLE_MAY
+from portal.sign_in.tokens import add_token
 from portal.state.opened import State, opened_state
 from portal.state.tables import PersonRow
 from project.folder import Project
@@ -145,3 +147,24 @@ def either(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iter
             session.add(PersonRow(login=role, role=role, created_at=found.now()))
     yield found
     found.close()
+
+
+@pytest.fixture
+def program(own_folder: Path, state: State) -> Iterator[Enter]:
+    """``program("marketer")`` is a program with a token of that person, for all that they may or for ``scopes`` alone."""
+    app = create_app(Project.load(own_folder), state=state)
+    opened: list[TestClient] = []
+
+    def calling(login: str, *scopes: str) -> TestClient:
+        with state.reading() as session:
+            row = row_of_login(session, login)
+            assert row is not None
+            person = person_of(row)
+        token = add_token(state, person, "test", scopes or person.permissions, days=1)
+        headers = {"Authorization": f"Bearer {token}"}
+        opened.append(TestClient(app, f"{ADDRESS}{VERSION}", headers=headers, raise_server_exceptions=False))
+        return opened[-1]
+
+    yield calling
+    for client in opened:
+        client.close()

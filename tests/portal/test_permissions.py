@@ -26,7 +26,15 @@ from portal.state.tables import SessionRow
 from project.folder import Project
 from tests.portal.conftest import ADDRESS, Enter, csrf_of, sign_in_as
 
-OPEN_TO_ALL = {"/healthz", "/readyz", "/static/{name}", "/sign-in", "/sign-in/oidc", "/sign-in/oidc/return"}
+OPEN_TO_ALL = {
+    "/healthz",
+    "/readyz",
+    "/static/{name}",
+    "/sign-in",
+    "/sign-in/oidc",
+    "/sign-in/oidc/return",
+    "/api/v1/openapi.json",
+}
 """Everything that answers who has not signed in. A further entry is a decision."""
 IN = "in"
 READS = {"GET", "HEAD"}

@@ -1,0 +1,1 @@
+"""The API: the verbs of the pages for programs, under ``/api/v1``."""
