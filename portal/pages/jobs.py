@@ -25,7 +25,9 @@ def show_job(request: Request, job: str, person: Annotated[Person, Depends(allow
     found = queue_of(request).get(job, of=person)
     usual = queue_of(request).usual_seconds(found.kind, str(found.arguments.get("audience")))
     template = "_job.html.j2" if "HX-Request" in request.headers else "job.html.j2"
-    return render(request, template, j=JOB, states=JOB_STATES, kinds=JOB_KINDS, job=found, usual=usual, figures=_figures(found))
+    return render(
+        request, template, j=JOB, states=JOB_STATES, kinds=JOB_KINDS, job=found, usual=usual, figures=_figures(found)
+    )
 
 
 @router.post("/{job}/cancel")
