@@ -22,6 +22,7 @@ from portal.requests import request_of
 from portal.sign_in.gate import allowed
 from portal.sign_in.roles import Person
 from portal.words import builder as words
+from portal.words.admin import JOB_STATES
 from project.audience_standing import uses_of
 from project.platforms import target_of
 from queries.audience_draft import draft_counts
@@ -109,6 +110,7 @@ def one_audience(
         compared=compared,
         refused=refused,
         platforms=[(p.id, p.platform.name) for p in project.platforms.values()],
+        job_states=JOB_STATES,
         jobs=Queue(state).list(audience=name, most=5),
         key=secrets.token_urlsafe(16),
         insight=insight,

@@ -283,3 +283,14 @@ def test_the_file_that_is_saved_is_what_the_language_reads(marketer: TestClient,
     post(marketer, begun(marketer) + "/save", name="plain", reason="")
     assert read(own_folder / "audiences" / "plain.yaml").definition.owner == "marketer"
     assert seen({"a": 1}) != seen({"a": 2})
+
+
+def test_a_build_is_a_job_of_its_person_that_can_be_looked_at_and_taken_back(
+    marketer: TestClient, enter: Enter
+) -> None:
+    way = post(marketer, "/audiences/beijing/build", key="k").headers["location"]
+    assert 'data-state="queued"' in marketer.get(way).text
+    assert marketer.get(way, headers=HTMX).text.startswith("<section")
+    assert enter("analyst").get(way).status_code == 404
+    assert post(marketer, way + "/cancel").status_code == 303
+    assert 'data-state="refused"' in marketer.get(way).text
