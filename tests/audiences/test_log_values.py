@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from schemas.arrow import arrow_schema
 from schemas.contracts import Contract
 from tests.audiences.lake_shop import D, Shop, people
 from tests.audiences.shop import HEAD
-from tests.audiences.test_audience_jobs import sql
+from tests.audiences.test_audience_jobs import Elsewhere, sql
 from tests.campaigns import campaign_shop
 
 NEXT = D + timedelta(days=1)
@@ -136,6 +137,20 @@ def test_the_arm_of_a_campaign_stands_beside_who_came_and_went(campaign: Shop) -
     assert first == [(None,)], "nobody had one when they came"
     other = sql(campaign, LOG, "select distinct split_group from t where audience = 'elsewhere'")
     assert other == [(None,)], "no campaign names it"
+
+
+def test_an_engine_writes_the_log_of_this_process(
+    campaign: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(campaign.folder, tmp_path / "shop")
+    shop = Shop.at(tmp_path / "shop")
+    monkeypatch.setattr("jobs.audiences.columns.INLINE_BUCKETS", 0)
+    at = shop.release(campaign_shop.END, campaign_shop.people(without=range(1, 101)), number=3)
+    done = build(shop.project, "women", which=at.number, engine=Elsewhere())  # type: ignore[arg-type]
+    query = "select * from t where audience = 'women' and change = 'exit' order by uid"
+    rows = sql(shop, LOG, query)
+    assert done.exits == 67 and rows == sql(campaign, LOG, query)
+    assert {row[-1] for row in rows} >= {"spring:coupon", "spring:holdout"}
 
 
 def test_campaigns_with_mistakes_stop_no_build_and_are_said(campaign: Shop) -> None:
