@@ -14,7 +14,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-from benchmarks.records import RESULTS, SAME, Record
+from benchmarks.records import RESULTS, Record, size, title
 
 INCHES_WIDE, INCHES_A_PANEL = 7.5, 2.6
 
@@ -22,17 +22,17 @@ INCHES_WIDE, INCHES_A_PANEL = 7.5, 2.6
 def draw(results: Path) -> Path:
     """The chart of a file of results, as SVG of the same name."""
     records: list[Record] = json.loads(results.read_text(encoding="utf-8"))
-    ordered = sorted(records, key=_size)
-    sizes = {size: list(same) for size, same in groupby(ordered, key=_size)}
+    ordered = sorted(records, key=size)
+    sizes = {each: list(same) for each, same in groupby(ordered, key=size)}
     with matplotlib.rc_context({"svg.hashsalt": results.stem, "svg.fonttype": "none", "font.size": 9}):
         figure, panels = plt.subplots(
             len(sizes), 1, figsize=(INCHES_WIDE, INCHES_A_PANEL * len(sizes)), squeeze=False, layout="constrained"
         )
-        for panel, ((users, days, cores), same) in zip(panels[:, 0], sizes.items(), strict=True):
+        for panel, (each, same) in zip(panels[:, 0], sizes.items(), strict=True):
             at = range(len(same))
             for name in (k for k in same[-1] if k.endswith("seconds")):
                 panel.plot(at, [r.get(name) for r in same], marker="o", label=name.replace("_", " "))
-            panel.set_title(f"{users:,} users, {days} days, {cores} cores", loc="left")
+            panel.set_title(title(each), loc="left")
             panel.set_xticks(list(at), [r["measured_at"][:10] for r in same])
             panel.set_ylim(bottom=0)
             panel.set_ylabel("seconds")
@@ -42,10 +42,6 @@ def draw(results: Path) -> Path:
         figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
     return path
-
-
-def _size(record: Record) -> tuple[int, ...]:
-    return tuple(record[k] for k in SAME)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""One more day against the first build: ``python -m benchmarks.day [--users N] [--days N] [--folder DIR] [--record]``.
+"""One more day against the first build: ``python -m benchmarks.day [--engine spark] [--users N] [--days N] [--folder DIR] [--record]``.
 
 A shop is simulated; all of it but its last day is taken and run, then that day (1/180 of the data, late and corrected rows of
-earlier days among it) in processes of their own, by the verbs that a user calls. Shown are seconds by step from ``ops.runs``,
-the walls of the verbs, the ratio, and the peak of memory. What ``--record`` keeps in ``benchmarks/results/`` is compared with
-what was kept before on as many cores: exit code 1 where a wall is more than a quarter above it.
+earlier days among it) in processes of their own, by the verbs that a user calls. With ``--engine spark`` all of it on local
+Spark, which each verb starts for itself: its start is in the figures. Shown are seconds by step from ``ops.runs``, the walls of
+the verbs, the ratio, and the peak of memory. What ``--record`` keeps in ``benchmarks/results/`` is compared with what was kept
+before on as many cores and the same engine: exit code 1 where a wall is more than a quarter above it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rich.table import Table
 
 from benchmarks import records, shops
 from benchmarks.measured import Measured
+from lake.engine import Kind
 from project import setup
 from project.folder import Project
 from simulator import shop as simulator
@@ -33,9 +35,9 @@ def main() -> int:
         folder, later = Path(below) / "shop", Path(below) / "last-day"
         subprocess.run([*_me(), "--prepare", below, *shops.size(options)], check=True)
         day = simulator.LAST_DAY
-        first = _taken_and_run(folder, day - timedelta(days=1))
+        first = _taken_and_run(folder, day - timedelta(days=1), options.engine)
         shutil.copytree(later, folder / "inbox", dirs_exist_ok=True)
-        second = _taken_and_run(folder, day)
+        second = _taken_and_run(folder, day, options.engine)
         steps = {step: seconds for step, seconds in shops.seconds_by_step(folder).items() if len(seconds) == 2}
     found = _figures(options, first, second, steps)
     _show(console, found)
@@ -44,6 +46,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     asked = shops.asked(__doc__)
+    asked.add_argument("--engine", choices=["embedded", "spark"], default="embedded")
     asked.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
     options = asked.parse_args()
     if options.prepare:
@@ -71,9 +74,9 @@ def _prepare(below: Path, users: int, days: int) -> None:
         shutil.move(path, target)
 
 
-def _taken_and_run(folder: Path, day: date) -> Measured:
-    """The verbs ``ingest`` and ``run`` of a day."""
-    return shops.together([shops.ingested(folder, day), shops.run(folder, day)])
+def _taken_and_run(folder: Path, day: date, engine: Kind) -> Measured:
+    """The verbs ``ingest`` and ``run`` of a day, each of which starts the engine for itself."""
+    return shops.together([shops.ingested(folder, day, engine), shops.run(folder, day, engine)])
 
 
 def _figures(
@@ -81,6 +84,7 @@ def _figures(
 ) -> records.Record:
     return {
         **records.heading(options.users, options.days),
+        "engine": options.engine,
         "first_seconds": round(first.wall, 1),
         "day_seconds": round(second.wall, 1),
         "ratio": round(second.wall / first.wall, 3),
@@ -93,7 +97,7 @@ def _figures(
 
 
 def _show(console: Console, found: records.Record) -> None:
-    table = Table(title=f"{found['users']:,} users, {found['days']} days, {found['cores']} cores")
+    table = Table(title=records.title(records.size(found)))
     for name in ("step", "first build (s)", "one more day (s)", "ratio"):
         table.add_column(name, justify="left" if name == "step" else "right")
     for step, (a, b) in found["steps"].items():

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import RESULTS, SAME, Record, kept, newest
+from benchmarks.records import RESULTS, SAME, Record, kept, newest, size, title
 from report.catalogue_page import HEAD, table_lines
 
 REPOSITORY = Path(__file__).parents[1]
@@ -46,8 +46,8 @@ def benchmarks_page(results: Path = RESULTS) -> str:
         HEAD,
         "`make bench` runs what is quick, in small; the others take minutes to an hour. Each target hands on "
         "`ARGS='--users 60000 --record'`; `--record` keeps the figures below and draws the chart anew, and a later run that "
-        "is a quarter worse than what was kept for as many users, days and cores ends with exit code 1. `load` is the "
-        "machine's mean over the last minute of the run: above its cores, others had a part of them, and processor seconds say "
+        "is a quarter worse than what was kept for as many users, days and cores on the same engine ends with exit code 1. `load` is "
+        "the machine's mean over the last minute of the run: above its cores, others had a part of them, and processor seconds say "
         "more than walls. How contestants were chosen and made fair: [benchmarks/README.md](../benchmarks/README.md).",
         "",
     ]
@@ -77,7 +77,7 @@ def _command(name: str) -> str:
 def _figures(records: list[Record]) -> list[str]:
     """A column a record, a row a figure."""
     keys = list(dict.fromkeys(k for r in reversed(records) for k in r if k not in SAME))
-    head = ["", *(f"{r['users']:,} users, {r['days']} days, {r['cores']} cores" for r in records)]
+    head = ["", *(title(size(r)) for r in records)]
     return list(table_lines(head, [[k.replace("_", " "), *(_cell(r.get(k)) for r in records)] for k in keys]))
 
 

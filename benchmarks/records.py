@@ -1,6 +1,6 @@
 """What a benchmark keeps: figures of every run in ``results/NAME.json``, a chart beside them, and the judgement.
 
-A record is one JSON object. Records are compared that have the same users, days and cores.
+A record is one JSON object. Records are compared that have the same users, days, cores and engine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from rich.console import Console
 RESULTS = Path(__file__).parent / "results"
 WORSE = 1.25
 """A figure that is above so many times the kept one is worse."""
-SAME = ("users", "days", "cores")
+SAME = ("users", "days", "cores", "engine")
+EMBEDDED = "embedded"
+"""The engine of a record that names none."""
 Record = dict[str, Any]
 
 
@@ -42,10 +44,21 @@ def kept(name: str, results: Path = RESULTS) -> list[Record]:
     return found
 
 
+def size(record: Record) -> tuple[int, int, int, str]:
+    """What makes records comparable."""
+    return record["users"], record["days"], record["cores"], record.get("engine", EMBEDDED)
+
+
+def title(of: tuple[int, int, int, str]) -> str:
+    users, days, cores, engine = of
+    said = f"{users:,} users, {days} days, {cores} cores"
+    return said if engine == EMBEDDED else f"{said}, {engine}"
+
+
 def newest(records: Sequence[Record]) -> list[Record]:
     """The last record of each size, by size."""
-    by_size = {tuple(r[k] for k in SAME): r for r in records}
-    return [by_size[size] for size in sorted(by_size)]
+    by_size = {size(r): r for r in records}
+    return [by_size[each] for each in sorted(by_size)]
 
 
 def settled(
@@ -53,7 +66,7 @@ def settled(
 ) -> int:
     """The exit code: 1 if a judged figure is worse than the last record of the same size. ``record`` keeps ``found``."""
     before = kept(name, results)
-    same = [r for r in before if all(r[k] == found[k] for k in SAME)]
+    same = [r for r in before if size(r) == size(found)]
     if record:
         from benchmarks.charts import draw
 

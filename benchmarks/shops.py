@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.measured import Measured, measured
+from lake.engine import Kind
 from lake.sql import connect
 from project import setup
 from project.folder import Project
@@ -47,14 +48,14 @@ def verb(folder: Path, *words: str) -> Measured:
     return measured(command, {}, timeout=TIMEOUT)
 
 
-def ingested(folder: Path, day: date = simulator.LAST_DAY) -> Measured:
+def ingested(folder: Path, day: date = simulator.LAST_DAY, engine: Kind = "embedded") -> Measured:
     """Every file of the inbox, as received on the morning after ``day``."""
     received = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC).isoformat()
-    return verb(folder, "ingest", "--received-at", received)
+    return verb(folder, "ingest", "--received-at", received, "--engine", engine)
 
 
-def run(folder: Path, day: date = simulator.LAST_DAY) -> Measured:
-    return verb(folder, "run", "--as-of", day.isoformat())
+def run(folder: Path, day: date = simulator.LAST_DAY, engine: Kind = "embedded") -> Measured:
+    return verb(folder, "run", "--as-of", day.isoformat(), "--engine", engine)
 
 
 def together(runs: Sequence[Measured]) -> Measured:

@@ -27,6 +27,18 @@ def test_a_quarter_worse_than_the_last_record_of_its_size_is_exit_code_1(tmp_pat
     assert settled(tmp_path, figures(99, users=200), record=False) == 0, "another size is another race"
 
 
+def test_another_engine_is_another_race_with_a_column_of_its_own(tmp_path: Path) -> None:
+    settled(tmp_path, figures(10))
+    on_spark = {**figures(90), "engine": "spark"}
+    assert settled(tmp_path, on_spark) == 0
+    assert settled(tmp_path, {**figures(11), "engine": "embedded"}) == 0, (
+        "a record that names none is of the embedded one"
+    )
+    assert settled(tmp_path, {**on_spark, "seconds": 120}, record=False) == 1
+    kept = records.newest(records.kept("race", tmp_path))
+    assert [records.title(records.size(r)).partition("cores")[2] for r in kept] == ["", ", spark"]
+
+
 def test_every_record_is_kept_and_drawn_the_same_each_time(tmp_path: Path) -> None:
     for seconds, users in ((20, 100), (5, 50), (10, 100)):
         settled(tmp_path, figures(seconds, users))
