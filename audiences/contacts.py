@@ -13,10 +13,13 @@ from typing import NamedTuple
 
 import phonenumbers
 
+from audiences.details import DETAIL_SHAPES, NO_DETAIL, shaped_detail
+
 SHAPES: dict[str, tuple[str, ...]] = {
     "phone": ("e164", "digits", "national"),
     "email": ("plain", "gmail"),
     "device_id": ("as_is", "idfa", "oaid", "imei", "mac"),
+    **DETAIL_SHAPES,
 }
 """How a contact may be written, by its field; the first is the default. Other ids are as they are."""
 NO_FORM = {
@@ -26,6 +29,7 @@ NO_FORM = {
     "oaid": "no OAID or AAID",
     "imei": "no IMEI or MEID",
     "mac": "no MAC address",
+    **NO_DETAIL,
 }
 HASHED_ALREADY = "hashed already"
 OF_ANOTHER_COUNTRY = "phone number of another country"
@@ -128,6 +132,8 @@ def shaped(kind: str, text: str | None, country: str | None, shape: str | None =
     if kind == "email":
         return normalised_email(text, shape or SHAPES["email"][0])
     plain = (text or "").strip()
+    if kind in DETAIL_SHAPES:
+        return shaped_detail(kind, plain, shape) if plain else None
     if shape == "idfa":
         return plain.upper() if _UUID.fullmatch(plain) else None
     if shape == "oaid":

@@ -20,6 +20,7 @@ from pydantic import Field, field_validator, model_validator
 
 from audiences.conditions import Filled
 from audiences.contacts import SHAPES
+from audiences.details import DETAIL_SHAPES
 from audiences.forms.dmp import DATA_TYPES
 from audiences.language import ID, Export, FilledWords, Hashing, contact_fields
 from schemas.configuration import Settings, each_read, line_of, nearest, one_named, read_yaml, validated
@@ -60,13 +61,16 @@ def _refuse_places(template: str, known: Sequence[str]) -> None:
 
 
 class PlatformColumn(Settings):
-    """One column: an id of the person, a column of the profile, or the same text in every row.
+    """One column: an id of the person, a detail beside it, a column of the profile, or the same text in every row.
 
-    ``when`` keeps a text to rows of people who were added to, or removed from, what the platform has.
+    A ``detail`` is a name or part of an address; those that stand ``together`` leave all or none. ``when`` keeps a text to
+    rows of people who were added to, or removed from, what the platform has.
     """
 
     header: str | None = Field(default=None, min_length=1, max_length=200)
     id: str | None = None
+    detail: str | None = None
+    together: str | None = Field(default=None, min_length=1)
     shape: str | None = None
     hash: Hashing = "clear"
     profile: str | None = None
@@ -87,6 +91,13 @@ class PlatformColumn(Settings):
             raise ValueError(f"no id {value!r}; {nearest(value, list(contact_fields()))}")
         return value
 
+    @field_validator("detail")
+    @classmethod
+    def _known_detail(cls, value: str | None) -> str | None:
+        if value is not None and value not in DETAIL_SHAPES:
+            raise ValueError(f"no detail {value!r}; {nearest(value, list(DETAIL_SHAPES))}")
+        return value
+
     @field_validator("value")
     @classmethod
     def _known_words(cls, value: str | None) -> str | None:
@@ -96,13 +107,15 @@ class PlatformColumn(Settings):
 
     @model_validator(mode="after")
     def _one_thing(self) -> PlatformColumn:
-        given = [k for k in ("id", "profile", "value") if getattr(self, k) is not None]
+        given = [k for k in ("id", "detail", "profile", "value") if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError(
-                "a column is one of id, profile and value" + (f", not {' and '.join(given)}" * bool(given))
+                "a column is one of id, detail, profile and value" + (f", not {' and '.join(given)}" * bool(given))
             )
-        if self.id is None and (self.shape is not None or self.hash != "clear"):
-            raise ValueError("shape and hash are of an id")
+        if self.member_field is None and (self.shape is not None or self.hash != "clear"):
+            raise ValueError("shape and hash are of an id or detail")
+        if self.detail is None and self.together is not None:
+            raise ValueError("together is of a detail")
         if self.when is not None and self.value is None:
             raise ValueError("when is of a value")
         if self.value is not None and self.header is None:
@@ -113,10 +126,15 @@ class PlatformColumn(Settings):
                 raise ValueError(
                     f"all columns of the audience would be called {self.header!r}; use {{name}} or {{number}}"
                 )
-        shapes = SHAPES.get(self.id or "", ("as_is",))
+        shapes = SHAPES.get(self.member_field or "", ("as_is",))
         if self.shape is not None and self.shape not in shapes:
-            raise ValueError(f"{self.id} has no shape {self.shape!r}; {nearest(self.shape, list(shapes))}")
+            raise ValueError(f"{self.member_field} has no shape {self.shape!r}; {nearest(self.shape, list(shapes))}")
         return self
+
+    @property
+    def member_field(self) -> str | None:
+        """The field of a member record that it holds."""
+        return self.id or self.detail
 
 
 class PlatformLimits(Settings):
@@ -217,6 +235,8 @@ class Platform(Settings):
     @model_validator(mode="after")
     def _fits_its_form(self) -> Platform:
         ids = [c for c in self.columns if c.id is not None]
+        if not ids and any(c.detail for c in self.columns):
+            raise ValueError("a detail stands beside an id, by which the row leaves; add a column with an id")
         if self.form in ("txt", "dmp") and len(ids) < len(self.columns):
             raise ValueError(f"form {self.form} takes ids only")
         if self.form == "txt" and len(ids) != 1:
@@ -276,7 +296,7 @@ class Platform(Settings):
 
 def header_of(column: PlatformColumn) -> str | None:
     """What the file calls it, as far as the platform says."""
-    return column.header or column.profile or column.id
+    return column.header or column.profile or column.member_field
 
 
 def resolved(platform: Platform, own: Export) -> tuple[PlatformColumn, ...]:

@@ -2,7 +2,8 @@
 
 What a member said last of marketing holds until they say otherwise: a version without a word of it changes nothing. A
 refusal is of a contact, not of a record: a number, address or id that stands in any version of a member who refused
-leaves for nobody, whoever else has it too. Equal contacts leave once, with the eldest of the persons who have it.
+leaves for nobody, whoever else has it too. Equal contacts leave once, with the eldest of the persons who have it. Names and
+addresses leave beside a contact only.
 
 Nothing is held whole but the audience's uids: contacts go through DuckDB, which spills, and through files of a folder
 that only its owner reads; rows are joined bucket by bucket.
@@ -165,7 +166,7 @@ def file_rows(project: Project, audience: Audience, at: Release, uids: pa.Array,
             contacts.rejected,
             contacts.digests(),
             tuple(notes),
-            _Reading(profile, here, Path(scratch), contacts.ids),
+            _Reading(profile, here, Path(scratch), contacts.cells),
         )
 
 
@@ -227,23 +228,39 @@ class FoundContacts:
     def __init__(self, con: duckdb.DuckDBPyConnection, scratch: Path, columns: Sequence[PlatformColumn], country: str):
         self.con, self.scratch, self.country = con, scratch, country
         self.ids = [(i, c) for i, c in enumerate(columns) if c.id is not None]
+        self.details = [(i, c) for i, c in enumerate(columns) if c.detail is not None]
         self.rejected: dict[str, dict[str, int]] = {}
-        self._values = dict.fromkeys((i for i, _ in self.ids), 0)
+        self._values = dict.fromkeys((i for i, _ in self.cells), 0)
+
+    @property
+    def cells(self) -> list[tuple[int, PlatformColumn]]:
+        """Columns that hold a field of a member record, with their numbers."""
+        return [*self.ids, *self.details]
+
+    @property
+    def _fields(self) -> list[str]:
+        return list(dict.fromkeys(str(c.member_field) for _, c in self.cells))
 
     def find(self, uids: pa.Array, held_back: Path) -> _Found:
         """Member records of the people; ``held_back`` is a file of who is left out by a rule, and by which."""
         self.con.execute(f"create view suppressed as select * from read_parquet({literal(str(held_back))})")
-        kinds = dict.fromkeys(c.id for _, c in self.ids)
-        newest = ", ".join(
-            f"arg_max({k}, row(coalesce(source_time, _ingested_at), member_id)) filter ({k} is not null) as {k}"
-            for k in kinds
-        )
+        newest = ", ".join(f"{self._newest(name)} as {name}" for name in self._fields)
         self.con.register("asked", pa.table({"uid": uids}))
         self.con.execute(FOUND.format(columns=newest, latest=LATEST))
         counts = "count(*), count(*) filter (refused), count(*) filter (not refused and not known)"
         members, refused, silent = self.con.sql(f"select {counts} from found").fetchall()[0]
         (persons,) = self.con.sql(PERSONS).fetchall()[0]
         return _Found(persons, members, refused, silent)
+
+    def _newest(self, name: str) -> str:
+        newest = "row(coalesce(source_time, _ingested_at), member_id)"
+        if all(c.id != name for _, c in self.ids):
+            # Name and address are of one record: of two they could be nobody's.
+            (there,) = self.con.execute(
+                "select count(*) from (describe members) where column_name = ?", [name]
+            ).fetchall()[0]
+            return f"arg_max_null({name}, {newest})" if there else "null::varchar"
+        return f"arg_max({name}, {newest}) filter ({name} is not null)"
 
     def suppressed(self, agreed: str) -> dict[str, int]:
         """How many of who ``agreed`` a rule holds back, by rule."""
@@ -252,15 +269,15 @@ class FoundContacts:
 
     def shape(self, agreed: str, *, refusals: bool) -> None:
         """Shaped contacts of who ``agreed`` (an expression), why others may not leave, and refused ones in the same shapes."""
-        kinds = dict.fromkeys(str(c.id) for _, c in self.ids)
+        kinds = self._fields
         asked = self.con.execute(f"select uid, {', '.join(kinds)} from found where {agreed} order by uid")
         schema = pa.schema(
             [pa.field("uid", pa.int64())]
-            + [pa.field(n, pa.string()) for i, _ in self.ids for n in (f"s{i}", f"r{i}", f"m{i}")]
+            + [pa.field(n, pa.string()) for i, _ in self.cells for n in (f"s{i}", f"r{i}", f"m{i}")]
         )
         with pq.ParquetWriter(self.scratch / "shaped.parquet", schema) as out:
             while rows := asked.fetchmany(BATCH):
-                out.write_table(pa.table(self._shaped(rows, list(kinds)), schema))
+                out.write_table(pa.table(self._shaped(rows, kinds), schema))
         for i, column in self.ids:
             refused = pa.schema([("text", pa.string())])
             with pq.ParquetWriter(self.scratch / f"refused{i}.parquet", refused) as out:
@@ -273,8 +290,8 @@ class FoundContacts:
     def _shaped(self, rows: list[tuple[Any, ...]], kinds: list[str]) -> dict[str, list[Any]]:
         values = dict(zip(kinds, zip(*(r[1:] for r in rows), strict=True), strict=True))
         made: dict[str, list[Any]] = {"uid": [r[0] for r in rows]}
-        for i, column in self.ids:
-            asked = values[str(column.id)]
+        for i, column in self.cells:
+            asked = values[str(column.member_field)]
             found = [self._shaped_one(column, v) for v in asked]
             made[f"s{i}"] = [f.text for f in found]
             made[f"r{i}"] = [f.reason for f in found]
@@ -288,11 +305,11 @@ class FoundContacts:
         return made
 
     def _shaped_one(self, column: PlatformColumn, text: str | None) -> Any:
-        return shaped_or_why(str(column.id), text, column.hash, self.country, column.shape)
+        return shaped_or_why(str(column.member_field), text, column.hash, self.country, column.shape)
 
     def digests(self) -> tuple[str, ...]:
         """Headers of the columns in which there are values, and all of them digests."""
-        named = [(i, str(header_of(c))) for i, c in self.ids]
+        named = [(i, str(header_of(c))) for i, c in self.cells]
         return tuple(h for i, h in named if 0 < self._values[i] == self.rejected.get(h, {}).get(HASHED_ALREADY, 0))
 
     def leave_once(self, required: bool, left_out: dict[str, int]) -> tuple[int, dict[str, dict[str, int]]]:
@@ -304,7 +321,8 @@ class FoundContacts:
             for i in numbers
         )
         self.con.execute(f"create view told as select *, {why} from {self._file('shaped')}")
-        left = ", ".join(f"case when w{i} is null then s{i} end as s{i}" for i in numbers)
+        parted = [f"case when {self._whole(c)} then s{i} end as s{i}" for i, c in self.details]
+        left = ", ".join([*(f"case when w{i} is null then s{i} end as s{i}" for i in numbers), *parted])
         is_left = " or ".join(f"(s{i} is not null and w{i} is null)" for i in numbers)
         self.con.execute(
             f"create table kept as select uid, {left}, {is_left} as is_left, {self._any('w', 'refused')} as by_another, "
@@ -312,7 +330,7 @@ class FoundContacts:
             f"{', '.join(f'w{i}' for i in numbers)} from told"
         )
         path = self.scratch / "kept.parquet"
-        kept = f"select uid, {', '.join(f's{i}' for i in numbers)} from kept where is_left order by uid"
+        kept = f"select uid, {', '.join(f's{i}' for i, _ in self.cells)} from kept where is_left order by uid"
         self.con.execute(f"copy ({kept}) to {literal(str(path))} (format parquet)")
         reasons = {
             REFUSED_BY_ANOTHER: "by_another",
@@ -330,8 +348,18 @@ class FoundContacts:
             ).fetchall():
                 told = withheld.setdefault(str(header_of(column)), {})
                 told[reason] = told.get(reason, 0) + n
+        for i, column in self.details:
+            lost = f"select count(*) from told where s{i} is not null and not ({self._whole(column)})"
+            (n,) = self.con.sql(lost).fetchall()[0]
+            if n:
+                withheld.setdefault(str(header_of(column)), {})["incomplete"] = n
         self._hash(path)
         return rows, withheld
+
+    def _whole(self, column: PlatformColumn) -> str:
+        """Whether everything that stands together with the detail is there."""
+        group = [i for i, c in self.details if column.together is not None and c.together == column.together]
+        return " and ".join(f"s{i} is not null" for i in group) or "true"
 
     def _any(self, of: str, reason: str) -> str:
         return "(" + " or ".join(f"coalesce({of}{i} = '{reason}', false)" for i, _ in self.ids) + ")"
@@ -341,11 +369,11 @@ class FoundContacts:
 
     def _hash(self, path: Path) -> None:
         """What is left, as it leaves, in order of uid."""
-        schema = pa.schema([("uid", pa.int64()), *((id_name(i), pa.string()) for i, _ in self.ids)])
+        schema = pa.schema([("uid", pa.int64()), *((id_name(i), pa.string()) for i, _ in self.cells)])
         with pq.ParquetWriter(self.scratch / "leaving.parquet", schema) as out:
             for batch in pq.ParquetFile(path).iter_batches(BATCH):
                 made: dict[str, Any] = {"uid": batch["uid"]}
-                for i, column in self.ids:
+                for i, column in self.cells:
                     texts = batch[f"s{i}"].to_pylist()
                     made[id_name(i)] = pa.array([hashed(t, column.hash) for t in texts], pa.string())
                 out.write_table(pa.table(made, schema))
@@ -359,9 +387,9 @@ class _Reading:
         profile: _Profile,
         uids: pa.Array,
         scratch: Path | None = None,
-        ids: Sequence[tuple[int, PlatformColumn]] = (),
+        cells: Sequence[tuple[int, PlatformColumn]] = (),
     ):
-        self.profile, self.uids, self.scratch, self.ids = profile, uids, scratch, ids
+        self.profile, self.uids, self.scratch, self.cells = profile, uids, scratch, cells
 
     def tables(self) -> Iterator[pa.Table]:
         if self.scratch is None:
@@ -374,16 +402,16 @@ class _Reading:
             # Both hold the same people in the same order.
             within = (pads.field("uid") >= first) & (pads.field("uid") <= last)
             ids = pads.dataset(leaving).to_table(filter=within)
-            for i, _ in self.ids:
+            for i, _ in self.cells:
                 rows = rows.append_column(id_name(i), ids[id_name(i)])
             yield rows
 
     def rejects(self) -> Iterator[tuple[int, str, str, str]]:
         if self.scratch is None:
             return
-        names = [n for i, _ in self.ids for n in (f"r{i}", f"m{i}")]
+        names = [n for i, _ in self.cells for n in (f"r{i}", f"m{i}")]
         for batch in pq.ParquetFile(self.scratch / "shaped.parquet").iter_batches(BATCH, columns=["uid", *names]):
-            for i, column in self.ids:
+            for i, column in self.cells:
                 for row in batch.filter(pc.is_valid(batch[f"r{i}"])).to_pylist():
                     yield row["uid"], str(header_of(column)), row[f"m{i}"], row[f"r{i}"]
 

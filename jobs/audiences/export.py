@@ -465,9 +465,9 @@ def _described(column: PlatformColumn, header: str, project: Project, target: Ta
         return {"name": header, "header": header, "value": column.value} | (
             {"when": column.when} if column.when else {}
         )
-    if column.id is not None:
-        entry = fields()[column.id]
-        said = {"name": column.id, "header": header, "zh": entry.zh, "en": entry.en}
+    if column.member_field is not None:
+        entry = fields()[column.member_field]
+        said = {"name": column.member_field, "header": header, "zh": entry.zh, "en": entry.en}
         shape = {"shape": column.shape} if column.shape else {}
         return said | {"form": column.hash, "personal": entry.personal} | shape
     known: Attribute = {**fixed_attributes(), **attributes(project.catalogue)}[str(column.profile)]

@@ -141,8 +141,10 @@ class _Writing:
     def _values(
         self, table: pa.Table, number: int, column: PlatformColumn, header: str, when: str | None
     ) -> Iterable[Any]:
-        if column.id is not None:
-            return table[id_name(number)].to_pylist()
+        if column.member_field is not None:
+            # Rows of who went hold the ids only, by which the platform removes them.
+            name = id_name(number)
+            return table[name].to_pylist() if name in table.column_names else repeat(None, len(table))
         if column.profile is None:
             given = column.when is None or column.when == when
             return repeat(filled(column.value or "", self.words) if given else None, len(table))

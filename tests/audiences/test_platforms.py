@@ -167,7 +167,7 @@ columns: [{id: phone, hash: sha256}]
         (GOOD.replace("id: phone", "id: phon"), r"p.yaml:4: .*no id 'phon'; did you mean 'phone'"),
         (GOOD.replace("sha256", "sha1"), r"p.yaml:4: .*'clear', 'sha256' or 'md5'"),
         (GOOD.replace("hash: sha256", "shape: e146"), r"p.yaml:4: .*no shape 'e146'; did you mean 'e164'"),
-        (GOOD.replace("hash: sha256", "profile: city"), r"p.yaml:4: .*one of id, profile and value"),
+        (GOOD.replace("hash: sha256", "profile: city"), r"p.yaml:4: .*one of id, detail, profile and value"),
         (GOOD.replace("hash: sha256", 'header: "a\\nb"'), r"p.yaml:4: .*a line end"),
         (GOOD + "file: '../{audience}'\n", r"p.yaml:5: file: .*letters, digits"),
         (GOOD + "file: '.hidden'\n", r"p.yaml:5: file: .*letters, digits"),
