@@ -18,6 +18,7 @@ NAMES = (
     "ingest",
     "day",
     "preview",
+    "builder",
     "skew",
     "profile",
     "tags",
