@@ -88,10 +88,8 @@ def _who_asks(request: Request) -> Asking | None:
 def _known(request: Request) -> Asking | None:
     state, settings = state_of(request), settings_of(request)
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        # Pages are for people: a token that leaked must not open the admin's.
-        if not is_api(request):
-            return None
+    # Pages are for people: a token that leaked must not open the admin's. Airflow adds one of its own to what it hands on.
+    if scheme.lower() == "bearer" and is_api(request) and not portal_of(request).in_airflow:
         person = person_of_token(state, secret.strip())
         return None if person is None else Asking(person, None)
     cookie = request.cookies.get(SESSION)
