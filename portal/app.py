@@ -53,11 +53,16 @@ PAGES = (
 )
 
 
-def create_app(project: Project, *, state: State | None = None, framed: bool = False) -> FastAPI:
-    """The portal of a project. ``framed``: pages of the same host may show it in a frame, as Airflow's do."""
+def create_app(project: Project, *, state: State | None = None, in_airflow: bool = False) -> FastAPI:
+    """The portal of a project. ``in_airflow``: Airflow signs people in, and may show the pages in a frame of its own."""
     settings = project.settings.portal
     app = FastAPI(
-        title="Huaxiang", root_path=settings.base_path, docs_url=None, redoc_url=None, openapi_url=None, debug=False
+        title="Huaxiang",
+        root_path="" if in_airflow else settings.base_path,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        debug=False,
     )
     app.state.portal = Portal(
         settings,
@@ -65,7 +70,10 @@ def create_app(project: Project, *, state: State | None = None, framed: bool = F
         state or opened_state(project.folder, settings),
         Pace(settings.limits.requests_per_minute),
         Pace(settings.limits.sign_ins_per_minute),
-        Provider(settings.oidc) if settings.oidc is not None and "oidc" in settings.sign_in else None,
+        Provider(settings.oidc)
+        if settings.oidc is not None and "oidc" in settings.sign_in and not in_airflow
+        else None,
+        in_airflow,
     )
     for page in PAGES:
         app.include_router(page.router)
@@ -74,6 +82,6 @@ def create_app(project: Project, *, state: State | None = None, framed: bool = F
     add_handlers(app)
     # The last one stands outermost.
     app.add_middleware(BodyLimit, limits=settings.limits)
-    app.add_middleware(Headers, framed=framed)
+    app.add_middleware(Headers, framed=in_airflow)
     app.add_middleware(BehindProxy, networks=settings.behind)
     return app

@@ -11,7 +11,7 @@ from portal.shop import OpenShop
 from portal.sign_in.oidc import Provider
 from portal.sign_in.pace import Pace
 from portal.state.opened import State
-from project.portal_settings import PortalSettings
+from project.portal_settings import PortalSettings, SignInMode
 
 API = "/api/"
 
@@ -28,6 +28,13 @@ class Portal:
     tries: Pace
     """Of sign-ins, by address."""
     provider: Provider | None = None
+    in_airflow: bool = False
+    """Whether Airflow signs people in, and nobody else."""
+
+    @property
+    def ways(self) -> tuple[SignInMode, ...]:
+        """How people may sign in here."""
+        return () if self.in_airflow else self.settings.sign_in
 
 
 def portal_of(request: Request) -> Portal:

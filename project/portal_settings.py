@@ -59,6 +59,17 @@ class ProxySettings(Settings):
         return networks
 
 
+def _admins() -> dict[str, RoleName]:
+    return {"admin": "admin"}
+
+
+class AirflowSettings(Settings):
+    """Where the portal is mounted in Airflow: roles by those that people have there, and of everybody else."""
+
+    roles: dict[str, RoleName] = Field(default_factory=_admins)
+    else_role: RoleName | None = "viewer"
+
+
 class ApprovalSettings(Settings):
     """Deliveries that a second person must approve: of more users than this (absent: of any size), or to other platforms."""
 
@@ -89,6 +100,7 @@ class PortalSettings(Settings):
     sign_in: tuple[SignInMode, ...] = ("password",)
     oidc: OidcSettings | None = None
     proxy: ProxySettings | None = None
+    airflow: AirflowSettings = AirflowSettings()
     behind: tuple[str, ...] = ()
     """Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     session_hours: float = Field(default=12.0, gt=0)

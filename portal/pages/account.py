@@ -79,7 +79,7 @@ def _page(
         a=ADMIN,
         found=tokens_of(state, person.id),
         scopes=[(p, PERMISSION_NAMES[p]) for p in PERMISSIONS if person.may(p)],
-        by_password="password" in settings_of(request).sign_in,
+        by_password="password" in portal_of(request).ways,
         now=state.now(),
         wrong=wrong,
         said=said,

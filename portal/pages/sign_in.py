@@ -14,7 +14,7 @@ from portal.sign_in.attempts import person_with_password
 from portal.sign_in.cookies import ANONYMOUS, FLOW, SESSION, drop_cookie, set_cookie
 from portal.sign_in.gate import allowed, everybody_may
 from portal.sign_in.oidc import Flow, NotVouchedError, Provider
-from portal.sign_in.proxy import login_by_proxy
+from portal.sign_in.proxy import vouched_for
 from portal.sign_in.sessions import begin_session, end_session
 from portal.sign_in.vouched import person_by_claims, person_by_login
 from schemas.text import Text
@@ -31,10 +31,8 @@ FLOW_SECONDS = 600
 def sign_in_page(request: Request, next: str = "/") -> Response:
     if request.state.person is not None:
         return _onward(request, next)
-    proxied = login_by_proxy(request)
-    proxy = settings_of(request).proxy
-    if proxied is not None and proxy is not None:
-        return _entered(request, person_by_login(state_of(request), "proxy", proxied, None, proxy.else_role).id, next)
+    if (vouched := vouched_for(request)) is not None:
+        return _entered(request, person_by_login(state_of(request), vouched).id, next)
     return _page(request, next)
 
 
@@ -46,7 +44,7 @@ def sign_in(
     next: Annotated[str, Form()] = "/",
 ) -> Response:
     settings = settings_of(request)
-    if "password" not in settings.sign_in:
+    if "password" not in portal_of(request).ways:
         raise HTTPException(404)
     portal_of(request).tries.ask(address_of(request))
     person_id = person_with_password(state_of(request), settings.limits, login, password)
@@ -85,7 +83,7 @@ def sign_out(request: Request) -> Response:
 
 
 def _page(request: Request, onward: str, status: int = 200, wrong: Text | None = None) -> Response:
-    ways = settings_of(request).sign_in
+    ways = portal_of(request).ways
     return render(request, "sign_in.html.j2", status, next=_inside(onward), wrong=wrong, ways=ways)
 
 

@@ -14,7 +14,7 @@ from portal.parts import address_of, is_api, portal_of, settings_of, state_of
 from portal.sign_in.cookies import ANONYMOUS, SESSION
 from portal.sign_in.csrf import check_csrf
 from portal.sign_in.people import person_of
-from portal.sign_in.proxy import login_by_proxy
+from portal.sign_in.proxy import vouched_for
 from portal.sign_in.roles import Permission, Person
 from portal.sign_in.secrets import new_secret
 from portal.sign_in.sessions import session_of
@@ -88,19 +88,19 @@ def _who_asks(request: Request) -> Asking | None:
 def _known(request: Request) -> Asking | None:
     state, settings = state_of(request), settings_of(request)
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        # Pages are for people: a token that leaked must not open the admin's.
-        if not is_api(request):
-            return None
+    # Pages are for people: a token that leaked must not open the admin's. Airflow adds one of its own to what it hands on.
+    if scheme.lower() == "bearer" and is_api(request) and not portal_of(request).in_airflow:
         person = person_of_token(state, secret.strip())
         return None if person is None else Asking(person, None)
     cookie = request.cookies.get(SESSION)
     found = session_of(state, settings, cookie) if cookie else None
     if found is None:
         return None
-    proxied = login_by_proxy(request)
-    if proxied is not None and proxied.strip().lower() != found.person.login:
-        # Somebody else signed in at the proxy, in the same browser.
+    vouched = vouched_for(request)
+    if vouched is None and portal_of(request).in_airflow:
+        return None
+    if vouched is not None and vouched.login.strip().lower() != found.person.login:
+        # Somebody else signed in there by now, in the same browser.
         return None
     return Asking(_in_language(request, found.person), found.csrf)
 

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from fastapi import Request
 
-from portal.parts import settings_of
+from portal.parts import portal_of, settings_of
 from portal.sign_in.headers import Asgi, Receive, Scope, Send
+from project.portal_settings import RoleName
 
 PEER = "huaxiang.peer"
 """Key of the scope: the address that the connection itself came from."""
+AIRFLOW = "huaxiang.airflow"
+"""Key of the scope: whom Airflow has signed in."""
+
+
+@dataclass(frozen=True)
+class Vouched:
+    """Somebody whom another application signed in; ``role`` is absent where it does not say what they are."""
+
+    origin: str
+    login: str
+    role: RoleName | None
+    else_role: RoleName | None
 
 
 class BehindProxy:
@@ -52,13 +66,17 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def login_by_proxy(request: Request) -> str | None:
-    """Whom a proxy signed in: None where this way is not switched on, or the connection is not the proxy's."""
+def vouched_for(request: Request) -> Vouched | None:
+    """Whom Airflow or a proxy signed in: None where neither is asked, or the connection is not the proxy's."""
+    if AIRFLOW in request.scope:
+        found: Vouched = request.scope[AIRFLOW]
+        return found
     settings = settings_of(request)
-    if "proxy" not in settings.sign_in or settings.proxy is None:
+    if "proxy" not in portal_of(request).ways or settings.proxy is None:
         return None
     if not is_in(request.scope.get(PEER, ""), settings.proxy.networks):
         return None
     named = request.headers.getlist(settings.proxy.header)
     # Two of them: one may be the client's own, which the proxy let through.
-    return named[0].strip() or None if len(named) == 1 else None
+    login = named[0].strip() if len(named) == 1 else ""
+    return Vouched("proxy", login, None, settings.proxy.else_role) if login else None

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from portal.sign_in.oidc import NotVouchedError
 from portal.sign_in.people import ROLES, as_login, person_of, row_of_login
+from portal.sign_in.proxy import Vouched
 from portal.sign_in.roles import Person
 from portal.state.opened import State
 from portal.state.tables import PersonRow
@@ -27,9 +28,9 @@ def person_by_claims(state: State, settings: OidcSettings, claims: dict[str, Any
     return _let_in(state, "oidc", str(said), subject, role, settings.else_role, str(claims.get("name", "")))
 
 
-def person_by_login(state: State, origin: str, login: str, role: RoleName | None, else_role: RoleName | None) -> Person:
-    """Whom a proxy or Airflow names; ``role`` is what it says they are, where it says so."""
-    return _let_in(state, origin, login, None, role, else_role, "")
+def person_by_login(state: State, vouched: Vouched) -> Person:
+    """Whom a proxy or Airflow signed in."""
+    return _let_in(state, vouched.origin, vouched.login, None, vouched.role, vouched.else_role, "")
 
 
 def _role(settings: OidcSettings, claims: dict[str, Any]) -> RoleName | None:

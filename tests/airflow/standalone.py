@@ -27,7 +27,7 @@ class Airflow:
         self.port = _free_port()
         self.environment = {**os.environ, **_settings(home, self.port), **environment}
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._token = ""
+        self.token = ""
 
     def __enter__(self) -> Airflow:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -68,8 +68,8 @@ class Airflow:
         """One REST call; the answer as JSON."""
         request = urllib.request.Request(f"http://localhost:{self.port}{path}", method=method)
         request.add_header("Content-Type", "application/json")
-        if self._token:
-            request.add_header("Authorization", f"Bearer {self._token}")
+        if self.token:
+            request.add_header("Authorization", f"Bearer {self.token}")
         data = None if body is None else json.dumps(body).encode()
         try:
             with urllib.request.urlopen(request, data, timeout=30) as answer:
@@ -82,7 +82,7 @@ class Airflow:
 
         def known() -> bool:
             try:
-                self._token = self.call("GET", "/auth/token")["access_token"]
+                self.token = self.call("GET", "/auth/token")["access_token"]
                 return int(self.call("GET", "/api/v2/dags")["total_entries"]) >= dags
             except (OSError, AssertionError, ValueError):
                 return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from jobs.steps import STEPS
@@ -68,6 +70,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator
         "RUST_LOG": "error",
         "HUAXIANG_TIME_ZONE": afternoon_zone(),
     }
+    plugins = tmp_path_factory.mktemp("plugins")
+    (plugins / "huaxiang.py").write_text("from portal.airflow_plugin import PortalPlugin\n", encoding="utf-8")
+    environment["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(plugins)
     with Airflow(tmp_path_factory.mktemp("airflow"), environment) as started:
         started.ready(dags=len(INGESTS) + 3)
         yield started
@@ -130,6 +135,40 @@ def test_two_days_and_the_first_again(airflow: Airflow, project: Path) -> None:
     assert [(t["task_id"], t["state"]) for t in tasks] == [("tidy", "success"), ("verify", "success")]
     assert rows(project) == before
     assert huaxiang(project, "release", "list") == released
+
+
+def test_the_portal_stands_in_airflows_menu_behind_its_sign_in(airflow: Airflow) -> None:
+    found = airflow.call("GET", "/api/v2/plugins")["plugins"]
+    [plugin] = [p for p in found if p["name"] == "huaxiang_portal"]
+    [view] = plugin["external_views"]
+    assert (view["href"], view["destination"]) == ("/huaxiang/", "nav")
+
+    with httpx.Client(base_url=f"http://localhost:{airflow.port}", timeout=60) as stranger:
+        for way in ("/huaxiang/", "/huaxiang/admin", "/huaxiang/sign-in", "/huaxiang/healthz"):
+            sent = stranger.get(way)
+            assert sent.status_code == 303 and "/auth/token/login?next=" in sent.headers["location"], way
+            forged = stranger.get(way, headers={"Cookie": "_token=forged"})
+            assert forged.status_code == 303 and "/auth/token/login?next=" in forged.headers["location"], way
+        assert stranger.post("/huaxiang/sign-in", data={"login": "admin", "password": "x" * 12}).status_code == 401
+
+    signed_in = {"_token": airflow.token}
+    with httpx.Client(base_url=f"http://localhost:{airflow.port}", cookies=signed_in, timeout=60) as person:
+        assert person.get("/huaxiang/").headers["location"] == "/huaxiang/sign-in?next=%2F"
+        entered = person.get("/huaxiang/sign-in")
+        assert entered.status_code == 303, entered.text
+        assert "Path=/huaxiang;" in entered.headers["set-cookie"]
+        page = person.get("/huaxiang/admin")
+        assert page.status_code == 200 and "anonymous" in page.text, "an admin of Airflow's is one here"
+        assert "/huaxiang/static/portal.css" in page.text
+        assert "frame-ancestors 'self'" in page.headers["content-security-policy"]
+        token = re.search(r'name="csrf" value="([^"]+)"', page.text)
+        assert token
+        password = {"login": "li", "role": "viewer"}
+        assert person.post("/huaxiang/admin/people", data=password).status_code == 403, "without the form's token"
+        assert person.post("/huaxiang/admin/people", data={**password, "csrf": token[1]}).status_code == 200
+        session = {"huaxiang_session": person.cookies["huaxiang_session"]}
+    with httpx.Client(base_url=f"http://localhost:{airflow.port}", cookies=session, timeout=60) as left:
+        assert left.get("/huaxiang/admin").status_code == 303, "who left Airflow has left the portal"
 
 
 def test_every_dag_says_what_it_does_and_every_task_has_an_owner_retries_and_a_limit(airflow: Airflow) -> None:

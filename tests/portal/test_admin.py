@@ -13,6 +13,7 @@ from portal.sign_in.people import person_of, row_of_login
 from portal.sign_in.roles import Person
 from portal.sign_in.tokens import person_of_token
 from portal.state.opened import State
+from queries.timing import costs
 from tests.portal.conftest import PASSWORD, Enter, csrf_of, sign_in_as
 
 
@@ -110,3 +111,16 @@ def test_the_log_is_shown_a_page_at_a_time_and_of_one_person(enter: Enter, state
     older = re.search(r"before=(\d+)", first)
     assert older and "uid 19<" in admin.get(f"/admin/access?before={older[1]}").text
     assert "uid 118<" not in admin.get("/admin/access?login=li").text
+
+
+def test_what_a_run_cost_is_the_sum_of_its_steps_and_the_most_memory_of_any() -> None:
+    def step(run: str, name: str, seconds: float, memory: int | None, rows: int | None) -> dict[str, object]:
+        known = {"as_of": None, "engine": "embedded", "created_at": run}
+        return {"run_id": run, "step": name, "seconds": seconds, "peak_memory_mb": memory, "rows_out": rows, "spilled_mb": None, **known}  # fmt: skip
+
+    older, newer = costs([step("1", "a", 2.5, 100, 7), step("1", "b", 4.0, 300, None), step("2", "a", 1.0, None, 5)])[
+        ::-1
+    ]
+    assert (older["steps"], older["seconds"], older["peak_memory_mb"], older["rows_out"]) == (2, 6.5, 300, 7)
+    assert older["longest"] == ("b", 4.0)
+    assert (newer["run_id"], newer["peak_memory_mb"], newer["spilled_mb"]) == ("2", None, None)
