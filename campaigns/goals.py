@@ -79,7 +79,7 @@ GOALS: dict[GoalName, GoalKind] = {
         Text("订单", "orders"),
         ("orders",),
         "users",
-        (TagRole.AIPL, TagRole.LIFECYCLE, TagRole.PROMOTION),
+        (TagRole.AIPL, TagRole.LIFECYCLE, TagRole.PROMOTION, TagRole.ORDER_WAY),
     ),
     "basket": GoalKind(
         Text("客单", "basket"),

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from features.kernel.rows import USERS_PER_BUCKET
 from features.links import business_day, number_of
+from features.order_ways import Way, way_code
 from schemas.behaviours import BEHAVIOURS, DETAILS
 from schemas.contracts import Contract
 
@@ -68,15 +69,25 @@ def learned(versions: DataFrame) -> DataFrame:
 
 
 def order_facts(
-    orders: DataFrame, lines: DataFrame, refunds: DataFrame, known: DataFrame, flags: DataFrame, zone: str
+    orders: DataFrame,
+    lines: DataFrame,
+    refunds: DataFrame,
+    known: DataFrame,
+    flags: DataFrame,
+    zone: str,
+    ways: Sequence[Way],
 ) -> DataFrame:
     """Per order: when it was paid, from which day it counts no more, and from which it is held for brushing.
 
     An order is void from the day on which it was cancelled, or on which its refunds reached its net amount, or, when
     its lines are worth nothing, from the start; ``void_known_day`` is when the last of what made it so was delivered.
-    ``known`` are the stamps of ``learned``, ``flags`` order_id and flagged_day of held orders.
+    ``known`` are the stamps of ``learned``, ``flags`` order_id and flagged_day of held orders. Of the ``ways`` in which it
+    can have come about, the first that it shows is its own.
     """
-    worth = lines.groupBy("order_id").agg(F.sum("net_amount_minor").alias("order_net_minor"))
+    promoted = F.sum(F.when(F.col("promotion_id").isNotNull(), 1).otherwise(0))
+    worth = lines.groupBy("order_id").agg(
+        F.sum("net_amount_minor").alias("order_net_minor"), promoted.alias("promoted_lines")
+    )
     back = refunds.filter("order_id is not null").select(
         "order_id", "refunded_at", "refund_id", "refund_amount_minor", "_ingested_at"
     )
@@ -88,7 +99,7 @@ def order_facts(
     whole = (
         back.withColumn("back_minor", F.sum("refund_amount_minor").over(running))
         .withColumn("back_known_at", F.max("_ingested_at").over(running))
-        .join(worth, "order_id")
+        .join(worth.drop("promoted_lines"), "order_id")
         .filter("back_minor >= order_net_minor")
         .groupBy("order_id")
         .agg(F.min("refunded_at").alias("whole_refund_at"), F.min("back_known_at").alias("whole_refund_known_at"))
@@ -116,6 +127,7 @@ def order_facts(
         "seller_id",
         "channel",
         (F.col("promotion_id").isNotNull() | F.col("coupon_id").isNotNull()).alias("order_on_promotion"),
+        way_code(ways).alias("way_code"),
         day("paid_at").alias("paid_day"),
         void_day.alias("void_day"),
         F.least(*(F.when(ended == void_day, known_on) for ended, known_on in ends)).alias("void_known_day"),
@@ -134,6 +146,7 @@ def placed(facts: DataFrame, zone: str) -> DataFrame:
         zone=zone,
         order_key=key_of("order_id"),
         on_promotion=F.col("order_on_promotion"),
+        detail=F.col("way_code"),
         void_day=F.col("void_day"),
         void_known_day=F.col("void_known_day"),
         flagged_day=F.col("flagged_day"),
@@ -169,6 +182,7 @@ def paid_lines(facts: DataFrame, lines: DataFrame, zone: str) -> DataFrame:
         on_promotion=F.col("order_on_promotion")
         | F.col("line_promotion_id").isNotNull()
         | (F.col("line_discount") > 0),
+        detail=F.col("way_code"),
         void_day=F.col("void_day"),
         void_known_day=F.col("void_known_day"),
         flagged_day=F.col("flagged_day"),

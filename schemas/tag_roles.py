@@ -36,6 +36,7 @@ class TagRole(StrEnum):
     PROMOTION_SCORE = "promotion_score"
     ACTIVITY_LEVEL = "activity_level"
     ENTHUSIASM = "enthusiasm"
+    ORDER_WAY = "order_way"
 
 
 Part = Literal["insights", "report", "card", "gap", "goal"]
@@ -215,6 +216,12 @@ ROLES: dict[TagRole, RoleEntry] = {
         Text("积极程度", "enthusiasm"),
         Text("评价、分享、参团等参与行为的分档", "levels of taking part: reviews, shares, group purchases"),
         Text("活动目标（促活、留存）按积极程度的差距", "gaps by enthusiasm of `huaxiang campaign plan --goal`"),
+        ("goal",),
+    ),
+    TagRole.ORDER_WAY: RoleEntry(
+        Text("转化方式", "way of conversion"),
+        Text("订单多由什么促成：拼团、分享、优惠券、促销或直接", "how orders mostly come about: group purchase, share, coupon, promotion, directly"),
+        Text("活动目标（订单）按转化方式的差距", "gaps by way of conversion of `huaxiang campaign plan --goal`"),
         ("goal",),
     ),
 }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from features import activity as act
+from features.order_ways import Way
 from jobs.activity.inputs import ORDERED, Inputs
 from schemas.behaviours import DECLARED_FEEDS
 from schemas.contracts import contract
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class ActivityRows:
     """Rows with sku, seller and channel still as text (``features.activity.with_codes`` numbers them)."""
 
-    def __init__(self, silver: Inputs):
-        self.silver, self.keep, self.zone = silver, silver.keep, silver.zone
+    def __init__(self, silver: Inputs, ways: Sequence[Way]):
+        self.silver, self.keep, self.zone, self.ways = silver, silver.keep, silver.zone, ways
 
     def every(self) -> DataFrame:
         """The whole table, for a lake that has none yet."""
@@ -50,7 +51,7 @@ class ActivityRows:
         orders = self.keep(silver.resolved(silver.of_orders("orders", order_ids), "orders"), "orders-of-ids")
         lines = self.keep(silver.of_orders("order_lines", order_ids), "lines-of-ids")
         refunds = self.keep(silver.of_orders("refunds", order_ids), "refunds-of-ids")
-        facts = act.order_facts(orders, lines, refunds, silver.learned(order_ids), flags, zone)
+        facts = act.order_facts(orders, lines, refunds, silver.learned(order_ids), flags, zone, self.ways)
         facts = self.keep(facts, "facts-of-ids")
         through = self.keep(silver.of_orders("shares", order_ids).filter("behaviour = 'order'"), "through-of-ids")
         parts = [
@@ -92,7 +93,7 @@ class ActivityRows:
         ``order_days`` the days of orders that came through shares, where ``orders`` are not all."""
         silver, zone, flags = self.silver, self.zone, self.silver.flags()
         lines = self.keep(silver.of_orders("order_lines", orders, are_few=order_days is not None), "lines")
-        facts = act.order_facts(orders, lines, refunds, silver.learned(orders), flags, zone)
+        facts = act.order_facts(orders, lines, refunds, silver.learned(orders), flags, zone, self.ways)
         facts = self.keep(facts, "facts")
         return act.union_all(
             [
@@ -116,7 +117,8 @@ class ActivityRows:
         )
         orders = self.silver.of_orders("orders", ids).withColumn("uid", F.lit(None).cast("bigint"))
         lines, back = self.silver.of_orders("order_lines", ids), self.silver.of_orders("refunds", ids)
-        return act.order_facts(orders, lines, back, self.silver.learned(ids), self.silver.flags(), self.zone)
+        known, flags = self.silver.learned(ids), self.silver.flags()
+        return act.order_facts(orders, lines, back, known, flags, self.zone, self.ways)
 
     def _no_orders(self) -> DataFrame:
         none = self.silver.engine.spark.createDataFrame([], "order_id string, uid bigint")

@@ -9,7 +9,7 @@ said in ``jobs.activity.touched``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from features import activity as act
+from features.order_ways import Way, WaySettings
 from jobs.activity.inputs import FLAGS, ORDERED, TABLE, Inputs
 from jobs.activity.patches import MAX_FILES_OF_A_SLICE
 from jobs.activity.rows import ActivityRows
@@ -62,7 +63,7 @@ class ActivityReport:
 def run_activity(project: Project, engine: Engine, run_id: str, audit: Audit | None = None) -> ActivityReport:
     """Bring ``activity`` and ``codes`` up to the newest silver and identity; nothing new means nothing is written.
 
-    A table that was made with other columns or codes is made anew.
+    A table that was made with other columns or codes, or with another precedence of ways to an order, is made anew.
     ``audit`` is called with the staged folder of each table before it is published, and stops the run by raising.
     """
     lake = project.lake
@@ -71,17 +72,18 @@ def run_activity(project: Project, engine: Engine, run_id: str, audit: Audit | N
         lake.ensure(TABLE)
         lake.ensure(CODES)
         noted = lake.metadata(TABLE)
-        before = noted.get("inputs", {}) if _is_made_as_now(noted) else {}
+        ways = project.method("ways", WaySettings).precedence
+        before = noted.get("inputs", {}) if _is_made_as_now(noted, ways) else {}
         if lake.is_unmoved(before, inputs):
             return ActivityReport(0, 0, 0, lake.version(TABLE))
-        step = _Step(project, engine, run_id, inputs, before, audit or (lambda staged, days=None, /: None))
+        step = _Step(project, engine, run_id, inputs, before, ways, audit or (lambda staged, days=None, /: None))
         step.number_values()
         return step.rebuild()
 
 
-def _is_made_as_now(noted: Mapping[str, Any]) -> bool:
+def _is_made_as_now(noted: Mapping[str, Any], ways: Sequence[Way]) -> bool:
     """A feed or a code that came since changes no row that was there."""
-    if noted.get("columns") != MADE_AS["columns"]:
+    if noted.get("columns") != MADE_AS["columns"] or noted.get("ways") != list(ways):
         return False
     said = [(part, name, was) for part in ("details", "declared") for name, was in noted.get(part, {}).items()]
     return all(MADE_AS[part].get(name) == was for part, name, was in said)
@@ -102,15 +104,16 @@ class _Step:
         run_id: str,
         inputs: dict[str, int | None],
         before: Mapping[str, int | None],
+        ways: Sequence[Way],
         audit: Audit,
     ):
         self.project, self.engine, self.run_id, self.audit = project, engine, run_id, audit
-        self.inputs, self.before = inputs, before
+        self.inputs, self.before, self.ways = inputs, before, ways
         self.lake, self.zone = project.lake, project.zone
         self.scratch = self.lake.scratch(run_id) / "activity"
         self.silver = Inputs(engine, self.lake, self.zone, inputs, before, self._kept)
         self.changes = Changes(self.silver)
-        self.rows = ActivityRows(self.silver)
+        self.rows = ActivityRows(self.silver, ways)
 
     # --- codes ---
 
@@ -183,7 +186,7 @@ class _Step:
             read_version=read_version,
             run_id=self.run_id,
             key=f"activity-{self.run_id}",
-            metadata={"inputs": self.inputs, **MADE_AS},
+            metadata={"inputs": self.inputs, "ways": list(self.ways), **MADE_AS},
             even_empty=True,
         )
         extended = 0 if added is None else len(files[-1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jobs.activity.step import run_activity
 from jobs.identity.step import update_identity
@@ -15,6 +15,7 @@ from lake.sql import connect
 from schemas.behaviours import BEHAVIOURS
 from tests.silver import at, write_silver
 
+M = TypeVar("M")
 NAMES = {number: name for name, number in BEHAVIOURS.items()}
 
 
@@ -26,9 +27,13 @@ class Shop:
         self.zone = "Asia/Shanghai"
         self.engine = engine
         self.runs = 0
+        self.settings: dict[str, dict[str, Any]] = {}
 
     def write(self, feed: str, *rows: dict[str, Any], ingested: str = "2026-03-31 06:00") -> None:
         write_silver(self.lake, feed, rows, ingested=ingested, batch=f"b{self.runs}")
+
+    def method(self, name: str, kind: type[M]) -> M:
+        return kind(**self.settings.get(name, {}))
 
     def run(self, as_of: str = "2026-03-31") -> Any:
         self.runs += 1

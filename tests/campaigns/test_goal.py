@@ -45,6 +45,7 @@ SCHEMES = {
     "promotion_class": ["fanatic", "neutral", "cold", "insufficient"],
     "rfm_value_segment": ["important_value", "general_value", "no_purchase"],
     "user_pyramid": ["spokesperson", "repeat", "first_purchase", "follower"],
+    "usual_order_way": ["group", "share", "coupon", "promotion", "direct", "none"],
 }
 AUDIENCE = """\
 name: {{zh: 人群, en: People}}
@@ -124,9 +125,13 @@ def behaviour() -> Iterable[dict[str, Any]]:
 
 def standing(seed: int, uids: Iterable[int]) -> dict[int, dict[str, str]]:
     """A segment of every scheme for every user; the first of each is more frequent."""
-    rng = np.random.default_rng(seed)
+    # the scheme that came later is drawn by itself, so that the people of the others stay who they were
+    rng, later = np.random.default_rng(seed), np.random.default_rng(seed + 1_000)
+    drawn = {s: later if s == "usual_order_way" else rng for s in SCHEMES}
     return {
-        u: {s: values[int(rng.integers(0, len(values)) * rng.integers(0, 2))] for s, values in SCHEMES.items()}
+        u: {
+            s: values[int(drawn[s].integers(0, len(values)) * drawn[s].integers(0, 2))] for s, values in SCHEMES.items()
+        }
         for u in uids
     }
 

@@ -134,6 +134,19 @@ def _events(feed: str, behaviours: set[str]) -> str:
     return f"SELECT {_columns(**given)} FROM of_persons_{feed} WHERE behaviour IN {sql_list(sorted(behaviours))}"
 
 
+def _way() -> str:
+    """The code of how an order came about, in the precedence that is the default."""
+    signs = {
+        "by_group": "o.group_id IS NOT NULL",
+        "by_share": "o.share_id IS NOT NULL",
+        "by_coupon": "o.coupon_id IS NOT NULL",
+        "by_promotion": "o.promotion_id IS NOT NULL OR EXISTS"
+        " (FROM latest_order_lines p WHERE p.order_id = o.order_id AND p.promotion_id IS NOT NULL)",
+    }
+    told = " ".join(f"WHEN {sign} THEN {DETAILS[way]}" for way, sign in signs.items())
+    return f"CASE {told} ELSE {DETAILS['direct']} END"
+
+
 def _worth(as_of: date, zone: str) -> str:
     """Per order: what its lines cost, and what came back by the day."""
     return f"""(
@@ -170,6 +183,7 @@ def _lines(view: str, as_of: date, zone: str) -> str:
         "quantity": "l.quantity",
         "amount_minor": "l.net_amount_minor",
         "list_amount_minor": listed,
+        "detail": _way(),
         "on_promotion": f"{promoted} OR coalesce(l.discount_amount_minor, 0) > 0",
     }
     return f"""
@@ -190,6 +204,7 @@ def _placed(view: str, as_of: date, zone: str) -> str:
         "seller": "o.seller_id",
         "channel": "o.channel",
         "on_promotion": "o.promotion_id IS NOT NULL OR o.coupon_id IS NOT NULL",
+        "detail": _way(),
     }
     paid = f"(o.paid_at IS NOT NULL AND {_local_day('o.paid_at', zone)} <= {sql_day(as_of)})"
     valid = (

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow.parquet as pq
@@ -26,6 +26,9 @@ from tests.silver import at, write_silver
 ZONE = "Asia/Shanghai"
 DAYS = (date(2026, 2, 10), date(2026, 2, 28), date(2026, 3, 20))
 BROWSED = ("view", "click", "cart", "search", "review")
+
+
+M = TypeVar("M")
 
 
 def declared() -> list[Fact]:
@@ -50,6 +53,9 @@ def declared() -> list[Fact]:
         {"from": ["pay"], "measure": "brand", "agg": "mode"},
         {"from": ["pay"], "measure": "seller", "agg": "last"},
         {"from": ["pay"], "measure": "orders", "agg": "count", "where": {"brand": ["B1", "B2"], "channel": ["app"]}},
+        {"from": ["pay"], "measure": "orders", "agg": "count", "where": {"detail": ["by_promotion"]}},
+        {"from": ["pay"], "measure": "day", "agg": "first", "where": {"detail": ["by_share"]}},
+        {"from": ["order"], "measure": "rows", "agg": "count", "where": {"detail": ["by_coupon", "direct"]}},
         {"from": ["order"], "measure": "orders", "agg": "count"},
         {"from": ["order"], "measure": "hour", "agg": "mode"},
         {"from": ["refund"], "measure": "amount", "agg": "sum"},
@@ -111,6 +117,7 @@ def write_shop(lake: Lake, seed: int = 7) -> None:
         ]
         write_silver(lake, "products", products, batch=letter)
     orders, later, lines, refunds = [], [], [], []
+    ways = random.Random(seed + 1)
     for n in range(90):
         ordered = moment()
         paid = ordered + timedelta(minutes=r.choice([1, 40, 60 * 30])) if r.random() < 0.85 else None
@@ -120,6 +127,9 @@ def write_shop(lake: Lake, seed: int = 7) -> None:
             "channel": r.choice(["app", "web", None]),
             "seller_id": r.choice(["店一", "店二", None]),
             "promotion_id": r.choice(["p1", None, None]),
+            "group_id": ways.choice(["g1", None, None, None]),
+            "share_id": ways.choice(["h1", None, None]),
+            "coupon_id": ways.choice(["c1", None, None]),
             **(person() if r.random() < 0.9 else {}),
         }
         cancelled = ordered + timedelta(days=r.randrange(12)) if r.random() < 0.15 else None
@@ -140,6 +150,7 @@ def write_shop(lake: Lake, seed: int = 7) -> None:
                     "net_amount_minor": net,
                     "list_amount_minor": listed,
                     "discount_amount_minor": r.choice([None, 0, 100]),
+                    "promotion_id": ways.choice(["p2", None, None, None, None]),
                 }
             )
         if paid and r.random() < 0.4:
@@ -191,6 +202,10 @@ class Shop:
         write_shop(self.lake)
         update_identity(self.lake, engine, date(2026, 3, 31), "i1", "salt")
         run_activity(self, engine, "a1")  # type: ignore[arg-type]
+
+    def method(self, _name: str, kind: type[M]) -> M:
+        """The method's own defaults."""
+        return kind()
 
     def facts(self, facts: list[Fact], as_of: date) -> dict[str, dict[int, Any]]:
         products = self.folder / f"products-{as_of}.parquet"

@@ -7,7 +7,7 @@ import random
 import uuid
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import yaml
@@ -27,6 +27,9 @@ ZONE = "Asia/Shanghai"
 TAGS = Path(__file__).parents[2] / "conf" / "tags"
 
 
+M = TypeVar("M")
+
+
 class Shop:
     """A lake with silver rows; ``run`` brings it to a day."""
 
@@ -39,6 +42,10 @@ class Shop:
 
     def write(self, feed: str, *rows: dict[str, Any], ingested: str = "2026-03-31 06:00") -> None:
         write_silver(self.lake, feed, rows, ingested=ingested, batch=uuid.uuid4().hex[:6])
+
+    def method(self, _name: str, kind: type[M]) -> M:
+        """The method's own defaults."""
+        return kind()
 
     def learn(self, as_of: str = "2026-03-31") -> None:
         """Identity and activity from the newest silver."""

@@ -342,7 +342,8 @@ def test_a_window_longer_than_the_data_is_a_warning(shop: Project) -> None:
     done = said(shop, "check")
     assert done.exit_code == 0
     assert "warning: " in done.stdout
-    assert "tag 'orders_30d': its window of 30 days is longer than the 12 days of data" in done.stdout
+    told = said(shop, "check", "--json").stdout
+    assert "tag 'orders_30d': its window of 30 days is longer than the 12 days of data" in told
 
 
 def test_lineage_names_what_a_fact_asks_of_rows_and_the_feed_that_knows_it(project: Project) -> None:
