@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
+from features.tags import PATHS
 from portal.access import looked_at, looks_since
 from portal.chapters import chapters_of
 from portal.parts import shop_of, state_of
@@ -55,10 +56,12 @@ def tags(request: Request, q: str = "", show: str = "all") -> HTMLResponse:
         }
         entry["heat"] = [heat[days].get(tag.id, 0) for days in HEAT_DAYS]
         groups.setdefault(path, []).append(entry)
+    # What was searched stands by how well it fits, the whole catalogue in the order of its groups.
+    ordered = groups if q else sorted(groups, key=[f"{a}/{b}" for a, below in PATHS.items() for b in below].index)
     return render(
         request,
         "tags.html.j2",
-        groups=[(names[path], found) for path, found in groups.items()],
+        groups=[(names[path], groups[path]) for path in ordered],
         total=sum(map(len, groups.values())),
         whole=len(catalogue.tags),
         few=FEW,
