@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
+from features.tags import PATHS
 from portal.access import looked_at, looks_since
 from portal.chapters import chapters_of
 from portal.parts import shop_of, state_of
@@ -16,11 +17,13 @@ from queries.tag_lineage import lineage
 from queries.tag_page import tag_page
 from queries.tag_search import audiences_by_tag, tags_found
 from report.blocks import TagRow
-from report.words import KINDS, METHODS, Vocabulary, group_name
+from report.words import FEEDS, KINDS, METHODS, Vocabulary, group_name
 from schemas.text import Text
 
 router = APIRouter(prefix="/tags", dependencies=[Depends(allowed("tags.read"))])
 HEAT_DAYS = (7, 30, 90)
+FEW = 40
+"""Up to so many tags the groups stand open; of more, the first alone."""
 SHOWN = {"all": Text("全部", "All"), "used": Text("使用中", "Used"), "unused": Text("未被使用", "Not used")}
 
 
@@ -53,12 +56,15 @@ def tags(request: Request, q: str = "", show: str = "all") -> HTMLResponse:
         }
         entry["heat"] = [heat[days].get(tag.id, 0) for days in HEAT_DAYS]
         groups.setdefault(path, []).append(entry)
+    # What was searched stands by how well it fits, the whole catalogue in the order of its groups.
+    ordered = groups if q else sorted(groups, key=[f"{a}/{b}" for a, below in PATHS.items() for b in below].index)
     return render(
         request,
         "tags.html.j2",
-        groups=[(names[path], found) for path, found in groups.items()],
+        groups=[(names[path], groups[path]) for path in ordered],
         total=sum(map(len, groups.values())),
         whole=len(catalogue.tags),
+        few=FEW,
         q=q[:100],
         shown_kinds=SHOWN,
         show=wanted,
@@ -71,7 +77,7 @@ def one_tag(request: Request, name: str) -> HTMLResponse:
     shop = shop_of(request)
     page = tag_page(shop.project(), name)
     looked_at(state_of(request), "tag", name)
-    tag = shop.project().catalogue.tag(name)
+    tag, made = shop.project().catalogue.tag(name), lineage(shop.project(), name)
     words = Vocabulary(shop.project().catalogue)
     spread = [] if page.standing is None else [r for r in page.standing.distribution if r["is_member"] is not False]
     whole = sum(r["users"] for r in spread) or 1
@@ -96,6 +102,7 @@ def one_tag(request: Request, name: str) -> HTMLResponse:
         group=group_name((tag.path[0], tag.path[1])),
         kind=KINDS[tag.kind],
         method=METHODS[tag.method],
-        lineage=lineage(shop.project(), name).text().replace(f"{shop.folder}/", ""),
+        lineage=made,
+        feeds=[FEEDS.get(feed, Text(feed, feed)) for feed in made.feeds],
         label=words.tag,
     )

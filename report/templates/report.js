@@ -95,10 +95,19 @@
     return figure;
   }
 
+  // A page with a dark theme names its own shades of a matrix: pale cells would glare.
+  function shaded(data) {
+    const shades = ["--heat-low", "--heat-middle", "--heat-high"].map((name) => colour(name, ""));
+    if (shades.every(Boolean)) {
+      for (const trace of data) if (trace.type === "heatmap") trace.colorscale = shades.map((shade, i) => [i / 2, shade]);
+    }
+    return data;
+  }
+
   function figureOf(spec, lang, width) {
     const layout = merged(base, spoken(spec.layout, lang));
     layout.height = spec.height;
-    const figure = fitted({ data: spoken(spec.data, lang), layout: layout }, root.clientWidth < 560 || width < 440, width);
+    const figure = fitted({ data: shaded(spoken(spec.data, lang)), layout: layout }, root.clientWidth < 560 || width < 440, width);
     if (layout.showlegend) layout.margin.t = 44;
     return figure;
   }

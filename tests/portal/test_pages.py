@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from features.tags import PATHS
 from jobs.audiences.export import export
 from lake.sql import connect
 from portal.access import looks_since
@@ -157,6 +158,23 @@ def test_the_list_of_tags_counts_what_uses_them_and_how_often_they_are_looked_at
     assert "/tags/register_city" not in client.get("/tags?show=used").text
     assert "/tags/register_city" in client.get("/tags?show=unused").text
     assert client.get("/tags/no_such_tag").status_code == 404
+
+
+def test_groups_of_tags_stand_in_the_order_of_the_catalogue_and_few_found_stand_open(look: Enter) -> None:
+    client = look("viewer")
+    groups = re.findall(r'<details class="card"( open)?><summary><h2>(\S+) / ', client.get("/tags").text)
+    order = list(PATHS)
+    assert [order.index(name) for _, name in groups] == sorted(order.index(name) for _, name in groups)
+    found = re.findall(r'<details class="card"( open)?>', client.get("/tags?q=register_city").text)
+    assert found and all(found)
+
+
+def test_what_a_tag_is_made_from_is_said_in_the_language_of_the_page(look: Enter) -> None:
+    client = look("viewer")
+    for lang, kind, feed in (("zh", "资料", "会员"), ("en", "Attribute", "Members")):
+        tree = client.get(f"/tags/lifecycle?lang={lang}").text.split('class="lineage"')[1].split("</section>")[0]
+        assert f'<span class="chip">{kind}</span> <code>is_member</code>' in tree
+        assert f'<span class="chip">{feed}</span>' in tree
 
 
 def test_audiences_are_told_by_the_tags_that_they_name(enter: Enter, own_folder: Path) -> None:
