@@ -27,6 +27,8 @@ from schemas.configuration import Settings, each_read, line_of, nearest, one_nam
 from schemas.errors import ConfigurationError
 
 Form: TypeAlias = Literal["csv", "txt", "jsonl", "xlsx", "dmp"]
+Consent: TypeAlias = Literal["sms", "email", "wechat", "ads"]
+"""Channels and purposes of which members may agree or refuse apart: their fields are called so, with ``_consent``."""
 Country = Annotated[str, Field(pattern="^[A-Z]{2}$")]
 Environment = Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]*$")]
 """The name of an environment variable: secrets are never written into a file."""
@@ -206,7 +208,9 @@ class Destination(Settings):
 
 
 class Platform(Settings):
-    """One platform. ``sends: changes`` delivers who came and who went since the last delivery to it."""
+    """One platform. ``consent`` names the channel or purpose of which a member's word counts beside that of all marketing.
+
+    ``sends: changes`` delivers who came and who went since the last delivery to it."""
 
     name: FilledWords
     description: FilledWords
@@ -221,6 +225,7 @@ class Platform(Settings):
     limits: PlatformLimits = PlatformLimits()
     sends: Literal["full", "changes"] = "full"
     country: Country | None = None
+    consent: Consent | None = None
     money: Literal["main", "minor"] = "main"
     to: Destination | None = None
 

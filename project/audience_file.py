@@ -47,7 +47,7 @@ from project.audience import PROFILE, USERS, refuse_missing
 from project.folder import Project, UnknownConsent
 from project.platforms import Target
 from project.suppressed import suppressed_people
-from schemas.contracts import CONSENT_SAID_LAST, NEWEST_FIRST
+from schemas.contracts import CONSENT_SAID_LAST, NEWEST_FIRST, said_last
 from schemas.errors import NotThereError
 from schemas.quarantine import literal
 
@@ -56,10 +56,17 @@ IDENTIFIERS = "identity.identifiers"
 
 BATCH = 50_000
 """Rows that are shaped, or read, at a time."""
-LATEST = f"""latest as (
-    select * replace ({CONSENT_SAID_LAST} as marketing_consent) from members
+
+
+def latest_of(consent: str) -> str:
+    """Newest records as ``latest`` of a query, their ``marketing_consent`` being what holds as ``consent`` says."""
+    return f"""latest as (
+    select * replace ({consent} as marketing_consent) from members
     qualify row_number() over (partition by member_id order by {NEWEST_FIRST}) = 1
 )"""
+
+
+LATEST = latest_of(CONSENT_SAID_LAST)
 FOUND = """
 create table found as
 with {latest}, persons as (
@@ -143,7 +150,7 @@ def file_rows(project: Project, audience: Audience, at: Release, uids: pa.Array,
         yield FileRows(len(uids), len(here), left_out, reading=_Reading(profile, here))
         return
     with TemporaryDirectory(prefix="huaxiang-") as scratch, in_memory() as con:
-        contacts = FoundContacts(con, Path(scratch), columns, target.country)
+        contacts = FoundContacts(con, Path(scratch), columns, target.country, target.platform.consent)
         for name, source in (("members", MEMBERS), ("identifiers", IDENTIFIERS), ("users", USERS)):
             con.register(name, project.lake.dataset(source))
         refuse_lacking(project.lake.dataset(MEMBERS).schema.names, target)
@@ -222,11 +229,20 @@ def _count_consent(found: _Found, unknown: UnknownConsent, left_out: dict[str, i
 class FoundContacts:
     """Contacts of an audience on their way: found, shaped as the platform wants them, each left once.
 
-    A refusal is compared in the shape in which a contact would be delivered: only so do all its spellings compare.
+    A refusal is compared in the shape in which a contact would be delivered: only so do all its spellings compare. With
+    ``consent`` (a channel or purpose) what was said of it counts, too: a refusal of it or of all marketing is a refusal, and
+    an agreement to all is one to it where nothing was said of it.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, scratch: Path, columns: Sequence[PlatformColumn], country: str):
-        self.con, self.scratch, self.country = con, scratch, country
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        scratch: Path,
+        columns: Sequence[PlatformColumn],
+        country: str,
+        consent: str | None = None,
+    ):
+        self.con, self.scratch, self.country, self.consent = con, scratch, country, consent
         self.ids = [(i, c) for i, c in enumerate(columns) if c.id is not None]
         self.details = [(i, c) for i, c in enumerate(columns) if c.detail is not None]
         self.rejected: dict[str, dict[str, int]] = {}
@@ -246,20 +262,29 @@ class FoundContacts:
         self.con.execute(f"create view suppressed as select * from read_parquet({literal(str(held_back))})")
         newest = ", ".join(f"{self._newest(name)} as {name}" for name in self._fields)
         self.con.register("asked", pa.table({"uid": uids}))
-        self.con.execute(FOUND.format(columns=newest, latest=LATEST))
+        self.con.execute(FOUND.format(columns=newest, latest=self._latest()))
         counts = "count(*), count(*) filter (refused), count(*) filter (not refused and not known)"
         members, refused, silent = self.con.sql(f"select {counts} from found").fetchall()[0]
         (persons,) = self.con.sql(PERSONS).fetchall()[0]
         return _Found(persons, members, refused, silent)
 
+    def _is_kept(self, name: str) -> bool:
+        """Whether the table of members has the column: one younger than its last file is not there."""
+        asked = self.con.execute("select count(*) from (describe members) where column_name = ?", [name])
+        return bool(asked.fetchall()[0][0])
+
+    def _latest(self) -> str:
+        column = f"{self.consent}_consent"
+        if self.consent is None or not self._is_kept(column):
+            return LATEST
+        of_all, of_it = CONSENT_SAID_LAST, said_last(column)
+        return latest_of(f"case when not {of_all} or not {of_it} then false else coalesce({of_it}, {of_all}) end")
+
     def _newest(self, name: str) -> str:
         newest = "row(coalesce(source_time, _ingested_at), member_id)"
         if all(c.id != name for _, c in self.ids):
             # Name and address are of one record: of two they could be nobody's.
-            (there,) = self.con.execute(
-                "select count(*) from (describe members) where column_name = ?", [name]
-            ).fetchall()[0]
-            return f"arg_max_null({name}, {newest})" if there else "null::varchar"
+            return f"arg_max_null({name}, {newest})" if self._is_kept(name) else "null::varchar"
         return f"arg_max({name}, {newest}) filter ({name} is not null)"
 
     def suppressed(self, agreed: str) -> dict[str, int]:
@@ -282,7 +307,7 @@ class FoundContacts:
             refused = pa.schema([("text", pa.string())])
             with pq.ParquetWriter(self.scratch / f"refused{i}.parquet", refused) as out:
                 if refusals:
-                    texts = self.con.execute(REFUSED.format(latest=LATEST, kind=column.id))
+                    texts = self.con.execute(REFUSED.format(latest=self._latest(), kind=column.id))
                     while rows := texts.fetchmany(BATCH):
                         shapes = (self._shaped_one(column, text).text for (text,) in rows)
                         out.write_table(pa.table({"text": [t for t in shapes if t is not None]}, refused))

@@ -23,9 +23,16 @@ LAYERS = (*_FIRST, *sorted({p.stem for p in (HERE / "tables").glob("*.yaml")} - 
 SILVER_LINEAGE = ("source_time", "event_month", "row_hash", "_batch_id", "_file", "_row", "_ingested_at")
 NEWEST_FIRST = "source_time desc nulls last, _ingested_at desc, _file desc, _row desc"
 """Order of a silver row's versions in SQL, the one that counts first; features/versions.py says it to Spark."""
-CONSENT_SAID_LAST = f"""first_value(marketing_consent ignore nulls) over (
+
+
+def said_last(column: str) -> str:
+    """What a member said last in a column, in SQL over versions: a later version that says nothing takes nothing back."""
+    return f"""first_value({column} ignore nulls) over (
     partition by member_id order by {NEWEST_FIRST} rows between unbounded preceding and unbounded following
 )"""
+
+
+CONSENT_SAID_LAST = said_last("marketing_consent")
 """What a member said last of marketing: a later version that says nothing takes neither a refusal nor an agreement back."""
 
 Type = Literal["string", "int32", "int64", "float64", "bool", "date", "timestamp"]

@@ -86,18 +86,28 @@ class PlatformReach:
 
 
 class _Kind(NamedTuple):
-    """An id as it is written: ``country`` only where its form asks for one; ``is_hashed`` where a digest is judged by it."""
+    """An id as it is written: ``country`` only where its form asks for one; ``is_hashed`` where a digest is judged by it.
+
+    ``consent`` is the channel or purpose, whose refusals are others; empty: all marketing.
+    """
 
     id: str
     shape: str
     is_hashed: bool
     country: str
+    consent: str
 
     @classmethod
-    def of(cls, column: PlatformColumn, country: str) -> _Kind:
+    def of(cls, column: PlatformColumn, country: str, consent: str | None) -> _Kind:
         kind = str(column.id)
         shape = column.shape or SHAPES.get(kind, ("as_is",))[0]
-        return cls(kind, shape, column.hash != "clear" and kind not in NO_FORM, country if kind == "phone" else "")
+        return cls(
+            kind,
+            shape,
+            column.hash != "clear" and kind not in NO_FORM,
+            country if kind == "phone" else "",
+            consent or "",
+        )
 
     @property
     def column(self) -> PlatformColumn:
@@ -106,7 +116,8 @@ class _Kind(NamedTuple):
 
     @property
     def name(self) -> str:
-        return "-".join([self.id, self.shape, "hashed" * self.is_hashed or "clear", self.country or "any"])
+        said = [self.id, self.shape, "hashed" * self.is_hashed or "clear", self.country or "any"]
+        return "-".join([*said, *([self.consent] if self.consent else [])])
 
 
 class _Groups(NamedTuple):
@@ -146,6 +157,7 @@ class ReachBits:
         mark = hashlib.sha256(json.dumps(self.versions).encode()).hexdigest()[:16]
         self.name = f"{columns.name}/_reach-{mark}"
         self._kinds: dict[_Kind, _Judged] = {}
+        self._people: dict[str, list[Bits]] = {}
 
     @property
     def is_current(self) -> bool:
@@ -164,9 +176,12 @@ class ReachBits:
             except HuaxiangError as e:
                 found[name] = e
         targets = [t for t in found.values() if isinstance(t, Target)]
-        self._make({_Kind.of(c, t.country) for t in targets for c in t.platform.ids})
+        self._make({k for t in targets for k in _kinds_of(t)})
         required = audience.definition.consent == "required"
-        counted = self._counted_by_kind(members, required, targets)
+        by_consent: dict[str, list[Target]] = {}
+        for target in targets:
+            by_consent.setdefault(target.platform.consent or "", []).append(target)
+        counted = {c: self._counted_by_kind(members, required, c, those) for c, those in by_consent.items()}
         users = how_many(members)
         return tuple(self._one(audience, name, target, users, counted) for name, target in found.items())
 
@@ -194,7 +209,7 @@ class ReachBits:
         name: str | None,
         target: Target | HuaxiangError,
         users: int,
-        counted: _Counted,
+        counted: dict[str, _Counted],
     ) -> PlatformReach:
         known = self.project.platforms.get(name or "")
         words = known.platform.name if known else audience.definition.name
@@ -203,16 +218,16 @@ class ReachBits:
         ids = tuple(dict.fromkeys(str(c.id) for c in target.platform.ids))
         if not ids:
             return PlatformReach(target.id, words.zh, words.en, (), users, users, {})
-        kinds = [_Kind.of(c, target.country) for c in target.platform.ids]
-        written, lost = counted.at(kinds)
-        left_out = {reason: n for reason, n in {**counted.before, **lost}.items() if n}
+        of_all = counted[target.platform.consent or ""]
+        written, lost = of_all.at(_kinds_of(target))
+        left_out = {reason: n for reason, n in {**of_all.before, **lost}.items() if n}
         return PlatformReach(target.id, words.zh, words.en, ids, users, written, left_out)
 
-    def _counted_by_kind(self, members: Bits, required: bool, targets: Iterable[Target]) -> _Counted:
+    def _counted_by_kind(self, members: Bits, required: bool, consent: str, targets: Sequence[Target]) -> _Counted:
         """What comes before any id: merges and consent; and of each kind, who is left and who stands in the file already."""
         if not any(t.platform.ids for t in targets):
             return _Counted({}, members, {})
-        is_member, refused, known, listed, capped = self._people
+        is_member, refused, known, listed, capped = self._people_of(consent)
         merged = self._merged.after_the_first(members, self.users)
         persons = members & ~merged
         asked = persons & is_member
@@ -227,7 +242,7 @@ class ReachBits:
             before[reason] = how_many(asked & held_back)
             asked = asked & ~held_back
         kinds = {}
-        for kind in {_Kind.of(c, t.country) for t in targets for c in t.platform.ids}:
+        for kind in {k for t in targets for k in _kinds_of(t)}:
             judged = self._kinds[kind]
             valid = asked & judged.valid
             by_another = valid & judged.refused if required else np.zeros_like(valid)
@@ -242,7 +257,7 @@ class ReachBits:
         country = self.project.settings.default_country
         platforms = [p.platform for p in self.project.platforms.values()]
         have = self.project.lake.dataset(MEMBERS).schema.names
-        self._make({_Kind.of(c, p.country or country) for p in platforms for c in p.ids if c.id in have})
+        self._make({_Kind.of(c, p.country or country, p.consent) for p in platforms for c in p.ids if c.id in have})
 
     def _versions(self) -> list[int | str | None]:
         tables = [self.project.lake.version(t) for t in (MEMBERS, IDENTIFIERS, USERS, TOUCHES)]
@@ -272,19 +287,24 @@ class ReachBits:
 
         return _groups(self.columns.cache.made(f"{self.name}-merged", made))
 
-    @cached_property
-    def _people(self) -> list[Bits]:
-        """Who is a member, refused marketing, and said anything of it."""
-        kept = self.columns.cache.table(f"{self.name}-people")
-        return _bits(self._judge([_Kind.of(OF_EVERY_MEMBER, "")]) if kept is None else kept, PEOPLE)
+    def _people_of(self, consent: str) -> list[Bits]:
+        """Who is a member, refused the channel or all marketing, said anything of it, and is held back by a rule."""
+        if consent not in self._people:
+            kept = self.columns.cache.table(self._people_name(consent))
+            made = self._judge([_Kind.of(OF_EVERY_MEMBER, "", consent)]) if kept is None else kept
+            self._people[consent] = _bits(made, PEOPLE)
+        return self._people[consent]
+
+    def _people_name(self, consent: str) -> str:
+        return f"{self.name}-people-{consent or 'all'}"
 
     def _make(self, wanted: Iterable[_Kind]) -> None:
         lacking = []
         for kind in sorted(set(wanted) - set(self._kinds)):
             if not self._map(kind):
                 lacking.append(kind)
-        for country in sorted({k.country for k in lacking}):
-            self._judge([k for k in lacking if k.country == country])
+        for together in sorted({(k.country, k.consent) for k in lacking}):
+            self._judge([k for k in lacking if (k.country, k.consent) == together])
 
     def _map(self, kind: _Kind) -> bool:
         bits = self.columns.cache.table(f"{self.name}-{kind.name}")
@@ -295,19 +315,19 @@ class ReachBits:
         return True
 
     def _judge(self, kinds: Sequence[_Kind]) -> pa.Table:
-        """Everybody's ids of these kinds (of one country) judged as for a file, and kept; what is kept of the people."""
-        country = kinds[0].country
+        """Everybody's ids of these kinds (of one country and channel) judged as for a file, and kept; what is kept of the people."""
+        country, consent = kinds[0].country, kinds[0].consent
         columns = [k.column for k in kinds]
         lake, put = self.project.lake, self.columns.cache.put
         with TemporaryDirectory(prefix="huaxiang-") as scratch, in_memory() as con:
             for name, source in (("members", MEMBERS), ("identifiers", IDENTIFIERS), ("users", USERS)):
                 con.register(name, lake.dataset(source))
-            contacts = FoundContacts(con, Path(scratch), columns, country)
+            contacts = FoundContacts(con, Path(scratch), columns, country, consent or None)
             held_back, _ = suppressed_people(self.project, self.columns.at, Path(scratch))
             contacts.find(pa.array(np.unique(self._persons), pa.int64()), held_back)
             found = con.sql(FOUND, params={"listed": DO_NOT_CONTACT, "capped": CAPPED}).to_arrow_table()
             people = self._spread(found.append_column("is_member", pa.repeat(True, len(found))), PEOPLE)
-            kept = put(f"{self.name}-people", people)
+            kept = put(self._people_name(consent), people)
             contacts.shape("true", refusals=True)
             for i, kind in enumerate(kinds):
                 shaped, refused = (literal(str(Path(scratch) / f"{n}.parquet")) for n in ("shaped", f"refused{i}"))
@@ -340,6 +360,11 @@ class ReachBits:
         there[there] = uid[place[there]] == self._persons[there]
         rows = np.flatnonzero(there)
         return place[rows], rows
+
+
+def _kinds_of(target: Target) -> list[_Kind]:
+    """The ids of a file, in the order of its columns."""
+    return [_Kind.of(c, target.country, target.platform.consent) for c in target.platform.ids]
 
 
 class _OfKind(NamedTuple):

@@ -60,6 +60,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
                     external_userid=chance.choice(others),
                     device_id=chance.choice(others),
                     marketing_consent=chance.choice((True, True, True, False, None)),
+                    sms_consent=chance.choice((True, False, None, None)),
                 )
             )
         owner = chance.choice((1, 2)) if uid % 29 == 0 else uid
@@ -72,7 +73,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     (made.folder / "platforms").mkdir()
     for name, columns in PLATFORMS.items():
         text = f"name: {{zh: {name}, en: {name}}}\ndescription: {{zh: 台, en: Platform}}\ncolumns:\n  {columns}\n"
-        country = "country: US\n" if name == "american" else ""
+        country = {"american": "country: US\n", "sms": "consent: sms\n", "chat": "consent: wechat\n"}.get(name, "")
         (made.folder / "platforms" / f"{name}.yaml").write_text(text + country, encoding="utf-8")
     for name, text in AUDIENCES.items():
         made.define(name, f"{HEAD}owner: crm\n{text}")
