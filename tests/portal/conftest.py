@@ -9,14 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
-from tests.conftest import missing
-
-try:
-    import fastapi  # noqa: F401
-except ImportError:
-    missing("the extra portal is not installed: make portal")
-
 from fastapi.testclient import TestClient
 
 from portal.api.answers import VERSION
@@ -29,6 +21,7 @@ from portal.state.tables import PersonRow
 from project.folder import Project
 from project.portal_settings import PortalSettings
 from tests.audiences.lake_shop import beijing_shop
+from tests.conftest import missing
 from tests.postgres import PostgresServer, programs
 
 PASSWORD = "correct horse battery"
