@@ -12,7 +12,7 @@ TEST_JAVA := JAVA_TOOL_OPTIONS="-XX:TieredStopAtLevel=1"
 unexport PYTHONDONTWRITEBYTECODE
 QUICK := not spark and not airflow and not slow
 
-.PHONY: help demo test check pages bench bench-build bench-ingest bench-day bench-skew bench-facts cluster notebooks portal setup setup-dev setup-spark setup-airflow format clean
+.PHONY: help demo test check pages bench bench-build bench-ingest bench-day bench-skew bench-facts cluster notebooks portal pictures setup setup-dev setup-spark setup-airflow format clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -67,6 +67,9 @@ notebooks: $(VENV)/.notebooks ## the notebooks in JupyterLab, on the folder that
 portal: $(VENV)/.portal ## the portal of the demo shop in a browser: makes the shop if need be, prints address and first password
 	@ls demo/exports/* >/dev/null 2>&1 || $(BIN)/huaxiang demo
 	@$(BIN)/huaxiang portal --project demo $(ARGS)
+
+pictures: $(VENV)/.dev ## pictures of the portal's pages in docs/pictures, of the demo shop
+	@$(BIN)/python -m tests.portal.pictures demo
 
 setup: $(VENV)/.base ## the command huaxiang in .venv, nothing else
 

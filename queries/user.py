@@ -285,7 +285,7 @@ def _contacts(lake: Lake, members: list[str], reveal: bool) -> list[dict[str, An
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     personal = [c.name for c in contract(MEMBERS).feed_columns if c.field.personal in ("contact", "identifier")]
     return [
-        {n: (row[n] if reveal else masked(row[n])) for n in personal if row[n]}
+        {n: (v if reveal else masked(v)) for n in personal if (v := row.get(n))}
         | {"marketing_consent": row["marketing_consent"]}
         for row in rows
     ]

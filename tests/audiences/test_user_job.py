@@ -7,6 +7,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow.dataset as pads
 import pytest
 
 from audiences.contacts import masked
@@ -133,3 +134,15 @@ def test_a_mask_leaves_too_little_to_call_anybody() -> None:
     assert [masked(t) for t in ("13800138000", "zhang@x.cn", "M1", "", None, "o" * 40)] == [
         "138******00", "z***@x.cn", "**", "", None, "ooo********oo",
     ]  # fmt: skip
+
+
+def test_a_card_of_a_lake_that_is_older_than_a_column_of_members(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = type(shop.lake).dataset
+
+    def older(self: Any, name: str) -> Any:
+        found = whole(self, name)
+        return pads.dataset(found.to_table().drop_columns(["given_name"])) if name == "silver.members" else found
+
+    told = card(shop.project, 1).contacts
+    monkeypatch.setattr(type(shop.lake), "dataset", older)
+    assert told and card(shop.project, 1).contacts == told
