@@ -18,6 +18,7 @@ NAMES = (
     "ingest",
     "day",
     "preview",
+    "portal_load",
     "builder",
     "skew",
     "profile",

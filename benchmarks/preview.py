@@ -173,8 +173,14 @@ def put_out_of_memory(folder: Path) -> None:
 # --- the shops ---
 
 
-def make(name: str, below: Path, users: int) -> None:
-    """A lake with a release: a profile, and for events what everybody did."""
+def make(
+    name: str,
+    below: Path,
+    users: int,
+    profile: Callable[[int, int], pa.Table] | None = None,
+    columns: pa.Schema | None = None,
+) -> None:
+    """A lake with a release: a profile, and for events what everybody did. ``profile`` and ``columns``: another profile."""
     lake = Lake(below / "lake", ZONE)
     schema = pa.schema(
         [
@@ -182,7 +188,7 @@ def make(name: str, below: Path, users: int) -> None:
             for n, t in TAGS.items()
         ]
     )
-    _publish(lake, "profile.profile", users, _profile, schema)
+    _publish(lake, "profile.profile", users, profile or profile_of_bucket, columns or schema)
     if name == "two events":
         _publish(lake, "activity.activity", users, lambda bucket, here: bucket_rows(bucket, here, users), None)
         known = products()
@@ -227,7 +233,8 @@ def _partitions(table: str, bucket: int) -> dict[str, Any]:
     return {name: values[name] for name in contract(table).partitions}
 
 
-def _profile(bucket: int, here: int) -> pa.Table:
+def profile_of_bucket(bucket: int, here: int) -> pa.Table:
+    """The tags that are asked for, of the users of a bucket."""
     r = np.random.default_rng([20260630, bucket])
     uid = np.arange(here, dtype=np.int64) + bucket * USERS_PER_BUCKET
     bought = r.random(here) < 0.6

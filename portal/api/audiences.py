@@ -170,7 +170,7 @@ def _read(project: Project, name: str, text: str) -> tuple[Audience | None, list
 
 def _counted(request: Request, audience: Audience) -> PeopleCounted:
     shop = shop_of(request)
-    found = draft_counts(shop.project(), shop.columns(), audience)
+    found = draft_counts(shop.project(), shop.columns(), audience, shop.marks())
     return PeopleCounted(
         release=found.release,
         as_of=found.as_of,

@@ -6,16 +6,21 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from audiences.language import named
+from audiences.bits import Bits, how_many
+from audiences.language import Audience, named
+from audiences.platforms import platform_named
 from portal.access import log_access
 from portal.api.answers import UNCHANGED, AudienceName, Cursor, Limit, Page, api_router, page_of
 from portal.parts import shop_of
 from portal.sign_in.gate import allowed
 from portal.sign_in.roles import Person
-from queries.audience_insight import AudienceProfile, Overlaps, audience_profile, overlaps
+from project.folder import Project
+from queries.audience_insight import AudienceProfile, Overlaps, overlaps_of, profile_of_people
 from queries.audience_life import AS_IN_FILES, ComparedVersions, VersionOfAudience, compared_versions, history_of
-from queries.audience_people import MaskedSample, ReachByPlatform, audience_reach, audience_sample
+from queries.audience_people import MaskedSample, ReachByPlatform, masked_sample
 from queries.audience_sizes import SizeThen, sizes_over_releases
+from queries.preview import ReleaseColumns
+from queries.preview.answer import people_at
 
 router = api_router("audiences")
 MOST_TAGS = 50
@@ -52,13 +57,15 @@ def compare_versions(
 @router.get("/audiences/{name}/overlap", responses=UNCHANGED, dependencies=[Depends(allowed("audiences.read"))])
 def get_overlap(request: Request, name: AudienceName) -> Overlaps:
     """Whom it shares with every other audience, and which are nearly the same."""
-    return overlaps(shop_of(request).project(), name, which=shop_of(request).release().number)
+    project, columns, _, people = _asked(request, name)
+    return overlaps_of(project, columns, name, people)
 
 
 @router.get("/audiences/{name}/profile", responses=UNCHANGED, dependencies=[Depends(allowed("audiences.read"))])
 def get_profile(request: Request, name: AudienceName, tag: TagNames = []) -> AudienceProfile:  # noqa: B006
     """By which values of tags its members stand out from the shop's others."""
-    return audience_profile(shop_of(request).project(), name, which=shop_of(request).release().number, tags=tag)
+    project, columns, _, people = _asked(request, name)
+    return profile_of_people(project, columns, name, people, tags=tag)
 
 
 @router.get("/audiences/{name}/sample", responses=UNCHANGED)
@@ -70,9 +77,9 @@ def get_sample(
     tag: TagNames = [],  # noqa: B006
 ) -> MaskedSample:
     """Some of its people, contacts masked. The look is noted."""
-    at = shop_of(request).release().number
-    found = audience_sample(shop_of(request).project(), name, which=at, most=most, tags=tag)
-    log_access(request, person, "sample", f"audience {name}: {len(found.people)} people")
+    project, columns, _, people = _asked(request, name)
+    found = masked_sample(project, columns, people, most=most, tags=tag)
+    log_access(request, person, "masked sample of an audience", name)
     return found
 
 
@@ -85,7 +92,11 @@ def get_reach(
     ] = [],  # noqa: B006
 ) -> ReachByPlatform:
     """Whom the file of each platform would hold now, and why not the others."""
-    return audience_reach(shop_of(request).project(), name, which=shop_of(request).release().number, to=to or None)
+    project, columns, audience, people = _asked(request, name)
+    for one in to:
+        platform_named(project.platforms, one)
+    found = shop_of(request).reach().of(audience, people, to or None)
+    return ReachByPlatform(name, columns.at.number, columns.at.as_of, how_many(people), found)
 
 
 @router.get("/audiences/{name}/sizes", responses=UNCHANGED, dependencies=[Depends(allowed("audiences.read"))])
@@ -95,3 +106,13 @@ def list_sizes(
     """How many people the definition had, or would have had, on past days, the newest first."""
     project = shop_of(request).project()
     return list(sizes_over_releases(project, named(project.audiences, name), most=most))
+
+
+def _asked(request: Request, name: str) -> tuple[Project, ReleaseColumns, Audience, Bits]:
+    """The audience with its people, by the columns that all requests share."""
+    shop = shop_of(request)
+    project, columns = shop.project(), shop.columns()
+    audience = named(project.audiences, name)
+    people = people_at(project, columns, audience)
+    columns.cache.trim()
+    return project, columns, audience, people
