@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
-from portal.parts import base_path_of, is_api
+from portal.parts import base_path_of, is_api, shop_of
 from portal.rendering import render
 from portal.sign_in.csrf import SAFE_METHODS, ForgedError
 from portal.sign_in.gate import RefusedError, SignInNeededError
@@ -75,6 +75,11 @@ def failed(request: Request, status: int, said: Text, detail: str = "", **more: 
     return render(request, "failed.html.j2", status, status=status, said=said, detail=detail)
 
 
+def _said_of(request: Request, error: HuaxiangError) -> str:
+    """What the error says, its files named from the project folder on: where that lies is the machine's own."""
+    return str(error).replace(f"{shop_of(request).folder}/", "")
+
+
 def add_handlers(app: FastAPI) -> None:
     """Errors of every kind end here."""
 
@@ -110,7 +115,9 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(HuaxiangError)
     async def _mistaken(request: Request, error: HuaxiangError) -> Response:
         status = next((code for kind, code in STATUS if isinstance(error, kind)), 400)
-        return failed(request, status, SAID.get(status, Text("无法完成。", "This cannot be done.")), str(error))
+        return failed(
+            request, status, SAID.get(status, Text("无法完成。", "This cannot be done.")), _said_of(request, error)
+        )
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:

@@ -27,7 +27,8 @@ SOURCES = {
     "seller": ("browse", "orders"),
     "channel": ("browse", "orders", "shares"),
 }
-DETAILS = ("brand_search", "positive", "append", "neutral", "negative")
+WAYS = ("by_group", "by_share", "by_coupon", "by_promotion", "direct")
+DETAILS = ("brand_search", "positive", "append", "neutral", "negative", *WAYS)
 
 
 def build(con: duckdb.DuckDBPyConnection, as_of: date, flags: Path) -> None:
@@ -75,7 +76,9 @@ def _orders(con: duckdb.DuckDBPyConnection) -> None:
     """Every order with its person, money and the days from which it counts and counts no more."""
     con.execute(f"""
         CREATE TEMP TABLE orders_of AS
-        WITH worth AS (SELECT order_id, sum(net_amount_minor) AS net FROM order_lines GROUP BY order_id),
+        WITH worth AS (
+            SELECT order_id, sum(net_amount_minor) AS net, count(promotion_id) AS promoted FROM order_lines GROUP BY order_id
+        ),
         back AS (
             SELECT order_id, refunded_at,
                 sum(refund_amount_minor) OVER (PARTITION BY order_id ORDER BY refunded_at, refund_id ROWS UNBOUNDED PRECEDING) AS back
@@ -87,6 +90,9 @@ def _orders(con: duckdb.DuckDBPyConnection) -> None:
         SELECT o.order_id, hash(o.order_id) AS order_key, o.uid, o.ordered_at, o.paid_at, CAST(o.paid_at AS DATE) AS paid_day,
             CAST(o.seller_id AS seller_key) AS seller, CAST(o.channel AS channel_key) AS channel,
             o.promotion_id IS NOT NULL OR o.coupon_id IS NOT NULL AS on_promotion,
+            CAST(CASE WHEN o.group_id IS NOT NULL THEN 'by_group' WHEN o.share_id IS NOT NULL THEN 'by_share'
+                WHEN o.coupon_id IS NOT NULL THEN 'by_coupon'
+                WHEN o.promotion_id IS NOT NULL OR v.promoted > 0 THEN 'by_promotion' ELSE 'direct' END AS detail_key) AS way,
             coalesce(least(CAST(o.cancelled_at AS DATE), CAST(w.whole_refund_at AS DATE),
                 CASE WHEN coalesce(v.net, 0) <= 0 THEN CAST(o.paid_at AS DATE) END) <= as_of(), false) AS void,
             o.order_id IN (FROM held) AS flagged
@@ -139,20 +145,20 @@ def _money(con: duckdb.DuckDBPyConnection) -> None:
         WITH rows AS (
             SELECT uid, ordered_at AS moment, CAST(ordered_at AS DATE) AS valid_from, 'order' AS behaviour, NULL::VARCHAR AS sku_id,
                 seller, channel, order_key, 0::BIGINT AS quantity, 0::BIGINT AS amount, 0::BIGINT AS list_amount,
-                on_promotion, void, flagged
+                on_promotion, way AS detail, void, flagged
             FROM orders_of
             UNION ALL
             SELECT o.uid, o.paid_at, o.paid_day, 'pay', l.sku_id, o.seller, o.channel, o.order_key, l.quantity, l.net_amount_minor,
                 greatest(coalesce(l.list_amount_minor, l.net_amount_minor + coalesce(l.discount_amount_minor, 0)), l.net_amount_minor),
-                o.on_promotion OR l.promotion_id IS NOT NULL OR coalesce(l.discount_amount_minor, 0) > 0, o.void, o.flagged
+                o.on_promotion OR l.promotion_id IS NOT NULL OR coalesce(l.discount_amount_minor, 0) > 0, o.way, o.void, o.flagged
             FROM orders_of o JOIN order_lines l USING (order_id) WHERE o.paid_at IS NOT NULL
             UNION ALL
             SELECT o.uid, o.paid_at, greatest(o.paid_day, CAST(r.refunded_at AS DATE)), 'refund_of_order', r.sku_id, o.seller,
-                o.channel, o.order_key, 0, r.refund_amount_minor, 0, o.on_promotion, o.void, o.flagged
+                o.channel, o.order_key, 0, r.refund_amount_minor, 0, o.on_promotion, NULL, o.void, o.flagged
             FROM orders_of o JOIN refunds r USING (order_id) WHERE o.paid_at IS NOT NULL
             UNION ALL
             SELECT coalesce(o.uid, m.uid), r.refunded_at, CAST(r.refunded_at AS DATE), 'refund', r.sku_id, NULL, NULL,
-                hash(r.order_id), coalesce(r.quantity, 0), r.refund_amount_minor, 0, false, false,
+                hash(r.order_id), coalesce(r.quantity, 0), r.refund_amount_minor, 0, false, NULL, false,
                 coalesce(r.order_id IN (FROM held), false)
             FROM refunds r LEFT JOIN orders_of o USING (order_id)
             LEFT JOIN {_resolved("refunds", LOGS["refunds"])} m ON m.refund_id = r.refund_id
@@ -160,6 +166,7 @@ def _money(con: duckdb.DuckDBPyConnection) -> None:
         )
         SELECT r.uid, r.moment, CAST(r.moment AS DATE) AS day, CAST(r.behaviour AS behaviour_key) AS behaviour,
             CAST(r.sku_id AS sku_key) AS sku, r.seller, r.channel,
-            k.brand, k.category, k.category_parent, r.order_key, r.quantity, r.amount, r.list_amount, r.on_promotion, r.void, r.flagged
+            k.brand, k.category, k.category_parent, r.order_key, r.quantity, r.amount, r.list_amount, r.on_promotion, r.detail, r.void,
+            r.flagged
         FROM rows r LEFT JOIN skus k ON k.sku = CAST(r.sku_id AS sku_key)
         WHERE r.moment < as_of() + 1 AND r.valid_from <= as_of()""")

@@ -25,7 +25,7 @@ def build(con: duckdb.DuckDBPyConnection, facts: Sequence[Fact]) -> None:
         CREATE TEMP VIEW everything AS
         SELECT uid, moment, day, behaviour, sku, seller, channel, brand, category, category_parent, detail, peer, void, flagged FROM acts
         UNION ALL BY NAME
-        SELECT uid, moment, day, behaviour, sku, seller, channel, brand, category, category_parent, void, flagged FROM money""")
+        SELECT uid, moment, day, behaviour, sku, seller, channel, brand, category, category_parent, detail, void, flagged FROM money""")
     groups: dict[tuple[str, ...], list[Fact]] = defaultdict(list)
     for fact in facts:
         groups[_group(fact)].append(fact)

@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 
 from portal.api.answers import VERSION
 from portal.app import create_app
+from portal.sign_in import secrets
 from portal.sign_in.people import add_person, person_of, row_of_login
 from portal.sign_in.roles import ROLE_MAY
 from portal.sign_in.tokens import add_token
@@ -27,6 +29,17 @@ from tests.postgres import PostgresServer, programs
 PASSWORD = "correct horse battery"
 ADDRESS = "http://localhost"
 Enter = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_passwords() -> Iterator[None]:
+    """Tests sign in hundreds of times: a digest of the same kind that takes no 64 MB and no tenth of a second."""
+    real = secrets._HASHER
+    secrets._HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    secrets._nobodys.cache_clear()
+    yield
+    secrets._HASHER = real
+    secrets._nobodys.cache_clear()
 
 
 class Clock:

@@ -300,3 +300,9 @@ def test_a_person_is_looked_up_without_leaving_their_id_in_an_address(
         noted = [(r.login, r.what, r.purpose) for r in session.scalars(select(AccessRow).order_by(AccessRow.id))]
     assert ("analyst", "card in clear", "a complaint") in noted and ("marketer", "card", "") in noted
     assert enter("viewer").get(f"/users/{uid}").status_code == 403
+
+
+def test_a_mistake_in_a_file_is_said_without_where_the_project_lies(enter: Enter, own_folder: Path) -> None:
+    (own_folder / "audiences" / "broken.yaml").write_text("name: {zh: x, en: x}\nincluded: {}\n", encoding="utf-8")
+    answer = enter("viewer").get("/audiences/beijing")
+    assert "audiences/broken.yaml" in answer.text and str(own_folder) not in answer.text

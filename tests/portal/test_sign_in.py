@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
+from argon2 import Type, extract_parameters
 from sqlalchemy import select
 
 from portal.sign_in.people import add_person, set_active, set_password, set_role
@@ -115,3 +119,10 @@ def test_a_token_that_was_taken_back_or_made_up_is_nobodys(state: State) -> None
     revoke_token(state, number, of=li.id)
     assert person_of_token(state, secret) is None
     assert person_of_token(state, secret[:-1] + ("a" if secret[-1] != "a" else "b")) is None
+
+
+def test_a_password_costs_whoever_guesses_64_mb_and_three_rounds() -> None:
+    code = "from portal.sign_in.secrets import hashed_password; print(hashed_password('correct horse battery'))"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    found = extract_parameters(made.strip())
+    assert (found.type, found.memory_cost >= 65_536, found.time_cost >= 3) == (Type.ID, True, True)
