@@ -37,5 +37,4 @@ def home(request: Request) -> HTMLResponse:
         blocks=blocks,
         found=found,
         feeds=feeds,
-        zone=shop.project().zone_info,
     )
