@@ -6,15 +6,11 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fastapi import Request
-
 from lake.releases import Release
-from portal.parts import shop_of
 from project.folder import Project
 from report.blocks import Section, Tile
 from report.data import ReportData, report_data
 from report.page import attention, overview, sections
-from schemas.errors import NotThereError
 from schemas.text import Text
 
 
@@ -34,31 +30,13 @@ class ChaptersOfRelease:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: tuple[tuple[int, int], Chapters] | None = None
+        self._held: tuple[Project, Chapters] | None = None
 
     def of(self, project: Project, at: Release) -> Chapters:
         """The chapters of a release, read anew where the release or the project's files are others."""
-        key = (at.number, id(project))
         with self._lock:
-            if self._held is None or self._held[0] != key:
+            if self._held is None or self._held[0] is not project or self._held[1].at.number != at.number:
                 data = report_data(project, at)
                 told = {s.id: s for s in sections(data)}
-                self._held = (key, Chapters(at, data, overview(data), tuple(attention(data)), told))
+                self._held = (project, Chapters(at, data, overview(data), tuple(attention(data)), told))
             return self._held[1]
-
-
-_CHAPTERS = "chapters"
-
-
-def chapters_of(request: Request) -> Chapters | None:
-    """The newest release's chapters; None before the first release."""
-    state = request.app.state
-    if not hasattr(state, _CHAPTERS):
-        setattr(state, _CHAPTERS, ChaptersOfRelease())
-    shop = shop_of(request)
-    try:
-        at = shop.release()
-    except NotThereError:
-        return None
-    found: Chapters = getattr(state, _CHAPTERS).of(shop.project(), at)
-    return found

@@ -6,7 +6,7 @@ the browser prefers.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import urlencode
@@ -25,6 +25,7 @@ from report.page import Charts
 from schemas.text import Text
 
 REMEMBERED_SECONDS = 365 * 86_400
+MOMENTS = {"day": "%Y-%m-%d", "minutes": "%Y-%m-%d %H:%M", "seconds": "%Y-%m-%d %H:%M:%S"}
 THEME, THEMES = "theme", ("auto", "light", "dark")
 
 
@@ -74,13 +75,17 @@ def said_in(value: Any, lang: str) -> str:
 
 
 def render(request: Request, template: str, code: int = 200, /, **context: Any) -> HTMLResponse:
-    """A page, or a part of one, as an answer."""
+    """A page, or a part of one, as an answer. Moments are said in the shop's time zone."""
     lang, base = language_of(request), base_path_of(request)
+    project = shop_of(request).project()
     person = getattr(request.state, "person", None)
     csrf = getattr(request.state, "csrf", "")
 
     def say(value: Any) -> str:
         return said_in(value, lang)
+
+    def when(moment: datetime | None, to: str = "minutes") -> str:
+        return "–" if moment is None else moment.astimezone(project.zone_info).strftime(MOMENTS[to])
 
     def url(path: str, **query: Any) -> str:
         asked = {k: v for k, v in query.items() if v not in (None, "")}
@@ -103,6 +108,7 @@ def render(request: Request, template: str, code: int = 200, /, **context: Any) 
                 "lang": lang,
                 "theme": theme_of(request),
                 "t": say,
+                "when": when,
                 "say": say,
                 "w": WORDS,
                 "csrf": csrf,
@@ -115,7 +121,7 @@ def render(request: Request, template: str, code: int = 200, /, **context: Any) 
                 "count": count,
                 "share": share,
                 "charts": Charts(),
-                "shop_name": _shop_name(request),
+                "shop_name": Text(project.settings.name.zh, project.settings.name.en),
                 **context,
             }
         )
@@ -128,8 +134,3 @@ def render(request: Request, template: str, code: int = 200, /, **context: Any) 
     if person is None and csrf and request.cookies.get(ANONYMOUS) != csrf:
         set_cookie(request, response, ANONYMOUS, csrf)
     return response
-
-
-def _shop_name(request: Request) -> Text:
-    name = shop_of(request).project().settings.name
-    return Text(name.zh, name.en)

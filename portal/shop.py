@@ -7,12 +7,14 @@ from pathlib import Path
 from threading import RLock
 
 from lake.releases import Release, release
+from portal.chapters import Chapters, ChaptersOfRelease
 from project.folder import SETTINGS_FILE, Project
 from project.held import Marks, marks_of
 from project.setup import PARTS
 from queries.preview import ReachBits, ReleaseColumns
 from queries.preview.answer import release_columns
 from queries.side_card import SideCards
+from schemas.errors import NotThereError
 
 LOOKED_EVERY_SECONDS = 1.0
 """How long what is held is taken for the newest, before folder and releases are looked at again."""
@@ -27,6 +29,7 @@ class OpenShop:
 
     def __init__(self, project: Project):
         self._lock = RLock()
+        self._chapters = ChaptersOfRelease()
         self._project = project
         self._stamp = _stamp(project)
         self._looked_at = 0.0
@@ -87,6 +90,15 @@ class OpenShop:
             if self._side_cards is None:
                 self._side_cards = SideCards(self._project, at.number)
             return self._side_cards
+
+    def chapters(self) -> Chapters | None:
+        """The newest release's chapters; None before the first. Nobody who asks for something else waits for their reading."""
+        with self._lock:
+            try:
+                at, project = self.release(), self._project
+            except NotThereError:
+                return None
+        return self._chapters.of(project, at)
 
     def refresh(self) -> None:
         """Look at the folder and the releases with the next question, as after a save."""

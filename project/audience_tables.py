@@ -1,4 +1,4 @@
-"""What the tables of audiences hold: every build with its size, and every version of a definition."""
+"""What the tables of audiences hold: every build with its size, every version of a definition, and what left."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lake.lake import Lake
 
 SIZES = "audiences.sizes"
 DEFINITIONS = "audiences.definitions"
+DELIVERIES = "exports.deliveries"
 
 
 def builds(lake: Lake, audience: str | None = None) -> list[dict[str, Any]]:
@@ -24,6 +25,13 @@ def builds(lake: Lake, audience: str | None = None) -> list[dict[str, Any]]:
     for f, path in zip(files, lake.local(files), strict=True):
         rows += [{"audience": f.partition["audience"], **row} for row in pq.ParquetFile(path).read().to_pylist()]
     return sorted(rows, key=lambda r: (r["audience"], r["as_of"]))
+
+
+def deliveries(lake: Lake, audience: str | None = None) -> list[dict[str, Any]]:
+    """Rows of ``exports.deliveries``, newest first."""
+    rows = [row for path in lake.local(lake.files(DELIVERIES)) for row in pq.ParquetFile(path).read().to_pylist()]
+    found = [r for r in rows if audience is None or r["audience"] == audience]
+    return sorted(found, key=lambda r: (r["created_at"], r["delivery_id"]), reverse=True)
 
 
 @dataclass(frozen=True)

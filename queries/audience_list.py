@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-import pyarrow.parquet as pq
-
 from audiences.language import Audience, definition_hash
 from lake.lake import Lake
 from lake.releases import Release
 from project.audience_standing import standings, uses_of
-from project.audience_tables import builds
+from project.audience_tables import builds, deliveries
 from project.folder import Project
 from schemas.text import Text
 
-DELIVERED = "exports.deliveries"
 MOST_SIZES = 60
 BuiltState = Literal["never", "current", "older release", "changed"]
 
@@ -100,12 +97,8 @@ def size_history(project: Project, name: str) -> tuple[SizeOfDay, ...]:
 def last_deliveries(lake: Lake) -> dict[str, LastDelivery]:
     """The newest delivery of every audience that left."""
     found: dict[str, LastDelivery] = {}
-    columns = ["audience", "platform", "as_of", "rows", "created_at"]
-    for path in lake.local(lake.files(DELIVERED)):
-        for row in pq.ParquetFile(path).read(columns).to_pylist():
-            before = found.get(row["audience"])
-            if before is None or row["created_at"] > before.at:
-                found[row["audience"]] = LastDelivery(row["created_at"], row["as_of"], row["platform"], row["rows"])
+    for row in deliveries(lake):
+        found.setdefault(row["audience"], LastDelivery(row["created_at"], row["as_of"], row["platform"], row["rows"]))
     return found
 
 

@@ -9,13 +9,10 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from audiences.delivery import MANIFEST, listed_files
+from project.audience_tables import deliveries
 from project.folder import Project
 from schemas.errors import NotThereError
-
-TABLE = "exports.deliveries"
 
 
 @dataclass(frozen=True)
@@ -66,12 +63,9 @@ class DeliveryPage:
 
 def deliveries_made(project: Project, audience: str | None = None) -> list[Delivery]:
     """Deliveries, the newest first."""
-    lake = project.lake
-    rows = [row for path in lake.local(lake.files(TABLE)) for row in pq.ParquetFile(path).read().to_pylist()]
-    rows.sort(key=lambda r: (r["created_at"], r["delivery_id"]))
     before: dict[tuple[Any, ...], int] = {}
     found = []
-    for r in rows:
+    for r in reversed(deliveries(project.lake)):
         kind = tuple(r.get(k) for k in ("audience", "platform", "campaign", "stage", "arm"))
         if audience in (None, r["audience"]):
             wanted = {k: r.get(k) for k in Delivery.__dataclass_fields__ if k != "rows_before"}
@@ -104,3 +98,11 @@ def _file(folder: Path, entry: Mapping[str, Any]) -> DeliveredFile:
     return DeliveredFile(
         name, entry.get("rows"), entry.get("bytes"), entry.get("checksum"), path if is_inside else None
     )
+
+
+def delivered_path(project: Project, delivery_id: str, name: str) -> Path:
+    """Where a file of a delivery lies; NotThereError where it is not in its place, or is none of the delivery's."""
+    path = next((f.path for f in delivery_page(project, delivery_id).files if f.name == name), None)
+    if path is None:
+        raise NotThereError(f"delivery {delivery_id[:60]!r} has no file {name[:100]!r} in its place")
+    return path

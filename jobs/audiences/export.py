@@ -46,7 +46,7 @@ from project.attributes import attributes
 from project.audience import plan_of
 from project.audience_file import FileRows, digests_in_words, file_rows
 from project.audience_standing import refuse_not_due, stale, used_on
-from project.audience_tables import builds
+from project.audience_tables import DELIVERIES, builds, deliveries
 from project.folder import Project
 from project.held import held_in_words, marks_of, remedy, tags_of
 from project.platforms import Target, target_of
@@ -55,7 +55,6 @@ from schemas.arrow import arrow_schema
 from schemas.contracts import contract, fields
 from schemas.errors import AlertedError, HeldError, HuaxiangError, InputError
 
-DELIVERIES = "exports.deliveries"
 UPLOADS = "exports.upload-"
 """What the lock of one audience's uploads to one platform begins with."""
 
@@ -510,10 +509,3 @@ def _note(lake: Lake, manifest: Mapping[str, Any], place: str) -> None:
         folder = lake.stage(DELIVERIES, run_id)
         pq.write_table(pa.Table.from_pylist([row], arrow_schema(contract(DELIVERIES))), folder / "delivery.parquet")
         publish(lake, DELIVERIES, folder, replace=None, read_version=None, run_id=run_id, key=f"delivery-{run_id}")
-
-
-def deliveries(lake: Lake, audience: str | None = None) -> list[dict[str, Any]]:
-    """Rows of ``exports.deliveries``, newest first."""
-    rows = [row for path in lake.local(lake.files(DELIVERIES)) for row in pq.ParquetFile(path).read().to_pylist()]
-    found = [r for r in rows if audience is None or r["audience"] == audience]
-    return sorted(found, key=lambda r: r["created_at"], reverse=True)

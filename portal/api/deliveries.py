@@ -13,8 +13,8 @@ from portal.api.answers import UNCHANGED, Cursor, Limit, Page, Said, Worded, api
 from portal.parts import shop_of
 from portal.sign_in.gate import allowed
 from portal.sign_in.roles import Person
-from queries.deliveries import deliveries_made, delivery_page
-from schemas.errors import NotThereError, UsageError
+from queries.deliveries import delivered_path, deliveries_made, delivery_page
+from schemas.errors import UsageError
 
 router = api_router("deliveries")
 DeliveryId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
@@ -133,10 +133,7 @@ def download_file(
     """One file, streamed; a part of it where `Range` asks for one."""
     if not purpose.strip():
         raise UsageError("purpose: say what the file is for")
-    found = delivery_page(shop_of(request).project(), delivery_id)
-    path = next((f.path for f in found.files if f.name == name), None)
-    if path is None:
-        raise NotThereError(f"delivery {delivery_id} has no file of that name in its place")
+    path = delivered_path(shop_of(request).project(), delivery_id, name)
     log_access(request, person, "download", f"delivery {delivery_id}: {name}", purpose.strip())
     # Its size and time are known before it is sent, so that who has it already is told so.
     return FileResponse(path, filename=name, media_type="application/octet-stream", stat_result=path.stat())

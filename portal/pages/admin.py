@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
@@ -86,14 +85,14 @@ def access_page(request: Request, person: Admin, login: str = "", before: int | 
     """Who looked at whose data and why, the newest first."""
     found = accesses(state_of(request), login=login or None, before=before, most=ON_A_PAGE)
     older = found[-1][0] if len(found) == ON_A_PAGE else None
-    return render(request, "admin_access.html.j2", a=ADMIN, found=found, older=older, login=login, zone=_zone(request))
+    return render(request, "admin_access.html.j2", a=ADMIN, found=found, older=older, login=login)
 
 
 @router.get("/jobs")
 def jobs_page(request: Request, person: Annotated[Person, Depends(allowed("deliveries.approve"))]) -> Response:
     """What everybody asked for; what waits for a second person stands first."""
     found = sorted(queue_of(request).list(), key=lambda job: job.state != "waiting")
-    said = {"a": ADMIN, "states": JOB_STATES, "kinds": JOB_KINDS, "zone": _zone(request)}
+    said = {"a": ADMIN, "states": JOB_STATES, "kinds": JOB_KINDS}
     return render(request, "admin_jobs.html.j2", found=found, **said)
 
 
@@ -115,7 +114,7 @@ def decide(
 def runs_page(request: Request, person: Admin) -> Response:
     """What the newest runs and ingests took of the machine."""
     found = costs(timing(shop_of(request).project(), RUNS_SHOWN))
-    return render(request, "admin_runs.html.j2", a=ADMIN, found=found, zone=_zone(request))
+    return render(request, "admin_runs.html.j2", a=ADMIN, found=found)
 
 
 def _people(request: Request, made: tuple[str, str] | None = None) -> Response:
@@ -127,12 +126,7 @@ def _people(request: Request, made: tuple[str, str] | None = None) -> Response:
         roles=[(r, ROLE_NAMES[r]) for r in ROLES],
         made=made,
         now=state_of(request).now(),
-        zone=_zone(request),
     )
-
-
-def _zone(request: Request) -> ZoneInfo:
-    return shop_of(request).project().zone_info
 
 
 def _to(request: Request, way: str) -> Response:

@@ -14,8 +14,8 @@ from portal.rendering import render
 from portal.sign_in.gate import allowed
 from portal.sign_in.roles import Person
 from portal.words.pages import DELIVERIES
-from queries.deliveries import deliveries_made, delivery_page
-from schemas.errors import NotThereError, UsageError
+from queries.deliveries import delivered_path, deliveries_made, delivery_page
+from schemas.errors import UsageError
 from schemas.text import Text
 
 router = APIRouter(prefix="/deliveries")
@@ -77,9 +77,6 @@ def download(
     """One file of a delivery, whole, after it was noted who took it and what for."""
     if not purpose.strip():
         raise UsageError("say what the file is for: it holds people's data, and the look is noted")
-    found = delivery_page(shop_of(request).project(), delivery_id)
-    path = next((f.path for f in found.files if f.name == name), None)
-    if path is None:
-        raise NotThereError(f"delivery {delivery_id[:60]!r} has no file {name[:100]!r} in its place")
+    path = delivered_path(shop_of(request).project(), delivery_id, name)
     log_access(request, person, "download", f"delivery {delivery_id}: {name}", purpose.strip())
     return FileResponse(path, filename=name, media_type="application/octet-stream")

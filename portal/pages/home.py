@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
-from portal.chapters import chapters_of
 from portal.parts import shop_of
 from portal.rendering import render
 from portal.sign_in.gate import allowed
@@ -23,7 +22,7 @@ def home(request: Request) -> HTMLResponse:
     """How the shop's users are today."""
     shop = shop_of(request)
     found = status(shop.project())
-    chapters = chapters_of(request)
+    chapters = shop.chapters()
     blocks = (
         []
         if chapters is None
@@ -38,5 +37,4 @@ def home(request: Request) -> HTMLResponse:
         blocks=blocks,
         found=found,
         feeds=feeds,
-        zone=shop.project().zone_info,
     )

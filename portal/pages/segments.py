@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
-from portal.chapters import chapters_of
 from portal.parts import shop_of
 from portal.rendering import render
 from portal.sign_in.gate import allowed
@@ -22,7 +21,7 @@ ELSEWHERE = ("tags", "campaigns", "quality")
 def segments(request: Request) -> HTMLResponse:
     """Every segmentation with its segments, their sizes, and a way to make an audience of each."""
     shop = shop_of(request)
-    chapters = chapters_of(request)
+    chapters = shop.chapters()
     schemes = []
     data = None if chapters is None else chapters.data
     for name in () if data is None else shop.project().catalogue.schemes:
@@ -48,13 +47,13 @@ def segments(request: Request) -> HTMLResponse:
 @router.get("/{chapter}")
 def one_chapter(request: Request, chapter: str) -> HTMLResponse:
     """One way to segment with its figures, charts and tables."""
-    chapters = chapters_of(request)
+    chapters = shop_of(request).chapters()
     if chapters is None or chapter not in chapters.sections or chapter in ELSEWHERE:
         raise NotThereError(f"there is no page of segments {chapter[:60]!r} in this release")
     return render(request, "chapter.html.j2", section=chapters.sections[chapter], **_common(request))
 
 
 def _common(request: Request) -> dict[str, Any]:
-    chapters = chapters_of(request)
+    chapters = shop_of(request).chapters()
     found = [] if chapters is None else [s for s in chapters.sections.values() if s.id not in ELSEWHERE]
     return {"at": None if chapters is None else chapters.at, "sections": found}

@@ -9,7 +9,6 @@ from fastapi.responses import HTMLResponse
 
 from features.tags import PATHS
 from portal.access import looked_at, looks_since
-from portal.chapters import chapters_of
 from portal.parts import shop_of, state_of
 from portal.rendering import render
 from portal.sign_in.gate import allowed
@@ -31,7 +30,7 @@ SHOWN = {"all": Text("全部", "All"), "used": Text("使用中", "Used"), "unuse
 def tags(request: Request, q: str = "", show: str = "all") -> HTMLResponse:
     """Cards of tags by group."""
     shop = shop_of(request)
-    catalogue, chapters = shop.project().catalogue, chapters_of(request)
+    catalogue, chapters = shop.project().catalogue, shop.chapters()
     rows: dict[str, TagRow] = {}
     for block in () if chapters is None else chapters.sections["tags"].blocks:
         rows |= {row.id: row for group in block.groups for row in group.tags}

@@ -23,11 +23,11 @@ import jobs.audiences.build as step
 from audiences.delivery import read_manifest
 from jobs.audiences import columns as audience_columns
 from jobs.audiences.build import LOG, MEMBERSHIP
-from jobs.audiences.export import deliveries, export
+from jobs.audiences.export import export
 from jobs.audiences.step import build, list_audiences, why
 from lake.local_cache import FOLDER
 from lake.releases import latest, rollback
-from project.audience_tables import builds
+from project.audience_tables import builds, deliveries
 from queries.preview import preview
 from schemas.errors import HuaxiangError, NotThereError
 from tests.audiences.lake_shop import BEIJING, EARLY, D, Shop, act, beijing_shop, people, phone_of, silver

@@ -21,8 +21,9 @@ from typer.testing import CliRunner
 from audiences.delivery import read_manifest
 from audiences.funnel import funnel_of
 from cli import audience as verbs
-from jobs.audiences.export import Exported, deliveries, export
+from jobs.audiences.export import Exported, export
 from lake.lake import Lake
+from project.audience_tables import deliveries
 from project.example import EXAMPLE
 from schemas.errors import ConfigurationError, HuaxiangError, InputError, NotThereError
 from tests.audiences.lake_shop import EARLY, D, Shop, beijing_shop, people, silver

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiences.size_alerts import SizeLimits, size_alerts
-from jobs.audiences.export import deliveries, export
+from jobs.audiences.export import export
+from project.audience_tables import deliveries
 from schemas.errors import AlertedError
 from tests.audiences.lake_shop import D, Shop, people
 from tests.audiences.test_audience_verbs import as_json, typed

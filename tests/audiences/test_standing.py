@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from audiences.language import definition_hash, read_text
 from audiences.life import due_since, longest_gap, next_due, not_due, out_of_use
 from cli.status import status as status_verb
-from jobs.audiences.export import deliveries
+from project.audience_tables import deliveries
 from project.check import check_tags
 from project.folder import Project
 from queries.status import status

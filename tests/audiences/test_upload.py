@@ -17,8 +17,9 @@ import asyncssh
 import pytest
 
 from audiences.platforms import Destination
-from jobs.audiences.export import Exported, deliveries, export
+from jobs.audiences.export import Exported, export
 from jobs.audiences.upload import UPLOADED
+from project.audience_tables import deliveries
 from schemas.errors import ConfigurationError, StoreError
 from tests.audiences.lake_shop import Shop
 

@@ -102,7 +102,12 @@ def state(own_folder: Path, clock: Clock) -> Iterator[State]:
 @pytest.fixture
 def enter(own_folder: Path, state: State) -> Iterator[Enter]:
     """``enter("marketer")`` is a browser in which that person has signed in; ``enter()`` one in which nobody has."""
-    app = create_app(Project.load(own_folder), state=state)
+    yield from browsers(Project.load(own_folder), state)
+
+
+def browsers(project: Project, state: State) -> Iterator[Enter]:
+    """One ``enter`` over a project; its browsers are closed with it."""
+    app = create_app(project, state=state)
     opened: list[TestClient] = []
 
     def browser(login: str | None = None) -> TestClient:

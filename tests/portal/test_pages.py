@@ -9,21 +9,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from features.tags import PATHS
 from jobs.audiences.export import export
 from lake.sql import connect
 from portal.access import looks_since
-from portal.app import create_app
 from portal.state.opened import State
 from portal.state.tables import AccessRow
 from project.folder import Project
 from project.loading import load_catalogue
 from queries.deliveries import deliveries_made, delivery_page
 from queries.tag_search import audiences_by_tag, tags_found
-from tests.portal.conftest import ADDRESS, Enter, csrf_of, sign_in_as
+from tests.portal.conftest import Enter, browsers, csrf_of
 from tests.report.made_shop import MadeShop
 
 PAGES = ("/", "/tags", "/tags/register_city", "/segments", "/deliveries", "/campaigns", "/users", "/sign-in")
@@ -58,28 +56,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeShop:
 @pytest.fixture
 def look(made: MadeShop, state: State) -> Iterator[Enter]:
     """As ``enter``, over that shop."""
-    yield from _browsers(made.project, state)
+    yield from browsers(made.project, state)
 
 
 @pytest.fixture
 def take(delivering: Project, state: State) -> Iterator[Enter]:
     """As ``enter``, over the shop with a delivery."""
-    yield from _browsers(delivering, state)
-
-
-def _browsers(project: Project, state: State) -> Iterator[Enter]:
-    app = create_app(project, state=state)
-    opened: list[TestClient] = []
-
-    def browser(login: str | None = None) -> TestClient:
-        client = TestClient(app, ADDRESS, follow_redirects=False, raise_server_exceptions=False)
-        opened.append(client)
-        assert login is None or sign_in_as(client, login).status_code == 303
-        return client
-
-    yield browser
-    for client in opened:
-        client.close()
+    yield from browsers(delivering, state)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -226,6 +209,7 @@ def test_a_delivery_is_shown_as_its_manifest_tells_it(delivered: str, take: Ente
     for step in found.manifest["funnel"]:
         assert step["zh"] in text
     assert found.delivery.checksum in text and found.files[0].name in text
+    assert found.delivery.created_at.astimezone(delivering.zone_info).strftime("%Y-%m-%d %H:%M") in text
     assert "<button" not in text.split("<main")[1], "a viewer downloads nothing"
     assert client.get("/deliveries/../../etc/passwd").status_code == 404
 

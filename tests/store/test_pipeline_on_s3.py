@@ -22,12 +22,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.audiences.export import deliveries, export
+from jobs.audiences.export import export
 from jobs.audiences.step import build, why
 from jobs.ingest.step import ingest
 from lake import journal, releases
 from lake.object_store import ObjectStore
 from lake.sql import connect
+from project.audience_tables import deliveries
 from project.folder import SETTINGS_FILE, Project
 from project.inbox import is_matched
 from queries.preview import preview
